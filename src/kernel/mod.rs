@@ -1,0 +1,1 @@
+//! The kernel as directway sees it.

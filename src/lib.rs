@@ -1,0 +1,5 @@
+//! directway: LVS direct routing, declared and reconciled.
+//!
+//! Dependencies point downwards only: `model`, `desired` and `plan` know neither Kubernetes nor netlink nor tokio.
+
+pub mod kernel;

@@ -1,0 +1,3 @@
+//! The `directway` binary.
+
+fn main() {}

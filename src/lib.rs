@@ -3,3 +3,5 @@
 //! Dependencies point downwards only: `model`, `desired` and `plan` know neither Kubernetes nor netlink nor tokio.
 
 pub mod kernel;
+pub mod model;
+pub mod plan;

@@ -1,0 +1,98 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use super::{BACKEND_LABEL, DIRECTOR_LABEL, IpRanges, NodeName, Refusal, VirtualService, VsKey};
+
+/// What the sources say, all of them synced: the same on every node.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// Every VirtualService; a broken one is its refusal and disturbs no other.
+    pub virtual_services: BTreeMap<VsKey, Result<VirtualService, Refusal>>,
+    /// Every node.
+    pub nodes: BTreeMap<NodeName, Node>,
+    /// What the nodes' agents report.
+    pub peers: Peers,
+}
+
+/// A node as its manifest says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The annotation [`super::WEIGHT_ANNOTATION`], as written.
+    pub weight: Option<String>,
+    /// Internal addresses, in the manifest's order.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl Node {
+    fn has_role(&self, label: &str) -> bool {
+        self.labels
+            .get(label)
+            .is_some_and(|value| value.is_empty() || value == "true")
+    }
+
+    /// Whether it may own VIPs.
+    pub fn is_director(&self) -> bool {
+        self.has_role(DIRECTOR_LABEL)
+    }
+
+    /// Whether it hosts applications.
+    pub fn is_backend(&self) -> bool {
+        self.has_role(BACKEND_LABEL)
+    }
+
+    /// Its first internal address of the VIP's family: where a director sends packets for it.
+    pub fn address_for(&self, vip: IpAddr) -> Option<IpAddr> {
+        self.addresses
+            .iter()
+            .copied()
+            .find(|address| address.is_ipv4() == vip.is_ipv4())
+    }
+}
+
+/// Whether agents can tell each other what they observe.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Peers {
+    /// They can't: manifests come from a directory, and only the wire speaks.
+    #[default]
+    Silent,
+    /// They can, through their NodeStates.
+    Reported(BTreeMap<NodeName, PeerState>),
+}
+
+/// What one node's agent observed, as far as other nodes act on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerState {
+    /// VIPs bound to the node's quiet device, with every NIC quiet.
+    pub bound: IpRanges,
+    /// VIPs on the node's NIC.
+    pub held: IpRanges,
+    /// Groups of VIPs that send to the same real servers.
+    pub directing: Vec<Directing>,
+}
+
+/// VIPs whose services on a director have the same destinations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Directing {
+    /// The VIPs.
+    pub vips: IpRanges,
+    /// Addresses of the destinations that get new connections.
+    pub ready: BTreeSet<IpAddr>,
+    /// Real servers that don't, with the refusal that says why.
+    pub unready: BTreeMap<IpAddr, Refusal>,
+    /// Destinations that keep old connections only: the real server must not drop the VIP yet.
+    pub draining: BTreeSet<IpAddr>,
+}
+
+impl PeerState {
+    /// Whether this director's kernel still hands packets for `vip` to the real server at `address`.
+    pub fn directs(&self, vip: IpAddr, address: IpAddr) -> bool {
+        self.directing.iter().any(|group| {
+            group.vips.contains(vip)
+                && (group.ready.contains(&address) || group.draining.contains(&address))
+        })
+    }
+}

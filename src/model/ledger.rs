@@ -1,0 +1,30 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{AddressKey, Arp, Dev, ServiceKey};
+
+/// What is ours on this node, as far as the kernel cannot tell by itself.
+///
+/// Written before the first op that it speaks of (a crash in between leaves an entry
+/// for something that is not there, which does no harm), and trimmed after the last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Services that directway added: IPVS has no field for an owner.
+    pub services: BTreeSet<ServiceKey>,
+    /// Addresses that directway added (kernels before 5.18 forget `IFA_PROTO`).
+    pub addresses: BTreeSet<AddressKey>,
+    /// Host routes that directway added.
+    pub routes: BTreeSet<AddressKey>,
+    /// Dummy devices that directway created.
+    pub dummies: BTreeSet<Dev>,
+    /// ARP settings that directway changed.
+    pub arp: BTreeMap<(Dev, Arp), ArpChange>,
+}
+
+/// A setting's value before directway changed it, and the one it was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArpChange {
+    /// To be restored.
+    pub before: u32,
+    /// Restored only while it still has this value: any other is somebody else's decision.
+    pub set: u32,
+}

@@ -1,0 +1,46 @@
+//! The vocabulary: plain values that every other part speaks in.
+//!
+//! Nothing here does I/O, knows Kubernetes or depends on time.
+
+mod cluster;
+mod ledger;
+mod link;
+mod mac;
+mod names;
+mod net;
+mod observed;
+mod ranges;
+mod reason;
+mod scheduler;
+mod selector;
+mod service;
+mod virtual_service;
+
+pub use cluster::{Directing, Node, PeerState, Peers, Snapshot};
+pub use ledger::{ArpChange, Ledger};
+pub use link::{Arp, ArpSettings, Link, LinkKind};
+pub use mac::{Mac, ParseMacError};
+pub use names::{Dev, InvalidDev, NodeName, VsKey};
+pub use net::{AddressKey, NodeNet, Role, host_prefix};
+pub use observed::{
+    Answer, Connections, ForeignTag, Ipvs, Observed, ObservedAddress, Reach, WireEvidence,
+};
+pub use ranges::{IpRanges, ParseRangeError};
+pub use reason::{Reason, Refusal};
+pub use scheduler::{Flag, Scheduler, UnknownScheduler};
+pub use selector::{Operator, Requirement, Selector};
+pub use service::{
+    Destination, Forward, ParseProtocolError, Persistence, Protocol, Service, ServiceKey,
+};
+pub use virtual_service::{DirectorPolicy, ExternalServer, Port, RealServerPolicy, VirtualService};
+
+/// The protocol number that marks addresses and routes as directway's
+/// (`IFA_PROTO`, `RTA_PROTOCOL`): unassigned in iproute2's `rt_protos`.
+pub const PROTOCOL_TAG: u8 = 215;
+
+/// Label of nodes that may own VIPs (`true` or empty).
+pub const DIRECTOR_LABEL: &str = "directway.dev/director";
+/// Label of nodes that host applications and hold VIPs quietly (`true` or empty).
+pub const BACKEND_LABEL: &str = "directway.dev/backend";
+/// Node annotation that overrides `spec.realServers.weight`.
+pub const WEIGHT_ANNOTATION: &str = "directway.dev/weight";

@@ -1,0 +1,59 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use super::{ArpSettings, Dev, Service, ServiceKey};
+
+/// An address on a device.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AddressKey {
+    /// The device.
+    pub dev: Dev,
+    /// The address, always host-sized (/32 or /128).
+    pub ip: IpAddr,
+}
+
+impl AddressKey {
+    /// `ip` on `dev`.
+    pub fn new(dev: Dev, ip: IpAddr) -> Self {
+        Self { dev, ip }
+    }
+}
+
+/// `32` or `128`: the prefix length of a host-sized address.
+pub fn host_prefix(ip: IpAddr) -> u8 {
+    if ip.is_ipv4() { 32 } else { 128 }
+}
+
+/// What an address on a device is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Carried silently, so that the node accepts the VIP's packets.
+    Quiet,
+    /// Carried on the NIC that faces the clients, so that the node answers ARP for it.
+    Held,
+}
+
+/// The part of a node's network that directway is about: the same type says what is wanted and what is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeNet {
+    /// Dummy devices.
+    pub dummies: BTreeSet<Dev>,
+    /// Host-sized addresses on devices. Observed ones count as held wherever they answer ARP: on
+    /// every device but `lo` and dummies.
+    pub addresses: BTreeMap<AddressKey, Role>,
+    /// Host routes in the main table: VIP → device.
+    pub routes: BTreeSet<AddressKey>,
+    /// ARP settings per interface. Wanted: what must be at least effective; observed: the interface's own.
+    pub arp: BTreeMap<Dev, ArpSettings>,
+    /// IPVS services with their destinations.
+    pub services: BTreeMap<ServiceKey, Service>,
+}
+
+impl NodeNet {
+    /// Whether any device carries `ip`.
+    pub fn carries(&self, ip: IpAddr) -> bool {
+        self.addresses.keys().any(|key| key.ip == ip)
+    }
+}

@@ -1,0 +1,104 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use super::{AddressKey, ArpSettings, Dev, Link, Mac, NodeNet, ServiceKey};
+
+/// Everything that one look at the kernel shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// All of it, ours and foreign.
+    pub net: NodeNet,
+    /// How each address of `net` is tagged.
+    pub addresses: BTreeMap<AddressKey, ObservedAddress>,
+    /// Routes of `net` that carry our protocol number.
+    pub our_routes: BTreeSet<AddressKey>,
+    /// Interfaces by name.
+    pub links: BTreeMap<Dev, Link>,
+    /// `net.ipv4.conf.all.*`.
+    pub arp_all: ArpSettings,
+    /// Whether the kernel has IPVS.
+    pub ipvs: Ipvs,
+    /// Connections of destinations with weight 0 (they are the ones that may be draining).
+    pub draining: BTreeMap<(ServiceKey, IpAddr), Connections>,
+    /// How many IPVS services by firewall mark there are; never ours.
+    pub fwmark_services: usize,
+}
+
+/// Whether IPVS can be used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Ipvs {
+    /// It can.
+    #[default]
+    Present,
+    /// It can't; why, and what to do.
+    Missing(String),
+}
+
+/// What the kernel says of a host-sized address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObservedAddress {
+    /// Who added it, as far as the kernel can tell.
+    pub tag: ForeignTag,
+    /// Seconds until the kernel removes it; `None` = never.
+    pub valid_seconds: Option<u32>,
+}
+
+/// `IFA_PROTO` as ownership.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForeignTag {
+    /// Our protocol number.
+    Ours,
+    /// None, or a kernel before 5.18: the ledger decides.
+    Untagged,
+    /// Somebody else's number.
+    Theirs(u8),
+}
+
+/// Connections of a destination as IPVS counts them. With direct routing it sees the
+/// client's half only, so a closed connection stays active until the client's FIN.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    /// Established, as far as IPVS knows.
+    pub active: u32,
+    /// All others that are not yet forgotten.
+    pub inactive: u32,
+}
+
+/// What was seen on the wire.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WireEvidence {
+    /// For each real server's own address asked about: how it is reached.
+    pub reach: BTreeMap<IpAddr, Reach>,
+    /// For each VIP asked about: who answered, other than this node.
+    pub answers: BTreeMap<IpAddr, Answer>,
+}
+
+/// How this node reaches a real server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// It is this node.
+    Local,
+    /// On a common segment, by this MAC.
+    Neighbour {
+        /// The interface towards it.
+        dev: Dev,
+        /// Who answered the ARP request.
+        mac: Mac,
+    },
+    /// The segment is common, but nobody answered for it.
+    Silent {
+        /// The interface towards it.
+        dev: Dev,
+    },
+    /// Behind a router, or no route at all: direct routing cannot reach it.
+    NotOnLink,
+}
+
+/// Who answered a probe for a VIP, other than this node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// MACs of the answers; empty = silence.
+    pub macs: BTreeSet<Mac>,
+}

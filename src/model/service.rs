@@ -1,0 +1,177 @@
+use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr};
+
+use super::{Flag, Scheduler};
+
+/// A transport protocol that IPVS balances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+/// A text that names no protocol IPVS balances.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0:?} is not a protocol: use TCP, UDP or SCTP")]
+pub struct ParseProtocolError(String);
+
+impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
+
+    /// The name as Kubernetes writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+        }
+    }
+
+    /// The IANA protocol number.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Sctp => 132,
+        }
+    }
+
+    /// ipvsadm's option for a service of this protocol.
+    pub fn ipvsadm_flag(self) -> &'static str {
+        match self {
+            Self::Tcp => "-t",
+            Self::Udp => "-u",
+            Self::Sctp => "--sctp-service",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = ParseProtocolError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|protocol| protocol.name() == text)
+            .ok_or_else(|| ParseProtocolError(text.to_owned()))
+    }
+}
+
+/// What identifies a virtual service in IPVS. Services by firewall mark are never ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceKey {
+    /// The VIP.
+    pub vip: IpAddr,
+    /// The port; direct routing cannot remap it.
+    pub port: u16,
+    /// The transport protocol.
+    pub protocol: Protocol,
+}
+
+impl fmt::Display for ServiceKey {
+    /// `10.0.0.1:80/TCP`, `[fd00::1]:53/UDP`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let socket = std::net::SocketAddr::new(self.vip, self.port);
+        f.pad(&format!("{socket}/{}", self.protocol))
+    }
+}
+
+/// Clients of one network stay with one real server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Persistence {
+    /// How long a client's choice lives after its last connection, in seconds.
+    pub timeout_seconds: u32,
+    /// How many leading bits of the client's address count (32 or 128 = each client alone).
+    pub prefix_length: u8,
+}
+
+/// How IPVS hands a packet to a real server (`IP_VS_CONN_F_FWD_MASK`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Forward {
+    /// By its MAC (direct routing): the only one directway programs.
+    Direct,
+    /// The real server is this node: the kernel turns `Direct` into this by itself
+    /// (`__ip_vs_update_dest`, net/netfilter/ipvs/ip_vs_ctl.c).
+    Local,
+    /// By a tunnel.
+    Tunnel,
+    /// By address translation.
+    Masquerade,
+    /// Past IPVS.
+    Bypass,
+}
+
+impl Forward {
+    /// Whether a destination forwarded this way is as directway wants it.
+    pub fn is_direct(self) -> bool {
+        match self {
+            Self::Direct | Self::Local => true,
+            Self::Tunnel | Self::Masquerade | Self::Bypass => false,
+        }
+    }
+}
+
+/// A real server as a service's destination; its port is the service's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Destination {
+    /// Share of new connections; 0 = none, existing ones go on.
+    pub weight: u32,
+    /// How packets reach it.
+    pub forward: Forward,
+}
+
+impl Destination {
+    /// A destination by direct routing.
+    pub fn direct(weight: u32) -> Self {
+        Self {
+            weight,
+            forward: Forward::Direct,
+        }
+    }
+
+    /// Whether `observed` is what `self` wants.
+    pub fn is_met_by(self, observed: Self) -> bool {
+        self.weight == observed.weight && observed.forward.is_direct()
+    }
+}
+
+/// An IPVS service with its destinations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// How new connections are spread.
+    pub scheduler: Scheduler,
+    /// The scheduler's flags, sorted.
+    pub flags: Vec<Flag>,
+    /// Stickiness; `None` = every connection is scheduled.
+    pub persistence: Option<Persistence>,
+    /// Real servers by address. Sorted, so that every director adds them in the same
+    /// order and builds the same mh table.
+    pub destinations: BTreeMap<IpAddr, Destination>,
+}
+
+impl Service {
+    /// Whether everything but the destinations is equal.
+    pub fn same_settings(&self, other: &Self) -> bool {
+        self.scheduler == other.scheduler
+            && self.flags == other.flags
+            && self.persistence == other.persistence
+    }
+
+    /// A copy without destinations.
+    pub fn settings(&self) -> Self {
+        Self {
+            destinations: BTreeMap::new(),
+            ..self.clone()
+        }
+    }
+}

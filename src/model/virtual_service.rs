@@ -1,0 +1,88 @@
+use std::{net::IpAddr, time::Duration};
+
+use super::{Dev, Flag, NodeName, Persistence, Protocol, Scheduler, Selector, VsKey};
+
+/// A VirtualService that passed validation: the API's object without its optional corners.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VirtualService {
+    /// Namespace and name.
+    pub key: VsKey,
+    /// The API server's identity of this object; the name where there is no API server.
+    pub uid: String,
+    /// Counts changes of the spec.
+    pub generation: i64,
+    /// Seconds since the epoch; of two objects that claim the same, the older wins.
+    pub created: i64,
+    /// One or two (dual stack).
+    pub vips: Vec<IpAddr>,
+    /// At least one; unique per number and protocol.
+    pub ports: Vec<Port>,
+    /// How new connections are spread.
+    pub scheduler: Scheduler,
+    /// The scheduler's flags, sorted.
+    pub flags: Vec<Flag>,
+    /// Stickiness of IPv4 VIPs.
+    pub persistence_v4: Option<Persistence>,
+    /// Stickiness of IPv6 VIPs.
+    pub persistence_v6: Option<Persistence>,
+    /// Who may hold the VIPs, and where.
+    pub directors: DirectorPolicy,
+    /// Who answers.
+    pub real_servers: RealServerPolicy,
+    /// How long a leaving real server keeps its connections.
+    pub drain: Duration,
+}
+
+/// A served port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// The number, on the VIP and on every real server alike.
+    pub port: u16,
+    /// The transport protocol.
+    pub protocol: Protocol,
+}
+
+/// Which nodes may hold the VIPs, and on which interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DirectorPolicy {
+    /// Narrows the nodes labelled director.
+    pub selector: Selector,
+    /// Holds the VIPs whenever it can.
+    pub preferred: Option<NodeName>,
+    /// The interface that faces the clients; `None` = the one whose subnet holds the VIP.
+    pub interface: Option<Dev>,
+}
+
+/// Which hosts are real servers, and how they hold the VIPs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RealServerPolicy {
+    /// Narrows the nodes labelled backend; `None` = no node of the cluster.
+    pub selector: Option<Selector>,
+    /// The device that carries the VIPs quietly.
+    pub device: Dev,
+    /// Weight of nodes without an annotation of their own.
+    pub weight: u16,
+    /// Whether to add a host route for the VIP to the main table.
+    pub host_route: bool,
+    /// Hosts outside the cluster; nobody but the wire speaks for them.
+    pub external: Vec<ExternalServer>,
+}
+
+/// A real server that is not a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExternalServer {
+    /// Its own address, on a segment that the director reaches without a router.
+    pub address: IpAddr,
+    /// Its weight.
+    pub weight: u16,
+}
+
+impl VirtualService {
+    /// The persistence that applies to this VIP's family.
+    pub fn persistence(&self, vip: IpAddr) -> Option<Persistence> {
+        match vip {
+            IpAddr::V4(_) => self.persistence_v4,
+            IpAddr::V6(_) => self.persistence_v6,
+        }
+    }
+}

@@ -1,0 +1,277 @@
+use std::{fmt, net::IpAddr};
+
+use crate::model::{
+    AddressKey, Arp, Destination, Dev, Forward, PROTOCOL_TAG, Role, Service, ServiceKey,
+    host_prefix,
+};
+
+use super::Phase;
+
+/// One effect on the kernel or the wire. Its `Display` is the line a person would type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Creates a dummy device and sets it up.
+    AddDummy(Dev),
+    /// Deletes a dummy device.
+    DelDummy(Dev),
+    /// Makes an interface quieter.
+    Quiet(SetArp),
+    /// Gives an interface its earlier setting back.
+    Restore(SetArp),
+    /// Adds a host-sized address.
+    AddAddress(AddressKey, Role),
+    /// Removes a host-sized address.
+    DelAddress(AddressKey, Role),
+    /// Adds a host route to the main table.
+    AddRoute(AddressKey),
+    /// Removes a host route from the main table.
+    DelRoute(AddressKey),
+    /// Adds an IPVS service; the destinations in it are ignored.
+    AddService(ServiceKey, Service),
+    /// Changes an IPVS service's settings; the destinations in it are ignored.
+    EditService(ServiceKey, Service),
+    /// Deletes an IPVS service with all its destinations.
+    DelService(ServiceKey),
+    /// Adds a destination.
+    AddDestination(ServiceKey, IpAddr, Destination),
+    /// Changes a destination that goes on getting connections.
+    EditDestination(ServiceKey, IpAddr, Destination),
+    /// Takes a destination's weight: no new connections, existing ones go on.
+    QuiesceDestination(ServiceKey, IpAddr),
+    /// Deletes a destination.
+    DelDestination(ServiceKey, IpAddr),
+    /// Asks the wire whether anybody else has the VIP (RFC 5227); fails if so.
+    Probe(AddressKey),
+    /// Tells the wire that the VIP is here (gratuitous ARP).
+    Announce(AddressKey),
+}
+
+/// Sets one ARP value of one interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetArp {
+    /// The interface.
+    pub dev: Dev,
+    /// Which value.
+    pub which: Arp,
+    /// What it is now.
+    pub from: u32,
+    /// What it shall be.
+    pub to: u32,
+}
+
+/// What an op is about: when it fails, later ops on the same subject are not tried in this pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// The whole node.
+    Node,
+    /// One VIP.
+    Vip(IpAddr),
+}
+
+impl Op {
+    /// When it runs.
+    pub fn phase(&self) -> Phase {
+        match self {
+            Self::AddDummy(_) => Phase::Device,
+            Self::DelDummy(_) => Phase::Undevice,
+            Self::Quiet(_) => Phase::Quiet,
+            Self::Restore(_) => Phase::Restore,
+            Self::AddAddress(_, Role::Quiet) => Phase::Bind,
+            Self::AddAddress(_, Role::Held) => Phase::Claim,
+            Self::DelAddress(_, Role::Quiet) => Phase::Unbind,
+            Self::DelAddress(_, Role::Held) => Phase::Yield,
+            Self::AddRoute(_) => Phase::Route,
+            Self::DelRoute(_) => Phase::Unroute,
+            Self::AddService(..) | Self::EditService(..) => Phase::Serve,
+            Self::DelService(_) => Phase::Unserve,
+            Self::AddDestination(..) | Self::EditDestination(..) => Phase::Direct,
+            Self::QuiesceDestination(..) => Phase::Quiesce,
+            Self::DelDestination(..) => Phase::Remove,
+            Self::Probe(_) => Phase::Probe,
+            Self::Announce(_) => Phase::Announce,
+        }
+    }
+
+    /// What it is about.
+    pub fn subject(&self) -> Subject {
+        match self {
+            Self::AddDummy(_) | Self::DelDummy(_) | Self::Quiet(_) | Self::Restore(_) => {
+                Subject::Node
+            }
+            Self::AddAddress(key, _)
+            | Self::DelAddress(key, _)
+            | Self::AddRoute(key)
+            | Self::DelRoute(key)
+            | Self::Probe(key)
+            | Self::Announce(key) => Subject::Vip(key.ip),
+            Self::AddService(key, _)
+            | Self::EditService(key, _)
+            | Self::DelService(key)
+            | Self::AddDestination(key, ..)
+            | Self::EditDestination(key, ..)
+            | Self::QuiesceDestination(key, _)
+            | Self::DelDestination(key, _) => Subject::Vip(key.vip),
+        }
+    }
+
+    /// A word for metrics and logs.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::AddDummy(_) => "add_dummy",
+            Self::DelDummy(_) => "del_dummy",
+            Self::Quiet(_) => "quiet",
+            Self::Restore(_) => "restore",
+            Self::AddAddress(_, Role::Quiet) => "bind",
+            Self::AddAddress(_, Role::Held) => "claim",
+            Self::DelAddress(_, Role::Quiet) => "unbind",
+            Self::DelAddress(_, Role::Held) => "yield",
+            Self::AddRoute(_) => "add_route",
+            Self::DelRoute(_) => "del_route",
+            Self::AddService(..) => "add_service",
+            Self::EditService(..) => "edit_service",
+            Self::DelService(_) => "del_service",
+            Self::AddDestination(..) => "add_destination",
+            Self::EditDestination(..) => "edit_destination",
+            Self::QuiesceDestination(..) => "quiesce_destination",
+            Self::DelDestination(..) => "del_destination",
+            Self::Probe(_) => "probe",
+            Self::Announce(_) => "announce",
+        }
+    }
+}
+
+impl fmt::Display for SetArp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.which {
+            Arp::Ignore => "arp_ignore",
+            Arp::Announce => "arp_announce",
+        };
+        write!(f, "sysctl -w net.ipv4.conf.{}.{name}={}", self.dev, self.to)
+    }
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AddDummy(dev) => write!(f, "ip link add {dev} up type dummy"),
+            Self::DelDummy(dev) => write!(f, "ip link del {dev}"),
+            Self::Quiet(set) | Self::Restore(set) => set.fmt(f),
+            Self::AddAddress(AddressKey { dev, ip }, _) => {
+                write!(
+                    f,
+                    "ip addr add {ip}/{} dev {dev} proto {PROTOCOL_TAG}",
+                    host_prefix(*ip)
+                )
+            }
+            Self::DelAddress(AddressKey { dev, ip }, _) => {
+                write!(f, "ip addr del {ip}/{} dev {dev}", host_prefix(*ip))
+            }
+            Self::AddRoute(AddressKey { dev, ip }) => {
+                write!(
+                    f,
+                    "ip route add {ip}/{} dev {dev} proto {PROTOCOL_TAG}",
+                    host_prefix(*ip)
+                )
+            }
+            Self::DelRoute(AddressKey { dev, ip }) => {
+                write!(
+                    f,
+                    "ip route del {ip}/{} dev {dev} proto {PROTOCOL_TAG}",
+                    host_prefix(*ip)
+                )
+            }
+            Self::AddService(key, service) => ipvsadm_service(f, "-A", key, service),
+            Self::EditService(key, service) => ipvsadm_service(f, "-E", key, service),
+            Self::DelService(key) => write!(f, "ipvsadm -D {}", service_arg(key)),
+            Self::AddDestination(key, address, destination) => {
+                ipvsadm_destination(f, "-a", key, *address, *destination)
+            }
+            Self::EditDestination(key, address, destination) => {
+                ipvsadm_destination(f, "-e", key, *address, *destination)
+            }
+            Self::QuiesceDestination(key, address) => {
+                ipvsadm_destination(f, "-e", key, *address, Destination::direct(0))
+            }
+            Self::DelDestination(key, address) => {
+                write!(
+                    f,
+                    "ipvsadm -d {} -r {}",
+                    service_arg(key),
+                    host_port(*address, key.port)
+                )
+            }
+            Self::Probe(AddressKey { dev, ip }) => write!(f, "arping -D -c 3 -I {dev} {ip}"),
+            Self::Announce(AddressKey { dev, ip }) => write!(f, "arping -U -c 1 -I {dev} {ip}"),
+        }
+    }
+}
+
+fn host_port(ip: IpAddr, port: u16) -> String {
+    std::net::SocketAddr::new(ip, port).to_string()
+}
+
+fn service_arg(key: &ServiceKey) -> String {
+    format!(
+        "{} {}",
+        key.protocol.ipvsadm_flag(),
+        host_port(key.vip, key.port)
+    )
+}
+
+fn ipvsadm_service(
+    f: &mut fmt::Formatter<'_>,
+    command: &str,
+    key: &ServiceKey,
+    service: &Service,
+) -> fmt::Result {
+    write!(
+        f,
+        "ipvsadm {command} {} -s {}",
+        service_arg(key),
+        service.scheduler
+    )?;
+    if let Some(persistence) = service.persistence {
+        write!(f, " -p {}", persistence.timeout_seconds)?;
+        if persistence.prefix_length != host_prefix(key.vip) {
+            match key.vip {
+                IpAddr::V4(_) => write!(f, " -M {}", netmask(persistence.prefix_length))?,
+                IpAddr::V6(_) => write!(f, " -M {}", persistence.prefix_length)?,
+            }
+        }
+    }
+    let flags: Vec<String> = service
+        .flags
+        .iter()
+        .map(|flag| flag.name(&service.scheduler))
+        .collect();
+    if !flags.is_empty() {
+        write!(f, " -b {}", flags.join(","))?;
+    }
+    Ok(())
+}
+
+fn netmask(prefix_length: u8) -> std::net::Ipv4Addr {
+    let host_bits = 32u32.saturating_sub(prefix_length.into());
+    u32::MAX.checked_shl(host_bits).unwrap_or(0).into()
+}
+
+fn ipvsadm_destination(
+    f: &mut fmt::Formatter<'_>,
+    command: &str,
+    key: &ServiceKey,
+    address: IpAddr,
+    destination: Destination,
+) -> fmt::Result {
+    let forward = match destination.forward {
+        Forward::Direct | Forward::Local | Forward::Bypass => "-g",
+        Forward::Tunnel => "-i",
+        Forward::Masquerade => "-m",
+    };
+    let real_server = host_port(address, key.port);
+    write!(
+        f,
+        "ipvsadm {command} {} -r {real_server} {forward} -w {}",
+        service_arg(key),
+        destination.weight
+    )
+}

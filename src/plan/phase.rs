@@ -1,0 +1,66 @@
+/// The order of a plan: ops of a phase run only after those of all earlier ones.
+///
+/// The order is the safety rule. A node leaves the clients' sight before it stops serving (`Yield`
+/// comes first), is quiet before it carries a VIP (`Quiet` < `Bind`), has its destinations before it
+/// answers ARP (`Direct` < `Probe` < `Claim`), lets a destination run dry before deleting it
+/// (`Quiesce` < `Remove`), and restores sysctls only when no VIP is left (`Unbind` < `Restore`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// VIPs leave the NIC.
+    Yield,
+    /// ARP settings that make the node quiet.
+    Quiet,
+    /// Dummy devices are created.
+    Device,
+    /// VIPs are bound to their quiet device.
+    Bind,
+    /// Host routes.
+    Route,
+    /// IPVS services are added and changed.
+    Serve,
+    /// Destinations are added and changed.
+    Direct,
+    /// Destinations lose their weight.
+    Quiesce,
+    /// Destinations without weight are deleted.
+    Remove,
+    /// IPVS services are deleted.
+    Unserve,
+    /// Host routes are deleted.
+    Unroute,
+    /// VIPs leave their quiet device.
+    Unbind,
+    /// Dummy devices are deleted.
+    Undevice,
+    /// ARP settings are restored.
+    Restore,
+    /// The wire is asked whether anybody else answers for a VIP.
+    Probe,
+    /// VIPs are added to the NIC.
+    Claim,
+    /// Gratuitous ARP.
+    Announce,
+}
+
+impl Phase {
+    /// All of them, in order.
+    pub const ALL: [Self; 17] = [
+        Self::Yield,
+        Self::Quiet,
+        Self::Device,
+        Self::Bind,
+        Self::Route,
+        Self::Serve,
+        Self::Direct,
+        Self::Quiesce,
+        Self::Remove,
+        Self::Unserve,
+        Self::Unroute,
+        Self::Unbind,
+        Self::Undevice,
+        Self::Restore,
+        Self::Probe,
+        Self::Claim,
+        Self::Announce,
+    ];
+}

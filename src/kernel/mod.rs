@@ -1,5 +1,9 @@
 //! The kernel as directway sees it: one trait, the real one behind it and a simulator with the same rules.
 
+mod execute;
+
+pub use execute::{OpResult, Outcome, execute};
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,

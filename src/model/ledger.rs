@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{AddressKey, Arp, Dev, ServiceKey};
+use super::{AddressKey, Arp, Dev, ForeignTag, Observed, ServiceKey};
 
 /// What is ours on this node, as far as the kernel cannot tell by itself.
 ///
@@ -27,4 +27,15 @@ pub struct ArpChange {
     pub before: u32,
     /// Restored only while it still has this value: any other is somebody else's decision.
     pub set: u32,
+}
+
+impl Ledger {
+    /// Whether directway added this address.
+    pub fn owns_address(&self, key: &AddressKey, observed: &Observed) -> bool {
+        match observed.addresses.get(key).map(|address| address.tag) {
+            Some(ForeignTag::Ours) => true,
+            Some(ForeignTag::Untagged) => self.addresses.contains(key),
+            Some(ForeignTag::Theirs(_)) | None => false,
+        }
+    }
 }

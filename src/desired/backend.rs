@@ -1,0 +1,192 @@
+use std::{net::IpAddr, time::Duration};
+
+use crate::model::{
+    AddressKey, ArpSettings, Dev, LinkKind, NodeNet, Observed, Peers, Reason, Refusal, Role,
+};
+
+use super::{Inputs, Memory, quiet::require_quiet};
+
+/// Without reports from directors, how long a real server keeps a VIP that nobody asks of it any more, so that
+/// every director has read the same manifests and deleted the destination.
+const SILENT_GRACE: Duration = Duration::from_secs(3);
+
+/// Adds what makes the node carry `vip` quietly on `dev`.
+pub(super) fn carry(
+    vip: IpAddr,
+    dev: &Dev,
+    host_route: bool,
+    inputs: &Inputs<'_>,
+    net: &mut NodeNet,
+) -> Result<(), Refusal> {
+    let observed = inputs.observed;
+    check_own_address(vip, dev, inputs)?;
+    let kind = observed.links.get(dev).map(|link| link.kind);
+    if kind == Some(LinkKind::Other) {
+        check_empty_nic(vip, dev, inputs)?;
+    }
+    require_quiet(vip, observed, &mut net.arp)?;
+    match kind {
+        Some(LinkKind::Loopback) => {}
+        Some(LinkKind::Dummy) | None => {
+            net.dummies.insert(dev.clone());
+        }
+        // 8 silences the NIC altogether, which is why it may carry nothing else.
+        Some(LinkKind::Other) => {
+            net.arp.insert(
+                dev.clone(),
+                ArpSettings {
+                    ignore: 8,
+                    announce: 2,
+                },
+            );
+        }
+    }
+    net.addresses
+        .entry(AddressKey::new(dev.clone(), vip))
+        .or_insert(Role::Quiet);
+    if host_route {
+        net.routes.insert(AddressKey::new(dev.clone(), vip));
+    }
+    Ok(())
+}
+
+/// A VIP that this node has for reasons of its own is not a VIP.
+fn check_own_address(vip: IpAddr, dev: &Dev, inputs: &Inputs<'_>) -> Result<(), Refusal> {
+    let observed = inputs.observed;
+    let networked = observed
+        .links
+        .values()
+        .find(|link| link.addresses.iter().any(|net| net.addr() == vip))
+        .map(|link| &link.dev);
+    let foreign = || {
+        observed
+            .net
+            .addresses
+            .iter()
+            .filter(|(key, role)| key.ip == vip && **role == Role::Held && key.dev != *dev)
+            .find(|(key, _)| !inputs.ledger.owns_address(key, observed))
+            .map(|(key, _)| &key.dev)
+    };
+    match networked.or_else(foreign) {
+        Some(found) => Err(Refusal::new(
+            Reason::VipIsNodeAddress,
+            format!(
+                "{vip} is an address of this node, on {found}, and not directway's; remove it there or use another VIP"
+            ),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn check_empty_nic(vip: IpAddr, dev: &Dev, inputs: &Inputs<'_>) -> Result<(), Refusal> {
+    let observed = inputs.observed;
+    let refuse = |what: String| {
+        Err(Refusal::new(
+            Reason::DeviceInUse,
+            format!(
+                "spec.realServers.vipDevice {dev} {what}; arp_ignore=8 would silence it: use lo, a dummy device or a NIC that carries nothing else"
+            ),
+        ))
+    };
+    let Some(link) = observed.links.get(dev) else {
+        return refuse("does not exist".to_owned());
+    };
+    if link.enslaved || !link.arp_capable {
+        return refuse("is a port of a bridge or bond, or takes no part in ARP".to_owned());
+    }
+    let link_local = |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    if let Some(net) = link.addresses.iter().find(|net| !link_local(net.addr())) {
+        return refuse(format!("carries {net}"));
+    }
+    let host_sized =
+        observed.net.addresses.keys().find(|key| {
+            key.dev == *dev && key.ip != vip && !inputs.ledger.owns_address(key, observed)
+        });
+    match host_sized {
+        Some(key) => refuse(format!("carries {}", key.ip)),
+        None => Ok(()),
+    }
+}
+
+/// Keeps VIPs that the node carries quietly and that some director still sends packets for:
+/// the destination goes first, the VIP after it.
+pub(super) fn keep_while_directed(
+    inputs: &Inputs<'_>,
+    net: &mut NodeNet,
+    memory: &mut Memory,
+    notes: &mut Vec<String>,
+) {
+    let observed = inputs.observed;
+    for (key, role) in &observed.net.addresses {
+        let quiet = *role == Role::Quiet
+            || observed
+                .links
+                .get(&key.dev)
+                .is_some_and(|link| link.arp.ignore == 8);
+        if !quiet || net.addresses.contains_key(key) || !inputs.ledger.owns_address(key, observed) {
+            continue;
+        }
+        let Some(why) = still_needed(key, inputs, memory) else {
+            continue;
+        };
+        notes.push(format!("{} stays on {}: {why}", key.ip, key.dev));
+        // Whatever made it quiet stays with it; a node that can no longer be quiet says so in its verdicts.
+        if let Some(link) = observed
+            .links
+            .get(&key.dev)
+            .filter(|link| link.kind == LinkKind::Other)
+        {
+            net.arp.insert(key.dev.clone(), link.arp);
+        }
+        if let Err(refusal) = require_quiet(key.ip, observed, &mut net.arp) {
+            notes.push(refusal.to_string());
+        }
+        if observed
+            .links
+            .get(&key.dev)
+            .is_some_and(|link| link.kind == LinkKind::Dummy)
+        {
+            net.dummies.insert(key.dev.clone());
+        }
+        if observed.our_routes.contains(key) {
+            net.routes.insert(key.clone());
+        }
+        net.addresses.insert(key.clone(), Role::Quiet);
+    }
+}
+
+fn still_needed(key: &AddressKey, inputs: &Inputs<'_>, memory: &mut Memory) -> Option<String> {
+    match &inputs.snapshot.peers {
+        Peers::Silent => {
+            let drain = inputs
+                .snapshot
+                .virtual_services
+                .values()
+                .filter_map(|object| object.as_ref().ok())
+                .filter(|virtual_service| virtual_service.vips.contains(&key.ip))
+                .map(|virtual_service| virtual_service.drain)
+                .max()
+                .unwrap_or_default();
+            let limit = drain.saturating_add(SILENT_GRACE);
+            (inputs.memory.unwanted_for(memory, key, inputs.now) < limit)
+                .then(|| "directors may not have deleted their destinations yet".to_owned())
+        }
+        Peers::Reported(peers) => {
+            let own = || {
+                let networks = inputs
+                    .observed
+                    .links
+                    .values()
+                    .flat_map(|link| &link.addresses);
+                networks.map(ipnet::IpNet::addr)
+            };
+            peers
+                .iter()
+                .filter(|(name, _)| {
+                    *name != inputs.node && inputs.snapshot.nodes.contains_key(*name)
+                })
+                .find(|(_, peer)| own().any(|address| peer.directs(key.ip, address)))
+                .map(|(name, _)| format!("director {name} still has this node as a destination"))
+        }
+    }
+}

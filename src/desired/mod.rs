@@ -1,0 +1,23 @@
+//! Snapshot → what this node's network should be, and a verdict per VirtualService.
+//!
+//! Decisions that every node must take alike (who is admitted, who is a real server, who holds a VIP) are in
+//! `admission`, `members` and `placement`; they look at the snapshot alone. What one node does about it is in
+//! `director`, `backend`, `quiet` and `drain`; they also look at what the node observes.
+
+mod admission;
+mod backend;
+
+mod director;
+mod drain;
+mod members;
+mod node;
+mod placement;
+mod questions;
+mod quiet;
+
+pub use admission::{Admission, admit};
+pub use drain::Memory;
+pub use members::{Member, MemberId, Members, members};
+pub use node::{Desired, Inputs, MemberState, Verdict, desired};
+pub use placement::{directors, holder};
+pub use questions::{Questions, questions};

@@ -1,0 +1,222 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
+
+use crate::model::{
+    AddressKey, Ledger, NodeName, NodeNet, Observed, Reason, Refusal, Role, Service, ServiceKey,
+    Snapshot, VirtualService, VsKey, WireEvidence,
+};
+
+use super::{
+    Admission, MemberId, Memory, backend, director, directors, holder, members, quiet::quiet_nics,
+};
+
+/// All that one node's decision depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// This node.
+    pub node: &'a NodeName,
+    /// What the sources say.
+    pub snapshot: &'a Snapshot,
+    /// Which VirtualServices are served, from [`super::admit`].
+    pub admission: &'a Admission<'a>,
+    /// What the kernel shows.
+    pub observed: &'a Observed,
+    /// What is ours.
+    pub ledger: &'a Ledger,
+    /// What the wire answered.
+    pub wire: &'a WireEvidence,
+    /// What the last pass remembered.
+    pub memory: &'a Memory,
+    /// The agent's monotonic clock.
+    pub now: Duration,
+}
+
+/// What one node should be.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Desired {
+    /// Its network.
+    pub net: NodeNet,
+    /// Per VirtualService in which this node has a part: how it stands.
+    pub verdicts: BTreeMap<VsKey, Verdict>,
+    /// For people: why some things are not done.
+    pub notes: Vec<String>,
+    /// To be given to the next pass.
+    pub memory: Memory,
+}
+
+/// A VirtualService as one node sees it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Verdict {
+    /// What keeps this node from its part; `None` = nothing.
+    pub refusal: Option<Refusal>,
+    /// VIPs that this node should hold.
+    pub holds: BTreeSet<IpAddr>,
+    /// Whether this node is one of its real servers.
+    pub is_real_server: bool,
+    /// VIPs on this director → its real servers' states.
+    pub members: BTreeMap<IpAddr, BTreeMap<IpAddr, MemberState>>,
+    /// Destinations that left the spec and keep their connections.
+    pub draining: BTreeSet<IpAddr>,
+}
+
+/// A real server as a director sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberState {
+    /// May get new connections.
+    Ready {
+        /// With this weight.
+        weight: u32,
+    },
+    /// May not.
+    Unready(Refusal),
+}
+
+/// What `inputs.node` should be. Pure: the same inputs give the same answer.
+pub fn desired(inputs: &Inputs<'_>) -> Desired {
+    let mut desired = Desired::default();
+    for (key, virtual_service) in &inputs.admission.accepted {
+        let is_director =
+            directors(virtual_service, inputs.snapshot).any(|name| name == inputs.node);
+        let mut verdict = Verdict::default();
+        let mut has_part = is_director;
+        for vip in &virtual_service.vips {
+            let members = members(virtual_service, *vip, inputs.snapshot);
+            let me = MemberId::Node(inputs.node.clone());
+            verdict.is_real_server |= members.by_address.values().any(|member| member.id == me);
+            has_part |= verdict.is_real_server || members.refused.contains_key(inputs.node);
+            if let Some(refusal) = members.refused.get(inputs.node) {
+                verdict.refusal.get_or_insert_with(|| refusal.clone());
+            }
+            let states = members
+                .by_address
+                .iter()
+                .map(|(address, member)| {
+                    (
+                        *address,
+                        director::readiness(*vip, *address, member, inputs),
+                    )
+                })
+                .collect();
+            // One VIP that cannot be served leaves the other family's alone.
+            if let Err(refusal) = serve_vip(
+                virtual_service,
+                *vip,
+                is_director,
+                states,
+                inputs,
+                &mut verdict,
+                &mut desired,
+            ) {
+                verdict.refusal.get_or_insert(refusal);
+            }
+        }
+        if has_part {
+            desired.verdicts.insert((*key).clone(), verdict);
+        }
+    }
+    let Desired {
+        net, notes, memory, ..
+    } = &mut desired;
+    backend::keep_while_directed(inputs, net, memory, notes);
+    desired
+}
+
+/// Adds this node's part in serving one VIP; on refusal nothing of it is added.
+fn serve_vip(
+    virtual_service: &VirtualService,
+    vip: IpAddr,
+    is_director: bool,
+    states: BTreeMap<IpAddr, MemberState>,
+    inputs: &Inputs<'_>,
+    verdict: &mut Verdict,
+    desired: &mut Desired,
+) -> Result<(), Refusal> {
+    if !is_director && !verdict.is_real_server {
+        return Ok(());
+    }
+    let policy = &virtual_service.real_servers;
+    let (device, host_route) = if verdict.is_real_server {
+        (policy.device.clone(), policy.host_route)
+    } else {
+        (crate::model::Dev::lo(), false)
+    };
+    backend::carry(vip, &device, host_route, inputs, &mut desired.net)?;
+    if quiet_nics(vip, inputs.observed).is_empty() {
+        desired.notes.push(format!("{vip}: no interface of this node is in its network, so nobody asks this node for it: no ARP step needed"));
+    }
+    if !is_director {
+        return Ok(());
+    }
+
+    let keys: Vec<ServiceKey> = virtual_service
+        .ports
+        .iter()
+        .map(|port| ServiceKey {
+            vip,
+            port: port.port,
+            protocol: port.protocol,
+        })
+        .collect();
+    director::may_serve(vip, &keys, inputs)?;
+    let holds = holder(virtual_service, vip, inputs.snapshot) == Some(inputs.node);
+    // A standby that is also a real server would schedule again what the holder sent it: IPVS hooks
+    // LOCAL_IN before the socket.
+    if !holds && verdict.is_real_server {
+        return Ok(());
+    }
+    let nic = if holds {
+        Some(director::clients_nic(
+            virtual_service,
+            vip,
+            inputs.observed,
+        )?)
+    } else {
+        None
+    };
+    for key in keys {
+        let (destinations, draining) =
+            director::destinations(key, virtual_service, &states, inputs, &mut desired.memory);
+        verdict.draining.extend(draining);
+        let service = Service {
+            scheduler: virtual_service.scheduler.clone(),
+            flags: virtual_service.flags.clone(),
+            persistence: virtual_service.persistence(vip),
+            destinations,
+        };
+        desired.net.services.insert(key, service);
+    }
+    verdict.members.insert(vip, states);
+    if let Some(nic) = nic {
+        let claim = AddressKey::new(nic.dev.clone(), vip);
+        let held = inputs.observed.net.addresses.contains_key(&claim);
+        let rivals = inputs
+            .wire
+            .answers
+            .get(&vip)
+            .filter(|answer| !answer.macs.is_empty());
+        if let Some(answer) = rivals {
+            let macs: Vec<String> = answer.macs.iter().map(ToString::to_string).collect();
+            let consequence = if held {
+                "it stays here, but clients may reach the other"
+            } else {
+                "not claimed"
+            };
+            verdict.refusal.get_or_insert(Refusal::new(
+                Reason::VipConflict,
+                format!(
+                    "{vip} is answered on {} by {}: {consequence}; take the address from that host",
+                    nic.dev,
+                    macs.join(", ")
+                ),
+            ));
+        }
+        if held || rivals.is_none() {
+            desired.net.addresses.insert(claim, Role::Held);
+            verdict.holds.insert(vip);
+        }
+    }
+    Ok(())
+}

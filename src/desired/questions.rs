@@ -1,0 +1,50 @@
+use std::{collections::BTreeSet, net::IpAddr};
+
+use crate::model::{AddressKey, NodeName, Observed, Peers, Snapshot};
+
+use super::{Admission, MemberId, director::clients_nic, directors, members, placement::holder};
+
+/// What a director must ask the wire before it can decide.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Questions {
+    /// Addresses of real servers: how are they reached?
+    pub reach: BTreeSet<IpAddr>,
+    /// VIPs whose silence stands in for a real server's report: does anybody else answer?
+    pub silence: BTreeSet<AddressKey>,
+    /// VIPs that this node should hold, for the watch on rivals.
+    pub rivals: BTreeSet<AddressKey>,
+}
+
+/// What `node` must ask before [`super::desired`] can decide.
+pub fn questions(
+    node: &NodeName,
+    snapshot: &Snapshot,
+    admission: &Admission<'_>,
+    observed: &Observed,
+) -> Questions {
+    let mut questions = Questions::default();
+    for virtual_service in admission.accepted.values() {
+        if !directors(virtual_service, snapshot).any(|name| name == node) {
+            continue;
+        }
+        for vip in &virtual_service.vips {
+            let members = members(virtual_service, *vip, snapshot);
+            questions.reach.extend(members.by_address.keys());
+            let Ok(nic) = clients_nic(virtual_service, *vip, observed) else {
+                continue;
+            };
+            let target = AddressKey::new(nic.dev.clone(), *vip);
+            let wire_speaks = members.by_address.values().any(|member| match member.id {
+                MemberId::External => true,
+                MemberId::Node(_) => snapshot.peers == Peers::Silent,
+            });
+            if wire_speaks {
+                questions.silence.insert(target.clone());
+            }
+            if holder(virtual_service, *vip, snapshot) == Some(node) {
+                questions.rivals.insert(target);
+            }
+        }
+    }
+    questions
+}

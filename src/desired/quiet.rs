@@ -1,0 +1,47 @@
+use std::{collections::BTreeMap, net::IpAddr};
+
+use crate::model::{ArpSettings, Dev, Link, Observed, Reason, Refusal};
+
+/// Which interfaces must be quiet for a node that carries `vip` on a device that is not the clients' NIC.
+///
+/// Linux answers an ARP request for any local address on whatever interface it arrives (net/ipv4/arp.c), so with
+/// one NIC in the VIP's network every NIC that could share its segment counts, and one without an address may be
+/// given one at any time. A node whose NICs are all in other networks is never asked for the VIP.
+pub(super) fn quiet_nics(vip: IpAddr, observed: &Observed) -> Vec<&Link> {
+    let nics = || observed.links.values().filter(|link| link.hears_arp());
+    let in_network = nics().any(|link| link.is_in_network_of(vip));
+    nics()
+        .filter(|link| in_network || !has_ipv4(link))
+        .collect()
+}
+
+fn has_ipv4(link: &Link) -> bool {
+    link.addresses.iter().any(|net| net.addr().is_ipv4())
+}
+
+/// Adds to `arp` what keeps `vip` unanswered; refuses where the node's own settings forbid it.
+pub(super) fn require_quiet(
+    vip: IpAddr,
+    observed: &Observed,
+    arp: &mut BTreeMap<Dev, ArpSettings>,
+) -> Result<(), Refusal> {
+    if vip.is_ipv6() {
+        // Neighbour discovery looks addresses up per interface: one on lo is never answered.
+        return Ok(());
+    }
+    let nics = quiet_nics(vip, observed);
+    let all = observed.arp_all;
+    if !nics.is_empty() && !ArpSettings::QUIET.effective(all).is_quiet() {
+        return Err(Refusal::new(
+            Reason::NotQuiet,
+            format!(
+                "net.ipv4.conf.all.arp_ignore={} makes this node answer ARP for {vip} whatever its interfaces say; set it to 0, 1 or 2",
+                all.ignore
+            ),
+        ));
+    }
+    for link in nics {
+        arp.entry(link.dev.clone()).or_insert(ArpSettings::QUIET);
+    }
+    Ok(())
+}

@@ -1,0 +1,258 @@
+use std::{collections::BTreeMap, net::IpAddr};
+
+use crate::model::{
+    AddressKey, Arp, ArpChange, ArpSettings, Destination, Dev, Ledger, NodeNet, Observed, Role,
+    ServiceKey,
+};
+
+use super::{Op, SetArp};
+
+/// Ops that turn what is observed into what is desired, in the order of their phases, and what the ledger must
+/// say before the first of them runs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// The ops, sorted by phase.
+    pub ops: Vec<Op>,
+    /// To be on disk before the first op: everything that is or is about to be ours.
+    pub ledger: Ledger,
+}
+
+/// Compares; touches only what is wanted or ours.
+pub fn plan(desired: &NodeNet, observed: &Observed, ledger: &Ledger) -> Plan {
+    let mut diff = Diff {
+        desired,
+        observed,
+        old: ledger,
+        ledger: Ledger::default(),
+        ops: Vec::new(),
+    };
+    diff.dummies();
+    diff.addresses();
+    diff.routes();
+    diff.services();
+    diff.arp();
+    // Stable: within a phase ops keep the order of their keys, so that every director adds alike.
+    diff.ops.sort_by_key(Op::phase);
+    Plan {
+        ops: diff.ops,
+        ledger: diff.ledger,
+    }
+}
+
+struct Diff<'a> {
+    desired: &'a NodeNet,
+    observed: &'a Observed,
+    old: &'a Ledger,
+    ledger: Ledger,
+    ops: Vec<Op>,
+}
+
+impl Diff<'_> {
+    fn dummies(&mut self) {
+        for dev in &self.desired.dummies {
+            if !self.observed.net.dummies.contains(dev) {
+                self.ops.push(Op::AddDummy(dev.clone()));
+                self.ledger.dummies.insert(dev.clone());
+            } else if self.old.dummies.contains(dev) {
+                self.ledger.dummies.insert(dev.clone());
+            }
+        }
+        for dev in self.old.dummies.intersection(&self.observed.net.dummies) {
+            if self.desired.dummies.contains(dev) {
+                continue;
+            }
+            // Somebody else may have put addresses on it in the meantime.
+            if self.has_foreign_address(dev) {
+                continue;
+            }
+            self.ops.push(Op::DelDummy(dev.clone()));
+            self.ledger.dummies.insert(dev.clone());
+        }
+    }
+
+    fn has_foreign_address(&self, dev: &Dev) -> bool {
+        let host_sized = self
+            .observed
+            .net
+            .addresses
+            .keys()
+            .any(|key| key.dev == *dev && !self.old.owns_address(key, self.observed));
+        let link_local = |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+        let networked = self
+            .observed
+            .links
+            .get(dev)
+            .is_some_and(|link| link.addresses.iter().any(|net| !link_local(net.addr())));
+        host_sized || networked
+    }
+
+    fn addresses(&mut self) {
+        for (key, role) in &self.desired.addresses {
+            if !self.observed.net.addresses.contains_key(key) {
+                if *role == Role::Held {
+                    self.ops.push(Op::Probe(key.clone()));
+                }
+                self.ops.push(Op::AddAddress(key.clone(), *role));
+                if *role == Role::Held {
+                    self.ops.push(Op::Announce(key.clone()));
+                }
+                self.ledger.addresses.insert(key.clone());
+            } else if self.old.owns_address(key, self.observed) {
+                self.ledger.addresses.insert(key.clone());
+            }
+        }
+        for (key, role) in &self.observed.net.addresses {
+            if !self.desired.addresses.contains_key(key)
+                && self.old.owns_address(key, self.observed)
+            {
+                self.ops.push(Op::DelAddress(key.clone(), *role));
+                self.ledger.addresses.insert(key.clone());
+            }
+        }
+    }
+
+    fn routes(&mut self) {
+        let ours = |key: &AddressKey| {
+            self.observed.our_routes.contains(key) || self.old.routes.contains(key)
+        };
+        for key in &self.desired.routes {
+            if !self.observed.net.routes.contains(key) {
+                self.ops.push(Op::AddRoute(key.clone()));
+                self.ledger.routes.insert(key.clone());
+            } else if ours(key) {
+                self.ledger.routes.insert(key.clone());
+            }
+        }
+        for key in self.observed.net.routes.difference(&self.desired.routes) {
+            if self.observed.our_routes.contains(key) {
+                self.ops.push(Op::DelRoute(key.clone()));
+                self.ledger.routes.insert(key.clone());
+            }
+        }
+    }
+
+    fn services(&mut self) {
+        for (key, wanted) in &self.desired.services {
+            match self.observed.net.services.get(key) {
+                None => {
+                    self.ops.push(Op::AddService(*key, wanted.settings()));
+                    self.ledger.services.insert(*key);
+                    self.destinations(key, &wanted.destinations, &BTreeMap::new());
+                }
+                Some(present) if self.old.services.contains(key) => {
+                    self.ledger.services.insert(*key);
+                    if !wanted.same_settings(present) {
+                        self.ops.push(Op::EditService(*key, wanted.settings()));
+                    }
+                    self.destinations(key, &wanted.destinations, &present.destinations);
+                }
+                // Foreign: `desired` refuses such a service; to be safe, it is left alone here too.
+                Some(_) => {}
+            }
+        }
+        for key in self.observed.net.services.keys() {
+            if !self.desired.services.contains_key(key) && self.old.services.contains(key) {
+                self.ops.push(Op::DelService(*key));
+                self.ledger.services.insert(*key);
+            }
+        }
+    }
+
+    fn destinations(
+        &mut self,
+        key: &ServiceKey,
+        wanted: &BTreeMap<IpAddr, Destination>,
+        present: &BTreeMap<IpAddr, Destination>,
+    ) {
+        for (address, destination) in wanted {
+            match present.get(address) {
+                None => self
+                    .ops
+                    .push(Op::AddDestination(*key, *address, *destination)),
+                Some(found) if destination.is_met_by(*found) => {}
+                Some(_) if destination.weight == 0 => {
+                    self.ops.push(Op::QuiesceDestination(*key, *address));
+                }
+                Some(_) => self
+                    .ops
+                    .push(Op::EditDestination(*key, *address, *destination)),
+            }
+        }
+        for (address, found) in present {
+            if wanted.contains_key(address) {
+                continue;
+            }
+            if found.weight != 0 {
+                self.ops.push(Op::QuiesceDestination(*key, *address));
+            }
+            self.ops.push(Op::DelDestination(*key, *address));
+        }
+    }
+
+    fn arp(&mut self) {
+        for (dev, link) in &self.observed.links {
+            let wanted = self.desired.arp.get(dev);
+            let now = link.arp;
+            let targets = wanted.map_or(now, |wanted| raise(*wanted, now, self.observed.arp_all));
+            for (which, now, target) in [
+                (Arp::Ignore, now.ignore, targets.ignore),
+                (Arp::Announce, now.announce, targets.announce),
+            ] {
+                let id = (dev.clone(), which);
+                let change = self.old.arp.get(&id).copied();
+                if target != now {
+                    let set = SetArp {
+                        dev: dev.clone(),
+                        which,
+                        from: now,
+                        to: target,
+                    };
+                    self.ops.push(Op::Quiet(set));
+                    // What was there before us stays the value to restore, unless somebody changed it since.
+                    let before = change
+                        .filter(|change| change.set == now)
+                        .map_or(now, |change| change.before);
+                    self.ledger.arp.insert(
+                        id,
+                        ArpChange {
+                            before,
+                            set: target,
+                        },
+                    );
+                } else if let Some(change) = change.filter(|change| change.set == now) {
+                    self.ledger.arp.insert(id, change);
+                    if wanted.is_none() && change.before != now {
+                        let set = SetArp {
+                            dev: dev.clone(),
+                            which,
+                            from: now,
+                            to: change.before,
+                        };
+                        self.ops.push(Op::Restore(set));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The interface's own settings that make the wanted ones effective; unchanged where they are already.
+fn raise(wanted: ArpSettings, own: ArpSettings, all: ArpSettings) -> ArpSettings {
+    let effective = own.effective(all);
+    let ignore_met = match wanted.ignore {
+        8 => effective.ignore == 8,
+        _ => matches!(effective.ignore, 1 | 2 | 8),
+    };
+    ArpSettings {
+        ignore: if ignore_met {
+            own.ignore
+        } else {
+            wanted.ignore
+        },
+        announce: if effective.announce >= wanted.announce {
+            own.announce
+        } else {
+            wanted.announce
+        },
+    }
+}

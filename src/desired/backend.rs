@@ -1,8 +1,6 @@
 use std::{net::IpAddr, time::Duration};
 
-use crate::model::{
-    AddressKey, ArpSettings, Dev, LinkKind, NodeNet, Observed, Peers, Reason, Refusal, Role,
-};
+use crate::model::{AddressKey, ArpSettings, Dev, LinkKind, NodeNet, Peers, Reason, Refusal, Role};
 
 use super::{Inputs, Memory, quiet::require_quiet};
 

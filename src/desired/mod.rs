@@ -14,6 +14,8 @@ mod node;
 mod placement;
 mod questions;
 mod quiet;
+#[cfg(test)]
+mod tests;
 
 pub use admission::{Admission, admit};
 pub use drain::Memory;

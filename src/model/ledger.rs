@@ -39,3 +39,35 @@ impl Ledger {
         }
     }
 }
+
+impl Ledger {
+    /// What must be ours where the ledger itself was lost: addresses and routes carry our tag, and nobody else
+    /// adds services for VIPs that do. Changed sysctls cannot be told from others' and stay as they are.
+    pub fn adopt(observed: &Observed) -> Self {
+        let tagged = |key: &&AddressKey| {
+            observed
+                .addresses
+                .get(key)
+                .is_some_and(|address| address.tag == ForeignTag::Ours)
+        };
+        let addresses: BTreeSet<AddressKey> = observed
+            .net
+            .addresses
+            .keys()
+            .filter(tagged)
+            .cloned()
+            .collect();
+        let vips: BTreeSet<_> = addresses.iter().map(|key| key.ip).collect();
+        let services = observed
+            .net
+            .services
+            .keys()
+            .filter(|key| vips.contains(&key.vip));
+        Self {
+            services: services.copied().collect(),
+            routes: observed.our_routes.clone(),
+            addresses,
+            ..Self::default()
+        }
+    }
+}

@@ -7,3 +7,6 @@ mod phase;
 pub use diff::{Plan, plan};
 pub use op::{Op, SetArp, Subject};
 pub use phase::Phase;
+
+#[cfg(test)]
+mod tests;

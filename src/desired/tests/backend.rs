@@ -1,0 +1,133 @@
+use std::{net::IpAddr, time::Duration};
+
+use super::fixture::*;
+use crate::model::*;
+
+#[test]
+fn a_real_server_carries_the_vip_on_lo_and_serves_nothing() {
+    let lan = Lan::real_server();
+    let desired = lan.desired();
+    assert_eq!(lan.devices(), on(&[("lo", false)]));
+    assert!(desired.net.services.is_empty() && desired.net.routes.is_empty());
+}
+
+#[test]
+fn a_dummy_device_is_made_for_it_and_a_host_route_on_request() {
+    let mut lan = Lan::real_server();
+    lan.web().real_servers.device = dev("vip0");
+    lan.web().real_servers.host_route = true;
+    let net = lan.desired().net;
+    assert_eq!(lan.devices(), on(&[("vip0", false)]));
+    assert!(net.dummies.contains(&dev("vip0")));
+    assert!(net.routes.contains(&AddressKey::new(dev("vip0"), ip(VIP))));
+}
+
+#[test]
+fn a_nic_carries_vips_only_if_it_carries_nothing_else() {
+    let mut lan = Lan::real_server();
+    lan.web().real_servers.device = dev("eth1");
+    lan.observed.links.insert(dev("eth1"), nic(3, "eth1", &[]));
+    assert_eq!(
+        lan.desired()
+            .net
+            .arp
+            .get(&dev("eth1"))
+            .map(|arp| arp.ignore),
+        Some(8)
+    );
+    assert_eq!(lan.reason(), None);
+
+    lan.observed
+        .links
+        .insert(dev("eth1"), nic(3, "eth1", &["192.168.9.1/24"]));
+    assert_eq!(lan.reason(), Some(Reason::DeviceInUse));
+    assert_eq!(lan.devices(), on(&[]));
+}
+
+#[test]
+fn a_vip_that_is_already_the_nodes_own_is_refused() {
+    let mut lan = Lan::real_server();
+    lan.eth0().addresses.push("10.77.0.100/24".parse().unwrap());
+    assert_eq!(lan.reason(), Some(Reason::VipIsNodeAddress));
+
+    let mut lan = Lan::real_server();
+    lan.observed
+        .net
+        .addresses
+        .insert(AddressKey::new(dev("eth0"), ip(VIP)), Role::Held);
+    assert_eq!(
+        lan.reason(),
+        Some(Reason::VipIsNodeAddress),
+        "a foreign /32 on the NIC would answer ARP"
+    );
+}
+
+#[test]
+fn a_vip_stays_until_no_director_sends_packets_for_it() {
+    let mut lan = Lan::real_server();
+    lan.snapshot.virtual_services.clear();
+    lan.carrying("lo", Role::Quiet);
+    let directing = |ready: &[IpAddr]| Directing {
+        vips: [ip(VIP)].into_iter().collect(),
+        ready: ready.iter().copied().collect(),
+        ..Directing::default()
+    };
+    let says = |directing| {
+        let state = PeerState {
+            directing: vec![directing],
+            ..PeerState::default()
+        };
+        Peers::Reported([("d".into(), state)].into())
+    };
+    lan.snapshot.peers = says(directing(&[ip("10.77.0.11")]));
+    assert_eq!(lan.devices(), on(&[("lo", false)]));
+    assert!(
+        lan.desired().net.arp.contains_key(&dev("eth0")),
+        "it must stay quiet as long as it carries the VIP"
+    );
+
+    lan.snapshot.peers = says(directing(&[ip("10.77.0.12")]));
+    assert_eq!(lan.devices(), on(&[]));
+    assert!(lan.desired().net.arp.is_empty());
+}
+
+#[test]
+fn without_reports_it_stays_for_the_drain_time() {
+    let mut lan = Lan::real_server();
+    lan.snapshot.peers = Peers::Silent;
+    lan.web().drain = Duration::from_secs(10);
+    lan.snapshot
+        .nodes
+        .get_mut(&"r1".into())
+        .unwrap()
+        .labels
+        .clear();
+    lan.carrying("lo", Role::Quiet);
+    lan.memory = lan.desired().memory;
+    lan.now = Duration::from_secs(12);
+    assert_eq!(lan.devices(), on(&[("lo", false)]));
+    lan.now = Duration::from_secs(13);
+    assert_eq!(lan.devices(), on(&[]));
+}
+
+#[test]
+fn a_foreign_vip_on_lo_is_used_and_never_kept() {
+    let mut lan = Lan::real_server();
+    lan.snapshot.virtual_services.clear();
+    lan.carrying("lo", Role::Quiet);
+    for address in lan.observed.addresses.values_mut() {
+        address.tag = ForeignTag::Untagged;
+    }
+    assert_eq!(lan.devices(), on(&[]));
+}
+
+#[test]
+fn an_annotation_that_is_no_weight_refuses_that_node_alone() {
+    let mut lan = Lan::director();
+    lan.bound("r2");
+    lan.snapshot.nodes.get_mut(&"r1".into()).unwrap().weight = Some("heavy".to_owned());
+    lan.snapshot.nodes.get_mut(&"r2".into()).unwrap().weight = Some("7".to_owned());
+    assert_eq!(lan.weights(), weights(&[("10.77.0.12", 7)]));
+    lan.node = "r1".into();
+    assert_eq!(lan.reason(), Some(Reason::InvalidWeightAnnotation));
+}

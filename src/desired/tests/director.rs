@@ -1,0 +1,179 @@
+use std::time::Duration;
+
+use super::fixture::*;
+use crate::model::*;
+
+#[test]
+fn a_director_carries_the_vip_on_lo_and_on_the_nic_in_its_network() {
+    let mut lan = Lan::director();
+    assert_eq!(lan.devices(), on(&[("lo", false), ("eth0", true)]));
+    lan.eth0().addresses = vec!["192.168.9.10/24".parse().unwrap()];
+    assert_eq!(lan.reason(), Some(Reason::NoInterface));
+    lan.web().directors.interface = Some(dev("eth0"));
+    assert_eq!(lan.devices(), on(&[("lo", false), ("eth0", true)]));
+}
+
+#[test]
+fn a_real_server_gets_weight_only_after_its_agent_reports_it_ready() {
+    let mut lan = Lan::director();
+    assert_eq!(lan.weights(), weights(&[]));
+    lan.bound("r1");
+    assert_eq!(lan.weights(), weights(&[("10.77.0.11", 1)]));
+    lan.bound("r2");
+    assert_eq!(
+        lan.weights(),
+        weights(&[("10.77.0.11", 1), ("10.77.0.12", 1)])
+    );
+}
+
+#[test]
+fn one_that_is_no_longer_ready_loses_its_weight_but_not_its_place() {
+    let mut lan = Lan::director();
+    lan.bound("r2");
+    lan.serving(&[("10.77.0.11", 1), ("10.77.0.12", 1)]);
+    assert_eq!(
+        lan.weights(),
+        weights(&[("10.77.0.11", 0), ("10.77.0.12", 1)])
+    );
+    lan.wire.reach.insert(ip("10.77.0.12"), Reach::NotOnLink);
+    assert_eq!(
+        lan.weights(),
+        weights(&[("10.77.0.11", 0), ("10.77.0.12", 0)])
+    );
+}
+
+#[test]
+fn without_reports_the_wire_must_say_that_it_is_there_and_quiet() {
+    let mut lan = Lan::director();
+    lan.snapshot.peers = Peers::Silent;
+    assert_eq!(lan.weights(), weights(&[]), "nobody has asked the wire yet");
+    lan.wire.answers.insert(ip(VIP), Answer::default());
+    assert_eq!(
+        lan.weights(),
+        weights(&[("10.77.0.11", 1), ("10.77.0.12", 1)])
+    );
+    lan.wire
+        .reach
+        .insert(ip("10.77.0.11"), Reach::Silent { dev: dev("eth0") });
+    assert_eq!(lan.weights(), weights(&[("10.77.0.12", 1)]));
+    lan.wire.answers.insert(
+        ip(VIP),
+        Answer {
+            macs: [Mac([2, 0, 0, 0, 0, 12])].into(),
+        },
+    );
+    assert_eq!(lan.weights(), weights(&[]), "r2 answers ARP for the VIP");
+}
+
+#[test]
+fn an_external_server_is_judged_by_the_wire_even_where_agents_report() {
+    let mut lan = Lan::director();
+    lan.web().real_servers.external = vec![ExternalServer {
+        address: ip("10.77.0.50"),
+        weight: 3,
+    }];
+    lan.neighbour("10.77.0.50", 50);
+    assert_eq!(lan.weights(), weights(&[]));
+    lan.wire.answers.insert(ip(VIP), Answer::default());
+    assert_eq!(lan.weights(), weights(&[("10.77.0.50", 3)]));
+}
+
+#[test]
+fn a_leaving_real_server_keeps_its_connections_until_dry_or_the_deadline() {
+    let mut lan = Lan::director();
+    lan.bound("r1");
+    lan.snapshot
+        .nodes
+        .get_mut(&"r2".into())
+        .unwrap()
+        .labels
+        .clear();
+    lan.serving(&[("10.77.0.11", 1), ("10.77.0.12", 1)]);
+    let drained = weights(&[("10.77.0.11", 1)]);
+    let draining = weights(&[("10.77.0.11", 1), ("10.77.0.12", 0)]);
+    assert_eq!(lan.weights(), draining, "weight 0 comes before deletion");
+
+    lan.memory = lan.desired().memory;
+    lan.serving(&[("10.77.0.11", 1), ("10.77.0.12", 0)]);
+    let connections = Connections {
+        active: 1,
+        inactive: 0,
+    };
+    lan.observed
+        .draining
+        .insert((web_key(), ip("10.77.0.12")), connections);
+    lan.now = Duration::from_secs(59);
+    assert_eq!(lan.weights(), draining);
+    assert!(lan.verdict().draining.contains(&ip("10.77.0.12")));
+    lan.now = Duration::from_secs(60);
+    assert_eq!(lan.weights(), drained, "the deadline has passed");
+    lan.now = Duration::from_secs(1);
+    lan.observed.draining.clear();
+    assert_eq!(lan.weights(), drained, "no connection is left");
+}
+
+#[test]
+fn a_vip_that_somebody_answers_for_is_not_claimed_but_one_held_is_kept() {
+    let mut lan = Lan::director();
+    lan.wire.answers.insert(
+        ip(VIP),
+        Answer {
+            macs: [Mac([2, 0, 0, 0, 0, 66])].into(),
+        },
+    );
+    assert_eq!(lan.reason(), Some(Reason::VipConflict));
+    assert_eq!(lan.devices(), on(&[("lo", false)]));
+    assert!(
+        lan.verdict()
+            .refusal
+            .unwrap()
+            .message
+            .contains("02:00:00:00:00:42")
+    );
+
+    lan.carrying("eth0", Role::Held);
+    assert_eq!(lan.reason(), Some(Reason::VipConflict));
+    assert_eq!(lan.devices(), on(&[("lo", false), ("eth0", true)]));
+}
+
+#[test]
+fn a_foreign_service_with_the_same_key_is_left_alone() {
+    let mut lan = Lan::director();
+    lan.serving(&[("10.77.0.99", 1)]);
+    lan.ledger.services.clear();
+    assert_eq!(lan.reason(), Some(Reason::ForeignService));
+    assert!(lan.desired().net.services.is_empty());
+    assert_eq!(lan.devices(), on(&[("lo", false)]), "not claimed either");
+}
+
+#[test]
+fn without_ipvs_nothing_is_claimed() {
+    let mut lan = Lan::director();
+    lan.observed.ipvs = Ipvs::Missing("load ip_vs".to_owned());
+    assert_eq!(lan.reason(), Some(Reason::IpvsMissing));
+    assert_eq!(lan.devices(), on(&[("lo", false)]));
+}
+
+#[test]
+fn a_standby_serves_unless_it_is_a_real_server_too() {
+    let mut lan = Lan::director();
+    let second = lan.snapshot.nodes[&"d".into()].clone();
+    lan.snapshot.nodes.insert(
+        "d2".into(),
+        Node {
+            addresses: vec![ip("10.77.0.20")],
+            ..second
+        },
+    );
+    lan.web().directors.preferred = Some("d2".into());
+    assert_eq!(lan.devices(), on(&[("lo", false)]));
+    assert_eq!(lan.desired().net.services.len(), 1);
+
+    let labels = &mut lan.snapshot.nodes.get_mut(&"d".into()).unwrap().labels;
+    labels.insert(BACKEND_LABEL.to_owned(), "true".to_owned());
+    assert_eq!(
+        lan.desired().net.services.len(),
+        0,
+        "two directors could bounce a packet between them"
+    );
+}

@@ -1,0 +1,8 @@
+//! Decisions by example: a small LAN, one change at a time.
+
+mod admission;
+mod backend;
+mod director;
+mod fixture;
+mod placement;
+mod quiet;

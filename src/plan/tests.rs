@@ -1,0 +1,271 @@
+//! Plans by example; what holds of every plan is in `tests/properties.rs`.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use super::{Plan, plan};
+use crate::model::*;
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn dev(name: &str) -> Dev {
+    name.parse().unwrap()
+}
+
+const VIP: &str = "10.77.0.100";
+
+fn key() -> ServiceKey {
+    ServiceKey {
+        vip: ip(VIP),
+        port: 80,
+        protocol: Protocol::Tcp,
+    }
+}
+
+fn service(weights: &[(&str, u32)]) -> Service {
+    let destinations = weights
+        .iter()
+        .map(|(address, weight)| (ip(address), Destination::direct(*weight)))
+        .collect();
+    Service {
+        scheduler: Scheduler::Mh,
+        flags: vec![Flag::Port],
+        persistence: Some(Persistence {
+            timeout_seconds: 300,
+            prefix_length: 24,
+        }),
+        destinations,
+    }
+}
+
+fn eth0(arp: ArpSettings) -> Link {
+    Link {
+        index: 2,
+        dev: dev("eth0"),
+        mac: None,
+        kind: LinkKind::Other,
+        up: true,
+        carrier: true,
+        arp_capable: true,
+        enslaved: false,
+        addresses: vec![],
+        arp,
+    }
+}
+
+fn observed(arp: ArpSettings) -> Observed {
+    Observed {
+        links: [(dev("eth0"), eth0(arp))].into(),
+        ..Observed::default()
+    }
+}
+
+/// A holder with one real server, which carries the VIP on a dummy device with a host route.
+fn holder() -> NodeNet {
+    let quiet = AddressKey::new(dev("vip0"), ip(VIP));
+    NodeNet {
+        dummies: [dev("vip0")].into(),
+        addresses: [
+            (quiet.clone(), Role::Quiet),
+            (AddressKey::new(dev("eth0"), ip(VIP)), Role::Held),
+        ]
+        .into(),
+        routes: [quiet].into(),
+        arp: [(dev("eth0"), ArpSettings::QUIET)].into(),
+        services: [(key(), service(&[("10.77.0.11", 1)]))].into(),
+    }
+}
+
+fn lines(plan: &Plan) -> Vec<String> {
+    plan.ops.iter().map(ToString::to_string).collect()
+}
+
+/// What the kernel would show once `net` is in place, tagged as ours.
+fn in_place(net: NodeNet, arp: ArpSettings) -> Observed {
+    let tag = ObservedAddress {
+        tag: ForeignTag::Ours,
+        valid_seconds: None,
+    };
+    Observed {
+        addresses: net.addresses.keys().map(|key| (key.clone(), tag)).collect(),
+        our_routes: net.routes.clone(),
+        net: NodeNet {
+            arp: BTreeMap::new(),
+            ..net
+        },
+        ..observed(arp)
+    }
+}
+
+#[test]
+fn coming_in_is_quiet_first_and_answers_last() {
+    let plan = plan(
+        &holder(),
+        &observed(ArpSettings::default()),
+        &Ledger::default(),
+    );
+    assert_eq!(
+        lines(&plan),
+        [
+            "sysctl -w net.ipv4.conf.eth0.arp_ignore=1",
+            "sysctl -w net.ipv4.conf.eth0.arp_announce=2",
+            "ip link add vip0 up type dummy",
+            "ip addr add 10.77.0.100/32 dev vip0 proto 215",
+            "ip route add 10.77.0.100/32 dev vip0 proto 215",
+            "ipvsadm -A -t 10.77.0.100:80 -s mh -p 300 -M 255.255.255.0 -b mh-port",
+            "ipvsadm -a -t 10.77.0.100:80 -r 10.77.0.11:80 -g -w 1",
+            "arping -D -c 3 -I eth0 10.77.0.100",
+            "ip addr add 10.77.0.100/32 dev eth0 proto 215",
+            "arping -U -c 1 -I eth0 10.77.0.100",
+        ]
+    );
+}
+
+#[test]
+fn going_out_is_the_reverse_and_restores_what_was() {
+    let first = plan(
+        &holder(),
+        &observed(ArpSettings {
+            ignore: 0,
+            announce: 1,
+        }),
+        &Ledger::default(),
+    );
+    let out = plan(
+        &NodeNet::default(),
+        &in_place(holder(), ArpSettings::QUIET),
+        &first.ledger,
+    );
+    assert_eq!(
+        lines(&out),
+        [
+            "ip addr del 10.77.0.100/32 dev eth0",
+            "ipvsadm -D -t 10.77.0.100:80",
+            "ip route del 10.77.0.100/32 dev vip0 proto 215",
+            "ip addr del 10.77.0.100/32 dev vip0",
+            "ip link del vip0",
+            "sysctl -w net.ipv4.conf.eth0.arp_ignore=0",
+            "sysctl -w net.ipv4.conf.eth0.arp_announce=1",
+        ]
+    );
+    let nothing = plan(
+        &NodeNet::default(),
+        &observed(ArpSettings {
+            ignore: 0,
+            announce: 1,
+        }),
+        &out.ledger,
+    );
+    assert_eq!(
+        nothing,
+        Plan::default(),
+        "the ledger is empty when nothing is ours"
+    );
+}
+
+#[test]
+fn what_is_in_place_is_not_touched() {
+    let first = plan(
+        &holder(),
+        &observed(ArpSettings::default()),
+        &Ledger::default(),
+    );
+    let second = plan(
+        &holder(),
+        &in_place(holder(), ArpSettings::QUIET),
+        &first.ledger,
+    );
+    assert_eq!(lines(&second), [""; 0]);
+    assert_eq!(second.ledger, first.ledger);
+}
+
+#[test]
+fn a_destination_loses_its_weight_before_it_is_deleted_and_new_ones_come_first() {
+    let mut wanted = holder();
+    wanted.services = [(key(), service(&[("10.77.0.12", 1), ("10.77.0.13", 5)]))].into();
+    let mut there = holder();
+    there.services = [(key(), service(&[("10.77.0.11", 1), ("10.77.0.13", 2)]))].into();
+    let ledger = Ledger {
+        services: [key()].into(),
+        ..Ledger::default()
+    };
+    let plan = plan(&wanted, &in_place(there, ArpSettings::QUIET), &ledger);
+    assert_eq!(
+        lines(&plan),
+        [
+            "ipvsadm -a -t 10.77.0.100:80 -r 10.77.0.12:80 -g -w 1",
+            "ipvsadm -e -t 10.77.0.100:80 -r 10.77.0.13:80 -g -w 5",
+            "ipvsadm -e -t 10.77.0.100:80 -r 10.77.0.11:80 -g -w 0",
+            "ipvsadm -d -t 10.77.0.100:80 -r 10.77.0.11:80",
+        ]
+    );
+}
+
+#[test]
+fn foreign_things_appear_in_no_op() {
+    let mut there = in_place(
+        holder(),
+        ArpSettings {
+            ignore: 2,
+            announce: 2,
+        },
+    );
+    for address in there.addresses.values_mut() {
+        address.tag = ForeignTag::Theirs(17);
+    }
+    there.our_routes.clear();
+    assert_eq!(
+        plan(&NodeNet::default(), &there, &Ledger::default()),
+        Plan::default()
+    );
+    assert_eq!(
+        plan(&holder(), &there, &Ledger::default()),
+        Plan::default(),
+        "used where it fits, and not adopted"
+    );
+}
+
+#[test]
+fn a_setting_that_somebody_changed_since_is_theirs() {
+    let first = plan(
+        &holder(),
+        &observed(ArpSettings::default()),
+        &Ledger::default(),
+    );
+    let changed = in_place(
+        holder(),
+        ArpSettings {
+            ignore: 2,
+            announce: 2,
+        },
+    );
+    let out = plan(&NodeNet::default(), &changed, &first.ledger);
+    let restored: Vec<_> = lines(&out)
+        .into_iter()
+        .filter(|line| line.starts_with("sysctl"))
+        .collect();
+    assert_eq!(restored, ["sysctl -w net.ipv4.conf.eth0.arp_announce=0"]);
+}
+
+#[test]
+fn conf_all_that_is_already_quiet_leaves_the_interface_alone() {
+    let mut there = observed(ArpSettings::default());
+    there.arp_all = ArpSettings::QUIET;
+    let plan = plan(&holder(), &there, &Ledger::default());
+    assert!(
+        lines(&plan).iter().all(|line| !line.starts_with("sysctl")),
+        "{:?}",
+        lines(&plan)
+    );
+}
+
+#[test]
+fn a_lost_ledger_is_read_from_the_tags() {
+    let there = in_place(holder(), ArpSettings::QUIET);
+    let adopted = Ledger::adopt(&there);
+    assert_eq!(adopted.services, [key()].into());
+    let out = plan(&NodeNet::default(), &there, &adopted);
+    assert!(lines(&out).contains(&"ipvsadm -D -t 10.77.0.100:80".to_owned()));
+    assert!(lines(&out).contains(&"ip addr del 10.77.0.100/32 dev eth0".to_owned()));
+}

@@ -1,0 +1,222 @@
+//! IPVS over generic netlink: messages and attributes of `include/uapi/linux/ip_vs.h`.
+//!
+//! Attributes that this code does not know are kept as they are; a kernel newer than this file must never be a reason to fail.
+//! A known attribute with an impossible length is an error. Nothing here panics on any input.
+
+mod destination;
+mod info;
+pub mod procfs;
+pub mod report;
+pub mod request;
+mod service;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use netlink_packet_core::{
+    DecodeError, DefaultNla, Emitable, ErrorContext, NLA_F_NESTED, Nla, NlaBuffer, NlasIterator,
+    Parseable, ParseableParametrized,
+};
+use netlink_packet_generic::{GenlFamily, GenlHeader};
+
+pub use self::destination::{
+    DestinationAttribute, FORWARD_DIRECT, FORWARD_LOCAL, FORWARD_MASK, FORWARD_MASQUERADE,
+    FORWARD_TUNNEL,
+};
+pub use self::info::InfoAttribute;
+pub use self::service::{ServiceAttribute, ServiceFlags};
+pub use self::stats::{Stats, StatsAttribute};
+pub use self::value::{Address, address_bytes, family_of};
+
+/// `IPVS_GENL_NAME`.
+pub const FAMILY_NAME: &str = "IPVS";
+/// `IPVS_GENL_VERSION`.
+const FAMILY_VERSION: u8 = 1;
+
+const IPVS_CMD_NEW_SERVICE: u8 = 1;
+const IPVS_CMD_SET_SERVICE: u8 = 2;
+const IPVS_CMD_DEL_SERVICE: u8 = 3;
+const IPVS_CMD_GET_SERVICE: u8 = 4;
+const IPVS_CMD_NEW_DEST: u8 = 5;
+const IPVS_CMD_SET_DEST: u8 = 6;
+const IPVS_CMD_DEL_DEST: u8 = 7;
+const IPVS_CMD_GET_DEST: u8 = 8;
+const IPVS_CMD_SET_INFO: u8 = 14;
+const IPVS_CMD_GET_INFO: u8 = 15;
+
+const IPVS_CMD_ATTR_SERVICE: u16 = 1;
+const IPVS_CMD_ATTR_DEST: u16 = 2;
+
+/// What a message asks for, or reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// Add a service; also the command of each entry in a dump of services.
+    NewService,
+    /// Change a service.
+    SetService,
+    /// Delete a service with its destinations.
+    DeleteService,
+    /// Read one service, or all as a dump.
+    GetService,
+    /// Add a destination; also the command of each entry in a dump of destinations.
+    NewDestination,
+    /// Change a destination.
+    SetDestination,
+    /// Delete a destination.
+    DeleteDestination,
+    /// Read a service's destinations as a dump.
+    GetDestination,
+    /// The answer to [`Command::GetInfo`].
+    SetInfo,
+    /// Read IPVS's version and table size.
+    GetInfo,
+    /// A command that this code does not use.
+    Other(u8),
+}
+
+impl From<Command> for u8 {
+    fn from(command: Command) -> Self {
+        match command {
+            Command::NewService => IPVS_CMD_NEW_SERVICE,
+            Command::SetService => IPVS_CMD_SET_SERVICE,
+            Command::DeleteService => IPVS_CMD_DEL_SERVICE,
+            Command::GetService => IPVS_CMD_GET_SERVICE,
+            Command::NewDestination => IPVS_CMD_NEW_DEST,
+            Command::SetDestination => IPVS_CMD_SET_DEST,
+            Command::DeleteDestination => IPVS_CMD_DEL_DEST,
+            Command::GetDestination => IPVS_CMD_GET_DEST,
+            Command::SetInfo => IPVS_CMD_SET_INFO,
+            Command::GetInfo => IPVS_CMD_GET_INFO,
+            Command::Other(other) => other,
+        }
+    }
+}
+
+impl From<u8> for Command {
+    fn from(command: u8) -> Self {
+        match command {
+            IPVS_CMD_NEW_SERVICE => Command::NewService,
+            IPVS_CMD_SET_SERVICE => Command::SetService,
+            IPVS_CMD_DEL_SERVICE => Command::DeleteService,
+            IPVS_CMD_GET_SERVICE => Command::GetService,
+            IPVS_CMD_NEW_DEST => Command::NewDestination,
+            IPVS_CMD_SET_DEST => Command::SetDestination,
+            IPVS_CMD_DEL_DEST => Command::DeleteDestination,
+            IPVS_CMD_GET_DEST => Command::GetDestination,
+            IPVS_CMD_SET_INFO => Command::SetInfo,
+            IPVS_CMD_GET_INFO => Command::GetInfo,
+            other => Command::Other(other),
+        }
+    }
+}
+
+/// An attribute of the first level.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Attribute {
+    /// A service, or what identifies one.
+    Service(Vec<ServiceAttribute>),
+    /// A destination, or what identifies one.
+    Destination(Vec<DestinationAttribute>),
+    /// Part of the answer to [`Command::GetInfo`], whose attributes are numbered by themselves.
+    Info(InfoAttribute),
+    /// Not known to this code.
+    Other(DefaultNla),
+}
+
+impl Nla for Attribute {
+    fn value_len(&self) -> usize {
+        match self {
+            Self::Service(attributes) => attributes.as_slice().buffer_len(),
+            Self::Destination(attributes) => attributes.as_slice().buffer_len(),
+            Self::Info(attribute) => attribute.value_len(),
+            Self::Other(attribute) => attribute.value_len(),
+        }
+    }
+
+    fn kind(&self) -> u16 {
+        match self {
+            Self::Service(_) => IPVS_CMD_ATTR_SERVICE | NLA_F_NESTED,
+            Self::Destination(_) => IPVS_CMD_ATTR_DEST | NLA_F_NESTED,
+            Self::Info(attribute) => attribute.kind(),
+            Self::Other(attribute) => attribute.kind(),
+        }
+    }
+
+    fn emit_value(&self, buffer: &mut [u8]) {
+        match self {
+            Self::Service(attributes) => attributes.as_slice().emit(buffer),
+            Self::Destination(attributes) => attributes.as_slice().emit(buffer),
+            Self::Info(attribute) => attribute.emit_value(buffer),
+            Self::Other(attribute) => attribute.emit_value(buffer),
+        }
+    }
+}
+
+impl<'a> ParseableParametrized<NlaBuffer<&'a [u8]>, Command> for Attribute {
+    fn parse_with_param(nla: &NlaBuffer<&'a [u8]>, command: Command) -> Result<Self, DecodeError> {
+        if command == Command::SetInfo {
+            return InfoAttribute::parse(nla).map(Self::Info);
+        }
+        Ok(match nla.kind() {
+            IPVS_CMD_ATTR_SERVICE => Self::Service(nested(nla).context("IPVS_CMD_ATTR_SERVICE")?),
+            IPVS_CMD_ATTR_DEST => Self::Destination(nested(nla).context("IPVS_CMD_ATTR_DEST")?),
+            _ => Self::Other(DefaultNla::parse(nla)?),
+        })
+    }
+}
+
+/// The attributes inside `nla`.
+fn nested<'a, A: Parseable<NlaBuffer<&'a [u8]>>>(
+    nla: &NlaBuffer<&'a [u8]>,
+) -> Result<Vec<A>, DecodeError> {
+    NlasIterator::new(value::contents(nla))
+        .map(|inner| A::parse(&inner?))
+        .collect()
+}
+
+/// A message of the IPVS family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IpvsMessage {
+    /// What is asked or reported.
+    pub command: Command,
+    /// Its attributes.
+    pub attributes: Vec<Attribute>,
+}
+
+impl GenlFamily for IpvsMessage {
+    fn family_name() -> &'static str {
+        FAMILY_NAME
+    }
+
+    fn command(&self) -> u8 {
+        self.command.into()
+    }
+
+    fn version(&self) -> u8 {
+        FAMILY_VERSION
+    }
+}
+
+impl Emitable for IpvsMessage {
+    fn buffer_len(&self) -> usize {
+        self.attributes.as_slice().buffer_len()
+    }
+
+    fn emit(&self, buffer: &mut [u8]) {
+        self.attributes.as_slice().emit(buffer);
+    }
+}
+
+impl ParseableParametrized<[u8], GenlHeader> for IpvsMessage {
+    fn parse_with_param(payload: &[u8], header: GenlHeader) -> Result<Self, DecodeError> {
+        let command = Command::from(header.cmd);
+        let attributes = NlasIterator::new(payload)
+            .map(|nla| Attribute::parse_with_param(&nla?, command))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            command,
+            attributes,
+        })
+    }
+}

@@ -1,0 +1,182 @@
+//! `/proc/net/ip_vs`: all destinations of all services in one text.
+//!
+//! Over netlink the destinations of each service have to be asked for one service at a time; with 10,000 services and
+//! 100,000 destinations that takes nine times as long as reading this text. It lacks thresholds, counters of traffic and
+//! the tunnel's type of a destination, none of which directway has an opinion on, and it shows a *service's* persistence in
+//! jiffies and not its flags, so services are read over netlink (`ip_vs_info_seq_show`, net/netfilter/ipvs/ip_vs_ctl.c).
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
+
+use netlink_packet_core::DecodeError;
+
+use crate::model::{Connections, Destination, Forward, Protocol, ServiceKey};
+
+use super::report::SeenDestination;
+
+/// Where the kernel shows the table of this thread's network namespace.
+pub const PATH: &str = "/proc/thread-self/net/ip_vs";
+
+/// The destinations of every service that is identified by an address. Services by firewall mark are left out.
+///
+/// A service is shown as a whole by one call of the kernel. Others may change the table between two reads and so hide a
+/// service here or show it twice; who reads this compares it with the list of services.
+pub fn destinations(text: &str) -> Result<HashMap<ServiceKey, Vec<SeenDestination>>, DecodeError> {
+    let mut table: HashMap<ServiceKey, Vec<SeenDestination>> = HashMap::new();
+    let mut current = None;
+    for line in text.lines() {
+        let malformed =
+            || DecodeError::from(format!("a line of {PATH} is not understood: {line:?}"));
+        let mut words = line.split_ascii_whitespace();
+        match words.next() {
+            Some("IP" | "Prot") => {}
+            Some("FWM") => current = None,
+            Some("->") => {
+                let server = words.next().ok_or_else(malformed)?;
+                if server == "RemoteAddress:Port" {
+                    continue;
+                }
+                let seen = destination(server, words).ok_or_else(malformed)?;
+                if let Some(key) = current {
+                    table.entry(key).or_default().push(seen);
+                }
+            }
+            Some(protocol) => {
+                let protocol = protocol.parse::<Protocol>().map_err(|_| malformed())?;
+                let service = words.next().and_then(socket).ok_or_else(malformed)?;
+                let key = ServiceKey {
+                    vip: service.ip(),
+                    port: service.port(),
+                    protocol,
+                };
+                // A second showing replaces the first.
+                table.insert(key, Vec::new());
+                current = Some(key);
+            }
+            None => {}
+        }
+    }
+    Ok(table)
+}
+
+fn destination<'a>(
+    server: &str,
+    mut words: impl Iterator<Item = &'a str>,
+) -> Option<SeenDestination> {
+    // ip_vs_fwd_name, include/net/ip_vs.h
+    let forward = match words.next()? {
+        "Route" => Forward::Direct,
+        "Local" => Forward::Local,
+        "Tunnel" => Forward::Tunnel,
+        "Masq" => Forward::Masquerade,
+        "Bypass" => Forward::Bypass,
+        _ => return None,
+    };
+    // The kernel prints a weight as a signed number, and accepts any 32 bits for one.
+    let weight = words.next()?.parse::<i32>().ok()?.cast_unsigned();
+    let connections = Connections {
+        active: words.next()?.parse().ok()?,
+        inactive: words.next()?.parse().ok()?,
+    };
+    Some(SeenDestination {
+        server: socket(server)?,
+        destination: Destination { weight, forward },
+        connections,
+    })
+}
+
+/// `0A4D0064:0050` or `[fd00:0000:…:0001]:0050`: address and port, the port always hexadecimal.
+fn socket(text: &str) -> Option<SocketAddr> {
+    let (address, port) = text.rsplit_once(':')?;
+    let ip = match address
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
+        Some(v6) => IpAddr::V6(v6.parse().ok()?),
+        None => IpAddr::V4(Ipv4Addr::from(hexadecimal(address, 8)?)),
+    };
+    Some(SocketAddr::new(
+        ip,
+        u16::try_from(hexadecimal(port, 4)?).ok()?,
+    ))
+}
+
+fn hexadecimal(text: &str, digits: usize) -> Option<u32> {
+    // from_str_radix alone would take a sign
+    (text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit()))
+        .then(|| u32::from_str_radix(text, 16).ok())
+        .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TEXT: &str = "\
+IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port Forward Weight ActiveConn InActConn
+TCP  0A4D0064:0050 wrr  persistent 30000 FFFFFF00
+  -> 0A4D000C:0050      Route   3      7          12        
+  -> 0A4D000B:0051      Masq    0      0          0         
+UDP  [fd00:0000:0000:0000:0000:0000:0000:0001]:0035 rr ops 
+  -> [fd00:0000:0000:0000:0000:0000:0000:0002]:0035      Tunnel  1      0          0         
+FWM  00000001 rr 
+  -> 0A4D000C:0050      Route   1      0          0         
+SCTP 0A4D0064:0050 mh 
+";
+
+    #[test]
+    fn the_kernels_table_is_understood() {
+        let table = destinations(TEXT).unwrap();
+        let key = |vip: &str, port, protocol| ServiceKey {
+            vip: vip.parse().unwrap(),
+            port,
+            protocol,
+        };
+        let seen = |server: &str, forward, weight, active, inactive| SeenDestination {
+            server: server.parse().unwrap(),
+            destination: Destination { weight, forward },
+            connections: Connections { active, inactive },
+        };
+        let expected = HashMap::from([
+            (
+                key("10.77.0.100", 80, Protocol::Tcp),
+                vec![
+                    seen("10.77.0.12:80", Forward::Direct, 3, 7, 12),
+                    seen("10.77.0.11:81", Forward::Masquerade, 0, 0, 0),
+                ],
+            ),
+            (
+                key("fd00::1", 53, Protocol::Udp),
+                vec![seen("[fd00::2]:53", Forward::Tunnel, 1, 0, 0)],
+            ),
+            (key("10.77.0.100", 80, Protocol::Sctp), vec![]),
+        ]);
+        assert_eq!(table, expected);
+    }
+
+    #[test]
+    fn a_line_that_is_not_understood_is_an_error_that_shows_it() {
+        for line in [
+            "DCCP 0A4D0064:0050 rr",
+            "TCP  0A4D0064 rr",
+            "  -> 0A4D000C:0050 Warp 1 0 0",
+            "TCP +A4D0064:0050 rr",
+        ] {
+            let error = destinations(line).unwrap_err().to_string();
+            assert!(error.contains(line), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_does_no_harm(text in "(TCP|UDP|  ->|FWM|[ -~]{0,3}) ?[][0-9A-F:+ a-z\n-]{0,60}") {
+            let _ = destinations(&text);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The messages that directway sends, built from the model.
+
+use std::net::IpAddr;
+
+use crate::model::{Destination, Forward, Persistence, Service, ServiceKey};
+
+use super::{
+    Attribute, Command, DestinationAttribute, FORWARD_DIRECT, FORWARD_LOCAL, FORWARD_MASQUERADE,
+    FORWARD_TUNNEL, IpvsMessage, ServiceAttribute, ServiceFlags, address_bytes, family_of,
+};
+
+/// `IP_VS_CONN_F_BYPASS`.
+const FORWARD_BYPASS: u32 = 4;
+
+/// Adds a service, without destinations.
+pub fn add_service(key: &ServiceKey, service: &Service) -> IpvsMessage {
+    message(Command::NewService, described(key, service), None)
+}
+
+/// Gives a service other settings; its destinations stay.
+pub fn edit_service(key: &ServiceKey, service: &Service) -> IpvsMessage {
+    message(Command::SetService, described(key, service), None)
+}
+
+/// Deletes a service with its destinations.
+pub fn delete_service(key: &ServiceKey) -> IpvsMessage {
+    message(Command::DeleteService, identified(key), None)
+}
+
+/// Asks, as a dump, for all services.
+pub fn list_services() -> IpvsMessage {
+    IpvsMessage {
+        command: Command::GetService,
+        attributes: Vec::new(),
+    }
+}
+
+/// Adds a destination.
+pub fn add_destination(key: &ServiceKey, address: IpAddr, destination: Destination) -> IpvsMessage {
+    message(
+        Command::NewDestination,
+        identified(key),
+        Some(weighed(key, address, destination)),
+    )
+}
+
+/// Changes a destination.
+pub fn edit_destination(
+    key: &ServiceKey,
+    address: IpAddr,
+    destination: Destination,
+) -> IpvsMessage {
+    message(
+        Command::SetDestination,
+        identified(key),
+        Some(weighed(key, address, destination)),
+    )
+}
+
+/// Deletes a destination.
+pub fn delete_destination(key: &ServiceKey, address: IpAddr) -> IpvsMessage {
+    message(
+        Command::DeleteDestination,
+        identified(key),
+        Some(located(key, address)),
+    )
+}
+
+/// Asks, as a dump, for a service's destinations.
+pub fn list_destinations(key: &ServiceKey) -> IpvsMessage {
+    message(Command::GetDestination, identified(key), None)
+}
+
+fn message(
+    command: Command,
+    service: Vec<ServiceAttribute>,
+    destination: Option<Vec<DestinationAttribute>>,
+) -> IpvsMessage {
+    let mut attributes = vec![Attribute::Service(service)];
+    attributes.extend(destination.map(Attribute::Destination));
+    IpvsMessage {
+        command,
+        attributes,
+    }
+}
+
+fn identified(key: &ServiceKey) -> Vec<ServiceAttribute> {
+    vec![
+        ServiceAttribute::Family(family_of(key.vip)),
+        ServiceAttribute::Protocol(key.protocol.number().into()),
+        ServiceAttribute::Address(address_bytes(key.vip)),
+        ServiceAttribute::Port(key.port),
+    ]
+}
+
+/// The kernel wants all of these, also when only one of them changes (`ip_vs_genl_parse_service`, full entry).
+fn described(key: &ServiceKey, service: &Service) -> Vec<ServiceAttribute> {
+    let mut flags = service.flags.iter().fold(0, |bits, flag| bits | flag.bit());
+    let (timeout, prefix) = match service.persistence {
+        Some(Persistence {
+            timeout_seconds,
+            prefix_length,
+        }) => {
+            flags |= ServiceFlags::PERSISTENT;
+            (timeout_seconds, Some(prefix_length))
+        }
+        None => (0, None),
+    };
+    let mut attributes = identified(key);
+    attributes.extend([
+        ServiceAttribute::Scheduler(service.scheduler.name().to_owned()),
+        ServiceAttribute::Flags(ServiceFlags {
+            flags,
+            mask: u32::MAX,
+        }),
+        ServiceAttribute::Timeout(timeout),
+        ServiceAttribute::Netmask(netmask(key.vip, prefix)),
+    ]);
+    attributes
+}
+
+/// A mask for IPv4, a prefix length for IPv6; each client alone unless said otherwise.
+fn netmask(vip: IpAddr, prefix: Option<u8>) -> [u8; 4] {
+    match vip {
+        IpAddr::V4(_) => {
+            let host_bits = 32u32.saturating_sub(prefix.unwrap_or(32).into());
+            u32::MAX.checked_shl(host_bits).unwrap_or(0).to_be_bytes()
+        }
+        IpAddr::V6(_) => u32::from(prefix.unwrap_or(128)).to_ne_bytes(),
+    }
+}
+
+fn located(key: &ServiceKey, address: IpAddr) -> Vec<DestinationAttribute> {
+    vec![
+        DestinationAttribute::Family(family_of(address)),
+        DestinationAttribute::Address(address_bytes(address)),
+        // Direct routing cannot remap the port.
+        DestinationAttribute::Port(key.port),
+    ]
+}
+
+fn weighed(
+    key: &ServiceKey,
+    address: IpAddr,
+    destination: Destination,
+) -> Vec<DestinationAttribute> {
+    let forward = match destination.forward {
+        Forward::Direct => FORWARD_DIRECT,
+        Forward::Local => FORWARD_LOCAL,
+        Forward::Tunnel => FORWARD_TUNNEL,
+        Forward::Masquerade => FORWARD_MASQUERADE,
+        Forward::Bypass => FORWARD_BYPASS,
+    };
+    let mut attributes = located(key, address);
+    attributes.extend([
+        DestinationAttribute::Forward(forward),
+        DestinationAttribute::Weight(destination.weight),
+        DestinationAttribute::UpperThreshold(0),
+        DestinationAttribute::LowerThreshold(0),
+    ]);
+    attributes
+}

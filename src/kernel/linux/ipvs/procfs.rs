@@ -175,7 +175,7 @@ SCTP 0A4D0064:0050 mh
 
     proptest! {
         #[test]
-        fn arbitrary_text_does_no_harm(text in "(TCP|UDP|  ->|FWM|[ -~]{0,3}) ?[][0-9A-F:+ a-z\n-]{0,60}") {
+        fn arbitrary_text_does_no_harm(text in r"(TCP|UDP|  ->|FWM|[ -~]{0,3}) ?[0-9A-F:+ a-z\n\[\]-]{0,60}") {
             let _ = destinations(&text);
         }
     }

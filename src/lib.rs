@@ -2,6 +2,7 @@
 //!
 //! Dependencies point downwards only: `model`, `desired` and `plan` know neither Kubernetes nor netlink nor tokio.
 
+pub mod agent;
 pub mod desired;
 pub mod kernel;
 pub mod model;

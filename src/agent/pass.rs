@@ -1,0 +1,271 @@
+//! One pass: look, decide, act, look again. Serial and level-triggered: what happened in between doesn't matter,
+//! only what is there now.
+
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    desired::{Admission, Desired, Inputs, Memory, admit, desired, questions},
+    kernel::{Kernel, KernelError, OpError, OpResult, Outcome, execute},
+    model::{AddressKey, Ledger, NodeName, NodeNet, Observed, Role, Snapshot},
+    plan::{Op, plan},
+};
+
+use super::{
+    Announcer, Next, RunDir, RunDirError, Wire,
+    drift::is_drift,
+    unseen::{assume_ours, keep_ours},
+};
+
+/// While something is leaving, how soon to look whether it has left.
+const LEAVING: Duration = Duration::from_millis(500);
+/// ... but passes for that alone shall not take more than a tenth of the time.
+const LEAVING_SHARE: u32 = 10;
+/// How soon to try for the lock that another agent holds.
+const BUSY: Duration = Duration::from_millis(500);
+
+/// What the sources say, and how much of it.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// All that is known.
+    pub snapshot: &'a Snapshot,
+    /// Whether that is everything. If not (a manifest that never could be read), nothing of ours is taken away.
+    pub complete: bool,
+}
+
+/// Why a pass did not do its work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PassError {
+    /// The kernel or the wire could not be asked.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The run directory cannot be used: nothing was changed.
+    #[error(transparent)]
+    RunDir(#[from] RunDirError),
+}
+
+/// What is the case after a pass: the material of reports.
+#[derive(Debug)]
+pub struct Findings<'a> {
+    /// Which VirtualServices are served.
+    pub admission: Admission<'a>,
+    /// What this node should be.
+    pub desired: Desired,
+    /// What it is.
+    pub observed: Observed,
+    /// What is ours, as far as known.
+    pub ledger: Ledger,
+}
+
+/// A pass that has ended.
+#[derive(Debug)]
+pub struct PassEnd<'a> {
+    /// What became of every op.
+    pub outcome: Outcome,
+    /// How many of the ops repaired what somebody else had changed.
+    pub drift: usize,
+    /// What kept the pass from its work.
+    pub error: Option<PassError>,
+    /// What it found; nothing if the kernel could not be looked at, or if the node is another agent's.
+    pub findings: Option<Findings<'a>>,
+    /// When the next pass is due.
+    pub next: Next,
+}
+
+/// What one agent's passes keep between each other.
+#[derive(Debug)]
+pub struct Passes {
+    node: NodeName,
+    run_dir: RunDir,
+    memory: Memory,
+    wire: Wire,
+    announcer: Announcer,
+    /// What was wanted when a pass last completed.
+    completed: Option<NodeNet>,
+}
+
+impl Passes {
+    /// For this node, with its ledger in `run_dir`.
+    pub fn new(node: NodeName, run_dir: &Path) -> Self {
+        Self {
+            node,
+            run_dir: RunDir::new(run_dir),
+            memory: Memory::default(),
+            wire: Wire::default(),
+            announcer: Announcer::default(),
+            completed: None,
+        }
+    }
+
+    /// Runs one pass at `now` of the agent's monotonic clock. Never before every source has synced.
+    pub fn run<'a>(
+        &mut self,
+        kernel: &mut dyn Kernel,
+        view: View<'a>,
+        now: Duration,
+    ) -> PassEnd<'a> {
+        let mut end = PassEnd {
+            outcome: Outcome::default(),
+            drift: 0,
+            error: None,
+            findings: None,
+            next: Next::Retry,
+        };
+        let started = Instant::now();
+        let result = self.work(kernel, view, now, &mut end);
+        end.next = match &result {
+            Err(PassError::RunDir(RunDirError::Busy { .. })) => Next::Within(BUSY),
+            Err(PassError::Kernel(_) | PassError::RunDir(RunDirError::Ledger(_))) => Next::Retry,
+            Ok(()) if !end.outcome.is_complete() => Next::Retry,
+            Ok(()) => self.next(now, started.elapsed()),
+        };
+        end.error = result.err();
+        end
+    }
+
+    fn work<'a>(
+        &mut self,
+        kernel: &mut dyn Kernel,
+        view: View<'a>,
+        now: Duration,
+        end: &mut PassEnd<'a>,
+    ) -> Result<(), PassError> {
+        let opened = self.run_dir.open();
+        if let Err(error @ RunDirError::Busy { .. }) = opened {
+            return Err(error.into());
+        }
+        let observed = kernel.observe()?;
+        let admission = admit(view.snapshot);
+        let asked = questions(&self.node, view.snapshot, &admission, &observed);
+        // An unanswered question is no reason to leave everything else undone: it stays open.
+        let sensed = self.wire.sense(kernel, &asked, &observed, now);
+        let wire = self.wire.evidence();
+        let ledger = match (self.run_dir.ledger(), &opened) {
+            (Some(ledger), _) => ledger.clone(),
+            // A first start, or somebody deleted it.
+            (None, Ok(())) => Ledger::adopt(&observed),
+            (None, Err(_)) => assume_ours(&observed, &admission),
+        };
+        let mut wanted = desired(&Inputs {
+            node: &self.node,
+            snapshot: view.snapshot,
+            admission: &admission,
+            observed: &observed,
+            ledger: &ledger,
+            wire: &wire,
+            memory: &self.memory,
+            now,
+        });
+        self.memory = wanted.memory.clone();
+        if !view.complete {
+            keep_ours(&mut wanted.net, &observed, &ledger);
+        }
+        let plan = plan(&wanted.net, &observed, &ledger);
+        let written = match opened {
+            Ok(()) => self.run_dir.save(&plan.ledger).map(|_| ()),
+            Err(error) => Err(error),
+        };
+        let mut findings = Findings {
+            admission,
+            desired: wanted,
+            observed,
+            ledger: plan.ledger,
+        };
+        let acted = match written {
+            Ok(()) if plan.ops.is_empty() => Ok(()),
+            Ok(()) => self.act(kernel, plan.ops, &mut findings, end, now),
+            Err(error) => Err(error.into()),
+        };
+        self.note_held(&findings, &end.outcome, now);
+        end.findings = Some(findings);
+        let wanted = end.findings.as_ref().map(|findings| &findings.desired.net);
+        if acted.is_ok() && end.outcome.is_complete() {
+            self.completed = wanted.cloned();
+        }
+        acted.and(sensed.map_err(PassError::from))
+    }
+
+    /// Applies, looks again and trims the ledger to what is there now.
+    fn act(
+        &mut self,
+        kernel: &mut dyn Kernel,
+        ops: Vec<Op>,
+        findings: &mut Findings<'_>,
+        end: &mut PassEnd<'_>,
+        now: Duration,
+    ) -> Result<(), PassError> {
+        let net = &findings.desired.net;
+        if let Some(before) = &self.completed {
+            end.drift = ops.iter().filter(|op| is_drift(op, before, net)).count();
+        }
+        // Two looks at a large table need not be in memory together.
+        findings.observed = Observed::default();
+        end.outcome = execute(kernel, ops);
+        self.note_conflicts(&end.outcome, now);
+        findings.observed = kernel.observe()?;
+        let rest = plan(net, &findings.observed, &findings.ledger);
+        self.run_dir.save(&rest.ledger)?;
+        findings.ledger = rest.ledger;
+        Ok(())
+    }
+
+    fn note_conflicts(&mut self, outcome: &Outcome, now: Duration) {
+        for (op, error) in outcome.failures() {
+            if let (Op::Probe(key), OpError::Answered { macs, .. }) = (op, error) {
+                self.wire.conflict(key.clone(), macs.clone(), now);
+            }
+        }
+    }
+
+    fn note_held(&mut self, findings: &Findings<'_>, outcome: &Outcome, now: Duration) {
+        let there = |key: &AddressKey| findings.observed.net.addresses.contains_key(key);
+        let wanted = &findings.desired.net.addresses;
+        let held: BTreeSet<AddressKey> = wanted
+            .iter()
+            .filter(|(key, role)| **role == Role::Held && there(key))
+            .map(|(key, _)| key.clone())
+            .collect();
+        let claimed = outcome
+            .done
+            .iter()
+            .filter_map(|(op, result)| match (op, result) {
+                (Op::AddAddress(key, Role::Held), OpResult::Applied) => Some(key.clone()),
+                _ => None,
+            })
+            .collect();
+        self.announcer.update(&held, &claimed, now);
+    }
+
+    fn next(&self, now: Duration, took: Duration) -> Next {
+        let leaving = !self.memory.leaving.is_empty() || !self.memory.unwanted.is_empty();
+        let leaving = leaving.then(|| LEAVING.max(took * LEAVING_SHARE));
+        let wire = self.wire.next_due().map(|due| due.saturating_sub(now));
+        match leaving.into_iter().chain(wire).min() {
+            Some(wait) => Next::Within(wait),
+            None => Next::Whenever,
+        }
+    }
+
+    /// Repeats announcements of held VIPs that are due; between passes. Returns what could not be sent.
+    pub fn announce(&mut self, kernel: &mut dyn Kernel, now: Duration) -> Vec<OpError> {
+        let ops: Vec<Op> = self
+            .announcer
+            .take_due(now)
+            .into_iter()
+            .map(Op::Announce)
+            .collect();
+        if ops.is_empty() {
+            return Vec::new();
+        }
+        let results = kernel.apply(&ops);
+        results.into_iter().filter_map(Result::err).collect()
+    }
+
+    /// When [`Self::announce`] has something to do next, on the agent's clock.
+    pub fn next_announcement(&self) -> Option<Duration> {
+        self.announcer.next()
+    }
+}

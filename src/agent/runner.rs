@@ -1,0 +1,297 @@
+//! When passes run: at once after a change, not too often in a storm of changes, from time to time without any,
+//! and sooner again after a failure.
+
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+
+/// Why a pass runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cause {
+    /// The sources have something new.
+    pub source: bool,
+    /// The kernel's links or addresses changed.
+    pub kernel: bool,
+    /// It is time: periodic, after a failure, or because the last pass asked for it.
+    pub time: bool,
+}
+
+/// Asks for a pass; any number of requests before it starts are one.
+#[derive(Clone, Debug, Default)]
+pub struct Trigger(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    cause: Mutex<Cause>,
+    notify: Notify,
+}
+
+impl Trigger {
+    /// The sources have something new.
+    pub fn source(&self) {
+        self.set(|cause| cause.source = true);
+    }
+
+    /// The kernel's links or addresses changed.
+    pub fn kernel(&self) {
+        self.set(|cause| cause.kernel = true);
+    }
+
+    fn set(&self, mark: impl FnOnce(&mut Cause)) {
+        mark(&mut self.0.cause.lock().unwrap_or_else(PoisonError::into_inner));
+        self.0.notify.notify_one();
+    }
+
+    fn take(&self) -> Cause {
+        std::mem::take(&mut *self.0.cause.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn is_idle(&self) -> bool {
+        *self.0.cause.lock().unwrap_or_else(PoisonError::into_inner) == Cause::default()
+    }
+
+    /// Returns once somebody asked. Cancelling it loses nothing: the cause stays until it is taken.
+    async fn asked(&self) {
+        self.0.notify.notified().await;
+    }
+}
+
+/// How often passes run.
+#[derive(Clone, Copy, Debug)]
+pub struct Intervals {
+    /// Between the starts of two passes, once the burst is used up.
+    pub min: Duration,
+    /// How many passes may follow each other at once.
+    pub burst: u32,
+    /// A pass runs at least this often: IPVS sends no notifications, so drift is found by looking.
+    pub max: Duration,
+    /// After the first failure; doubles with each further one, up to `max`.
+    pub retry: Duration,
+}
+
+impl Default for Intervals {
+    fn default() -> Self {
+        Self {
+            min: Duration::from_millis(50),
+            burst: 3,
+            max: Duration::from_secs(30),
+            retry: Duration::from_millis(500),
+        }
+    }
+}
+
+/// What a pass says about the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing is pending.
+    Whenever,
+    /// Something is due then, at the latest.
+    Within(Duration),
+    /// It failed, at least in part.
+    Retry,
+}
+
+/// Runs passes one after the other, for ever. Dropping the future between two passes stops it.
+pub async fn run<P, F>(intervals: Intervals, trigger: Trigger, mut pass: P)
+where
+    P: FnMut(Cause) -> F,
+    F: Future<Output = Next>,
+{
+    let mut bucket = Bucket::full(&intervals);
+    let mut failures = 0u32;
+    let mut due = Instant::now();
+    loop {
+        let mut cause = Cause::default();
+        tokio::select! {
+            // A storm of requests must not hide that something is due.
+            biased;
+            () = sleep_until(due) => cause.time = true,
+            () = trigger.asked() => {}
+        }
+        if !cause.time && trigger.is_idle() {
+            // A request that an earlier pass has answered already.
+            continue;
+        }
+        bucket.take().await;
+        // Whatever was asked for up to here is part of this pass.
+        let asked = trigger.take();
+        cause.source = asked.source;
+        cause.kernel = asked.kernel;
+        let next = pass(cause).await;
+        failures = match next {
+            Next::Retry => failures.saturating_add(1),
+            Next::Whenever | Next::Within(_) => 0,
+        };
+        let wait = match next {
+            Next::Whenever => intervals.max,
+            Next::Within(wait) => wait.min(intervals.max),
+            Next::Retry => {
+                let doubled = 1u32.checked_shl(failures - 1).unwrap_or(u32::MAX);
+                intervals.retry.saturating_mul(doubled).min(intervals.max)
+            }
+        };
+        due = Instant::now() + wait;
+    }
+}
+
+/// Token bucket: one token per `min`, at most `burst` of them.
+struct Bucket {
+    min: Duration,
+    burst: u32,
+    tokens: u32,
+    refilled: Instant,
+}
+
+impl Bucket {
+    fn full(intervals: &Intervals) -> Self {
+        Self {
+            min: intervals.min,
+            burst: intervals.burst.max(1),
+            tokens: intervals.burst.max(1),
+            refilled: Instant::now(),
+        }
+    }
+
+    async fn take(&mut self) {
+        self.refill();
+        if self.tokens == 0 {
+            sleep_until(self.refilled + self.min).await;
+            self.refill();
+        }
+        self.tokens = self.tokens.saturating_sub(1);
+    }
+
+    fn refill(&mut self) {
+        let now = Instant::now();
+        while self.tokens < self.burst && self.refilled + self.min <= now {
+            self.tokens += 1;
+            self.refilled += self.min;
+        }
+        if self.tokens == self.burst {
+            self.refilled = now;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, rc::Rc};
+
+    use super::*;
+
+    const INTERVALS: Intervals = Intervals {
+        min: Duration::from_millis(50),
+        burst: 2,
+        max: Duration::from_secs(30),
+        retry: Duration::from_secs(1),
+    };
+
+    /// Runs for `total` of paused time and returns when passes started, in milliseconds, and why.
+    async fn passes(
+        trigger: Trigger,
+        total: Duration,
+        answer: impl Fn(usize) -> Next,
+    ) -> Vec<(u128, Cause)> {
+        let log = Rc::new(RefCell::new(Vec::new()));
+        let start = Instant::now();
+        let pass = |cause| {
+            log.borrow_mut().push((start.elapsed().as_millis(), cause));
+            std::future::ready(answer(log.borrow().len()))
+        };
+        let ended = tokio::time::timeout(total, run(INTERVALS, trigger, pass)).await;
+        assert!(ended.is_err(), "the runner ended by itself");
+        log.take()
+    }
+
+    fn times(log: &[(u128, Cause)]) -> Vec<u128> {
+        log.iter().map(|(at, _)| *at).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_any_change_it_looks_at_the_kernel_from_time_to_time() {
+        let log = passes(Trigger::default(), Duration::from_secs(70), |_| {
+            Next::Whenever
+        })
+        .await;
+        assert_eq!(times(&log), [0, 30_000, 60_000]);
+        assert!(log.iter().all(|(_, cause)| cause.time && !cause.source));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_storm_of_changes_is_a_pass_per_minimum_interval() {
+        let trigger = Trigger::default();
+        let storm = {
+            let trigger = trigger.clone();
+            async move {
+                loop {
+                    trigger.source();
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        };
+        let log = tokio::select! {
+            log = passes(trigger, Duration::from_millis(1010), |_| Next::Whenever) => log,
+            () = storm => unreachable!(),
+        };
+        assert!((21..=23).contains(&log.len()), "{:?}", times(&log));
+        assert!(log[1..].iter().all(|(_, cause)| cause.source));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_single_change_is_acted_on_at_once() {
+        let trigger = Trigger::default();
+        let change = {
+            let trigger = trigger.clone();
+            async move {
+                tokio::time::sleep(Duration::from_secs(7)).await;
+                trigger.kernel();
+                std::future::pending::<()>().await;
+            }
+        };
+        let log = tokio::select! {
+            log = passes(trigger, Duration::from_secs(10), |_| Next::Whenever) => log,
+            () = change => unreachable!(),
+        };
+        assert_eq!(times(&log), [0, 7000]);
+        assert_eq!(
+            log[1].1,
+            Cause {
+                kernel: true,
+                ..Cause::default()
+            }
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_are_tried_again_less_and_less_often_until_one_succeeds() {
+        let answer = |count| {
+            if count <= 4 {
+                Next::Retry
+            } else {
+                Next::Whenever
+            }
+        };
+        let log = passes(Trigger::default(), Duration::from_secs(40), answer).await;
+        assert_eq!(times(&log), [0, 1000, 3000, 7000, 15_000]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_due_is_not_forgotten() {
+        let answer = |count| {
+            if count == 1 {
+                Next::Within(Duration::from_millis(500))
+            } else {
+                Next::Whenever
+            }
+        };
+        let log = passes(Trigger::default(), Duration::from_secs(2), answer).await;
+        assert_eq!(times(&log), [0, 500]);
+    }
+}

@@ -1,0 +1,408 @@
+//! What is known of the wire, and when it is asked again.
+//!
+//! Asking takes the time of an answer that doesn't come, so answers are kept. One lost frame is no reason to take a
+//! real server's weight: a neighbour is given up only after several questions in a row.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
+
+use crate::{
+    desired::Questions,
+    kernel::{Kernel, KernelError},
+    model::{AddressKey, Answer, Mac, Observed, Reach, WireEvidence},
+};
+
+/// How long a good answer is believed.
+const FRESH: Duration = Duration::from_secs(30);
+/// How soon a neighbour that did not answer is asked again.
+const DOUBT: Duration = Duration::from_secs(1);
+/// Questions without an answer, in a row, after which a neighbour is gone.
+const GIVE_UP: u32 = 3;
+/// How often somebody that should not answer, or should but doesn't, is asked again.
+const TROUBLE: Duration = Duration::from_secs(5);
+
+/// What was heard so far.
+#[derive(Debug, Default)]
+pub struct Wire {
+    reach: BTreeMap<IpAddr, Heard<Reach>>,
+    answers: BTreeMap<AddressKey, Heard<Answer>>,
+}
+
+#[derive(Debug)]
+struct Heard<T> {
+    value: T,
+    /// When to ask again.
+    due: Duration,
+    /// Questions without an answer since the last one that had one.
+    unanswered: u32,
+}
+
+impl Wire {
+    /// Asks what is new or due and forgets what nobody wants to know any more.
+    pub fn sense(
+        &mut self,
+        kernel: &mut dyn Kernel,
+        questions: &Questions,
+        observed: &Observed,
+        now: Duration,
+    ) -> Result<(), KernelError> {
+        self.reach
+            .retain(|address, _| questions.reach.contains(address));
+        let targets = self.targets(questions, observed);
+        self.answers.retain(|key, _| targets.contains(key));
+
+        let due: BTreeSet<IpAddr> = questions
+            .reach
+            .iter()
+            .filter(|address| self.reach.get(address).is_none_or(|heard| heard.due <= now))
+            .copied()
+            .collect();
+        if !due.is_empty() {
+            for (address, reach) in kernel.resolve(&due)? {
+                self.heard_reach(address, reach, now);
+            }
+        }
+        let due: BTreeSet<AddressKey> = targets
+            .into_iter()
+            .filter(|key| self.answers.get(key).is_none_or(|heard| heard.due <= now))
+            .collect();
+        if !due.is_empty() {
+            for (key, answer) in kernel.probe(&due)? {
+                self.heard_answer(key, answer, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// VIPs to probe: where silence is evidence, those held, and those somebody else had when last asked. A VIP that
+    /// is about to be claimed is probed by the plan.
+    fn targets(&self, questions: &Questions, observed: &Observed) -> BTreeSet<AddressKey> {
+        let watched = questions.rivals.iter().filter(|key| {
+            observed.net.addresses.contains_key(key) || self.answers.contains_key(key)
+        });
+        questions.silence.iter().chain(watched).cloned().collect()
+    }
+
+    fn heard_reach(&mut self, address: IpAddr, reach: Reach, now: Duration) {
+        let unanswered = match (&reach, self.reach.get(&address)) {
+            (Reach::Silent { dev }, Some(before)) => match &before.value {
+                Reach::Neighbour { dev: known, .. } if known == dev => before.unanswered + 1,
+                Reach::Neighbour { .. }
+                | Reach::Local
+                | Reach::Silent { .. }
+                | Reach::NotOnLink => GIVE_UP,
+            },
+            (Reach::Silent { .. }, None) => GIVE_UP,
+            (Reach::Local | Reach::Neighbour { .. } | Reach::NotOnLink, _) => 0,
+        };
+        if (1..GIVE_UP).contains(&unanswered) {
+            if let Some(before) = self.reach.get_mut(&address) {
+                before.unanswered = unanswered;
+                before.due = now + DOUBT;
+            }
+            return;
+        }
+        let wait = match reach {
+            Reach::Local | Reach::Neighbour { .. } => FRESH,
+            Reach::Silent { .. } | Reach::NotOnLink => TROUBLE,
+        };
+        let heard = Heard {
+            value: reach,
+            due: now + wait,
+            unanswered: 0,
+        };
+        self.reach.insert(address, heard);
+    }
+
+    fn heard_answer(&mut self, key: AddressKey, answer: Answer, now: Duration) {
+        let wait = if answer.macs.is_empty() {
+            FRESH
+        } else {
+            TROUBLE
+        };
+        let heard = Heard {
+            value: answer,
+            due: now + wait,
+            unanswered: 0,
+        };
+        self.answers.insert(key, heard);
+    }
+
+    /// A claim met somebody who has the VIP already.
+    pub fn conflict(&mut self, key: AddressKey, macs: BTreeSet<Mac>, now: Duration) {
+        self.heard_answer(key, Answer { macs }, now);
+    }
+
+    /// All of it, for the decision.
+    pub fn evidence(&self) -> WireEvidence {
+        let mut answers: BTreeMap<IpAddr, Answer> = BTreeMap::new();
+        for (key, heard) in &self.answers {
+            answers
+                .entry(key.ip)
+                .or_default()
+                .macs
+                .extend(&heard.value.macs);
+        }
+        WireEvidence {
+            reach: self
+                .reach
+                .iter()
+                .map(|(address, heard)| (*address, heard.value.clone()))
+                .collect(),
+            answers,
+        }
+    }
+
+    /// When the first of the answers is to be asked for again.
+    pub fn next_due(&self) -> Option<Duration> {
+        let reach = self.reach.values().map(|heard| heard.due);
+        let answers = self.answers.values().map(|heard| heard.due);
+        reach.chain(answers).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{kernel::OpError, model::Dev, plan::Op};
+
+    /// Answers as told and counts the questions.
+    #[derive(Default)]
+    struct Ether {
+        alive: bool,
+        rival: bool,
+        resolved: usize,
+        probed: usize,
+    }
+
+    impl Kernel for Ether {
+        fn observe(&mut self) -> Result<Observed, KernelError> {
+            Ok(Observed::default())
+        }
+
+        fn apply(&mut self, ops: &[Op]) -> Vec<Result<(), OpError>> {
+            ops.iter().map(|_| Ok(())).collect()
+        }
+
+        fn resolve(
+            &mut self,
+            addresses: &BTreeSet<IpAddr>,
+        ) -> Result<BTreeMap<IpAddr, Reach>, KernelError> {
+            self.resolved += addresses.len();
+            let reach = if self.alive {
+                Reach::Neighbour {
+                    dev: eth0(),
+                    mac: MAC,
+                }
+            } else {
+                Reach::Silent { dev: eth0() }
+            };
+            Ok(addresses
+                .iter()
+                .map(|address| (*address, reach.clone()))
+                .collect())
+        }
+
+        fn probe(
+            &mut self,
+            targets: &BTreeSet<AddressKey>,
+        ) -> Result<BTreeMap<AddressKey, Answer>, KernelError> {
+            self.probed += targets.len();
+            let macs: BTreeSet<Mac> = self.rival.then_some(MAC).into_iter().collect();
+            let answer = Answer { macs };
+            Ok(targets
+                .iter()
+                .map(|key| (key.clone(), answer.clone()))
+                .collect())
+        }
+    }
+
+    const MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
+
+    fn eth0() -> Dev {
+        "eth0".parse().unwrap()
+    }
+
+    fn server() -> IpAddr {
+        [10, 0, 0, 5].into()
+    }
+
+    fn vip() -> AddressKey {
+        AddressKey::new(eth0(), [10, 0, 0, 100].into())
+    }
+
+    fn reach_only() -> Questions {
+        Questions {
+            reach: [server()].into(),
+            ..Questions::default()
+        }
+    }
+
+    fn is_neighbour(wire: &Wire) -> bool {
+        matches!(
+            wire.evidence().reach.get(&server()),
+            Some(Reach::Neighbour { .. })
+        )
+    }
+
+    #[test]
+    fn a_neighbour_is_asked_again_after_a_while_and_given_up_only_after_three_silences() {
+        let (mut wire, mut ether) = (
+            Wire::default(),
+            Ether {
+                alive: true,
+                ..Ether::default()
+            },
+        );
+        let observed = Observed::default();
+        let at = |seconds: u64, ether: &mut Ether, wire: &mut Wire| {
+            wire.sense(
+                ether,
+                &reach_only(),
+                &observed,
+                Duration::from_secs(seconds),
+            )
+            .unwrap();
+        };
+        at(0, &mut ether, &mut wire);
+        at(29, &mut ether, &mut wire);
+        assert_eq!(ether.resolved, 1, "asked again too early");
+        ether.alive = false;
+        at(30, &mut ether, &mut wire);
+        assert!(is_neighbour(&wire), "given up after one silence");
+        assert_eq!(wire.next_due(), Some(Duration::from_secs(31)));
+        at(31, &mut ether, &mut wire);
+        assert!(is_neighbour(&wire), "given up after two");
+        at(32, &mut ether, &mut wire);
+        assert!(!is_neighbour(&wire), "kept after three");
+        ether.alive = true;
+        at(37, &mut ether, &mut wire);
+        assert!(is_neighbour(&wire), "not taken back");
+    }
+
+    #[test]
+    fn an_answer_in_between_starts_the_count_again() {
+        let (mut wire, mut ether) = (Wire::default(), Ether::default());
+        for (seconds, alive) in [
+            (0, true),
+            (30, false),
+            (31, false),
+            (32, true),
+            (62, false),
+            (63, false),
+        ] {
+            ether.alive = alive;
+            let now = Duration::from_secs(seconds);
+            wire.sense(&mut ether, &reach_only(), &Observed::default(), now)
+                .unwrap();
+            assert!(is_neighbour(&wire), "given up at {seconds} s");
+        }
+    }
+
+    #[test]
+    fn who_never_answered_is_silent_at_once() {
+        let (mut wire, mut ether) = (Wire::default(), Ether::default());
+        wire.sense(
+            &mut ether,
+            &reach_only(),
+            &Observed::default(),
+            Duration::ZERO,
+        )
+        .unwrap();
+        assert_eq!(
+            wire.evidence().reach.get(&server()),
+            Some(&Reach::Silent { dev: eth0() })
+        );
+    }
+
+    #[test]
+    fn a_conflict_is_asked_about_until_it_is_over() {
+        let (mut wire, mut ether) = (
+            Wire::default(),
+            Ether {
+                rival: true,
+                ..Ether::default()
+            },
+        );
+        let observed = Observed::default();
+        let questions = Questions {
+            rivals: [vip()].into(),
+            ..Questions::default()
+        };
+        wire.sense(&mut ether, &questions, &observed, Duration::ZERO)
+            .unwrap();
+        assert_eq!(
+            ether.probed, 0,
+            "a VIP that is not held is probed by the plan"
+        );
+        wire.conflict(vip(), [MAC].into(), Duration::ZERO);
+        for (seconds, rival, conflicts) in [(4, true, true), (5, true, true), (10, false, false)] {
+            ether.rival = rival;
+            wire.sense(
+                &mut ether,
+                &questions,
+                &observed,
+                Duration::from_secs(seconds),
+            )
+            .unwrap();
+            let answers = wire.evidence().answers;
+            let macs = answers.get(&vip().ip).map_or(0, |answer| answer.macs.len());
+            assert_eq!(macs > 0, conflicts, "at {seconds} s");
+        }
+        assert_eq!(ether.probed, 2);
+    }
+
+    #[test]
+    fn a_held_vip_is_watched_for_rivals() {
+        let (mut wire, mut ether) = (Wire::default(), Ether::default());
+        let mut observed = Observed::default();
+        observed
+            .net
+            .addresses
+            .insert(vip(), crate::model::Role::Held);
+        let questions = Questions {
+            rivals: [vip()].into(),
+            ..Questions::default()
+        };
+        for seconds in [0, 29, 30, 60] {
+            wire.sense(
+                &mut ether,
+                &questions,
+                &observed,
+                Duration::from_secs(seconds),
+            )
+            .unwrap();
+        }
+        assert_eq!(ether.probed, 3);
+    }
+
+    #[test]
+    fn what_nobody_asks_about_is_forgotten() {
+        let (mut wire, mut ether) = (
+            Wire::default(),
+            Ether {
+                alive: true,
+                ..Ether::default()
+            },
+        );
+        wire.sense(
+            &mut ether,
+            &reach_only(),
+            &Observed::default(),
+            Duration::ZERO,
+        )
+        .unwrap();
+        wire.sense(
+            &mut ether,
+            &Questions::default(),
+            &Observed::default(),
+            Duration::ZERO,
+        )
+        .unwrap();
+        assert_eq!(wire.evidence(), WireEvidence::default());
+        assert_eq!(wire.next_due(), None);
+    }
+}

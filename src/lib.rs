@@ -7,3 +7,4 @@ pub mod desired;
 pub mod kernel;
 pub mod model;
 pub mod plan;
+pub mod wire;

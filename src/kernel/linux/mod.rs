@@ -1,4 +1,201 @@
-//! The Linux kernel, spoken to over netlink and packet sockets. Needs CAP_NET_ADMIN and, for frames, CAP_NET_RAW.
+//! The Linux kernel, spoken to over netlink and packet sockets.
+//!
+//! Needs CAP_NET_ADMIN and, for frames, CAP_NET_RAW; nothing is written below /proc or /sys. Everything concerns the network
+//! namespace of the thread that calls.
 
+mod apply;
+mod ask;
+mod explain;
+mod genl;
 pub mod ipvs;
 pub mod netlink;
+mod observe;
+pub mod packet;
+mod raw;
+pub mod rtnl;
+mod segment;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    num::NonZeroU32,
+};
+
+use netlink_packet_core::DecodeError;
+use netlink_packet_generic::GenlMessage;
+use netlink_sys::protocols::{NETLINK_GENERIC, NETLINK_ROUTE};
+
+use crate::{
+    model::{AddressKey, Answer, Dev, Link, LinkKind, Observed, Reach},
+    plan::Op,
+};
+
+use self::{
+    ipvs::IpvsMessage,
+    netlink::{Change, Channel, NetlinkError, Sent},
+    raw::{Reply, Request},
+    rtnl::link,
+};
+
+use super::{Kernel, KernelError, OpError};
+
+/// Said where only IPv4 is spoken so far.
+const NO_NDP: &str = "neighbour discovery for IPv6 is not supported yet";
+
+/// The kernel of this node.
+#[derive(Debug)]
+pub struct Linux {
+    rtnl: Channel,
+    genl: Channel,
+    /// The number of the IPVS family, once known.
+    ipvs: Option<u16>,
+    /// Interfaces as they were last listed.
+    links: BTreeMap<Dev, Link>,
+}
+
+impl Linux {
+    /// Opens the kernel of the calling thread's network namespace.
+    pub fn open() -> Result<Self, KernelError> {
+        let open = |name, protocol| {
+            Channel::open(protocol).map_err(|error| failure(format!("open a {name} socket"), error))
+        };
+        Ok(Self {
+            rtnl: open("rtnetlink", NETLINK_ROUTE)?,
+            genl: open("generic netlink", NETLINK_GENERIC)?,
+            ipvs: None,
+            links: BTreeMap::new(),
+        })
+    }
+
+    /// Netlink messages sent so far, and among them those that change something.
+    pub fn sent(&self) -> Sent {
+        let (rtnl, genl) = (self.rtnl.sent(), self.genl.sent());
+        Sent {
+            queries: rtnl.queries + genl.queries,
+            changes: rtnl.changes + genl.changes,
+        }
+    }
+
+    /// The number of the IPVS family; `None` if the kernel has no IPVS and could not load it.
+    fn ipvs_family(&mut self) -> Result<Option<u16>, KernelError> {
+        if self.ipvs.is_none() {
+            self.ipvs = match genl::family(&mut self.genl, ipvs::FAMILY_NAME) {
+                Ok(family) => Some(family),
+                Err(NetlinkError::Refused {
+                    errno: libc::ENOENT,
+                    ..
+                }) => None,
+                Err(error) => return Err(failure("look for IPVS", error)),
+            };
+        }
+        Ok(self.ipvs)
+    }
+
+    fn dump_ipvs(
+        &mut self,
+        family: u16,
+        question: IpvsMessage,
+    ) -> Result<Vec<IpvsMessage>, NetlinkError> {
+        let mut question = GenlMessage::from_payload(question);
+        question.set_resolved_family_id(family);
+        let answers: Vec<GenlMessage<IpvsMessage>> = self.genl.dump(&question)?;
+        Ok(answers.into_iter().map(|answer| answer.payload).collect())
+    }
+
+    fn change_ipvs(
+        &mut self,
+        changes: &[Change<GenlMessage<IpvsMessage>>],
+    ) -> Vec<Result<(), NetlinkError>> {
+        let results = self.genl.change(changes);
+        if !results.is_empty() && results.iter().all(Result::is_err) {
+            // The module may have been unloaded and loaded again, with another number.
+            self.ipvs = None;
+        }
+        results
+    }
+
+    fn change_rtnl(&mut self, changes: &[Change<Request>]) -> Vec<Result<(), NetlinkError>> {
+        self.rtnl.change(changes)
+    }
+
+    /// Reads a table of rtnetlink; `parse` leaves out what does not belong there.
+    fn dump_rtnl<T>(
+        &mut self,
+        doing: &str,
+        question: &Request,
+        parse: impl Fn(&Reply) -> Result<Option<T>, DecodeError>,
+    ) -> Result<Vec<T>, KernelError> {
+        let replies: Vec<Reply> = self
+            .rtnl
+            .dump(question)
+            .map_err(|error| failure(doing, error))?;
+        let parsed: Result<Vec<T>, _> = replies
+            .iter()
+            .filter_map(|reply| parse(reply).transpose())
+            .collect();
+        parsed.map_err(|error| failure(doing, error))
+    }
+
+    fn list_links(&mut self) -> Result<(), KernelError> {
+        let links = self.dump_rtnl("list the interfaces", &link::list(), link::parse)?;
+        self.links = links
+            .into_iter()
+            .map(|link| (link.dev.clone(), link))
+            .collect();
+        Ok(())
+    }
+
+    /// The index of a device, from the last listing if it was in it.
+    fn index_of(&mut self, dev: &Dev) -> Result<Option<NonZeroU32>, KernelError> {
+        if !self.links.contains_key(dev) {
+            self.list_links()?;
+        }
+        Ok(self
+            .links
+            .get(dev)
+            .and_then(|link| NonZeroU32::new(link.index)))
+    }
+
+    /// Index and kind of a device as of now.
+    fn fresh_link(&mut self, dev: &Dev) -> Result<Option<(NonZeroU32, LinkKind)>, KernelError> {
+        self.list_links()?;
+        Ok(self
+            .links
+            .get(dev)
+            .and_then(|link| Some((NonZeroU32::new(link.index)?, link.kind))))
+    }
+}
+
+impl Kernel for Linux {
+    fn observe(&mut self) -> Result<Observed, KernelError> {
+        observe::observe(self)
+    }
+
+    fn apply(&mut self, ops: &[Op]) -> Vec<Result<(), OpError>> {
+        apply::apply(self, ops)
+    }
+
+    fn resolve(
+        &mut self,
+        addresses: &BTreeSet<IpAddr>,
+    ) -> Result<BTreeMap<IpAddr, Reach>, KernelError> {
+        self.resolve_each(addresses)
+    }
+
+    fn probe(
+        &mut self,
+        targets: &BTreeSet<AddressKey>,
+    ) -> Result<BTreeMap<AddressKey, Answer>, KernelError> {
+        self.probe_each(targets)
+            .into_iter()
+            .map(|(key, answer)| Ok((key, answer?)))
+            .collect()
+    }
+}
+
+fn failure(doing: impl Into<String>, cause: impl ToString) -> KernelError {
+    KernelError {
+        doing: doing.into(),
+        cause: cause.to_string(),
+    }
+}

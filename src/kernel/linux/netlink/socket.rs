@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use netlink_sys::{Socket, SocketAddr};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use socket2::SockRef;
 
 use super::Wire;
@@ -36,6 +36,10 @@ fn connect(protocol: isize) -> io::Result<Socket> {
     // Refusals without a copy of the request, but with an explanation.
     socket.set_cap_ack(true)?;
     socket.set_ext_ack(true)?;
+    if protocol == NETLINK_ROUTE {
+        // The kernel filters a dump of routes by table; before Linux 4.20 it can't, and whoever reads the dump does.
+        let _ = socket.set_netlink_get_strict_chk(true);
+    }
     let options = SockRef::from(&socket);
     options.set_read_timeout(Some(RECEIVE_TIMEOUT))?;
     options.set_recv_buffer_size(RECEIVE_BUFFER)?;

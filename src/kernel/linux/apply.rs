@@ -1,0 +1,237 @@
+//! Ops become messages and frames, sent in batches.
+
+use std::{collections::BTreeSet, net::IpAddr, num::NonZeroU32};
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_generic::GenlMessage;
+
+use crate::{
+    kernel::{KernelError, OpError},
+    model::{AddressKey, Destination, Dev, LinkKind},
+    plan::{Op, SetArp},
+};
+
+use super::{
+    Linux, explain,
+    ipvs::{IpvsMessage, request},
+    netlink::{Change, NetlinkError},
+    raw::Request,
+    rtnl::{address, link, route},
+};
+
+/// An op on its way.
+enum Prepared {
+    Rtnl(Change<Request>),
+    Ipvs(IpvsMessage),
+    Probe(AddressKey),
+    Announce(AddressKey),
+    Failed(OpError),
+}
+
+/// Applies `ops`; one result per op, in order. Within one kind of message the order of the ops is kept.
+pub fn apply(linux: &mut Linux, ops: &[Op]) -> Vec<Result<(), OpError>> {
+    let mut results: Vec<Option<Result<(), OpError>>> = ops.iter().map(|_| None).collect();
+    let (mut rtnl, mut ipvs, mut probes, mut announcements) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (index, op) in ops.iter().enumerate() {
+        match prepare(linux, op) {
+            Prepared::Rtnl(change) => rtnl.push((index, change)),
+            Prepared::Ipvs(message) => ipvs.push((index, message)),
+            Prepared::Probe(key) => probes.push((index, key)),
+            Prepared::Announce(key) => announcements.push((index, key)),
+            Prepared::Failed(error) => results[index] = Some(Err(error)),
+        }
+    }
+    let mut settle = |index: usize, result| results[index] = Some(result);
+
+    let (indices, changes): (Vec<_>, Vec<_>) = rtnl.into_iter().unzip();
+    for (index, result) in indices.into_iter().zip(linux.change_rtnl(&changes)) {
+        settle(
+            index,
+            result.map_err(|error| explain::op_error(&ops[index], &error)),
+        );
+    }
+    let (indices, messages): (Vec<_>, Vec<_>) = ipvs.into_iter().unzip();
+    for (index, result) in indices.into_iter().zip(change_ipvs(linux, messages)) {
+        settle(
+            index,
+            result.map_err(|error| match error {
+                Failure::Netlink(error) => explain::op_error(&ops[index], &error),
+                Failure::NoIpvs => no_ipvs(&ops[index]),
+                Failure::Unasked(error) => error.into(),
+            }),
+        );
+    }
+    probe(linux, probes, &mut settle);
+    announce(linux, ops, announcements, &mut settle);
+
+    let unsent = |op: &Op| Err(explain::unsent(op, "it was not sent"));
+    ops.iter()
+        .zip(results)
+        .map(|(op, result)| result.unwrap_or_else(|| unsent(op)))
+        .collect()
+}
+
+fn prepare(linux: &mut Linux, op: &Op) -> Prepared {
+    let create = NLM_F_CREATE | NLM_F_EXCL;
+    match op {
+        Op::AddDummy(dev) => Prepared::Rtnl(Change {
+            flags: create,
+            message: link::add_dummy(dev),
+        }),
+        Op::DelDummy(dev) => match linux.fresh_link(dev) {
+            // The name may have come to belong to another device since it was written down.
+            Ok(Some((_, kind))) if kind != LinkKind::Dummy => Prepared::Failed(explain::unsent(
+                op,
+                format!("{dev} is no dummy device; it is left alone"),
+            )),
+            Ok(Some((index, _))) => Prepared::Rtnl(Change {
+                flags: 0,
+                message: link::delete(index),
+            }),
+            Ok(None) => Prepared::Failed(explain::no_device(op, dev)),
+            Err(error) => Prepared::Failed(error.into()),
+        },
+        Op::Quiet(SetArp { dev, which, to, .. }) | Op::Restore(SetArp { dev, which, to, .. }) => {
+            on_device(linux, op, dev, 0, |index| link::set_arp(index, *which, *to))
+        }
+        Op::AddAddress(key, _) => on_device(linux, op, &key.dev, create, |index| {
+            address::add(index, key.ip, None)
+        }),
+        Op::DelAddress(key, _) => on_device(linux, op, &key.dev, 0, |index| {
+            address::delete(index, key.ip)
+        }),
+        Op::AddRoute(key) => on_device(linux, op, &key.dev, create, |index| {
+            route::add(index, key.ip)
+        }),
+        Op::DelRoute(key) => {
+            on_device(linux, op, &key.dev, 0, |index| route::delete(index, key.ip))
+        }
+        Op::AddService(key, service) => Prepared::Ipvs(request::add_service(key, service)),
+        Op::EditService(key, service) => Prepared::Ipvs(request::edit_service(key, service)),
+        Op::DelService(key) => Prepared::Ipvs(request::delete_service(key)),
+        Op::AddDestination(key, ip, destination) => {
+            Prepared::Ipvs(request::add_destination(key, *ip, *destination))
+        }
+        Op::EditDestination(key, ip, destination) => {
+            Prepared::Ipvs(request::edit_destination(key, *ip, *destination))
+        }
+        Op::QuiesceDestination(key, ip) => {
+            Prepared::Ipvs(request::edit_destination(key, *ip, Destination::direct(0)))
+        }
+        Op::DelDestination(key, ip) => Prepared::Ipvs(request::delete_destination(key, *ip)),
+        Op::Probe(key) => Prepared::Probe(key.clone()),
+        Op::Announce(key) => Prepared::Announce(key.clone()),
+    }
+}
+
+fn on_device(
+    linux: &mut Linux,
+    op: &Op,
+    dev: &Dev,
+    flags: u16,
+    message: impl FnOnce(NonZeroU32) -> Request,
+) -> Prepared {
+    match linux.index_of(dev) {
+        Ok(Some(index)) => Prepared::Rtnl(Change {
+            flags,
+            message: message(index),
+        }),
+        Ok(None) => Prepared::Failed(explain::no_device(op, dev)),
+        Err(error) => Prepared::Failed(error.into()),
+    }
+}
+
+enum Failure {
+    Netlink(NetlinkError),
+    NoIpvs,
+    Unasked(KernelError),
+}
+
+fn change_ipvs(linux: &mut Linux, messages: Vec<IpvsMessage>) -> Vec<Result<(), Failure>> {
+    if messages.is_empty() {
+        return Vec::new();
+    }
+    let family = match linux.ipvs_family() {
+        Ok(Some(family)) => family,
+        Ok(None) => return messages.iter().map(|_| Err(Failure::NoIpvs)).collect(),
+        Err(error) => {
+            return messages
+                .iter()
+                .map(|_| Err(Failure::Unasked(error.clone())))
+                .collect();
+        }
+    };
+    let changes: Vec<_> = messages
+        .into_iter()
+        .map(|message| {
+            let mut message = GenlMessage::from_payload(message);
+            message.set_resolved_family_id(family);
+            Change { flags: 0, message }
+        })
+        .collect();
+    let results = linux.change_ipvs(&changes);
+    results
+        .into_iter()
+        .map(|result| result.map_err(Failure::Netlink))
+        .collect()
+}
+
+fn no_ipvs(op: &Op) -> OpError {
+    OpError::Refused {
+        errno: libc::ENOENT,
+        message: format!("{op}: {}", explain::NO_IPVS),
+    }
+}
+
+fn probe(
+    linux: &mut Linux,
+    probes: Vec<(usize, AddressKey)>,
+    settle: &mut impl FnMut(usize, Result<(), OpError>),
+) {
+    if probes.is_empty() {
+        return;
+    }
+    let targets: BTreeSet<AddressKey> = probes.iter().map(|(_, key)| key.clone()).collect();
+    let answers = linux.probe_each(&targets);
+    for (index, key) in probes {
+        settle(
+            index,
+            match answers.get(&key) {
+                Some(Ok(answer)) if answer.macs.is_empty() => Ok(()),
+                Some(Ok(answer)) => Err(OpError::Answered {
+                    vip: key.ip,
+                    macs: answer.macs.clone(),
+                }),
+                Some(Err(error)) => Err(error.clone().into()),
+                None => Err(unanswered(&key).into()),
+            },
+        );
+    }
+}
+
+fn announce(
+    linux: &mut Linux,
+    ops: &[Op],
+    announcements: Vec<(usize, AddressKey)>,
+    settle: &mut impl FnMut(usize, Result<(), OpError>),
+) {
+    let targets: BTreeSet<AddressKey> = announcements.iter().map(|(_, key)| key.clone()).collect();
+    let failures = linux.announce_each(&targets);
+    for (index, key) in announcements {
+        settle(
+            index,
+            match failures.get(&key.dev) {
+                Some(cause) => Err(explain::unsent(&ops[index], cause)),
+                None if matches!(key.ip, IpAddr::V6(_)) => {
+                    Err(explain::unsent(&ops[index], super::NO_NDP))
+                }
+                None => Ok(()),
+            },
+        );
+    }
+}
+
+fn unanswered(key: &AddressKey) -> KernelError {
+    super::failure(format!("probe for {} on {}", key.ip, key.dev), "no result")
+}

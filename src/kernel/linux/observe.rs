@@ -1,0 +1,222 @@
+//! Everything that the kernel has, as one value of the model.
+
+use std::{collections::HashMap, io};
+
+use ipnet::IpNet;
+
+use crate::{
+    kernel::KernelError,
+    model::{
+        AddressKey, ArpSettings, Dev, ForeignTag, Ipvs, LinkKind, Observed, ObservedAddress,
+        PROTOCOL_TAG, Role, ServiceKey, host_prefix,
+    },
+};
+
+use super::{
+    Linux, explain, failure,
+    ipvs::{
+        procfs,
+        report::{self, SeenDestination, SeenService},
+        request,
+    },
+    netlink::NetlinkError,
+    rtnl::{address, route},
+};
+
+/// Where `net.ipv4.conf.all` is. Readable without privileges; netlink does not tell these two values of `all`
+/// (`inet_netconf_fill_devconf`, net/ipv4/devinet.c).
+const CONF_ALL: &str = "/proc/sys/net/ipv4/conf/all";
+
+/// Looks at everything once.
+pub fn observe(linux: &mut Linux) -> Result<Observed, KernelError> {
+    let mut observed = Observed::default();
+    linux.list_links()?;
+    observed.links = linux.links.clone();
+    let names: HashMap<u32, Dev> = linux
+        .links
+        .values()
+        .map(|link| (link.index, link.dev.clone()))
+        .collect();
+    for link in linux.links.values() {
+        if link.kind == LinkKind::Dummy {
+            observed.net.dummies.insert(link.dev.clone());
+        }
+        observed.net.arp.insert(link.dev.clone(), link.arp);
+    }
+    observed.arp_all = arp_all()?;
+    addresses(linux, &names, &mut observed)?;
+    routes(linux, &names, &mut observed)?;
+    services(linux, &mut observed)?;
+    Ok(observed)
+}
+
+fn arp_all() -> Result<ArpSettings, KernelError> {
+    let read = |name| {
+        let path = format!("{CONF_ALL}/{name}");
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| failure(format!("read {path}"), error))?;
+        text.trim()
+            .parse::<u32>()
+            .map_err(|error| failure(format!("read {path}"), error))
+    };
+    Ok(ArpSettings {
+        ignore: read("arp_ignore")?,
+        announce: read("arp_announce")?,
+    })
+}
+
+fn addresses(
+    linux: &mut Linux,
+    names: &HashMap<u32, Dev>,
+    observed: &mut Observed,
+) -> Result<(), KernelError> {
+    for seen in linux.dump_rtnl("list the addresses", &address::list(), address::parse)? {
+        // An interface that came or went in between is seen by the next look.
+        let Some(dev) = names.get(&seen.index) else {
+            continue;
+        };
+        let Some(link) = observed.links.get_mut(dev) else {
+            continue;
+        };
+        if seen.prefix != host_prefix(seen.ip) {
+            if let Ok(net) = IpNet::new(seen.ip, seen.prefix) {
+                link.addresses.push(net);
+            }
+            continue;
+        }
+        let role = match link.kind {
+            LinkKind::Loopback | LinkKind::Dummy => Role::Quiet,
+            LinkKind::Other => Role::Held,
+        };
+        let tag = match seen.protocol {
+            PROTOCOL_TAG => ForeignTag::Ours,
+            0 => ForeignTag::Untagged,
+            other => ForeignTag::Theirs(other),
+        };
+        let key = AddressKey::new(dev.clone(), seen.ip);
+        observed.addresses.insert(
+            key.clone(),
+            ObservedAddress {
+                tag,
+                valid_seconds: seen.valid_seconds,
+            },
+        );
+        observed.net.addresses.insert(key, role);
+    }
+    Ok(())
+}
+
+fn routes(
+    linux: &mut Linux,
+    names: &HashMap<u32, Dev>,
+    observed: &mut Observed,
+) -> Result<(), KernelError> {
+    for question in route::list() {
+        for seen in linux.dump_rtnl("list the routes", &question, route::parse_host_route)? {
+            let Some(dev) = names.get(&seen.index) else {
+                continue;
+            };
+            let key = AddressKey::new(dev.clone(), seen.ip);
+            if seen.protocol == PROTOCOL_TAG {
+                observed.our_routes.insert(key.clone());
+            }
+            observed.net.routes.insert(key);
+        }
+    }
+    Ok(())
+}
+
+fn services(linux: &mut Linux, observed: &mut Observed) -> Result<(), KernelError> {
+    let Some(listed) = list_services(linux)? else {
+        observed.ipvs = Ipvs::Missing(explain::NO_IPVS.to_owned());
+        return Ok(());
+    };
+    // Without the file (a container may hide it), as with an empty one, every service is asked for its destinations.
+    let mut table = match std::fs::read_to_string(procfs::PATH) {
+        Ok(text) => procfs::destinations(&text)
+            .map_err(|error| failure("list the IPVS destinations", error))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => HashMap::new(),
+        Err(error) => return Err(failure(format!("read {}", procfs::PATH), error)),
+    };
+    for seen in listed {
+        let (key, mut service) = match seen {
+            SeenService::Addressed(key, service) => (key, service),
+            SeenService::Marked(_) => {
+                observed.fwmark_services += 1;
+                continue;
+            }
+        };
+        let destinations = match table.remove(&key) {
+            Some(destinations) => destinations,
+            // Others changed the table between the two readings.
+            None => list_destinations(linux, &key)?,
+        };
+        for SeenDestination {
+            server,
+            destination,
+            connections,
+        } in destinations
+        {
+            // Direct routing cannot remap the port. A destination with another one is somebody else's, by translation.
+            if server.port() != key.port {
+                continue;
+            }
+            if destination.weight == 0 {
+                observed.draining.insert((key, server.ip()), connections);
+            }
+            service.destinations.insert(server.ip(), destination);
+        }
+        observed.net.services.insert(key, service);
+    }
+    Ok(())
+}
+
+/// The destinations of one service; none if it is gone.
+fn list_destinations(
+    linux: &mut Linux,
+    key: &ServiceKey,
+) -> Result<Vec<SeenDestination>, KernelError> {
+    let doing = || format!("list the destinations of {key}");
+    let Some(family) = linux.ipvs_family()? else {
+        return Ok(Vec::new());
+    };
+    let messages = linux
+        .dump_ipvs(family, request::list_destinations(key))
+        .map_err(|error| failure(doing(), error))?;
+    let seen: Result<Vec<_>, _> = messages
+        .iter()
+        .map(|message| report::destination(message, key.vip))
+        .collect();
+    seen.map_err(|error| failure(doing(), error))
+}
+
+/// All services without their destinations; `None` if the kernel has no IPVS.
+fn list_services(linux: &mut Linux) -> Result<Option<Vec<SeenService>>, KernelError> {
+    const DOING: &str = "list the IPVS services";
+    for _ in 0..2 {
+        let Some(family) = linux.ipvs_family()? else {
+            return Ok(None);
+        };
+        let messages = match linux.dump_ipvs(family, request::list_services()) {
+            Ok(messages) => messages,
+            Err(NetlinkError::Refused {
+                errno: libc::EPERM, ..
+            }) => return Err(failure(DOING, explain::NO_RIGHTS)),
+            // The module was unloaded, or loaded again and has another number now: look it up once more.
+            Err(NetlinkError::Refused {
+                errno: libc::ENOENT,
+                ..
+            }) => {
+                linux.ipvs = None;
+                continue;
+            }
+            Err(error) => return Err(failure(DOING, error)),
+        };
+        let seen: Result<Vec<_>, _> = messages.iter().map(report::service).collect();
+        return seen.map(Some).map_err(|error| failure(DOING, error));
+    }
+    Err(failure(
+        DOING,
+        "module ip_vs is being unloaded and loaded again",
+    ))
+}

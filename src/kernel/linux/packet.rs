@@ -1,0 +1,103 @@
+//! A packet socket for ARP on one interface.
+
+use std::{
+    io::{self, Read},
+    num::NonZeroU32,
+    time::{Duration, Instant},
+};
+
+use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
+
+use crate::{
+    model::Mac,
+    wire::arp::{ETHERTYPE, Frame, Packet},
+};
+
+/// Room for the answers to a burst of questions.
+const RECEIVE_BUFFER: usize = 1 << 20;
+
+/// Sends and receives ARP frames on one interface. Needs CAP_NET_RAW.
+///
+/// Bound to the ARP protocol, it hears what the kernel's own ARP hears: frames of a VLAN or of a bridge's port arrive on
+/// the VLAN's or bridge's device (`__netif_receive_skb_core`, net/core/dev.c), and never what this host sends.
+#[derive(Debug)]
+pub struct ArpSocket {
+    socket: Socket,
+    mac: Mac,
+}
+
+impl ArpSocket {
+    /// Opens a socket on the interface with this index and Ethernet address.
+    pub fn open(index: NonZeroU32, mac: Mac) -> io::Result<Self> {
+        // Protocol 0 hears nothing: no frame of another interface gets in before the socket is bound.
+        let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
+        let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+        socket.bind(&link_layer_address(index)?)?;
+        Ok(Self { socket, mac })
+    }
+
+    /// The interface's Ethernet address.
+    pub fn mac(&self) -> Mac {
+        self.mac
+    }
+
+    /// Sends one frame, waiting a little where the device's queue is full.
+    pub fn send(&self, frame: &Frame) -> io::Result<()> {
+        const ATTEMPTS: usize = 20;
+        let bytes = frame.bytes();
+        for _ in 0..ATTEMPTS {
+            match self.socket.send(&bytes) {
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                other => return other.map(|_| ()),
+            }
+        }
+        Err(io::Error::from_raw_os_error(libc::ENOBUFS))
+    }
+
+    /// Waits for the next well-formed ARP packet; `None` at the deadline.
+    pub fn receive(&self, deadline: Instant) -> io::Result<Option<Packet>> {
+        // Longer frames are cut, which ARP never needs.
+        let mut buffer = [0; 128];
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            // A timeout of less than a microsecond would mean none at all.
+            self.socket
+                .set_read_timeout(Some(left.max(Duration::from_micros(1))))?;
+            let length = match (&self.socket).read(&mut buffer) {
+                Ok(length) => length,
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                    ) =>
+                {
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if let Some(packet) = buffer.get(..length).and_then(Packet::parse) {
+                return Ok(Some(packet));
+            }
+        }
+    }
+}
+
+/// `struct sockaddr_ll` for ARP on an interface.
+#[allow(unsafe_code)]
+fn link_layer_address(index: NonZeroU32) -> io::Result<SockAddr> {
+    let index =
+        i32::try_from(index.get()).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
+    let mut storage = SockAddrStorage::zeroed();
+    // SAFETY: sockaddr_ll is one of the platform's sockaddr types, smaller than the storage, and valid when zeroed.
+    let address = unsafe { storage.view_as::<libc::sockaddr_ll>() };
+    address.sll_family = libc::AF_PACKET as libc::sa_family_t;
+    address.sll_protocol = ETHERTYPE.to_be();
+    address.sll_ifindex = index;
+    // SAFETY: the family is AF_PACKET, the storage was filled as a sockaddr_ll, and the length is that type's.
+    Ok(unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) })
+}

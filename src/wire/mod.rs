@@ -1,0 +1,3 @@
+//! What goes over the wire besides the load: address resolution. Pure; sockets are elsewhere.
+
+pub mod arp;

@@ -1,0 +1,145 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use directway::{
+    kernel::OpError,
+    model::{Answer, Dev, Reach, Role},
+    plan::Op,
+};
+
+use crate::world::{NODE, NODE_MAC, PEER, PEER_MAC, TAKEN, VIP, World, ip, on, quiet};
+
+fn macs_of(world: &mut World, dev: &str, address: &str) -> BTreeSet<directway::model::Mac> {
+    let target = on(dev, address);
+    let answers = world
+        .kernel
+        .probe(&BTreeSet::from([target.clone()]))
+        .expect("probing works");
+    answers[&target].macs.clone()
+}
+
+pub fn a_free_vip_is_met_with_silence(world: &mut World) {
+    assert_eq!(macs_of(world, "eth0", VIP), BTreeSet::new());
+    world.must([Op::Probe(on("eth0", VIP))]);
+}
+
+pub fn whoever_has_the_vip_is_found(world: &mut World) {
+    assert_eq!(macs_of(world, "eth0", TAKEN), BTreeSet::from([PEER_MAC]));
+}
+
+pub fn this_node_does_not_answer_itself(world: &mut World) {
+    world.must([
+        quiet("lo", VIP),
+        Op::AddAddress(on("eth0", VIP), Role::Held),
+    ]);
+    assert_eq!(macs_of(world, "eth0", VIP), BTreeSet::new());
+}
+
+pub fn a_claim_is_refused_while_somebody_answers(world: &mut World) {
+    let results = world
+        .kernel
+        .apply(&[Op::Probe(on("eth0", TAKEN)), Op::Probe(on("eth0", VIP))]);
+    let answered = OpError::Answered {
+        vip: ip(TAKEN),
+        macs: BTreeSet::from([PEER_MAC]),
+    };
+    assert_eq!(results, [Err(answered), Ok(())]);
+}
+
+pub fn many_vips_are_probed_at_once(world: &mut World) {
+    let mut targets: BTreeSet<_> = (1..=200)
+        .map(|last| on("eth0", &format!("10.77.1.{last}")))
+        .collect();
+    targets.extend([on("eth0", TAKEN), on("eth1", VIP)]);
+    let start = Instant::now();
+    let answers = world.kernel.probe(&targets).expect("probing works");
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(answers.len(), targets.len());
+    let answered: Vec<_> = answers
+        .iter()
+        .filter(|(_, answer)| **answer != Answer::default())
+        .collect();
+    assert_eq!(
+        answered,
+        [(
+            &on("eth0", TAKEN),
+            &Answer {
+                macs: BTreeSet::from([PEER_MAC])
+            }
+        )]
+    );
+}
+
+pub fn neighbours_are_resolved(world: &mut World) {
+    let eth0: Dev = "eth0".parse().unwrap();
+    let expected = BTreeMap::from([
+        (ip(NODE), Reach::Local),
+        (
+            ip(PEER),
+            Reach::Neighbour {
+                dev: eth0.clone(),
+                mac: PEER_MAC,
+            },
+        ),
+        (ip("10.77.0.77"), Reach::Silent { dev: eth0 }),
+        (ip("192.0.2.1"), Reach::NotOnLink),
+    ]);
+    let reach = world
+        .kernel
+        .resolve(&expected.keys().copied().collect())
+        .expect("resolving works");
+    assert_eq!(reach, expected);
+
+    let Some(judge) = &world.judge else { return };
+    judge.node(&format!(
+        "ip route add 198.51.100.0/24 via {PEER}; ip route add blackhole 203.0.113.0/24"
+    ));
+    let routed = BTreeSet::from([ip("198.51.100.9"), ip("203.0.113.9")]);
+    let reach = world.kernel.resolve(&routed).expect("resolving works");
+    assert!(
+        reach.values().all(|reach| *reach == Reach::NotOnLink),
+        "{reach:?}"
+    );
+}
+
+pub fn an_announcement_corrects_a_neighbours_table(world: &mut World) {
+    let claim = [
+        Op::AddAddress(on("eth0", VIP), Role::Held),
+        Op::Announce(on("eth0", VIP)),
+    ];
+    let Some(judge) = &world.judge else {
+        return world.must(claim);
+    };
+    judge.peer(&format!(
+        "ip neigh add {VIP} lladdr 02:00:00:00:00:77 dev eth0 nud stale"
+    ));
+    world.must(claim);
+    let judge = world.judge.as_ref().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(2);
+    loop {
+        let text = judge.peer(&format!("ip neigh show {VIP}"));
+        if text.contains(&NODE_MAC.to_string()) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{text}");
+    }
+}
+
+pub fn a_device_without_arp_cannot_be_asked(world: &mut World) {
+    for dev in ["lo", "eth7"] {
+        for op in [Op::Probe(on(dev, VIP)), Op::Announce(on(dev, VIP))] {
+            let result = world.apply(op.clone());
+            let Err(OpError::Unsent(error)) = &result else {
+                panic!("{op}: {result:?}")
+            };
+            assert!(error.cause.contains(dev), "{error}");
+        }
+        assert!(world.kernel.probe(&BTreeSet::from([on(dev, VIP)])).is_err());
+    }
+}

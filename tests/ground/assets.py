@@ -1,0 +1,61 @@
+"""Where the parts of the ground are; says what to run when one is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Missing(AssertionError):
+    """A part of the ground is missing; the text says which and what to do."""
+
+
+def cache() -> Path:
+    return Path(os.environ.get("DIRECTWAY_CACHE") or Path.home() / ".cache" / "directway")
+
+
+def tool(name: str, stage: str) -> Path:
+    """A program of the control plane: from KUBEBUILDER_ASSETS, else from the cache."""
+    places = [Path(os.environ["KUBEBUILDER_ASSETS"])] if os.environ.get("KUBEBUILDER_ASSETS") else []
+    for directory in [*places, cache() / "bin"]:
+        if os.access(directory / name, os.X_OK):
+            return directory / name
+    raise Missing(f"{name} is not in {cache() / 'bin'}: run `tests/ground/install {stage}`")
+
+
+def library(name: str, stage: str) -> Path:
+    """A shared library that `install` compiled."""
+    path = cache() / "lib" / name
+    if not path.exists():
+        raise Missing(f"{path} is missing: run `tests/ground/install {stage}`")
+    return path
+
+
+def web_server() -> Path:
+    """Debian's lighttpd, unpacked in the cache (nothing installed, so no service on port 80 of this machine)."""
+    path = cache() / "lighttpd" / "usr" / "sbin" / "lighttpd"
+    if not path.exists():
+        raise Missing(f"{path} is missing: run `tests/ground/install lab`")
+    return path
+
+
+def directway() -> Path:
+    path = Path(os.environ.get("DIRECTWAY_BIN") or ROOT / "target" / "debug" / "directway")
+    if not path.exists():
+        raise Missing(f"{path} is missing: run `cargo build`, or set DIRECTWAY_BIN to the binary")
+    return path.resolve()
+
+
+def check_lab(ground: str) -> None:
+    if os.geteuid() != 0:
+        raise Missing("the lab makes network namespaces and taps: run it as root")
+    needed = ["ip", "tcpdump", "arping", "ipvsadm", "openssl", "curl", "taskset"]
+    needed += {"uml": ["linux.uml", "uml_mconsole"], "vm": ["qemu-system-x86_64"]}.get(ground, [])
+    missing = [name for name in needed if not shutil.which(name)]
+    if missing:
+        raise Missing(f"not installed: {' '.join(missing)}: run `tests/ground/install lab {ground}`")
+    if not Path("/dev/net/tun").exists():
+        raise Missing("/dev/net/tun is missing: load the module tun")

@@ -1,0 +1,109 @@
+"""Runs inside a node: does what the other end of the line (channel.py) asks.
+
+Test ground only: whoever holds the line is root here. Standard library only, one file, started by node_init.py.
+"""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import threading
+import tty
+
+WORK = "/run/x/rpc"
+LOGS = "/run/x/logs"
+ENV = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/run/home",
+    "TMPDIR": "/run/tmp",
+    "LANG": "C.UTF-8",
+}
+processes: dict[int, subprocess.Popen] = {}
+
+
+def run(request: dict, number: str) -> dict:
+    with open(f"{WORK}/{number}.out", "wb") as out, open(f"{WORK}/{number}.err", "wb") as err:
+        try:
+            child = subprocess.Popen(
+                request["argv"], stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=ENV, start_new_session=True
+            )
+        except OSError as reason:
+            err.write(f"{reason}\n".encode())
+            return {"rc": 127}
+        try:
+            return {"rc": child.wait(request["timeout"])}
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+            err.write(f"no end after {request['timeout']} s\n".encode())
+            return {"rc": 124}
+
+
+def spawn(request: dict) -> dict:
+    with open(f"{LOGS}/{request['log']}", "ab") as log:
+        child = subprocess.Popen(
+            request["argv"], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            env={**ENV, **request.get("env", {})}, start_new_session=True,
+        )
+    processes[child.pid] = child
+    return {"pid": child.pid}
+
+
+def wait(request: dict) -> dict:
+    try:
+        return {"rc": processes[request["pid"]].wait(request["timeout"])}
+    except subprocess.TimeoutExpired:
+        return {"rc": None}
+
+
+def send_signal(request: dict) -> dict:
+    child = processes[request["pid"]]
+    if child.poll() is None:
+        os.killpg(child.pid, request["signal"])
+    return {}
+
+
+def write(request: dict) -> dict:
+    """Whole or not at all: watchers of a directory must not see half of it unless a test wants that."""
+    path = request["path"]
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    temporary = f"{os.path.dirname(path)}/.{os.path.basename(path)}.new"
+    with open(temporary, "wb") as file:
+        file.write(base64.b64decode(request["data"]))
+    os.chmod(temporary, request["mode"])
+    os.rename(temporary, path)
+    return {}
+
+
+def answer(number: str, line: int, lock: threading.Lock) -> None:
+    try:
+        with open(f"{WORK}/{number}.req") as file:
+            request = json.load(file)
+        kind = request["kind"]
+        if kind == "run":
+            reply = run(request, number)
+        else:
+            reply = {"spawn": spawn, "wait": wait, "signal": send_signal, "write": write}[kind](request)
+    except Exception as reason:  # the other end turns it into a test failure
+        reply = {"error": f"{type(reason).__name__}: {reason}"}
+    with open(f"{WORK}/{number}.rep", "w") as file:
+        json.dump(reply, file)
+    with lock:
+        os.write(line, f"{number}\n".encode())
+
+
+def serve(path: str) -> None:
+    for directory in (ENV["HOME"], ENV["TMPDIR"], WORK, LOGS):
+        os.makedirs(directory, exist_ok=True)
+    line = os.open(path, os.O_RDWR | os.O_NOCTTY)
+    if os.isatty(line):
+        tty.setraw(line)
+    lock = threading.Lock()
+    os.write(line, b"ready\n")
+    pending = b""
+    while chunk := os.read(line, 4096):
+        *numbers, pending = (pending + chunk).split(b"\n")
+        for number in numbers:
+            if number.strip():
+                threading.Thread(target=answer, args=(number.decode().strip(), line, lock), daemon=True).start()

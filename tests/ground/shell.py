@@ -1,0 +1,88 @@
+"""`make lab-shell`: boots a lab and gives a shell in its namespace; all is gone when the shell ends."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from . import Lab, assets, web
+from .standard import standard_lab
+
+HELP = """
+  on NODE COMMAND…   runs a command on a node: {nodes}
+  kubectl …          as cluster admin (KUBECONFIG is set); curl, arping, tcpdump -i lan act in the lab's namespace
+  power_off NODE, boot NODE, cut NODE, join NODE, freeze NODE, thaw NODE, agent NODE [dir]
+  leave with exit or Ctrl-D
+"""
+ORDERS = ("power_off", "boot", "cut", "join", "freeze", "thaw", "agent")
+
+
+def obey(lab: Lab, words: list[str]) -> tuple[int, str]:
+    """One line of the shell's helper commands; exit status and output."""
+    order, name, *rest = words
+    node = lab[name]
+    if order == "on":
+        result = node.call(rest if len(rest) > 1 else rest[0], timeout=600)
+        return result.rc, result.out + result.err
+    if order == "boot":
+        node.start()
+        node.wait_ready()
+    elif order == "agent":
+        node.start_agent(*rest)
+        return 0, f"log: {node.agent.process.log}\n"
+    elif order in ORDERS:
+        getattr(node, order)()
+    return 0, ""
+
+
+def serve(lab: Lab, path: str) -> None:
+    """Obeys `ground/shell_order.py`, which the shell's functions call."""
+    import json
+    import socketserver
+    import threading
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            try:
+                rc, text = obey(lab, json.loads(self.rfile.readline()))
+            except Exception as reason:
+                rc, text = 1, f"{reason}\n"
+            self.wfile.write(json.dumps([rc, text]).encode())
+
+    server = socketserver.ThreadingUnixStreamServer(path, Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+
+ORDER = """
+import json, socket, sys
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])
+s.sendall((json.dumps(sys.argv[2:]) + "\\n").encode())
+rc, text = json.loads(s.makefile().read()); sys.stdout.write(text); sys.exit(rc)
+"""
+
+
+def main() -> int:
+    print("booting …", file=sys.stderr)
+    with Lab() as lab:
+        standard_lab(lab)
+        for name in ("r1", "r2", "r3"):
+            web.start(lab[name])
+        path = f"{lab.dir}/shell"
+        serve(lab, path)
+        (lab.dir / "order.py").write_text(ORDER)
+        lines = [f"{word}() {{ /usr/bin/python3 -S {lab.dir}/order.py {path} {word} \"$@\"; }}" for word in ("on", *ORDERS)]
+        lines += [f"PATH={assets.tool('kubectl', 'api').parent}:$PATH"]
+        (lab.dir / "orders").write_text("\n".join(lines) + "\n")
+        # Not by BASH_ENV: every bash below the shell, scripts too, would read it.
+        (lab.dir / "bashrc").write_text(f"[ -f ~/.bashrc ] && . ~/.bashrc\n. {lab.dir}/orders\nPS1='lab# '\n")
+        print(HELP.format(nodes=" ".join(f"{n.name} ({n.ip})" for n in lab.nodes.values())), file=sys.stderr)
+        env = {**os.environ, "KUBECONFIG": str(lab.api.config), "LAB_DIR": str(lab.dir)}
+        bash = ["--rcfile", f"{lab.dir}/bashrc", "-i"] if sys.stdin.isatty() else ["-c", f". {lab.dir}/orders; . /dev/stdin"]
+        line = ["ip", "netns", "exec", lab.host.netns, "bash", *bash]
+        return subprocess.run(line, env=env).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

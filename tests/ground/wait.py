@@ -1,0 +1,32 @@
+"""Waiting for a condition, with a deadline; never a bare sleep."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class NotInTime(AssertionError):
+    """The condition did not come true. The text says what was seen last."""
+
+
+def wait_until(condition: Callable[[], T], what: str, timeout: float = 10, every: float = 0.05) -> T:
+    """First truthy value of `condition`. Errors of it (AssertionError, KeyError, OSError) count as not yet.
+
+    `what` completes "waited 10 s for …". The state of all nodes is added by the pytest plugin (tests/lab/conftest.py).
+    """
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            value, seen = condition(), None
+            if value:
+                return value
+            seen = f"last value: {value!r}"
+        except (AssertionError, KeyError, IndexError, OSError, ValueError) as reason:
+            seen = f"last error: {type(reason).__name__}: {reason}"
+        if time.monotonic() >= end:
+            raise NotInTime(f"waited {timeout} s for {what}; {seen}")
+        time.sleep(every)

@@ -1,6 +1,7 @@
 //! The kernel as directway sees it: one trait, the real one behind it and a simulator with the same rules.
 
 mod execute;
+pub mod fake;
 pub mod linux;
 
 pub use execute::{OpResult, Outcome, execute};

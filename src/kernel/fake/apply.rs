@@ -1,0 +1,170 @@
+use crate::{
+    kernel::{KernelError, OpError},
+    model::{AddressKey, Destination, Dev, LinkKind},
+    plan::{Op, SetArp},
+};
+
+use super::{
+    errno::Errno,
+    machine::{Machine, host},
+    world::World,
+};
+
+/// Applies one op on `name`'s kernel or wire.
+pub(super) fn apply(world: &mut World, name: &str, op: &Op) -> Result<(), OpError> {
+    let result = match injected(world, name) {
+        Some(errno) => Err(refused(op, errno)),
+        None => attempt(world, name, op),
+    };
+    if result.is_ok() {
+        *world.applied.entry(name.to_owned()).or_default() += 1;
+    }
+    result
+}
+
+/// Counts down this machine's faults; the one that is due.
+fn injected(world: &mut World, name: &str) -> Option<Errno> {
+    let mut due = None;
+    world.faults.retain_mut(|fault| {
+        if fault.machine != name {
+            return true;
+        }
+        if fault.after == 0 && due.is_none() {
+            due = Some(fault.errno);
+            return false;
+        }
+        fault.after = fault.after.saturating_sub(1);
+        true
+    });
+    due
+}
+
+fn attempt(world: &mut World, name: &str, op: &Op) -> Result<(), OpError> {
+    match op {
+        Op::Probe(key) => {
+            let macs = probe(world, name, key)?;
+            if macs.is_empty() {
+                return Ok(());
+            }
+            return Err(OpError::Answered { vip: key.ip, macs });
+        }
+        Op::Announce(key) => {
+            usable(world, name, &key.dev, &op.to_string())?;
+            world.announce(name, &key.dev, key.ip);
+            return Ok(());
+        }
+        Op::AddDummy(_)
+        | Op::DelDummy(_)
+        | Op::Quiet(_)
+        | Op::Restore(_)
+        | Op::AddAddress(..)
+        | Op::DelAddress(..)
+        | Op::AddRoute(_)
+        | Op::DelRoute(_)
+        | Op::AddService(..)
+        | Op::EditService(..)
+        | Op::DelService(_)
+        | Op::AddDestination(..)
+        | Op::EditDestination(..)
+        | Op::QuiesceDestination(..)
+        | Op::DelDestination(..) => {}
+    }
+    let machine = world
+        .machines
+        .get_mut(name)
+        .ok_or_else(|| gone(&op.to_string()))?;
+    if let Op::DelDummy(dev) = op
+        && machine
+            .devices
+            .get(dev)
+            .is_some_and(|device| device.kind != LinkKind::Dummy)
+    {
+        let cause = format!("{dev} is no dummy device; it is left alone");
+        return Err(failure(&op.to_string(), cause).into());
+    }
+    change(machine, op).map_err(|errno| refused(op, errno))
+}
+
+fn change(machine: &mut Machine, op: &Op) -> Result<(), Errno> {
+    match op {
+        Op::AddDummy(dev) => machine.add_dummy(dev),
+        Op::DelDummy(dev) => machine.del_link(dev),
+        Op::Quiet(SetArp { dev, which, to, .. }) | Op::Restore(SetArp { dev, which, to, .. }) => {
+            machine.set_arp(dev, *which, *to)
+        }
+        Op::AddAddress(AddressKey { dev, ip }, _) => {
+            machine.add_address(dev, host(*ip), Machine::OURS)
+        }
+        Op::DelAddress(AddressKey { dev, ip }, _) => machine.del_address(dev, host(*ip)),
+        Op::AddRoute(AddressKey { dev, ip }) => machine.add_route(host(*ip), None, dev, true),
+        Op::DelRoute(AddressKey { dev, ip }) => machine.del_route(host(*ip), dev),
+        Op::AddService(key, service) => machine.add_service(*key, service),
+        Op::EditService(key, service) => machine.edit_service(*key, service),
+        Op::DelService(key) => machine.del_service(*key),
+        Op::AddDestination(key, ip, destination) => {
+            machine.add_destination(*key, *ip, *destination)
+        }
+        Op::EditDestination(key, ip, destination) => {
+            machine.edit_destination(*key, *ip, *destination)
+        }
+        Op::QuiesceDestination(key, ip) => {
+            machine.edit_destination(*key, *ip, Destination::direct(0))
+        }
+        Op::DelDestination(key, ip) => machine.del_destination(*key, *ip),
+        // On the wire, not in the kernel: done before.
+        Op::Probe(_) | Op::Announce(_) => Ok(()),
+    }
+}
+
+/// The MACs of others that answer a probe.
+pub(super) fn probe(
+    world: &mut World,
+    name: &str,
+    key: &AddressKey,
+) -> Result<std::collections::BTreeSet<crate::model::Mac>, KernelError> {
+    let doing = format!("probe for {} on {}", key.ip, key.dev);
+    usable(world, name, &key.dev, &doing)?;
+    let own = world
+        .machines
+        .get(name)
+        .map(Machine::macs)
+        .unwrap_or_default();
+    let answers = world.ask(name, &key.dev, None, key.ip);
+    Ok(answers
+        .into_iter()
+        .map(|(_, mac)| mac)
+        .filter(|mac| !own.contains(mac))
+        .collect())
+}
+
+/// A packet socket sends on a device that is there and up.
+fn usable(world: &World, name: &str, dev: &Dev, doing: &str) -> Result<(), KernelError> {
+    let machine = world.machines.get(name).ok_or_else(|| gone(doing))?;
+    match machine.devices.get(dev) {
+        Some(device) if device.up => Ok(()),
+        Some(_) => Err(failure(
+            doing,
+            format!("{dev} is down: ip link set {dev} up"),
+        )),
+        None => Err(failure(doing, format!("there is no device {dev}"))),
+    }
+}
+
+pub(super) fn failure(doing: &str, cause: impl Into<String>) -> KernelError {
+    KernelError {
+        doing: doing.to_owned(),
+        cause: cause.into(),
+    }
+}
+
+/// What a call on a machine without power, or by an agent that was killed, gets.
+pub(super) fn gone(doing: &str) -> KernelError {
+    failure(doing, "there is nobody to do it: killed, or without power")
+}
+
+fn refused(op: &Op, errno: Errno) -> OpError {
+    OpError::Refused {
+        errno: errno.number(),
+        message: format!("{op}: {errno}"),
+    }
+}

@@ -1,0 +1,141 @@
+//! Who answers for an address on a segment, and who learns what (`arp_process`, net/ipv4/arp.c).
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::model::{Dev, Mac};
+
+use super::{log::Event, machine::Machine, world::World};
+
+impl Machine {
+    /// Whether a request for `target` that arrives on `ingress` is answered; `sender` is `None` in a probe.
+    fn answers(&self, ingress: &Dev, sender: Option<IpAddr>, target: IpAddr) -> bool {
+        if target.is_ipv6() {
+            // Neighbour discovery looks at the receiving device alone (ndisc_recv_ns, net/ipv6/ndisc.c).
+            return self.has(ingress, target);
+        }
+        if !self.is_local(target) {
+            return self.proxies_arp;
+        }
+        if sender.is_some_and(|sender| self.is_local(sender)) {
+            // The sender's address is this machine's own: the route lookup fails as martian.
+            return false;
+        }
+        let Some(device) = self.devices.get(ingress) else {
+            return false;
+        };
+        match device.arp.effective(self.arp_all).ignore {
+            1 => self.has(ingress, target),
+            2 => {
+                let covers = |net: &IpNet, sender| net.contains(&target) && net.contains(&sender);
+                let mut on_ingress = self.addresses.iter().filter(|a| a.dev == *ingress);
+                self.has(ingress, target)
+                    && sender.is_none_or(|sender| on_ingress.any(|a| covers(&a.net, sender)))
+            }
+            // Any address of this machine but those of host scope.
+            3 => !target.is_loopback() && self.addresses.iter().any(|a| a.net.addr() == target),
+            8 => false,
+            // 0, and the reserved ones, which ignore nothing (arp_ignore(), seen on 6.18 with 4 and 9).
+            _ => true,
+        }
+    }
+
+    fn has(&self, dev: &Dev, ip: IpAddr) -> bool {
+        self.addresses
+            .iter()
+            .any(|address| address.dev == *dev && address.net.addr() == ip)
+    }
+
+    /// The sender's address in a request for `target`, sent because of a packet from `source` (`arp_solicit`).
+    pub(super) fn arp_sender(
+        &self,
+        dev: &Dev,
+        target: IpAddr,
+        source: Option<IpAddr>,
+    ) -> Option<IpAddr> {
+        let own = source.filter(|source| source.is_ipv4() && self.is_local(*source));
+        let announce = self
+            .devices
+            .get(dev)
+            .map_or(0, |device| device.arp.effective(self.arp_all).announce);
+        let shared = |source: &IpAddr| {
+            let mut on_dev = self.addresses.iter().filter(|address| address.dev == *dev);
+            on_dev.any(|address| address.net.contains(source) && address.net.contains(&target))
+        };
+        let offered = match announce {
+            // Any local address will do, a VIP on lo too.
+            0 => own,
+            1 => own.filter(shared),
+            _ => None,
+        };
+        offered.or_else(|| self.source_for(dev, target))
+    }
+}
+
+impl World {
+    /// Asks who has `target`, by broadcast on `dev`. All who answer, in the order of their names.
+    pub fn ask(
+        &mut self,
+        machine: &str,
+        dev: &Dev,
+        sender: Option<IpAddr>,
+        target: IpAddr,
+    ) -> Vec<(String, Mac)> {
+        let Some(mac) = self.mac_of(machine, dev) else {
+            return Vec::new();
+        };
+        let hearers = self.hearers(machine, dev);
+        self.log.push(Event::Asked {
+            by: machine.to_owned(),
+            mac,
+            sender,
+            target,
+        });
+        let mut answers = Vec::new();
+        for hearer in hearers {
+            let Some(host) = self.machines.get_mut(&hearer.machine) else {
+                continue;
+            };
+            let answered = host.answers(&hearer.ingress, sender, target);
+            if let Some(sender) = sender {
+                let entry = (hearer.ingress.clone(), sender);
+                // Who answers learns the asker; others only correct what they know; who keeps quiet about
+                // an address of its own learns nothing.
+                if answered || (!host.is_local(target) && host.neighbours.contains_key(&entry)) {
+                    host.neighbours.insert(entry, mac);
+                }
+            }
+            if answered {
+                self.log.push(Event::Answered {
+                    by: hearer.machine.clone(),
+                    dev: hearer.ingress,
+                    mac: hearer.mac,
+                    ip: target,
+                    to: machine.to_owned(),
+                });
+                answers.push((hearer.machine, hearer.mac));
+            }
+        }
+        answers
+    }
+
+    /// Gratuitous ARP: whoever has an entry for `ip` changes it, whatever its age.
+    pub fn announce(&mut self, machine: &str, dev: &Dev, ip: IpAddr) {
+        let Some(mac) = self.mac_of(machine, dev) else {
+            return;
+        };
+        self.log.push(Event::Announced {
+            by: machine.to_owned(),
+            mac,
+            ip,
+        });
+        for hearer in self.hearers(machine, dev) {
+            let host = self.machines.get_mut(&hearer.machine);
+            let entry = host.and_then(|host| host.neighbours.get_mut(&(hearer.ingress, ip)));
+            if let Some(known) = entry {
+                *known = mac;
+            }
+        }
+    }
+}

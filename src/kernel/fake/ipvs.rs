@@ -1,0 +1,297 @@
+//! IPVS tables with the kernel's refusals, and what LOCAL_IN does with a packet.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use ipnet::IpNet;
+
+use crate::model::{
+    Connections, Destination, Protocol, Scheduler, Service, ServiceKey, host_prefix,
+};
+
+use super::{errno::Errno, machine::Machine, schedule};
+
+/// One client's connection to a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Flow {
+    /// The client's address.
+    pub client: IpAddr,
+    /// The client's port.
+    pub client_port: u16,
+    /// What it connects to.
+    pub service: ServiceKey,
+}
+
+/// A network namespace's IPVS.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Table {
+    pub services: BTreeMap<ServiceKey, Entry>,
+    /// Connections by flow; they outlive services and destinations.
+    pub connections: BTreeMap<Flow, IpAddr>,
+    /// Persistent clients' choices.
+    pub templates: BTreeMap<(ServiceKey, IpAddr), IpAddr>,
+    pub fwmark_services: usize,
+    pub sloppy_tcp: bool,
+}
+
+/// A service.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    /// Everything but the destinations.
+    pub settings: Service,
+    /// In the order they were added: schedulers go by it.
+    pub destinations: Vec<(IpAddr, Destination)>,
+    pub turn: schedule::Turn,
+}
+
+/// What IPVS makes of a packet for a local address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Take {
+    /// None of its business: on to the socket.
+    Pass,
+    /// On to this real server.
+    Forward(IpAddr),
+    /// No destination has a weight.
+    NoDestination,
+    /// The connection's destination was deleted.
+    DestinationGone,
+}
+
+impl Machine {
+    fn table(&mut self) -> Result<&mut Table, Errno> {
+        // The family lookup fails: there is no such generic-netlink family.
+        self.ipvs.as_mut().ok_or(Errno::NoEntry)
+    }
+
+    /// `ipvsadm -A`.
+    pub fn add_service(&mut self, key: ServiceKey, service: &Service) -> Result<(), Errno> {
+        let table = self.table()?;
+        if table.services.contains_key(&key) {
+            return Err(Errno::Exists);
+        }
+        check_settings(&key, service)?;
+        let entry = Entry {
+            settings: service.settings(),
+            destinations: Vec::new(),
+            turn: schedule::Turn::default(),
+        };
+        table.services.insert(key, entry);
+        Ok(())
+    }
+
+    /// `ipvsadm -E`.
+    pub fn edit_service(&mut self, key: ServiceKey, service: &Service) -> Result<(), Errno> {
+        let entry = self
+            .table()?
+            .services
+            .get_mut(&key)
+            .ok_or(Errno::NotFound)?;
+        check_settings(&key, service)?;
+        if entry.settings.scheduler != service.scheduler {
+            entry.turn = schedule::Turn::default();
+        }
+        entry.settings = service.settings();
+        Ok(())
+    }
+
+    /// `ipvsadm -D`: the destinations go with it, the connections stay.
+    pub fn del_service(&mut self, key: ServiceKey) -> Result<(), Errno> {
+        self.table()?
+            .services
+            .remove(&key)
+            .map(drop)
+            .ok_or(Errno::NotFound)
+    }
+
+    /// `ipvsadm -a`.
+    pub fn add_destination(
+        &mut self,
+        key: ServiceKey,
+        address: IpAddr,
+        destination: Destination,
+    ) -> Result<(), Errno> {
+        let can_be_destination = self.can_be_destination(address);
+        let entry = self
+            .table()?
+            .services
+            .get_mut(&key)
+            .ok_or(Errno::NotFound)?;
+        check_weight(destination)?;
+        if entry.destinations.iter().any(|(ip, _)| *ip == address) {
+            return Err(Errno::Exists);
+        }
+        if !can_be_destination {
+            return Err(Errno::Invalid);
+        }
+        entry.destinations.push((address, destination));
+        Ok(())
+    }
+
+    /// `ipvsadm -e`.
+    pub fn edit_destination(
+        &mut self,
+        key: ServiceKey,
+        address: IpAddr,
+        destination: Destination,
+    ) -> Result<(), Errno> {
+        let entry = self
+            .table()?
+            .services
+            .get_mut(&key)
+            .ok_or(Errno::NotFound)?;
+        check_weight(destination)?;
+        let (_, there) = entry
+            .destinations
+            .iter_mut()
+            .find(|(ip, _)| *ip == address)
+            .ok_or(Errno::NoEntry)?;
+        *there = destination;
+        Ok(())
+    }
+
+    /// `ipvsadm -d`.
+    pub fn del_destination(&mut self, key: ServiceKey, address: IpAddr) -> Result<(), Errno> {
+        let entry = self
+            .table()?
+            .services
+            .get_mut(&key)
+            .ok_or(Errno::NotFound)?;
+        let index = entry
+            .destinations
+            .iter()
+            .position(|(ip, _)| *ip == address)
+            .ok_or(Errno::NoEntry)?;
+        entry.destinations.remove(index);
+        entry.turn.removed(index);
+        Ok(())
+    }
+
+    /// Sets how many services by firewall mark somebody else has.
+    pub fn set_fwmark_services(&mut self, count: usize) {
+        if let Some(table) = &mut self.ipvs {
+            table.fwmark_services = count;
+        }
+    }
+
+    /// `sysctl -w net.ipv4.vs.sloppy_tcp`: whether any segment but a reset may begin a connection.
+    pub fn set_sloppy_tcp(&mut self, sloppy: bool) {
+        if let Some(table) = &mut self.ipvs {
+            table.sloppy_tcp = sloppy;
+        }
+    }
+
+    /// The hook at LOCAL_IN (`ip_vs_in_hook`, net/netfilter/ipvs/ip_vs_core.c). It comes before the socket: a
+    /// real server that has the service too schedules again.
+    pub(super) fn local_in(&mut self, flow: Flow, opening: bool) -> Take {
+        match &mut self.ipvs {
+            Some(table) => table.take(flow, opening),
+            None => Take::Pass,
+        }
+    }
+}
+
+impl Table {
+    fn take(&mut self, flow: Flow, opening: bool) -> Take {
+        let key = flow.service;
+        if let Some(&address) = self.connections.get(&flow) {
+            return if self.has(&key, address) {
+                Take::Forward(address)
+            } else {
+                Take::DestinationGone
+            };
+        }
+        let begins = opening
+            || match key.protocol {
+                Protocol::Tcp => self.sloppy_tcp,
+                Protocol::Udp => true,
+                Protocol::Sctp => false,
+            };
+        let Some(entry) = self.services.get(&key).filter(|_| begins) else {
+            return Take::Pass;
+        };
+        let template = entry
+            .settings
+            .persistence
+            .map(|persistence| (key, network(flow.client, persistence.prefix_length)));
+        let sticky = template
+            .and_then(|template| self.templates.get(&template))
+            .copied()
+            // Weight 0 is good enough here while expire_quiescent_template is 0.
+            .filter(|address| self.has(&key, *address));
+        let chosen = sticky.or_else(|| self.pick(flow));
+        let Some(address) = chosen else {
+            return Take::NoDestination;
+        };
+        if let Some(template) = template {
+            self.templates.insert(template, address);
+        }
+        self.connections.insert(flow, address);
+        Take::Forward(address)
+    }
+
+    fn pick(&mut self, flow: Flow) -> Option<IpAddr> {
+        let counts = self.counts(&flow.service);
+        let entry = self.services.get_mut(&flow.service)?;
+        schedule::pick(entry, flow, &counts)
+    }
+
+    fn has(&self, key: &ServiceKey, address: IpAddr) -> bool {
+        self.services
+            .get(key)
+            .is_some_and(|entry| entry.destinations.iter().any(|(ip, _)| *ip == address))
+    }
+
+    fn counts(&self, key: &ServiceKey) -> BTreeMap<IpAddr, u32> {
+        let mut counts = BTreeMap::new();
+        for (_, address) in self
+            .connections
+            .iter()
+            .filter(|(flow, _)| flow.service == *key)
+        {
+            *counts.entry(*address).or_insert(0) += 1;
+        }
+        counts
+    }
+
+    /// Connections of each destination without weight.
+    pub fn draining(&self) -> BTreeMap<(ServiceKey, IpAddr), Connections> {
+        let mut draining = BTreeMap::new();
+        for (key, entry) in &self.services {
+            let counts = self.counts(key);
+            for (address, _) in entry.destinations.iter().filter(|(_, d)| d.weight == 0) {
+                let connections = Connections {
+                    active: counts.get(address).copied().unwrap_or(0),
+                    inactive: 0,
+                };
+                draining.insert((*key, *address), connections);
+            }
+        }
+        draining
+    }
+}
+
+fn network(ip: IpAddr, prefix_length: u8) -> IpAddr {
+    IpNet::new(ip, prefix_length).map_or(ip, |net| net.network())
+}
+
+fn check_settings(key: &ServiceKey, service: &Service) -> Result<(), Errno> {
+    if let Scheduler::Other(_) = service.scheduler {
+        return Err(Errno::NoEntry);
+    }
+    let prefix = service
+        .persistence
+        .map_or(host_prefix(key.vip), |persistence| {
+            persistence.prefix_length
+        });
+    // Checked for IPv6 only: an IPv4 mask may be anything (ip_vs_add_service).
+    if key.vip.is_ipv6() && !(1..=128).contains(&prefix) {
+        return Err(Errno::Invalid);
+    }
+    Ok(())
+}
+
+/// The kernel's weight is a signed int (`ip_vs_add_dest`).
+fn check_weight(destination: Destination) -> Result<(), Errno> {
+    i32::try_from(destination.weight)
+        .map(drop)
+        .map_err(|_| Errno::Range)
+}

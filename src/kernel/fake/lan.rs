@@ -1,0 +1,215 @@
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{
+    model::{Dev, Mac, Protocol, ServiceKey},
+    plan::Op,
+};
+
+use super::{
+    errno::Errno,
+    handle::FakeKernel,
+    ipvs::Flow,
+    log::Event,
+    machine::Machine,
+    routing::Path,
+    trace::{self, Loss, Trace, Verdict},
+    world::{Fault, World},
+};
+
+type Watcher = Box<dyn FnMut(&FakeLan, &str, &Op) + Send>;
+
+/// Machines on wires. Clones are the same LAN.
+#[derive(Clone, Default)]
+pub struct FakeLan {
+    world: Arc<Mutex<World>>,
+    watchers: Arc<Mutex<Vec<Watcher>>>,
+}
+
+impl fmt::Debug for FakeLan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.world().fmt(f)
+    }
+}
+
+impl FakeLan {
+    /// A LAN without machines.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub(super) fn world(&self) -> MutexGuard<'_, World> {
+        // A test that panicked while it held the lock left whole values behind.
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a machine; as it is now it will come up after every loss of power.
+    pub fn add(&self, name: &str, mut machine: Machine) {
+        let mut world = self.world();
+        let count = world.machines.len() + 1;
+        machine.number(u16::try_from(count).unwrap_or(u16::MAX));
+        world.boot.insert(name.to_owned(), machine.clone());
+        world.machines.insert(name.to_owned(), machine);
+    }
+
+    /// Does something on a machine, as a person with a shell would; `None` if there is no such machine.
+    pub fn on<T>(&self, name: &str, act: impl FnOnce(&mut Machine) -> T) -> Option<T> {
+        self.world().machines.get_mut(name).map(act)
+    }
+
+    /// A node's kernel, for an agent that runs on it.
+    pub fn kernel(&self, name: &str) -> FakeKernel {
+        FakeKernel::new(self.clone(), name)
+    }
+
+    /// Calls `watcher` after every op that any kernel accepted: the place for what must hold at all times.
+    /// It may look at the LAN and send packets, but not apply ops.
+    pub fn after_every_op(&self, watcher: impl FnMut(&Self, &str, &Op) + Send + 'static) {
+        self.watchers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Box::new(watcher));
+    }
+
+    pub(super) fn applied(&self, name: &str, op: &Op) {
+        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        for watcher in watchers.iter_mut() {
+            watcher(self, name, op);
+        }
+    }
+
+    /// How many ops this machine's kernel accepted.
+    pub fn ops(&self, name: &str) -> u64 {
+        self.world().applied.get(name).copied().unwrap_or(0)
+    }
+
+    /// Lets `after` more ops of this machine through, then refuses one.
+    pub fn fail_op(&self, name: &str, after: u64, errno: Errno) {
+        self.world().faults.push(Fault {
+            machine: name.to_owned(),
+            after,
+            errno,
+        });
+    }
+
+    /// Takes the power.
+    pub fn power_off(&self, name: &str) {
+        self.on(name, |machine| machine.powered = false);
+    }
+
+    /// Gives the power back: the machine comes up as it was when it was added.
+    pub fn power_on(&self, name: &str) {
+        let mut world = self.world();
+        if let Some(boot) = world.boot.get(name).cloned() {
+            world.machines.insert(name.to_owned(), boot);
+        }
+    }
+
+    /// Pulls a cable out (`false`) or puts it in again.
+    pub fn plug(&self, name: &str, dev: &Dev, plugged: bool) {
+        self.on(name, |machine| {
+            if let Some(device) = machine.devices.get_mut(dev) {
+                device.plugged = plugged;
+            }
+        });
+    }
+
+    /// Puts a cable into another segment.
+    pub fn move_cable(&self, name: &str, dev: &Dev, segment: &str) {
+        self.on(name, |machine| {
+            if let Some(device) = machine.devices.get_mut(dev) {
+                device.segment = Some(segment.to_owned());
+            }
+        });
+    }
+
+    /// Everything heard on the wires so far.
+    pub fn log(&self) -> Vec<Event> {
+        self.world().log.clone()
+    }
+
+    /// Forgets what was heard.
+    pub fn clear_log(&self) {
+        self.world().log.clear();
+    }
+
+    /// The machines that ever told others that `ip` is at their MAC: by an answer, an announcement or as the
+    /// sender of a request.
+    pub fn claimants(&self, ip: IpAddr) -> BTreeSet<String> {
+        let world = self.world();
+        let claimants = world.log.iter().filter_map(|event| event.claims(ip));
+        claimants.map(str::to_owned).collect()
+    }
+
+    /// Who answers `asker` (`arping -I DEV IP`), without anybody's cache.
+    pub fn who_has(&self, asker: &str, ip: IpAddr) -> Vec<(String, Mac)> {
+        let mut world = self.world();
+        let Some(machine) = world.machines.get(asker) else {
+            return Vec::new();
+        };
+        let Path::Out { dev, .. } = machine.path(ip) else {
+            return Vec::new();
+        };
+        let sender = machine.source_for(&dev, ip);
+        world.ask(asker, &dev, sender, ip)
+    }
+
+    /// Lets a machine forget its neighbours (`ip neigh flush all`).
+    pub fn forget_neighbours(&self, name: &str) {
+        self.on(name, |machine| machine.neighbours.clear());
+    }
+
+    /// Opens a connection from machine `client` and follows its first packet.
+    pub fn send(&self, client: &str, vip: IpAddr, port: u16, protocol: Protocol) -> Trace {
+        let mut world = self.world();
+        world.last_port = world.last_port.checked_add(1).unwrap_or(1);
+        let source = world.machines.get(client).and_then(|machine| {
+            match machine.path(vip) {
+                // A connection to oneself has one address at both ends.
+                Path::Local => Some(vip),
+                Path::Out { dev, next } => machine.source_for(&dev, next),
+                Path::None => None,
+            }
+        });
+        let flow = |address| Flow {
+            client: address,
+            client_port: world.last_port,
+            service: ServiceKey {
+                vip,
+                port,
+                protocol,
+            },
+        };
+        let Some(source) = source else {
+            return Trace {
+                flow: flow(vip),
+                hops: Vec::new(),
+                questions: Vec::new(),
+                verdict: Verdict::Lost {
+                    at: client.to_owned(),
+                    why: Loss::NoRoute(vip),
+                },
+            };
+        };
+        let flow = flow(source);
+        trace::follow(&mut world, client, flow, true)
+    }
+
+    /// Follows another packet of a connection that [`Self::send`] opened.
+    pub fn send_more(&self, client: &str, flow: Flow) -> Trace {
+        trace::follow(&mut self.world(), client, flow, false)
+    }
+
+    /// Ends a connection: every IPVS forgets it.
+    pub fn close(&self, flow: Flow) {
+        for machine in self.world().machines.values_mut() {
+            if let Some(table) = &mut machine.ipvs {
+                table.connections.remove(&flow);
+            }
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! A simulator of kernels on wires, with the real ones' errnos and rules.
+//!
+//! A [`FakeLan`] holds [`Machine`]s – nodes, clients, strangers – whose NICs are on segments (broadcast domains).
+//! [`FakeLan::kernel`] is a node's [`Kernel`](super::Kernel); what it does, the others see on the wire.
+//! [`FakeLan::send`] follows a virtual connection and says who answered it or where it was lost. A test sets up
+//! machines with the methods of [`Machine`], as a person would with `ip` and `ipvsadm`.
+//!
+//! Refusals, ARP and scheduling follow the kernel's sources (named where they matter), because a forgiving fake
+//! proves nothing: the contract suite in `tests/contract` runs on this and on real kernels alike.
+
+mod apply;
+mod arp;
+mod errno;
+mod handle;
+mod ipvs;
+mod lan;
+mod log;
+mod machine;
+mod observe;
+mod routing;
+mod rtnl;
+mod schedule;
+mod trace;
+mod world;
+
+pub use errno::Errno;
+pub use handle::FakeKernel;
+pub use ipvs::Flow;
+pub use lan::FakeLan;
+pub use log::Event;
+pub use machine::Machine;
+pub use trace::{Hop, Loss, Question, Trace, Verdict};
+
+#[cfg(test)]
+mod tests;

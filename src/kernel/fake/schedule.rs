@@ -1,0 +1,150 @@
+//! Who gets the next connection. rr and wrr are the kernel's own algorithms; the hashing ones keep what matters of
+//! theirs (the same choice for the same client, few changes when a destination comes or goes), not their tables.
+
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    net::IpAddr,
+};
+
+use crate::model::{Destination, Flag, Scheduler};
+
+use super::ipvs::{Entry, Flow};
+
+/// Where a round-robin scheduler stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Turn {
+    /// Index of the destination that got the last connection.
+    last: Option<usize>,
+    /// wrr's current weight.
+    weight: u32,
+}
+
+impl Turn {
+    /// A destination left the list: the one before it had the last turn.
+    pub fn removed(&mut self, index: usize) {
+        self.last = match self.last {
+            Some(last) if index <= last => last.checked_sub(1),
+            last => last,
+        };
+    }
+}
+
+/// Chooses among those with weight, given their connection counts.
+pub(super) fn pick(
+    entry: &mut Entry,
+    flow: Flow,
+    counts: &BTreeMap<IpAddr, u32>,
+) -> Option<IpAddr> {
+    let all = &entry.destinations;
+    let count = |ip: &IpAddr| u64::from(counts.get(ip).copied().unwrap_or(0));
+    let weighted = || all.iter().filter(|(_, destination)| destination.weight > 0);
+    // The least of `cost / weight`, the first one of equals.
+    let least = |cost: &dyn Fn(&IpAddr) -> u64, by_weight: bool| {
+        let mut best: Option<(u64, u64, IpAddr)> = None;
+        for (ip, destination) in weighted() {
+            let weight = if by_weight {
+                u64::from(destination.weight)
+            } else {
+                1
+            };
+            let cost = cost(ip);
+            if best.is_none_or(|(least, its, _)| cost * its < least * weight) {
+                best = Some((cost, weight, *ip));
+            }
+        }
+        best.map(|(_, _, ip)| ip)
+    };
+    match entry.settings.scheduler {
+        Scheduler::Rr => {
+            let index = round(all, &mut entry.turn)?;
+            all.get(index).map(|(ip, _)| *ip)
+        }
+        Scheduler::Wrr => {
+            let index = weighted_round(all, &mut entry.turn)?;
+            all.get(index).map(|(ip, _)| *ip)
+        }
+        Scheduler::Lc => least(&count, false),
+        Scheduler::Wlc | Scheduler::Lblc | Scheduler::Lblcr => least(&count, true),
+        Scheduler::Sed => least(&|ip| count(ip) + 1, true),
+        Scheduler::Nq => weighted()
+            .map(|(ip, _)| *ip)
+            .find(|ip| count(ip) == 0)
+            .or_else(|| least(&|ip| count(ip) + 1, true)),
+        Scheduler::Fo => heaviest(weighted()),
+        Scheduler::Ovf => heaviest(
+            weighted().filter(|(ip, destination)| count(ip) < u64::from(destination.weight)),
+        ),
+        Scheduler::Dh => hashed(weighted(), flow.service.vip, 0),
+        Scheduler::Sh | Scheduler::Mh => {
+            let port = if entry.settings.flags.contains(&Flag::Port) {
+                flow.client_port
+            } else {
+                0
+            };
+            hashed(weighted(), flow.client, port)
+        }
+        Scheduler::Other(_) => None,
+    }
+}
+
+fn round(all: &[(IpAddr, Destination)], turn: &mut Turn) -> Option<usize> {
+    let first = turn.last.map_or(0, |last| last + 1);
+    let index = (0..all.len())
+        .map(|step| (first + step) % all.len())
+        .find(|index| all.get(*index).is_some_and(|(_, d)| d.weight > 0))?;
+    turn.last = Some(index);
+    Some(index)
+}
+
+/// `ip_vs_wrr_schedule`: rounds with a threshold that falls by the weights' greatest common divisor.
+fn weighted_round(all: &[(IpAddr, Destination)], turn: &mut Turn) -> Option<usize> {
+    let weights = || all.iter().map(|(_, destination)| destination.weight);
+    let most = weights().max().filter(|most| *most > 0)?;
+    let step = weights().filter(|weight| *weight > 0).fold(0, gcd);
+    turn.weight = turn.weight.min(most);
+    loop {
+        let next = turn.last.map_or(0, |last| last + 1) % all.len();
+        if next == 0 || turn.weight == 0 {
+            turn.weight = if turn.weight > step {
+                turn.weight - step
+            } else {
+                most
+            };
+        }
+        turn.last = Some(next);
+        if all.get(next).is_some_and(|(_, d)| d.weight >= turn.weight) {
+            return Some(next);
+        }
+    }
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+fn heaviest<'a>(from: impl Iterator<Item = &'a (IpAddr, Destination)>) -> Option<IpAddr> {
+    let mut best: Option<(u32, IpAddr)> = None;
+    for (ip, destination) in from {
+        if best.is_none_or(|(weight, _)| destination.weight > weight) {
+            best = Some((destination.weight, *ip));
+        }
+    }
+    best.map(|(_, ip)| ip)
+}
+
+/// Weighted rendezvous: of all hashes of (destination, n < weight, client) the greatest wins.
+fn hashed<'a>(
+    from: impl Iterator<Item = &'a (IpAddr, Destination)>,
+    client: IpAddr,
+    port: u16,
+) -> Option<IpAddr> {
+    from.flat_map(|(ip, destination)| (0..destination.weight.min(1024)).map(move |n| (*ip, n)))
+        .max_by_key(|(ip, n)| {
+            // DefaultHasher::new has fixed keys: the same choice in every run.
+            let mut hasher = DefaultHasher::new();
+            (ip, n, client, port).hash(&mut hasher);
+            hasher.finish()
+        })
+        .map(|(ip, _)| ip)
+}

@@ -1,0 +1,109 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::{
+    kernel::fake::Verdict,
+    model::{Flag, Persistence},
+};
+
+/// Who answers `count` connections.
+fn spread(lan: &FakeLan, count: usize) -> BTreeMap<String, usize> {
+    let mut answers = BTreeMap::new();
+    for _ in 0..count {
+        match lan.send("c", ip(VIP), 80, Protocol::Tcp).verdict {
+            Verdict::Answered { by } => *answers.entry(by).or_default() += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    answers
+}
+
+fn weigh(lan: &FakeLan, real: &str, weight: u32) {
+    lan.on("d", |machine| {
+        machine.edit_destination(web(), ip(real), Destination::direct(weight))
+    });
+}
+
+fn shares(r1: usize, r2: usize) -> BTreeMap<String, usize> {
+    [("r1", r1), ("r2", r2)]
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| (name.to_owned(), count))
+        .collect()
+}
+
+#[test]
+fn rr_ignores_weights_but_not_zero() {
+    let lan = by_hand(Scheduler::Rr);
+    weigh(&lan, "10.0.0.11", 7);
+    assert_eq!(spread(&lan, 10), shares(5, 5));
+    weigh(&lan, "10.0.0.11", 0);
+    assert_eq!(spread(&lan, 10), shares(0, 10));
+}
+
+#[test]
+fn wrr_shares_by_weight() {
+    let lan = by_hand(Scheduler::Wrr);
+    weigh(&lan, "10.0.0.12", 3);
+    assert_eq!(spread(&lan, 400), shares(100, 300));
+    weigh(&lan, "10.0.0.12", 0);
+    assert_eq!(spread(&lan, 4), shares(4, 0));
+}
+
+#[test]
+fn every_scheduler_skips_weight_zero_and_finds_somebody() {
+    for scheduler in Scheduler::ALL {
+        let lan = by_hand(scheduler.clone());
+        for weight in [1, 100] {
+            weigh(&lan, "10.0.0.11", 0);
+            weigh(&lan, "10.0.0.12", weight);
+            let expected = if scheduler == Scheduler::Ovf && weight == 1 {
+                // Overflow refuses when everybody is full.
+                1
+            } else {
+                20
+            };
+            assert_eq!(spread(&lan, expected), shares(0, expected), "{scheduler}");
+        }
+    }
+}
+
+#[test]
+fn persistence_keeps_a_client_even_at_weight_zero() {
+    let lan = by_hand(Scheduler::Rr);
+    let sticky = Service {
+        persistence: Some(Persistence {
+            timeout_seconds: 300,
+            prefix_length: 32,
+        }),
+        ..service(Scheduler::Rr)
+    };
+    lan.on("d", |machine| machine.edit_service(web(), &sticky));
+    assert_eq!(spread(&lan, 5), shares(5, 0));
+    weigh(&lan, "10.0.0.11", 0);
+    assert_eq!(spread(&lan, 5), shares(5, 0));
+    lan.on("d", |m| m.del_destination(web(), ip("10.0.0.11")));
+    assert_eq!(spread(&lan, 5), shares(0, 5));
+}
+
+#[test]
+fn mh_keeps_a_client_and_its_port_only_counts_when_told() {
+    let lan = by_hand(Scheduler::Mh);
+    let all = spread(&lan, 20);
+    assert_eq!(all.len(), 1, "one client, one choice: {all:?}");
+    let by_port = Service {
+        flags: vec![Flag::Port],
+        ..service(Scheduler::Mh)
+    };
+    lan.on("d", |machine| machine.edit_service(web(), &by_port));
+    let all = spread(&lan, 200);
+    assert!(all.values().all(|count| *count > 50), "{all:?}");
+}
+
+#[test]
+fn the_turn_outlives_a_deletion() {
+    let lan = by_hand(Scheduler::Rr);
+    assert_eq!(spread(&lan, 1), shares(1, 0));
+    lan.on("d", |m| m.del_destination(web(), ip("10.0.0.11")));
+    assert_eq!(spread(&lan, 3), shares(0, 3));
+}

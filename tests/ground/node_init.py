@@ -63,8 +63,9 @@ def set_up_network(config: dict) -> None:
     # IPv6 is a module here: loaded by the first program that asks, its addresses would turn up in the middle of
     # a scenario. Without duplicate detection they are there, and no longer "tentative", from the start.
     subprocess.run(["/sbin/modprobe", "ipv6"], check=True)
-    with open("/proc/sys/net/ipv6/conf/default/accept_dad", "w") as file:
-        file.write("0")
+    for device in os.listdir("/proc/sys/net/ipv6/conf"):
+        with open(f"/proc/sys/net/ipv6/conf/{device}/accept_dad", "w") as file:
+            file.write("0")
     text = "\n".join(network_lines(config, nics_by_mac())) + "\n"
     subprocess.run(["/sbin/ip", "-batch", "-"], input=text.encode(), check=True)
 

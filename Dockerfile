@@ -4,16 +4,11 @@
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
+COPY .ci/static .ci/static
 COPY src src
-# A target that is named keeps crt-static away from build scripts and derive macros, which have to be dynamic.
-# glibc, not musl: its allocator and resolver are the ones that the tests run with. Paths are remapped so that
-# the same source gives the same binary anywhere.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    target="$(rustc -vV | sed -n 's/^host: //p')" && \
-    RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=/usr/local/cargo=/cargo" \
-    cargo build --release --locked --target "$target" && \
-    cp "target/$target/release/directway" /directway
+    cp "$(.ci/static)" /directway
 
 FROM scratch
 ARG VERSION=unknown

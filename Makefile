@@ -25,3 +25,22 @@ lab: ## Scenarios on real kernels; one alone: make lab SCENARIO=name
 lab-shell: ## A shell in a running lab: a director, three real servers, API server
 	tests/ground/install lab api
 	PYTHONPATH=tests $(PYTHON) -m ground.shell
+
+# --- packaging ----------------------------------------------------------------------------------------
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+
+.PHONY: chart static image kind
+chart: ## The Helm chart: values, rights, installed on the real API server
+	tests/ground/install api helm
+	$(PYTEST) tests/api/test_chart*.py
+
+static: ## The static release binary that the image holds (several minutes)
+	@ls -l "$$(.ci/static)"
+
+image: ## The container image directway:VERSION; needs Docker
+	@docker info >/dev/null 2>&1 || { echo 'no Docker engine answers: start one, or build the binary alone: make static'; exit 1; }
+	docker build --tag directway:$(VERSION) --build-arg VERSION=$(VERSION) \
+	  --build-arg REVISION="$$(git rev-parse HEAD)" --build-arg SOURCE="$$(git config --get remote.origin.url)" .
+
+kind: ## The chart on a kind cluster; needs Docker, says so where there is none
+	@tests/e2e/kind.sh || { [ $$? = 3 ] && exit 0; exit 1; }

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 SERVER_NAME = "kubernetes"
+# What service accounts asked for, and the answer's status; of everybody else nothing.
+AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}],
+}
 
 
 class ApiError(AssertionError):
@@ -49,6 +54,7 @@ class ApiServer:
         names += [f"IP:{lab.address(segment)}" for segment in lab.segments]
         subprocess.run(["bash", str(HERE / "certs.sh"), str(self.dir), ",".join(names)], check=True)
         (self.dir / "tokens.csv").write_text(f'{self.token},admin,admin,"system:masters"\n')
+        (self.dir / "audit.json").write_text(json.dumps(AUDIT_POLICY))
         self.config = self.dir / "admin.conf"
         self.config.write_text(self.kubeconfig(self.url))
         self._tls = ssl.create_default_context(cafile=str(self.dir / "ca.crt"))
@@ -76,6 +82,8 @@ class ApiServer:
             "service-cluster-ip-range": "10.96.0.0/16",
             # The admission plugin waits for service-account objects that only a controller manager makes.
             "disable-admission-plugins": "ServiceAccount",
+            "audit-policy-file": self.dir / "audit.json",
+            "audit-log-path": self.dir / "audit.log",
             "v": 1,
         }
         self.server = self.host.spawn(
@@ -139,6 +147,12 @@ class ApiServer:
     def apply(self, *objects: dict) -> None:
         """kubectl apply of objects given as dictionaries."""
         self.kubectl("apply -f -", json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
+
+    def audit(self, service_account: str) -> list[dict]:
+        """What `namespace/name` has asked for, as audit.k8s.io/v1 events; a watch is there once it has begun."""
+        user = "system:serviceaccount:" + service_account.replace("/", ":")
+        events = map(json.loads, (self.dir / "audit.log").read_text().splitlines())
+        return [event for event in events if event["user"]["username"] == user]
 
     # Identities -----------------------------------------------------------------------------------
 

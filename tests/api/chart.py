@@ -1,0 +1,130 @@
+"""The chart, rendered or installed with Helm, and its pods as processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from typing import TYPE_CHECKING
+
+import yaml
+from ground import assets
+
+if TYPE_CHECKING:
+    from ground import Lab
+    from ground.netns import Namespace, NativeProcess
+
+CHART = assets.ROOT / "charts" / "directway"
+NAMESPACE = "directway-system"
+SECRETS = "/run/secrets/kubernetes.io/serviceaccount"
+# As many values as possible away from their defaults.
+VARIANTS = {
+    "defaults": {},
+    "metrics": {"metrics": {"enabled": True}},
+    "full": {
+        "fullnameOverride": "lvs", "image": {"repository": "registry.example/directway", "digest": f"sha256:{'a' * 64}"},
+        "imagePullSecrets": [{"name": "registry"}], "log": {"level": "directway=debug,kube=warn", "format": "json"},
+        "apiServer": {"host": "192.0.2.1", "port": 443}, "metrics": {"enabled": True, "bindAddress": "[::]"},
+        "crds": {"keep": False},
+        "agent": {
+            "nodeSelector": {"pool": "edge"}, "tolerations": [{"key": "a", "operator": "Exists", "effect": "NoExecute"}],
+            "priorityClassName": "", "updateStrategy": {"type": "OnDelete", "rollingUpdate": None},
+            "podAnnotations": {"a": "b"}, "podLabels": {"c": "d"}, "extraArgs": ["--log-level=debug"],
+            "extraEnv": [{"name": "RUST_BACKTRACE", "value": "1"}],
+            "serviceAccount": {"name": "agents", "annotations": {"e": "f"}},
+        },
+        "controller": {
+            "replicas": 1, "nodeSelector": {"pool": "infra"}, "tolerations": [{"operator": "Exists"}],
+            "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+                {"matchExpressions": [{"key": "g", "operator": "Exists"}]}]}}},
+            "podAnnotations": {"a": "b"}, "podLabels": {"c": "d"}, "extraEnv": [{"name": "RUST_BACKTRACE", "value": "1"}],
+            "serviceAccount": {"name": "controllers"},
+        },
+    },
+    "bare": {
+        "crds": {"install": False}, "rbac": {"create": False}, "admissionPolicy": {"enabled": False},
+        "controller": {"replicas": 0},
+    },
+}
+
+
+def helm(words: str, values: dict | None = None, lab: "Lab | None" = None) -> subprocess.CompletedProcess:
+    """Runs `helm WORDS` with values; against the lab's API server if there is one. Never reads a person's settings."""
+    line = [str(assets.tool("helm", "api")), *shlex.split(words)]
+    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "HELM_NO_PLUGINS": "1"}
+    if values is not None:
+        line += ["--values", "-"]
+    if lab:
+        line = ["ip", "netns", "exec", lab.host.netns, *line]
+        environment |= {"KUBECONFIG": str(lab.api.config)}
+        environment |= {f"HELM_{kind}_HOME": str(lab.dir / "helm") for kind in ("CACHE", "CONFIG", "DATA")}
+    return subprocess.run(
+        line, input=yaml.safe_dump(values or {}), capture_output=True, text=True, timeout=120, env=environment
+    )
+
+
+def helm_ok(words: str, values: dict | None = None, lab: "Lab | None" = None) -> str:
+    done = helm(words, values, lab)
+    assert done.returncode == 0, f"helm {words}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def rendered(values: dict | None = None, options: str = "") -> str:
+    return helm_ok(f"template directway {CHART} --namespace {NAMESPACE} --kube-version 1.36.0 {options}", values or {})
+
+
+def objects(text: str) -> dict[tuple[str, str], dict]:
+    """Objects of a stream of YAML by (kind, name); two of the same are an error."""
+    found: dict[tuple[str, str], dict] = {}
+    for thing in filter(None, yaml.safe_load_all(text)):
+        key = thing["kind"], thing["metadata"]["name"]
+        assert key not in found, f"{key} is there twice"
+        found[key] = thing
+    return found
+
+
+def pod_of(text: str, kind: str) -> dict:
+    """The pod spec of the one DaemonSet or Deployment."""
+    (found,) = [thing for (its, _), thing in objects(text).items() if its == kind]
+    return found["spec"]["template"]["spec"]
+
+
+def start_pod(lab: "Lab", place: "Namespace", pod: dict, name: str, node: str, log: str) -> "NativeProcess":
+    """Runs a pod's only container as a process in `place`, as a kubelet on `node` would as far as this machine can.
+
+    Its arguments, environment, user, capabilities, read-only root and no_new_privs are the spec's; the token is where
+    a client library looks for it and is bound to the node; hostPath volumes are directories of the lab.
+    """
+    (container,) = pod["containers"]
+    security = {**pod["securityContext"], **container["securityContext"]}
+    fields = {"spec.nodeName": node, "metadata.name": name, "metadata.namespace": NAMESPACE}
+    env = {"KUBERNETES_SERVICE_HOST": lab.api.address, "KUBERNETES_SERVICE_PORT": str(lab.api.port)}
+    for variable in container["env"]:
+        source = variable.get("valueFrom")
+        env[variable["name"]] = fields[source["fieldRef"]["fieldPath"]] if source else variable["value"]
+    home = lab.dir / name
+    home.mkdir(exist_ok=True)
+    (home / "token").write_text(lab.api.mint(f"{NAMESPACE}/{pod['serviceAccountName']}", node))
+    (home / "ca.crt").write_bytes((lab.api.dir / "ca.crt").read_bytes())
+    script = [
+        "set -eu", "mount -t tmpfs -o mode=755 none /run", f"mkdir -p {SECRETS}",
+        f"cp {home}/token {home}/ca.crt {SECRETS}", f"chown -R {security['runAsUser']} {SECRETS}",
+        # The program itself may be where only this user can read.
+        f"cp {assets.directway()} /run/program", "chmod 755 /run/program",
+    ]
+    volumes = {volume["name"]: volume["hostPath"]["path"] for volume in pod.get("volumes", [])}
+    for mount in container.get("volumeMounts", []):
+        # Per node, so that the next pod there finds what this one left.
+        source = lab.dir / f"host-{node}{volumes[mount['name']].replace('/', '-')}"
+        source.mkdir(exist_ok=True)
+        script += [f"mkdir -p {mount['mountPath']}", f"mount --bind {source} {mount['mountPath']}"]
+    if security["readOnlyRootFilesystem"]:
+        script += ["mount -o remount,ro,bind /", "mount -o remount,ro,bind /run"]
+    added = "".join(f",+{capability.lower()}" for capability in security["capabilities"].get("add", []))
+    user = f"--reuid {security['runAsUser']} --regid {security['runAsGroup']} --clear-groups"
+    drop = f"--bounding-set=-all{added} --inh-caps=-all"
+    assert security["capabilities"]["drop"] == ["ALL"] and security["allowPrivilegeEscalation"] is False
+    script += [f"exec setpriv {user} {drop} --no-new-privs /run/program {shlex.join(container['args'])}"]
+    return place.spawn(["unshare", "--mount", "sh", "-c", "\n".join(script)], log, env=env)
+
+

@@ -20,6 +20,8 @@ mod linux;
 mod routes;
 #[path = "contract/services.rs"]
 mod services;
+#[path = "contract/simulator.rs"]
+mod simulator;
 #[path = "contract/traffic.rs"]
 mod traffic;
 #[path = "contract/wire.rs"]
@@ -30,6 +32,14 @@ mod world;
 /// One test per line, for each ground.
 macro_rules! contract {
     ($($theme:ident: $($name:ident)*;)*) => {
+        mod on_simulator {
+            $($(
+                #[test]
+                fn $name() {
+                    crate::$theme::$name(&mut crate::simulator::world());
+                }
+            )*)*
+        }
         mod on_linux {
             $($(
                 #[test]

@@ -3,6 +3,7 @@
 mod execute;
 pub mod fake;
 pub mod linux;
+mod meaning;
 
 pub use execute::{OpResult, Outcome, execute};
 

@@ -1,7 +1,10 @@
 use crate::{
-    kernel::{KernelError, OpError},
+    kernel::{
+        KernelError, OpError,
+        meaning::{NO_IPVS, meaning, no_device},
+    },
     model::{AddressKey, Destination, Dev, LinkKind},
-    plan::{Op, SetArp},
+    plan::{Op, SetArp, Subject},
 };
 
 use super::{
@@ -73,6 +76,18 @@ fn attempt(world: &mut World, name: &str, op: &Op) -> Result<(), OpError> {
         .machines
         .get_mut(name)
         .ok_or_else(|| gone(&op.to_string()))?;
+    if let Some(dev) = device_of(op)
+        && !machine.devices.contains_key(dev)
+    {
+        return Err(no_device(op, dev));
+    }
+    let has_ipvs = machine.ipvs.is_some();
+    if let (Subject::Vip(_), None, false) = (op.subject(), device_of(op), has_ipvs) {
+        return Err(OpError::Refused {
+            errno: Errno::NoEntry.number(),
+            message: format!("{op}: {NO_IPVS}"),
+        });
+    }
     if let Op::DelDummy(dev) = op
         && machine
             .devices
@@ -83,6 +98,26 @@ fn attempt(world: &mut World, name: &str, op: &Op) -> Result<(), OpError> {
         return Err(failure(&op.to_string(), cause).into());
     }
     change(machine, op).map_err(|errno| refused(op, errno))
+}
+
+/// The device that must be there; ops on IPVS have none.
+fn device_of(op: &Op) -> Option<&Dev> {
+    match op {
+        Op::DelDummy(dev) => Some(dev),
+        Op::Quiet(set) | Op::Restore(set) => Some(&set.dev),
+        Op::AddAddress(key, _) | Op::DelAddress(key, _) => Some(&key.dev),
+        Op::AddRoute(key) | Op::DelRoute(key) | Op::Probe(key) | Op::Announce(key) => {
+            Some(&key.dev)
+        }
+        Op::AddDummy(_)
+        | Op::AddService(..)
+        | Op::EditService(..)
+        | Op::DelService(_)
+        | Op::AddDestination(..)
+        | Op::EditDestination(..)
+        | Op::QuiesceDestination(..)
+        | Op::DelDestination(..) => None,
+    }
 }
 
 fn change(machine: &mut Machine, op: &Op) -> Result<(), Errno> {
@@ -97,7 +132,7 @@ fn change(machine: &mut Machine, op: &Op) -> Result<(), Errno> {
         }
         Op::DelAddress(AddressKey { dev, ip }, _) => machine.del_address(dev, host(*ip)),
         Op::AddRoute(AddressKey { dev, ip }) => machine.add_route(host(*ip), None, dev, true),
-        Op::DelRoute(AddressKey { dev, ip }) => machine.del_route(host(*ip), dev),
+        Op::DelRoute(AddressKey { dev, ip }) => machine.del_route(host(*ip), dev, true),
         Op::AddService(key, service) => machine.add_service(*key, service),
         Op::EditService(key, service) => machine.edit_service(*key, service),
         Op::DelService(key) => machine.del_service(*key),
@@ -137,16 +172,21 @@ pub(super) fn probe(
         .collect())
 }
 
-/// A packet socket sends on a device that is there and up.
+/// ARP needs an Ethernet device that is up.
 fn usable(world: &World, name: &str, dev: &Dev, doing: &str) -> Result<(), KernelError> {
     let machine = world.machines.get(name).ok_or_else(|| gone(doing))?;
-    match machine.devices.get(dev) {
-        Some(device) if device.up => Ok(()),
-        Some(_) => Err(failure(
+    let Some(device) = machine.devices.get(dev) else {
+        return Err(failure(doing, format!("there is no device {dev}")));
+    };
+    match device.kind {
+        LinkKind::Loopback | LinkKind::Dummy => {
+            Err(failure(doing, format!("{dev} does not speak ARP")))
+        }
+        LinkKind::Other if !device.up => Err(failure(
             doing,
             format!("{dev} is down: ip link set {dev} up"),
         )),
-        None => Err(failure(doing, format!("there is no device {dev}"))),
+        LinkKind::Other => Ok(()),
     }
 }
 
@@ -163,8 +203,10 @@ pub(super) fn gone(doing: &str) -> KernelError {
 }
 
 fn refused(op: &Op, errno: Errno) -> OpError {
+    let number = errno.number();
+    let meaning = meaning(op, number).unwrap_or_else(|| errno.to_string());
     OpError::Refused {
-        errno: errno.number(),
-        message: format!("{op}: {errno}"),
+        errno: number,
+        message: format!("{op}: {meaning}"),
     }
 }

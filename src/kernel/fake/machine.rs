@@ -120,6 +120,14 @@ impl Machine {
         self
     }
 
+    /// With a MAC of its own choice.
+    pub fn with_mac(mut self, dev: &Dev, mac: Mac) -> Self {
+        if let Some(device) = self.devices.get_mut(dev) {
+            device.mac = Some(mac);
+        }
+        self
+    }
+
     /// With something that listens on every local address.
     pub fn listening(mut self, port: u16, protocol: Protocol) -> Self {
         self.listening.insert((port, protocol));
@@ -199,11 +207,11 @@ impl Machine {
         index
     }
 
-    /// Gives every NIC a MAC that no other machine of the LAN has.
+    /// Gives every NIC without a chosen MAC one that no other machine of the LAN has.
     pub(super) fn number(&mut self, number: u16) {
-        self.number = number;
+        let before = std::mem::replace(&mut self.number, number);
         for device in self.devices.values_mut() {
-            if device.mac.is_some() {
+            if device.mac == Some(mac(before, device.index)) {
                 device.mac = Some(mac(number, device.index));
             }
         }

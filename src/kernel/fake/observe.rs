@@ -1,5 +1,5 @@
 use crate::{
-    kernel::KernelError,
+    kernel::{KernelError, meaning::NO_IPVS},
     model::{
         AddressKey, ForeignTag, Ipvs, Link, LinkKind, NodeNet, Observed, ObservedAddress, Role,
         Service,
@@ -7,9 +7,6 @@ use crate::{
 };
 
 use super::machine::{Device, Machine};
-
-/// Said where IPVS is missing.
-pub(super) const NO_IPVS: &str = "this kernel has no IPVS: load module ip_vs on the node";
 
 impl Machine {
     pub(super) fn observe(&self) -> Result<Observed, KernelError> {
@@ -29,7 +26,7 @@ impl Machine {
         }
         self.observe_addresses(&mut observed);
         for route in &self.routes {
-            if Self::is_host_sized(&route.net) {
+            if Self::is_host_sized(&route.net) && route.via.is_none() {
                 let key = AddressKey::new(route.dev.clone(), route.net.addr());
                 if route.ours {
                     observed.our_routes.insert(key.clone());

@@ -70,8 +70,8 @@ impl Machine {
             .map(|address| address.net.addr())
     }
 
-    /// Whether IPVS takes `ip` as a real server: neither multicast, broadcast nor this-network, and with a
-    /// route (`ip_vs_new_dest`, net/netfilter/ipvs/ip_vs_ctl.c). With `lo` down nothing passes.
+    /// Whether IPVS takes `ip` as a real server: it looks at the kind of address, not for a route
+    /// (`ip_vs_new_dest`, net/netfilter/ipvs/ip_vs_ctl.c). With `lo` down nothing passes.
     pub(super) fn can_be_destination(&self, ip: IpAddr) -> bool {
         let lo_is_up = self
             .devices
@@ -92,6 +92,6 @@ impl Machine {
                 !v6.is_multicast() && !v6.is_unspecified() && !v6.is_unicast_link_local()
             }
         };
-        lo_is_up && is_unicast && self.path(ip) != Path::None
+        lo_is_up && is_unicast
     }
 }

@@ -124,13 +124,13 @@ impl Machine {
         Ok(())
     }
 
-    /// `ip route del NET dev DEV`.
-    pub fn del_route(&mut self, net: IpNet, dev: &Dev) -> Result<(), Errno> {
+    /// `ip route del NET dev DEV`, with `proto` if only one of directway's will do.
+    pub fn del_route(&mut self, net: IpNet, dev: &Dev, ours: bool) -> Result<(), Errno> {
         self.devices.get(dev).ok_or(Errno::NoDevice)?;
         let index = self
             .routes
             .iter()
-            .position(|route| route.net == net && route.dev == *dev)
+            .position(|route| route.net == net && route.dev == *dev && (route.ours || !ours))
             .ok_or(Errno::NotFound)?;
         self.routes.remove(index);
         Ok(())

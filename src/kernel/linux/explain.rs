@@ -1,20 +1,10 @@
-//! What an errno means for an op, and what to do about it.
-
-use libc::{
-    EACCES, EADDRNOTAVAIL, EAFNOSUPPORT, EEXIST, EINVAL, ENETDOWN, ENODEV, ENOENT, EOPNOTSUPP,
-    EPERM, ESRCH,
-};
+//! A failed op in words.
 
 use crate::{kernel::OpError, plan::Op};
 
 use super::netlink::NetlinkError;
 
-/// Said wherever IPVS is missing.
-pub const NO_IPVS: &str = "this kernel has no IPVS: load module ip_vs on the node (modprobe ip_vs), or boot a kernel built \
-                           with CONFIG_IP_VS";
-/// Said wherever the rights are missing.
-pub const NO_RIGHTS: &str =
-    "not permitted: give the process CAP_NET_ADMIN in the node's network namespace";
+pub use crate::kernel::meaning::{NO_IPVS, NO_RIGHTS, meaning, no_device};
 
 /// The failure of an op in words.
 pub fn op_error(op: &Op, error: &NetlinkError) -> OpError {
@@ -33,74 +23,4 @@ pub fn op_error(op: &Op, error: &NetlinkError) -> OpError {
 /// An op that did not get as far as the kernel.
 pub fn unsent(op: &Op, cause: impl ToString) -> OpError {
     super::failure(op.to_string(), cause).into()
-}
-
-/// An op on a device that is not there.
-pub fn no_device(op: &Op, dev: &impl ToString) -> OpError {
-    OpError::Refused {
-        errno: ENODEV,
-        message: format!("{op}: there is no device {}", dev.to_string()),
-    }
-}
-
-fn meaning(op: &Op, errno: i32) -> Option<String> {
-    if errno == EPERM {
-        return Some(NO_RIGHTS.to_owned());
-    }
-    let text = match (op, errno) {
-        (Op::AddService(_, service) | Op::EditService(_, service), ENOENT) => {
-            let scheduler = &service.scheduler;
-            format!(
-                "the kernel has no scheduler {scheduler}: load module ip_vs_{scheduler} on the node"
-            )
-        }
-        (Op::AddService(..), EEXIST) => "the service is there already".to_owned(),
-        (Op::AddService(..) | Op::EditService(..), EINVAL) => {
-            "the kernel refuses these settings: is the persistence prefix in range?".to_owned()
-        }
-        (
-            Op::EditService(key, _)
-            | Op::DelService(key)
-            | Op::AddDestination(key, ..)
-            | Op::EditDestination(key, ..)
-            | Op::QuiesceDestination(key, _)
-            | Op::DelDestination(key, _),
-            ESRCH,
-        ) => format!("there is no service {key}"),
-        (Op::AddDestination(..), EEXIST) => "the destination is there already".to_owned(),
-        (
-            Op::EditDestination(_, address, _)
-            | Op::QuiesceDestination(_, address)
-            | Op::DelDestination(_, address),
-            ENOENT,
-        ) => format!("there is no destination {address}"),
-        (Op::AddDestination(_, address, _) | Op::EditDestination(_, address, _), EINVAL) => {
-            format!(
-                "{address} is a multicast, broadcast or unspecified address and cannot be a real server (if it is none: is lo up?)"
-            )
-        }
-        (Op::AddAddress(key, _), EEXIST) => format!("{} has the address already", key.dev),
-        (Op::AddAddress(key, _), EACCES) => {
-            format!(
-                "IPv6 is disabled on {0}: sysctl -w net.ipv6.conf.{0}.disable_ipv6=0",
-                key.dev
-            )
-        }
-        (Op::DelAddress(key, _), EADDRNOTAVAIL) => format!("{} does not have the address", key.dev),
-        (Op::AddDummy(dev), EEXIST) => format!("there is a device {dev} already"),
-        (Op::AddDummy(_), EOPNOTSUPP) => {
-            "this kernel has no dummy devices: load module dummy on the node".to_owned()
-        }
-        (Op::AddRoute(_), EEXIST) => {
-            "there is another route to the same address; remove it".to_owned()
-        }
-        (Op::AddRoute(key), ENETDOWN) => format!("{0} is down: ip link set {0} up", key.dev),
-        (Op::DelRoute(_), ESRCH) => "there is no such route".to_owned(),
-        (Op::Quiet(set) | Op::Restore(set), EAFNOSUPPORT) => {
-            format!("{} has no IPv4: its MTU is below 68", set.dev)
-        }
-        (_, ENODEV) => "the device is gone".to_owned(),
-        _ => return None,
-    };
-    Some(text)
 }

@@ -48,7 +48,7 @@ fn services_and_destinations_are_refused_as_ip_vs_ctl_does() {
         (destination("0.0.0.0", 1), EINVAL),
         (destination("255.255.255.255", 1), EINVAL),
         (destination("10.0.0.255", 1), EINVAL),
-        (destination("203.0.113.1", 1), EINVAL),
+        (destination("203.0.113.1", 1), 0),
         (destination("10.0.0.11", 1 << 31), ERANGE),
         (destination("10.0.0.11", (1 << 31) - 1), 0),
         (destination("10.0.0.11", 1), EEXIST),

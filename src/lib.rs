@@ -2,9 +2,12 @@
 //!
 //! Dependencies point downwards only: `model`, `desired` and `plan` know neither Kubernetes nor netlink nor tokio.
 
+pub mod admin;
 pub mod agent;
 pub mod desired;
 pub mod kernel;
+pub mod metrics;
 pub mod model;
 pub mod plan;
+pub mod telemetry;
 pub mod wire;

@@ -1,0 +1,314 @@
+//! Metrics. Counters are counted where things happen; gauges are read at scrape time from what the last pass found,
+//! so that none goes stale.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::ConstGauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+use crate::{kernel::OpResult, model::Reason, plan::Op};
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OpLabels {
+    kind: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PassLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SourceLabels {
+    source: &'static str,
+}
+
+/// What the last pass found, in numbers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Gauges {
+    /// IPVS services of ours in the kernel.
+    pub services: usize,
+    /// Their destinations in the kernel with weight.
+    pub real_servers_ready: usize,
+    /// Real servers that get no new connections, by the reason why.
+    pub real_servers_unready: BTreeMap<Reason, usize>,
+    /// Destinations in the kernel that left and keep their connections.
+    pub real_servers_draining: usize,
+    /// VIPs on the clients' NIC.
+    pub vips_held: usize,
+    /// VIPs carried quietly.
+    pub vips_bound: usize,
+    /// VirtualServices that this node cannot do its part for, by the reason why.
+    pub refused: BTreeMap<Reason, usize>,
+    /// Seconds since the epoch of the last pass in which nothing failed.
+    pub last_success: Option<f64>,
+    /// Whether the agent is ready.
+    pub ready: bool,
+    /// Sources that have synced, by name.
+    pub synced: BTreeMap<&'static str, bool>,
+}
+
+/// All metrics of an agent.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    pass_seconds: Histogram,
+    passes: Family<PassLabels, Counter>,
+    ops: Family<OpLabels, Counter>,
+    drift: Counter,
+    source_errors: Family<SourceLabels, Counter>,
+    report_errors: Counter,
+    gauges: Arc<Mutex<Gauges>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("directway");
+        // From an idle pass of a small node to a first one of 10,000 services.
+        let bounds = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
+        let pass_seconds = Histogram::new(bounds);
+        let passes = Family::default();
+        let ops = Family::default();
+        let drift = Counter::default();
+        let source_errors = Family::default();
+        let report_errors = Counter::default();
+        registry.register_with_unit(
+            "pass_duration",
+            "How long passes take",
+            Unit::Seconds,
+            pass_seconds.clone(),
+        );
+        registry.register("passes", "Passes by result", passes.clone());
+        registry.register(
+            "ops",
+            "Effects on the kernel and the wire by kind and result",
+            ops.clone(),
+        );
+        registry.register(
+            "drift",
+            "Ops that repaired what somebody else had changed",
+            drift.clone(),
+        );
+        registry.register(
+            "source_errors",
+            "Failures to read a source, and manifests that could not be read",
+            source_errors.clone(),
+        );
+        registry.register(
+            "report_errors",
+            "Failures to write this node's NodeState",
+            report_errors.clone(),
+        );
+        let gauges = Arc::new(Mutex::new(Gauges::default()));
+        registry.register_collector(Box::new(Snapshot(Arc::clone(&gauges))));
+        Self {
+            registry,
+            pass_seconds,
+            passes,
+            ops,
+            drift,
+            source_errors,
+            report_errors,
+            gauges,
+        }
+    }
+}
+
+impl Metrics {
+    /// A pass has ended.
+    pub fn pass(&self, took: Duration, complete: bool, drift: usize) {
+        self.pass_seconds.observe(took.as_secs_f64());
+        let result = if complete { "complete" } else { "failed" };
+        self.passes.get_or_create(&PassLabels { result }).inc();
+        self.drift.inc_by(drift.try_into().unwrap_or(u64::MAX));
+    }
+
+    /// An op has been tried.
+    pub fn op(&self, op: &Op, result: &OpResult) {
+        let labels = OpLabels {
+            kind: op.kind(),
+            result: match result {
+                OpResult::Applied => "applied",
+                OpResult::Failed(_) => "failed",
+                OpResult::Skipped => "skipped",
+            },
+        };
+        self.ops.get_or_create(&labels).inc();
+    }
+
+    /// A source could not be read, or one of its objects.
+    pub fn source_error(&self, source: &'static str) {
+        self.source_errors
+            .get_or_create(&SourceLabels { source })
+            .inc();
+    }
+
+    /// This node's NodeState could not be written.
+    pub fn report_error(&self) {
+        self.report_errors.inc();
+    }
+
+    /// Changes what the next scrape shows.
+    pub fn update(&self, change: impl FnOnce(&mut Gauges)) {
+        change(&mut self.gauges.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// All of them in the OpenMetrics text format.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        match encode(&mut text, &self.registry) {
+            Ok(()) => text,
+            // Writing to a String cannot fail.
+            Err(error) => format!("# {error}\n# EOF\n"),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Snapshot(Arc<Mutex<Gauges>>);
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let gauges = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let mut plain = |name, help, value: usize| {
+            let gauge = ConstGauge::new(number(value));
+            let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+            gauge.encode(metric)
+        };
+        plain("services", "IPVS services of directway", gauges.services)?;
+        plain(
+            "vips_held",
+            "VIPs that this node answers ARP for",
+            gauges.vips_held,
+        )?;
+        plain(
+            "vips_bound",
+            "VIPs that this node carries quietly",
+            gauges.vips_bound,
+        )?;
+        plain("ready", "Whether the agent is ready", gauges.ready.into())?;
+        if let Some(at) = gauges.last_success {
+            let gauge = ConstGauge::new(at);
+            let metric = encoder.encode_descriptor(
+                "last_successful_pass_timestamp",
+                "When a pass last ended without any failure",
+                Some(&Unit::Seconds),
+                gauge.metric_type(),
+            )?;
+            gauge.encode(metric)?;
+        }
+        let mut by_label = |name, help, entries: Vec<([(&str, String); 1], usize)>| {
+            let zero = ConstGauge::new(0i64);
+            let mut metric = encoder.encode_descriptor(name, help, None, zero.metric_type())?;
+            for (labels, value) in entries {
+                let gauge = ConstGauge::new(number(value));
+                gauge.encode(metric.encode_family(&labels)?)?;
+            }
+            Ok::<(), fmt::Error>(())
+        };
+        let unready = gauges
+            .real_servers_unready
+            .iter()
+            .map(|(reason, count)| ([("state", reason.to_string())], *count));
+        let states = [
+            ([("state", "Ready".to_owned())], gauges.real_servers_ready),
+            (
+                [("state", "Draining".to_owned())],
+                gauges.real_servers_draining,
+            ),
+        ];
+        by_label(
+            "real_servers",
+            "Destinations of this node's services by state",
+            states.into_iter().chain(unready).collect(),
+        )?;
+        by_label(
+            "refused_virtual_services",
+            "VirtualServices that this node cannot do its part for, by reason",
+            gauges
+                .refused
+                .iter()
+                .map(|(reason, count)| ([("reason", reason.to_string())], *count))
+                .collect(),
+        )?;
+        by_label(
+            "source_synced",
+            "Whether a source has been read completely",
+            gauges
+                .synced
+                .iter()
+                .map(|(name, synced)| ([("source", (*name).to_owned())], usize::from(*synced)))
+                .collect(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scrape_shows_what_was_counted_and_what_was_found() {
+        let metrics = Metrics::default();
+        metrics.pass(Duration::from_millis(2), true, 3);
+        let op = Op::AddDummy("vip0".parse().unwrap());
+        metrics.op(&op, &OpResult::Applied);
+        metrics.op(&op, &OpResult::Skipped);
+        metrics.source_error("nodes");
+        metrics.update(|gauges| {
+            gauges.services = 7;
+            gauges.real_servers_ready = 5;
+            gauges.real_servers_unready.insert(Reason::NotBound, 2);
+            gauges.synced.insert("nodes", true);
+            gauges.last_success = Some(12.5);
+        });
+        let text = metrics.encode();
+        for line in [
+            "directway_pass_duration_seconds_count 1",
+            r#"directway_passes_total{result="complete"} 1"#,
+            r#"directway_ops_total{kind="add_dummy",result="applied"} 1"#,
+            r#"directway_ops_total{kind="add_dummy",result="skipped"} 1"#,
+            "directway_drift_total 3",
+            r#"directway_source_errors_total{source="nodes"} 1"#,
+            "directway_services 7",
+            r#"directway_real_servers{state="Ready"} 5"#,
+            r#"directway_real_servers{state="NotBound"} 2"#,
+            r#"directway_source_synced{source="nodes"} 1"#,
+            "directway_last_successful_pass_timestamp_seconds 12.5",
+            "# EOF",
+        ] {
+            assert!(
+                text.lines().any(|found| found == line),
+                "{line} is not in\n{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_real_server_that_drains_is_one_series() {
+        let metrics = Metrics::default();
+        metrics.update(|gauges| {
+            gauges.real_servers_draining = 1;
+        });
+        let text = metrics.encode();
+        let series = text
+            .lines()
+            .filter(|line| line.contains(r#"state="Draining""#));
+        assert_eq!(series.count(), 1, "{text}");
+    }
+}

@@ -109,7 +109,7 @@ pub(super) fn readiness(
                 } else {
                     Err(Refusal::new(
                         Reason::NotBound,
-                        format!("the agent of {name} has not reported {vip} bound and quiet"),
+                        format!("the agent of {name} has not reported the VIP bound and quiet"),
                     ))
                 }
             }
@@ -117,12 +117,12 @@ pub(super) fn readiness(
             | (MemberId::Node(_), Peers::Silent) => match inputs.wire.answers.get(&vip) {
                 None => Err(Refusal::new(
                     Reason::Pending,
-                    format!("whether {address} is quiet about {vip} has not been probed yet"),
+                    format!("whether {address} is quiet about the VIP has not been probed yet"),
                 )),
                 Some(Answer { macs }) if macs.contains(&mac) => Err(Refusal::new(
                     Reason::NotQuiet,
                     format!(
-                        "{address} answers ARP for {vip} with {mac}; set arp_ignore=1 and arp_announce=2 on it before it carries the VIP"
+                        "{address} answers ARP for the VIP with {mac}; set arp_ignore=1 and arp_announce=2 on it before it carries the VIP"
                     ),
                 )),
                 Some(_) => Ok(()),

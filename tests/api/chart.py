@@ -98,7 +98,8 @@ def start_pod(lab: "Lab", place: "Namespace", pod: dict, name: str, node: str, l
     (container,) = pod["containers"]
     security = {**pod["securityContext"], **container["securityContext"]}
     fields = {"spec.nodeName": node, "metadata.name": name, "metadata.namespace": NAMESPACE}
-    env = {"KUBERNETES_SERVICE_HOST": lab.api.address, "KUBERNETES_SERVICE_PORT": str(lab.api.port)}
+    # As in an image without anything: no home, so no person's kubeconfig.
+    env = {"HOME": "/", "KUBERNETES_SERVICE_HOST": lab.api.address, "KUBERNETES_SERVICE_PORT": str(lab.api.port)}
     for variable in container["env"]:
         source = variable.get("valueFrom")
         env[variable["name"]] = fields[source["fieldRef"]["fieldPath"]] if source else variable["value"]
@@ -124,7 +125,9 @@ def start_pod(lab: "Lab", place: "Namespace", pod: dict, name: str, node: str, l
     user = f"--reuid {security['runAsUser']} --regid {security['runAsGroup']} --clear-groups"
     drop = f"--bounding-set=-all{added} --inh-caps=-all"
     assert security["capabilities"]["drop"] == ["ALL"] and security["allowPrivilegeEscalation"] is False
-    script += [f"exec setpriv {user} {drop} --no-new-privs /run/program {shlex.join(container['args'])}"]
-    return place.spawn(["unshare", "--mount", "sh", "-c", "\n".join(script)], log, env=env)
+    variables = shlex.join(f"{key}={value}" for key, value in env.items())
+    program = f"/run/program {shlex.join(container['args'])}"
+    script += [f"exec env -i {variables} setpriv {user} {drop} --no-new-privs {program}"]
+    return place.spawn(["unshare", "--mount", "sh", "-c", "\n".join(script)], log)
 
 

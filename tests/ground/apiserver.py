@@ -189,8 +189,14 @@ class ApiServer:
         return self.request("POST", path, review)["status"]["token"]
 
     def register(self, name: str, address: str, labels: dict[str, str] | None = None) -> None:
-        """Makes or updates a Node object, as a kubelet would."""
-        self.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels or {}}})
+        """Makes a Node object as a kubelet would, or puts one back: other labels, annotations and taints go."""
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels or {}}}
+        try:
+            self.request("PUT", f"/api/v1/nodes/{name}", node)
+        except ApiError as reason:
+            if reason.status != 404:
+                raise
+            self.request("POST", "/api/v1/nodes", node)
         status = {"addresses": [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": name}],
                   "conditions": [{"type": "Ready", "status": "True", "reason": "Lab", "message": ""}]}
         self.request("PATCH", f"/api/v1/nodes/{name}/status", {"status": status}, "application/merge-patch+json")

@@ -52,7 +52,7 @@ def directway() -> Path:
 def check_lab(ground: str) -> None:
     if os.geteuid() != 0:
         raise Missing("the lab makes network namespaces and taps: run it as root")
-    needed = ["ip", "tcpdump", "arping", "ipvsadm", "openssl", "curl", "taskset"]
+    needed = ["ip", "tcpdump", "ping", "arping", "ipvsadm", "openssl", "curl", "taskset"]
     needed += {"uml": ["linux.uml", "uml_mconsole"], "vm": ["qemu-system-x86_64"]}.get(ground, [])
     missing = [name for name in needed if not shutil.which(name)]
     if missing:

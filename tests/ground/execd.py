@@ -64,6 +64,16 @@ def send_signal(request: dict) -> dict:
     return {}
 
 
+def end_all(_: dict) -> dict:
+    """Kills every background process and its group."""
+    ended = [child for child in processes.values() if child.poll() is None]
+    for child in ended:
+        os.killpg(child.pid, signal.SIGKILL)
+    for child in ended:
+        child.wait()
+    return {"ended": len(ended)}
+
+
 def write(request: dict) -> dict:
     """Whole or not at all: watchers of a directory must not see half of it unless a test wants that."""
     path = request["path"]
@@ -76,6 +86,9 @@ def write(request: dict) -> dict:
     return {}
 
 
+KINDS = {"spawn": spawn, "wait": wait, "signal": send_signal, "end all": end_all, "write": write}
+
+
 def answer(number: str, line: int, lock: threading.Lock) -> None:
     try:
         with open(f"{WORK}/{number}.req") as file:
@@ -84,7 +97,7 @@ def answer(number: str, line: int, lock: threading.Lock) -> None:
         if kind == "run":
             reply = run(request, number)
         else:
-            reply = {"spawn": spawn, "wait": wait, "signal": send_signal, "write": write}[kind](request)
+            reply = KINDS[kind](request)
     except Exception as reason:  # the other end turns it into a test failure
         reply = {"error": f"{type(reason).__name__}: {reason}"}
     with open(f"{WORK}/{number}.rep", "w") as file:

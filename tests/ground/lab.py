@@ -43,6 +43,7 @@ class Lab:
         self.api: ApiServer | None = None
         self.controller: NativeProcess | None = None
         self._forwarders: dict[str, Forwarder] = {}
+        self._indexes = itertools.count()
         self._closed = False
         self.janitor = Janitor()
         if not os.environ.get("DIRECTWAY_KEEP"):
@@ -90,7 +91,7 @@ class Lab:
 
         Without an address a node's first NIC on a segment gets the next free one, from .10 on; names are ≤ 12 characters.
         """
-        index = len(self.nodes) + len(self.bystanders)
+        index = next(self._indexes)
         cards = [self._card(name, index, i, spec) for i, spec in enumerate(nics)]
         kind = self._node_class()
         self.nodes[name] = kind(self, name, cards, gateway, memory, index)
@@ -116,7 +117,7 @@ class Lab:
 
     def bystander(self, name: str, nics: list[str | tuple[str, str]] = ("lan",), forward: bool = False) -> Namespace:
         """A machine without directway, natively: a router (`forward`), a stranger, another client."""
-        index = len(self.nodes) + len(self.bystanders)
+        index = next(self._indexes)
         space = Namespace(name, f"{self.id}-{name}", self.dir / "logs", self.janitor)
         self.bystanders[name] = space
         for position, spec in enumerate(nics):
@@ -131,6 +132,16 @@ class Lab:
         if forward:
             space.sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0")
         return space
+
+    def remove_bystander(self, name: str) -> None:
+        self.bystanders.pop(name).close()
+
+    def require(self, ability: str) -> None:
+        """Skips the scenario, saying why, when this ground cannot do something to a node."""
+        if ability not in self._node_class().abilities:
+            import pytest
+
+            pytest.skip(f"the ground {self.ground} has no {ability!r}")
 
     def boot(self) -> "Lab":
         """Starts every node that is off, all at once, and waits for them."""
@@ -155,6 +166,9 @@ class Lab:
                 self.host, node.name, self.address(node.nics[0].segment), self.api.address, self.api.port
             )
         return self._forwarders[node.name]
+
+    def forwarders(self) -> list[Forwarder]:
+        return list(self._forwarders.values())
 
     def kubectl(self, command: str, stdin: str | None = None, timeout: float = 30) -> str:
         return self.api.kubectl(command, stdin, timeout)

@@ -159,6 +159,11 @@ class Node(Place):
         """Body of an HTTP GET made inside the node (its cables may be cut); fails on status ≥ 400."""
         return self.sh(["curl", "-sS", "--fail-with-body", "--max-time", timeout, url], timeout + 5)
 
+    def end_processes(self) -> None:
+        """Kills everything that spawn() started here, agent and web server too."""
+        self.ask({"kind": "end all"})
+        self.agent = None
+
     # Cables ---------------------------------------------------------------------------------------
 
     def cut(self, nic: int = 0) -> None:

@@ -77,7 +77,7 @@ class UmlNode(Node):
         nic = self.lab.new_nic(self.name, self.index, len(self.nics), segment, list(addresses))
         self.lab.plug(nic)
         position = len(self.nics)
-        spec = f"config vec{position}=transport=tap,ifname={nic.port},gro=1,mac={nic.mac}"
+        spec = f"config vec{position}:transport=tap,ifname={nic.port},gro=1,mac={nic.mac}"
         socket_path = self.lab.dir / "uml" / self.name / "mconsole"
         answer = self.lab.host.sh(["uml_mconsole", str(socket_path), spec])
         if "ERR" in answer:

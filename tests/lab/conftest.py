@@ -1,4 +1,9 @@
-"""Fixtures of the lab's scenarios; a failing one prints the state of every node."""
+"""Fixtures of the lab's scenarios. A failing scenario prints the state of every node.
+
+`lab`        the standard lab (d, r1 r2 r3, API server), booted once for all scenarios, as found before each
+`plain_lab`  the same nodes without an API server, for sources from a directory
+`new_lab`    an empty lab of this scenario alone, for another topology: add nodes, boot()
+"""
 
 import sys
 from pathlib import Path
@@ -8,7 +13,45 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ground import Lab  # noqa: E402
+from ground.pristine import Pristine  # noqa: E402
+from ground.standard import standard_lab  # noqa: E402
 from ground.state import describe  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def _standard_lab():
+    with Lab() as lab:
+        yield standard_lab(lab)
+
+
+@pytest.fixture(scope="session")
+def _plain_lab():
+    with Lab() as lab:
+        yield standard_lab(lab, api=False)
+
+
+@pytest.fixture
+def lab(_standard_lab):
+    yield from as_found(_standard_lab)
+
+
+@pytest.fixture
+def plain_lab(_plain_lab):
+    yield from as_found(_plain_lab)
+
+
+@pytest.fixture
+def new_lab():
+    with Lab() as lab:
+        yield lab
+
+
+def as_found(lab):
+    """A scenario has to leave the lab as it found it; the next one gets a clean lab in any case."""
+    pristine = Pristine(lab)
+    yield lab
+    left = pristine.restore()
+    assert not left, f"the scenario left traces (undone now):\n{left}"
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -16,5 +59,6 @@ def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
     if report.failed and call.when in ("setup", "call"):
-        for lab in {id(v): v for v in getattr(item, "funcargs", {}).values() if isinstance(v, Lab)}.values():
+        labs = {id(v): v for v in getattr(item, "funcargs", {}).values() if isinstance(v, Lab)}
+        for lab in labs.values():
             report.sections.append(("state of the lab", describe(lab)))

@@ -1,0 +1,69 @@
+"""What the demo proves, with tools that know nothing of directway."""
+
+from __future__ import annotations
+
+from ground import Lab, clients, judges
+from ground.capture import Capture
+from ground.wait import wait_until
+
+from narrate import command, say, step
+
+
+def twelve_requests(lab: Lab, vip: str) -> None:
+    step("Twelve requests, and who answered them")
+    for _ in range(12):
+        command(f"curl -s http://{vip}/", lab.host.sh(f"curl -s --max-time 3 http://{vip}/"))
+
+
+def who_has(lab: Lab, segment: str, vip: str) -> None:
+    step("Who answers ARP for the VIP?")
+    director = judges.mac(lab["director"], "eth0")
+    answers = judges.arping(lab.host, vip, segment, count=10)
+    command(f"arping -I {segment} -c 10 {vip}", "\n".join(f"{count} replies from {mac}" for mac, count in answers.items()))
+    expect(set(answers) == {director}, f"Only the director ({director}) does: the real servers hold the same address silently.")
+
+
+def path_of_a_request(lab: Lab, segment: str, vip: str, nodes: tuple[str, ...]) -> None:
+    step("The path of one request: MAC by MAC")
+    names = {lab[name].nics[0].mac: name for name in nodes}
+    names[judges.mac(lab.host, segment)] = "client"
+    with Capture(lab.host, segment, f"host {vip} and tcp port 80") as capture:
+        lab.host.sh(f"curl -s --max-time 3 http://{vip}/")
+        wait_until(lambda: any(f.flags & 1 and f.sport == 80 for f in capture.frames()), "the server's FIN in the capture")
+        frames = capture.stop()
+    # Frames that a bridge delivers are seen once; the director sends each request on, so it is there twice.
+    for frame in frames:
+        way = "request" if frame.dport == 80 else "reply"
+        source, target = names.get(frame.src_mac, frame.src_mac), names.get(frame.dst_mac, frame.dst_mac)
+        say(f"  {way:7}  {frame.src}:{frame.sport} → {frame.dst}:{frame.dport}   {source:>8} → {target:8}  {frame.payload:4} bytes")
+    director = lab["director"].nics[0].mac
+    through = sum(f.length for f in frames if f.sport == 80 and director in (f.src_mac, f.dst_mac))
+    expect(through == 0, "Reply bytes that passed the director: 0.")
+
+
+def spread(lab: Lab, vip: str, expected: dict[str, int], requests: int) -> None:
+    outcome = None
+
+    def as_expected() -> bool:
+        nonlocal outcome
+        outcome = clients.requests(lab.host, vip, n=requests)
+        return dict(outcome.counts) == expected
+
+    wait_until(as_expected, f"a spread of {expected}", 20)
+    say(f"{requests} requests: " + ", ".join(f"{name} {outcome.counts[name]}" for name in sorted(expected)))
+
+
+def nothing_left(lab: Lab, before: dict[str, dict[str, str]]) -> None:
+    def differences() -> dict[str, str]:
+        return {name: judges.difference(before[name], judges.snapshot(lab[name])) for name in before}
+
+    wait_until(lambda: not any(differences().values()), "every node to be as it was", 30)
+    say("ip addr, ip route, ipvsadm -Sn and sysctl net.ipv4.conf, before and after:")
+    for name, text in differences().items():
+        say(f"  {name:10} {text or 'no difference'}")
+
+
+def expect(holds: bool, text: str) -> None:
+    if not holds:
+        raise AssertionError(f"this should be so, and is not: {text}")
+    say(text)

@@ -6,7 +6,7 @@
 mod apply;
 mod ask;
 mod explain;
-mod genl;
+pub mod genl;
 pub mod ipvs;
 pub mod netlink;
 mod observe;

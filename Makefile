@@ -10,6 +10,42 @@ export PYTHONDONTWRITEBYTECODE := 1
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# --- everything ----------------------------------------------------------------------------------------
+LEVELS := unit sim api lab vm
+
+.PHONY: test unit sim api vm bench demo
+test: ## All levels, with counts and skips
+	@$(PYTHON) tests/levels.py $(LEVELS)
+
+unit: ## Pure code: no kernel, no network, no privileges
+	cargo test --locked --lib --bins --test crds --test cli
+
+sim: ## Whole nodes on simulated kernels, and the kernel contract on the simulator
+	cargo test --locked --test sim --test contract
+
+api: build ## CRDs, validation, rights and status on a real API server
+	tests/ground/install api helm
+	$(PYTEST) tests/api
+
+vm: build ## The core of the lab's scenarios on a stock Debian kernel under qemu
+	tests/ground/install vm
+	DIRECTWAY_GROUND=vm $(PYTEST) tests/lab -m core
+
+bench: ## Measure; writes docs/benchmarks.md
+	tests/ground/install lab api
+	cargo build --locked --profile bench --bench kernel
+	cargo build --locked --release
+	PYTHONPATH=tests $(PYTHON) benches/run.py
+
+demo: ## One director, three real servers, one manifest, and proof; SOURCE=directory: without an API server
+	tests/ground/install lab $(if $(filter directory,$(SOURCE)),,api)
+	cargo build --locked
+	$(PYTHON) tests/demo $(or $(SOURCE),kubernetes)
+
+.PHONY: build
+build:
+	cargo build --locked
+
 # --- the ground: what the levels run on --------------------------------------------------------------
 .PHONY: ground
 ground: ## Install what the test ground needs (Debian packages, API server, …)
@@ -18,11 +54,11 @@ ground: ## Install what the test ground needs (Debian packages, API server, …)
 # --- lab: real IPVS, one kernel per node, real API server ---------------------------------------------
 # SCENARIO is a part of a test's name, as for pytest -k.
 .PHONY: lab lab-shell
-lab: ## Scenarios on real kernels; one alone: make lab SCENARIO=name
+lab: build ## Scenarios on real kernels; one alone: make lab SCENARIO=name
 	tests/ground/install lab api
 	$(PYTEST) tests/lab $(if $(SCENARIO),-v -k '$(SCENARIO)')
 
-lab-shell: ## A shell in a running lab: a director, three real servers, API server
+lab-shell: build ## A shell in a running lab: a director, three real servers, API server
 	tests/ground/install lab api
 	PYTHONPATH=tests $(PYTHON) -m ground.shell
 
@@ -30,7 +66,7 @@ lab-shell: ## A shell in a running lab: a director, three real servers, API serv
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
 .PHONY: chart static image kind
-chart: ## The Helm chart: values, rights, installed on the real API server
+chart: build ## The Helm chart: values, rights, installed on the real API server
 	tests/ground/install api helm
 	$(PYTEST) tests/api/test_chart*.py
 

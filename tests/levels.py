@@ -1,0 +1,76 @@
+"""Runs test levels one after the other and prints what each of them counted.
+
+Usage: levels.py LEVEL…, each a make target. All run, whatever fails; the exit status is that of the worst.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+CARGO = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")
+PYTEST = re.compile(r"^=+ (.*\b(?:passed|failed|skipped|error|errors|no tests ran)\b.*) in [\d.]+s")
+COUNT = re.compile(r"(\d+) (passed|failed|skipped|errors?)")
+SKIP = re.compile(r"^SKIPPED |^test .* \.\.\. ignored")
+
+
+@dataclass
+class Level:
+    name: str
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    seconds: float = 0
+    status: int = 0
+
+    def read(self, line: str) -> None:
+        if found := CARGO.match(line):
+            passed, failed, ignored = map(int, found.groups())
+            self.passed, self.failed, self.skipped = self.passed + passed, self.failed + failed, self.skipped + ignored
+        elif found := PYTEST.match(line):
+            for number, what in COUNT.findall(found.group(1)):
+                field = {"passed": "passed", "skipped": "skipped"}.get(what, "failed")
+                setattr(self, field, getattr(self, field) + int(number))
+
+
+def run(name: str, skips: list[str]) -> Level:
+    level, began = Level(name), time.monotonic()
+    print(f"\n== level {name}", flush=True)
+    child = subprocess.Popen(
+        ["make", "--no-print-directory", name], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, errors="replace",
+    )
+    for line in child.stdout:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", line)
+        level.read(plain)
+        if SKIP.match(plain):
+            skips.append(f"{name}: {plain.strip()}")
+    level.status, level.seconds = child.wait(), time.monotonic() - began
+    return level
+
+
+def main(names: list[str]) -> int:
+    skips: list[str] = []
+    levels = [run(name, skips) for name in names]
+    print(f"\n{'level':10} {'passed':>7} {'failed':>7} {'skipped':>8} {'seconds':>8}")
+    for level in levels:
+        note = "" if level.status == 0 else f"  exit status {level.status}"
+        print(f"{level.name:10} {level.passed:7} {level.failed:7} {level.skipped:8} {level.seconds:8.0f}{note}")
+    for skip in skips:
+        print(skip)
+    broken = sum(1 for level in levels if level.status and not level.failed)
+    passed, failed, skipped = (sum(getattr(level, what) for level in levels) for what in ("passed", "failed", "skipped"))
+    empty = [level.name for level in levels if not level.passed and not level.status]
+    if empty:
+        print(f"no test ran on: {', '.join(empty)}")
+    print(f"\n{passed} passed, {failed + broken} failed, {skipped} skipped")
+    return 1 if failed or broken or empty else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,6 +1,6 @@
 //! What every implementation of the kernel trait must do, in one suite for the real kernel and for stand-ins.
 //!
-//! On the real kernel, as root, in a node of the lab: `DIRECTWAY_CONTRACT=linux contract --ignored --test-threads=1 on_linux`.
+//! On the real kernel, as root, in a node of the lab: `DIRECTWAY_CONTRACT=linux contract --ignored --test-threads=1`.
 //! Each test makes network namespaces of its own there.
 
 // The suite is tests throughout; clippy.toml's exceptions reach only functions marked as such.
@@ -16,6 +16,8 @@ mod destinations;
 mod devices;
 #[path = "contract/linux.rs"]
 mod linux;
+#[path = "contract/rights.rs"]
+mod rights;
 #[path = "contract/routes.rs"]
 mod routes;
 #[path = "contract/services.rs"]

@@ -11,7 +11,7 @@ pub mod ipvs;
 pub mod netlink;
 mod observe;
 pub mod packet;
-mod raw;
+pub mod raw;
 pub mod rtnl;
 mod segment;
 
@@ -21,7 +21,7 @@ use std::{
     num::NonZeroU32,
 };
 
-use netlink_packet_core::DecodeError;
+use netlink_packet_core::{DecodeError, NetlinkDeserializable};
 use netlink_packet_generic::GenlMessage;
 use netlink_sys::protocols::{NETLINK_GENERIC, NETLINK_ROUTE};
 
@@ -91,15 +91,14 @@ impl Linux {
         Ok(self.ipvs)
     }
 
-    fn dump_ipvs(
+    fn dump_ipvs<A: NetlinkDeserializable>(
         &mut self,
         family: u16,
         question: IpvsMessage,
-    ) -> Result<Vec<IpvsMessage>, NetlinkError> {
+    ) -> Result<Vec<A>, NetlinkError> {
         let mut question = GenlMessage::from_payload(question);
         question.set_resolved_family_id(family);
-        let answers: Vec<GenlMessage<IpvsMessage>> = self.genl.dump(&question)?;
-        Ok(answers.into_iter().map(|answer| answer.payload).collect())
+        self.genl.dump(&question)
     }
 
     fn change_ipvs(

@@ -1,8 +1,12 @@
 //! Everything that the kernel has, as one value of the model.
 
-use std::{collections::HashMap, io};
+use std::{
+    collections::{HashMap, HashSet},
+    io::{self, BufReader},
+};
 
 use ipnet::IpNet;
+use netlink_packet_generic::GenlMessage;
 
 use crate::{
     kernel::KernelError,
@@ -15,7 +19,8 @@ use crate::{
 use super::{
     Linux, explain, failure,
     ipvs::{
-        procfs,
+        IpvsMessage,
+        procfs::{self, Entry},
         report::{self, SeenDestination, SeenService},
         request,
     },
@@ -131,44 +136,74 @@ fn services(linux: &mut Linux, observed: &mut Observed) -> Result<(), KernelErro
         observed.ipvs = Ipvs::Missing(explain::NO_IPVS.to_owned());
         return Ok(());
     };
-    // Without the file (a container may hide it), as with an empty one, every service is asked for its destinations.
-    let mut table = match std::fs::read_to_string(procfs::PATH) {
-        Ok(text) => procfs::destinations(&text)
-            .map_err(|error| failure("list the IPVS destinations", error))?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => HashMap::new(),
-        Err(error) => return Err(failure(format!("read {}", procfs::PATH), error)),
-    };
     for seen in listed {
-        let (key, mut service) = match seen {
-            SeenService::Addressed(key, service) => (key, service),
-            SeenService::Marked(_) => {
-                observed.fwmark_services += 1;
-                continue;
+        match seen {
+            SeenService::Addressed(key, service) => {
+                observed.net.services.insert(key, service);
             }
-        };
-        let destinations = match table.remove(&key) {
-            Some(destinations) => destinations,
-            // Others changed the table between the two readings.
-            None => list_destinations(linux, &key)?,
-        };
-        for SeenDestination {
-            server,
-            destination,
-            connections,
-        } in destinations
-        {
-            // Direct routing cannot remap the port. A destination with another one is somebody else's, by translation.
-            if server.port() != key.port {
-                continue;
-            }
-            if destination.weight == 0 {
-                observed.draining.insert((key, server.ip()), connections);
-            }
-            service.destinations.insert(server.ip(), destination);
+            SeenService::Marked(_) => observed.fwmark_services += 1,
         }
-        observed.net.services.insert(key, service);
+    }
+    let mut shown = read_destinations(observed)?;
+    // Without the file (a container may hide it), and for services that it lacks because others changed the table between
+    // the two readings, ask for the destinations one service at a time.
+    let unshown: Vec<ServiceKey> = observed
+        .net
+        .services
+        .keys()
+        .filter(|key| !shown.remove(key))
+        .copied()
+        .collect();
+    for key in unshown {
+        for seen in list_destinations(linux, &key)? {
+            insert(observed, key, seen);
+        }
     }
     Ok(())
+}
+
+/// Reads all destinations from the text that the kernel offers. Returns the services that it shows.
+fn read_destinations(observed: &mut Observed) -> Result<HashSet<ServiceKey>, KernelError> {
+    let mut shown = HashSet::new();
+    let result = std::fs::File::open(procfs::PATH).and_then(|file| {
+        procfs::read(BufReader::new(file), |entry| match entry {
+            Entry::Service(key) => {
+                shown.insert(key);
+                // Shown twice, the second time counts.
+                if let Some(service) = observed.net.services.get_mut(&key) {
+                    service.destinations.clear();
+                }
+            }
+            Entry::Destination(key, seen) => insert(observed, key, seen),
+        })
+    });
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(failure(format!("read {}", procfs::PATH), error))
+        }
+        _ => Ok(shown),
+    }
+}
+
+fn insert(observed: &mut Observed, key: ServiceKey, seen: SeenDestination) {
+    let SeenDestination {
+        server,
+        destination,
+        connections,
+    } = seen;
+    // Direct routing cannot remap the port. A destination with another one is somebody else's, by translation.
+    let Some(service) = observed
+        .net
+        .services
+        .get_mut(&key)
+        .filter(|_| server.port() == key.port)
+    else {
+        return;
+    };
+    service.destinations.insert(server.ip(), destination);
+    if destination.weight == 0 {
+        observed.draining.insert((key, server.ip()), connections);
+    }
 }
 
 /// The destinations of one service; none if it is gone.
@@ -180,12 +215,12 @@ fn list_destinations(
     let Some(family) = linux.ipvs_family()? else {
         return Ok(Vec::new());
     };
-    let messages = linux
+    let messages: Vec<GenlMessage<IpvsMessage>> = linux
         .dump_ipvs(family, request::list_destinations(key))
         .map_err(|error| failure(doing(), error))?;
     let seen: Result<Vec<_>, _> = messages
         .iter()
-        .map(|message| report::destination(message, key.vip))
+        .map(|message| report::destination(&message.payload, key.vip))
         .collect();
     seen.map_err(|error| failure(doing(), error))
 }
@@ -197,23 +232,17 @@ fn list_services(linux: &mut Linux) -> Result<Option<Vec<SeenService>>, KernelEr
         let Some(family) = linux.ipvs_family()? else {
             return Ok(None);
         };
-        let messages = match linux.dump_ipvs(family, request::list_services()) {
-            Ok(messages) => messages,
-            Err(NetlinkError::Refused {
-                errno: libc::EPERM, ..
-            }) => return Err(failure(DOING, explain::NO_RIGHTS)),
+        match linux.dump_ipvs(family, request::list_services()) {
             // The module was unloaded, or loaded again and has another number now: look it up once more.
             Err(NetlinkError::Refused {
                 errno: libc::ENOENT,
                 ..
-            }) => {
-                linux.ipvs = None;
-                continue;
-            }
-            Err(error) => return Err(failure(DOING, error)),
-        };
-        let seen: Result<Vec<_>, _> = messages.iter().map(report::service).collect();
-        return seen.map(Some).map_err(|error| failure(DOING, error));
+            }) => linux.ipvs = None,
+            Err(NetlinkError::Refused {
+                errno: libc::EPERM, ..
+            }) => return Err(failure(DOING, explain::NO_RIGHTS)),
+            other => return other.map(Some).map_err(|error| failure(DOING, error)),
+        }
     }
     Err(failure(
         DOING,

@@ -6,11 +6,9 @@
 //! jiffies and not its flags, so services are read over netlink (`ip_vs_info_seq_show`, net/netfilter/ipvs/ip_vs_ctl.c).
 
 use std::{
-    collections::HashMap,
+    io::{self, BufRead},
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
-
-use netlink_packet_core::DecodeError;
 
 use crate::model::{Connections, Destination, Forward, Protocol, ServiceKey};
 
@@ -19,46 +17,64 @@ use super::report::SeenDestination;
 /// Where the kernel shows the table of this thread's network namespace.
 pub const PATH: &str = "/proc/thread-self/net/ip_vs";
 
-/// The destinations of every service that is identified by an address. Services by firewall mark are left out.
+/// What a reader of the table is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// A service; the destinations that follow are its own.
+    Service(ServiceKey),
+    /// A destination of the last service.
+    Destination(ServiceKey, SeenDestination),
+}
+
+/// Reads the table line by line. Services by firewall mark are left out with their destinations.
 ///
 /// A service is shown as a whole by one call of the kernel. Others may change the table between two reads and so hide a
 /// service here or show it twice; who reads this compares it with the list of services.
-pub fn destinations(text: &str) -> Result<HashMap<ServiceKey, Vec<SeenDestination>>, DecodeError> {
-    let mut table: HashMap<ServiceKey, Vec<SeenDestination>> = HashMap::new();
+pub fn read(mut table: impl BufRead, mut take: impl FnMut(Entry)) -> io::Result<()> {
     let mut current = None;
-    for line in text.lines() {
-        let malformed =
-            || DecodeError::from(format!("a line of {PATH} is not understood: {line:?}"));
-        let mut words = line.split_ascii_whitespace();
-        match words.next() {
-            Some("IP" | "Prot") => {}
-            Some("FWM") => current = None,
-            Some("->") => {
-                let server = words.next().ok_or_else(malformed)?;
-                if server == "RemoteAddress:Port" {
-                    continue;
-                }
-                let seen = destination(server, words).ok_or_else(malformed)?;
-                if let Some(key) = current {
-                    table.entry(key).or_default().push(seen);
-                }
-            }
-            Some(protocol) => {
-                let protocol = protocol.parse::<Protocol>().map_err(|_| malformed())?;
-                let service = words.next().and_then(socket).ok_or_else(malformed)?;
-                let key = ServiceKey {
-                    vip: service.ip(),
-                    port: service.port(),
-                    protocol,
-                };
-                // A second showing replaces the first.
-                table.insert(key, Vec::new());
-                current = Some(key);
-            }
-            None => {}
+    let mut line = String::new();
+    while table.read_line(&mut line)? != 0 {
+        if let Some(entry) = parse(&line, &mut current).ok_or_else(|| malformed(&line))? {
+            take(entry);
         }
+        line.clear();
     }
-    Ok(table)
+    Ok(())
+}
+
+fn malformed(line: &str) -> io::Error {
+    io::Error::other(format!("a line is not understood: {:?}", line.trim_end()))
+}
+
+/// `None` for a line that is not understood, `Some(None)` for one that is of no interest.
+fn parse(line: &str, current: &mut Option<ServiceKey>) -> Option<Option<Entry>> {
+    let mut words = line.split_ascii_whitespace();
+    let entry = match words.next() {
+        None | Some("IP" | "Prot") => None,
+        Some("FWM") => {
+            *current = None;
+            None
+        }
+        Some("->") => match words.next()? {
+            "RemoteAddress:Port" => None,
+            server => {
+                let seen = destination(server, words)?;
+                current.map(|key| Entry::Destination(key, seen))
+            }
+        },
+        Some(protocol) => {
+            let protocol = protocol.parse::<Protocol>().ok()?;
+            let service = words.next().and_then(socket)?;
+            let key = ServiceKey {
+                vip: service.ip(),
+                port: service.port(),
+                protocol,
+            };
+            *current = Some(key);
+            Some(Entry::Service(key))
+        }
+    };
+    Some(entry)
 }
 
 fn destination<'a>(
@@ -132,7 +148,6 @@ SCTP 0A4D0064:0050 mh
 
     #[test]
     fn the_kernels_table_is_understood() {
-        let table = destinations(TEXT).unwrap();
         let key = |vip: &str, port, protocol| ServiceKey {
             vip: vip.parse().unwrap(),
             port,
@@ -143,21 +158,24 @@ SCTP 0A4D0064:0050 mh
             destination: Destination { weight, forward },
             connections: Connections { active, inactive },
         };
-        let expected = HashMap::from([
-            (
-                key("10.77.0.100", 80, Protocol::Tcp),
-                vec![
-                    seen("10.77.0.12:80", Forward::Direct, 3, 7, 12),
-                    seen("10.77.0.11:81", Forward::Masquerade, 0, 0, 0),
-                ],
-            ),
-            (
-                key("fd00::1", 53, Protocol::Udp),
-                vec![seen("[fd00::2]:53", Forward::Tunnel, 1, 0, 0)],
-            ),
-            (key("10.77.0.100", 80, Protocol::Sctp), vec![]),
-        ]);
-        assert_eq!(table, expected);
+        let (web, dns) = (
+            key("10.77.0.100", 80, Protocol::Tcp),
+            key("fd00::1", 53, Protocol::Udp),
+        );
+        let expected = [
+            Entry::Service(web),
+            Entry::Destination(web, seen("10.77.0.12:80", Forward::Direct, 3, 7, 12)),
+            Entry::Destination(web, seen("10.77.0.11:81", Forward::Masquerade, 0, 0, 0)),
+            Entry::Service(dns),
+            Entry::Destination(dns, seen("[fd00::2]:53", Forward::Tunnel, 1, 0, 0)),
+            Entry::Service(key("10.77.0.100", 80, Protocol::Sctp)),
+        ];
+        assert_eq!(entries(TEXT).unwrap(), expected);
+    }
+
+    fn entries(text: &str) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        read(text.as_bytes(), |entry| entries.push(entry)).map(|()| entries)
     }
 
     #[test]
@@ -168,7 +186,7 @@ SCTP 0A4D0064:0050 mh
             "  -> 0A4D000C:0050 Warp 1 0 0",
             "TCP +A4D0064:0050 rr",
         ] {
-            let error = destinations(line).unwrap_err().to_string();
+            let error = entries(line).unwrap_err().to_string();
             assert!(error.contains(line), "{error}");
         }
     }
@@ -176,7 +194,7 @@ SCTP 0A4D0064:0050 mh
     proptest! {
         #[test]
         fn arbitrary_text_does_no_harm(text in r"(TCP|UDP|  ->|FWM|[ -~]{0,3}) ?[0-9A-F:+ a-z\n\[\]-]{0,60}") {
-            let _ = destinations(&text);
+            let _ = entries(&text);
         }
     }
 }

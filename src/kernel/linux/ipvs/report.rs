@@ -5,7 +5,8 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use netlink_packet_core::DecodeError;
+use netlink_packet_core::{DecodeError, NetlinkDeserializable, NetlinkHeader};
+use netlink_packet_generic::GenlMessage;
 
 use crate::model::{
     Connections, Destination, Flag, Forward, Persistence, Protocol, Scheduler, Service, ServiceKey,
@@ -35,6 +36,16 @@ pub struct SeenDestination {
     pub destination: Destination,
     /// Its connections.
     pub connections: Connections,
+}
+
+/// Decodes an entry of a dump of services at once: ten thousand of them with all their attributes take some memory.
+impl NetlinkDeserializable for SeenService {
+    type Error = DecodeError;
+
+    fn deserialize(header: &NetlinkHeader, payload: &[u8]) -> Result<Self, DecodeError> {
+        GenlMessage::<IpvsMessage>::deserialize(header, payload)
+            .and_then(|message| service(&message.payload))
+    }
 }
 
 /// Reads one entry of a dump of services.

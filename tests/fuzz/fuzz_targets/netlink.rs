@@ -1,0 +1,30 @@
+//! Whatever a netlink datagram holds, reading it neither panics nor loops.
+//!
+//! `cargo +nightly fuzz run --fuzz-dir tests/fuzz netlink`
+#![no_main]
+
+use directway::kernel::linux::{
+    ipvs::{IpvsMessage, procfs, report},
+    netlink::{Frames, Verdict},
+    raw::Reply,
+    rtnl::{address, link, route},
+};
+use libfuzzer_sys::fuzz_target;
+use netlink_packet_core::NetlinkDeserializable;
+use netlink_packet_generic::GenlMessage;
+
+fuzz_target!(|datagram: &[u8]| {
+    for frame in Frames::new(datagram) {
+        let Ok(frame) = frame else { break };
+        let _ = (Verdict::parse_error(&frame), Verdict::parse_done(&frame));
+        if let Ok(message) = GenlMessage::<IpvsMessage>::deserialize(&frame.header, frame.payload) {
+            let _ = report::service(&message.payload);
+            let _ = report::destination(&message.payload, [10, 0, 0, 1].into());
+        }
+        if let Ok(reply) = Reply::deserialize(&frame.header, frame.payload) {
+            let _ = (link::parse(&reply), address::parse(&reply));
+            let _ = (route::parse_host_route(&reply), route::parse_path(&reply));
+        }
+    }
+    let _ = procfs::read(datagram, |_| {});
+});

@@ -1,3 +1,7 @@
 //! The `directway` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    directway::cli::run(std::env::args_os())
+}

@@ -1,0 +1,130 @@
+//! The command line: one file per subcommand.
+
+mod cleanup;
+mod observation;
+mod observe;
+mod output;
+mod run_dir;
+
+pub use observation::{BadObservation, Observation};
+
+use std::{ffi::OsString, path::Path, process::ExitCode};
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use self::output::OutputError;
+use crate::kernel::KernelError;
+
+/// Wrong command line (`EX_USAGE` of sysexits.h): 2 is `plan`'s.
+const USAGE: u8 = 64;
+/// What was asked for could not be done, or not all of it.
+const FAILED: u8 = 1;
+
+/// LVS direct routing, declared and reconciled.
+#[derive(Debug, Parser)]
+#[command(
+    name = "directway",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Exit status: 0 done; 1 failed, or check found a FAIL; 2 plan: something would be refused; 64 wrong command line."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print what this node's kernel has, ours and foreign
+    Observe(observe::Args),
+    /// Remove exactly what is directway's from this node, and restore sysctls
+    Cleanup(cleanup::Args),
+}
+
+/// Why a subcommand did not do its work. Printed as one line; it names what to change.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The work could not be done.
+    #[error("{0}")]
+    Failed(String),
+    /// The kernel could not be asked.
+    #[error(
+        "{0}; directway needs CAP_NET_ADMIN (and CAP_NET_RAW for the wire): run it as root on the node"
+    )]
+    Kernel(#[from] KernelError),
+    /// Nothing could be printed.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+}
+
+impl Failure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Failed(_) | Self::Kernel(_) | Self::Output(_) => FAILED,
+        }
+    }
+}
+
+/// What a subcommand ends with: its exit status.
+type Outcome = Result<ExitCode, Failure>;
+
+/// Runs the command line `args`, with the program's name first.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let mut command = Cli::command();
+    if is_plugin(args.first()) {
+        command = command.bin_name("kubectl directway");
+    }
+    let parsed = command
+        .try_get_matches_from(&args)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too, for standard output.
+            let code = if error.use_stderr() { USAGE } else { 0 };
+            return match error.print() {
+                Ok(()) => ExitCode::from(code),
+                Err(_) => ExitCode::from(FAILED),
+            };
+        }
+    };
+    let outcome = match cli.command {
+        Command::Observe(args) => observe::run(&args),
+        Command::Cleanup(args) => cleanup::run(&args),
+    };
+    outcome.unwrap_or_else(|failure| {
+        eprintln!("directway: {failure}");
+        ExitCode::from(failure.exit_code())
+    })
+}
+
+/// kubectl runs its plugins by a file name: `kubectl directway` is `kubectl-directway`.
+fn is_plugin(program: Option<&OsString>) -> bool {
+    program
+        .and_then(|program| Path::new(program).file_name())
+        .is_some_and(|name| name.to_string_lossy().starts_with("kubectl-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn only_the_plugin_s_name_makes_a_plugin() {
+        for (program, plugin) in [
+            ("/usr/bin/kubectl-directway", true),
+            ("kubectl-directway", true),
+            ("/opt/kubectl-x/directway", false),
+        ] {
+            assert_eq!(is_plugin(Some(&program.into())), plugin, "{program}");
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! What a node's kernel has, as a document: `directway observe -o json` writes it, `directway plan --observed` reads
+//! it back. Who owns what is written beside each entry, and is what the reader takes as the ledger.
+
+mod read;
+mod text;
+mod write;
+
+pub use read::BadObservation;
+pub use text::text;
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use serde::{Deserialize, Serialize};
+
+/// The only format so far.
+pub const VERSION: u32 = 1;
+
+/// One look at a node's kernel.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Observation {
+    /// The format: [`VERSION`].
+    pub version: u32,
+    /// Whether IPVS can be used; if not, why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipvs_missing: Option<String>,
+    /// `net.ipv4.conf.all.*`.
+    #[serde(default)]
+    pub arp_all: Arp,
+    /// Interfaces.
+    #[serde(default)]
+    pub interfaces: Vec<Interface>,
+    /// Host-sized addresses.
+    #[serde(default)]
+    pub addresses: Vec<Address>,
+    /// Host routes in the main table.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+    /// IPVS services.
+    #[serde(default)]
+    pub services: Vec<Service>,
+    /// How many IPVS services by firewall mark there are.
+    #[serde(default)]
+    pub fwmark_services: usize,
+}
+
+/// Whose an entry is.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Owner {
+    /// directway's: it may change and remove it.
+    Ours,
+    /// Anybody else's: never touched.
+    #[default]
+    Foreign,
+}
+
+/// `arp_ignore` and `arp_announce`.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Arp {
+    /// `arp_ignore`.
+    #[serde(default)]
+    pub ignore: u32,
+    /// `arp_announce`.
+    #[serde(default)]
+    pub announce: u32,
+}
+
+/// A network interface.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// The kernel's index.
+    pub index: u32,
+    /// Its Ethernet address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+    /// loopback, dummy or other.
+    #[serde(default)]
+    pub kind: Kind,
+    /// Administratively up.
+    #[serde(default = "yes")]
+    pub up: bool,
+    /// Somebody is at the other end.
+    #[serde(default = "yes")]
+    pub carrier: bool,
+    /// Takes part in ARP.
+    #[serde(default = "yes")]
+    pub arp_capable: bool,
+    /// A port of a bridge or bond.
+    #[serde(default)]
+    pub enslaved: bool,
+    /// Addresses with their network, host-sized ones left out.
+    #[serde(default)]
+    pub addresses: Vec<String>,
+    /// Its own ARP settings.
+    #[serde(default)]
+    pub arp: Arp,
+    /// What the kernel acts on: the greater of its own and conf/all. For people; a reader computes it.
+    #[serde(default)]
+    pub effective_arp: Arp,
+    /// Whether VIPs on other devices stay unanswered here. For people; a reader computes it.
+    #[serde(default)]
+    pub quiet: bool,
+    /// Whose the interface is: ours is a dummy that directway made.
+    #[serde(default)]
+    pub owner: Owner,
+    /// ARP settings that directway changed, by the setting's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub changed_arp: BTreeMap<String, Changed>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A setting that directway changed.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Changed {
+    /// What it was, to be restored.
+    pub before: u32,
+    /// What directway set.
+    pub set: u32,
+}
+
+/// Kinds of interfaces.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// `lo`.
+    Loopback,
+    /// A dummy device.
+    Dummy,
+    /// Anything else.
+    #[default]
+    Other,
+}
+
+/// A host-sized address.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Address {
+    /// The address.
+    pub address: IpAddr,
+    /// The device that carries it.
+    pub interface: String,
+    /// Whether the node answers ARP for it there.
+    pub held: bool,
+    /// Whose it is.
+    #[serde(default)]
+    pub owner: Owner,
+    /// The protocol number that it is tagged with (`IFA_PROTO`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<u8>,
+    /// Seconds until the kernel removes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_seconds: Option<u32>,
+}
+
+/// A host route.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Route {
+    /// The destination.
+    pub address: IpAddr,
+    /// Where it leads.
+    pub interface: String,
+    /// Whose it is, by its protocol number.
+    #[serde(default)]
+    pub owner: Owner,
+}
+
+/// An IPVS service.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Service {
+    /// The VIP.
+    pub vip: IpAddr,
+    /// The port.
+    pub port: u16,
+    /// TCP, UDP or SCTP.
+    pub protocol: String,
+    /// The scheduler's name.
+    pub scheduler: String,
+    /// The scheduler's flags by ipvsadm's names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
+    /// Stickiness.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistence: Option<Persistence>,
+    /// Real servers.
+    #[serde(default)]
+    pub destinations: Vec<Destination>,
+    /// Whose it is.
+    #[serde(default)]
+    pub owner: Owner,
+}
+
+/// Stickiness of a service.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Persistence {
+    /// How long a client's choice lives.
+    pub timeout_seconds: u32,
+    /// How many bits of the client's address count.
+    pub prefix_length: u8,
+}
+
+/// A real server of a service.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Destination {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its weight.
+    pub weight: u32,
+    /// How packets reach it.
+    #[serde(default)]
+    pub forward: Forward,
+    /// Connections of a destination with weight 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<Connections>,
+}
+
+/// Connections of a destination as IPVS counts them.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Connections {
+    /// Established, as far as IPVS knows.
+    pub active: u32,
+    /// All others.
+    pub inactive: u32,
+}
+
+/// How packets reach a real server.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Forward {
+    /// Direct routing.
+    #[default]
+    Direct,
+    /// The real server is this node.
+    Local,
+    /// A tunnel.
+    Tunnel,
+    /// Address translation.
+    Masquerade,
+    /// Past IPVS.
+    Bypass,
+}

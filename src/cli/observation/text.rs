@@ -1,0 +1,186 @@
+use crate::cli::output::Table;
+
+use super::{Address, Arp, Forward, Interface, Kind, Observation, Owner, Service};
+
+/// The document as people read it.
+pub fn text(observation: &Observation) -> String {
+    let mut ipvs = match &observation.ipvs_missing {
+        None => body(services(observation)),
+        Some(why) => format!("  cannot be read: {why}\n"),
+    };
+    if observation.fwmark_services > 0 {
+        let count = observation.fwmark_services;
+        ipvs.push_str(&format!("  and {count} by firewall mark, foreign\n"));
+    }
+    [
+        (
+            "Interfaces (own/effective)",
+            interfaces(observation).render(),
+        ),
+        ("Addresses (host-sized)", body(addresses(observation))),
+        ("Host routes", body(routes(observation))),
+        ("IPVS services", ipvs),
+    ]
+    .map(|(title, body)| format!("{title}\n{body}"))
+    .join("\n")
+}
+
+fn body(rows: Option<Table>) -> String {
+    rows.map_or_else(|| "  none\n".to_owned(), |table| table.render())
+}
+
+fn owner(owner: Owner) -> &'static str {
+    match owner {
+        Owner::Ours => "ours",
+        Owner::Foreign => "foreign",
+    }
+}
+
+fn own_and_effective(own: u32, effective: u32) -> String {
+    format!("{own}/{effective}")
+}
+
+fn interfaces(observation: &Observation) -> Table {
+    let mut table = Table::new([
+        "NAME",
+        "NETWORKS",
+        "LINK",
+        "ARP_IGNORE",
+        "ARP_ANNOUNCE",
+        "QUIET",
+        "CHANGED BY DIRECTWAY",
+    ])
+    .indented(2);
+    let Arp { ignore, announce } = observation.arp_all;
+    table.row([
+        "(conf/all)".to_owned(),
+        String::new(),
+        String::new(),
+        ignore.to_string(),
+        announce.to_string(),
+    ]);
+    for interface in &observation.interfaces {
+        table.row([
+            interface.name.clone(),
+            interface.addresses.join(","),
+            link(interface).to_owned(),
+            own_and_effective(interface.arp.ignore, interface.effective_arp.ignore),
+            own_and_effective(interface.arp.announce, interface.effective_arp.announce),
+            quiet(interface).to_owned(),
+            changes(interface),
+        ]);
+    }
+    table
+}
+
+fn link(interface: &Interface) -> &'static str {
+    match (interface.up, interface.carrier) {
+        (false, _) => "down",
+        (true, false) => "no carrier",
+        (true, true) => "up",
+    }
+}
+
+/// Whether it keeps quiet, where that is a question at all.
+fn quiet(interface: &Interface) -> &'static str {
+    let hears = interface.kind == Kind::Other && interface.arp_capable && !interface.enslaved;
+    match (hears, interface.quiet) {
+        (false, _) => "-",
+        (true, true) => "yes",
+        (true, false) => "no",
+    }
+}
+
+fn changes(interface: &Interface) -> String {
+    let made = (interface.owner == Owner::Ours).then(|| "made".to_owned());
+    let settings = interface
+        .changed_arp
+        .iter()
+        .map(|(name, change)| format!("{name} {}→{}", change.before, change.set));
+    made.into_iter()
+        .chain(settings)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn addresses(observation: &Observation) -> Option<Table> {
+    let mut table = Table::new(["ADDRESS", "INTERFACE", "ARP", "OWNER", "PROTO", "VALID"]);
+    table = table.indented(2);
+    for Address {
+        address,
+        interface,
+        held,
+        owner: whose,
+        protocol,
+        valid_seconds,
+    } in &observation.addresses
+    {
+        table.row([
+            address.to_string(),
+            interface.clone(),
+            if *held { "answers" } else { "quiet" }.to_owned(),
+            owner(*whose).to_owned(),
+            protocol.map_or("-".to_owned(), |number| number.to_string()),
+            valid_seconds.map_or("forever".to_owned(), |seconds| format!("{seconds} s")),
+        ]);
+    }
+    (!observation.addresses.is_empty()).then_some(table)
+}
+
+fn routes(observation: &Observation) -> Option<Table> {
+    let mut table = Table::new(["ADDRESS", "INTERFACE", "OWNER"]).indented(2);
+    for route in &observation.routes {
+        let address = route.address.to_string();
+        table.row([&address, &route.interface, owner(route.owner)]);
+    }
+    (!observation.routes.is_empty()).then_some(table)
+}
+
+fn services(observation: &Observation) -> Option<Table> {
+    let mut table =
+        Table::new(["SERVICE", "SCHEDULER", "REAL SERVER", "WEIGHT", "OWNER"]).indented(2);
+    for service in &observation.services {
+        let socket = std::net::SocketAddr::new(service.vip, service.port);
+        table.row([
+            format!("{socket}/{}", service.protocol),
+            scheduler(service),
+            String::new(),
+            String::new(),
+            owner(service.owner).to_owned(),
+        ]);
+        for destination in &service.destinations {
+            let forward = match destination.forward {
+                Forward::Direct => "",
+                Forward::Local => " (this node)",
+                Forward::Tunnel => " (tunnel)",
+                Forward::Masquerade => " (masquerade)",
+                Forward::Bypass => " (bypass)",
+            };
+            let connections = destination
+                .connections
+                .map(|connections| format!(", {} active", connections.active))
+                .unwrap_or_default();
+            table.row([
+                String::new(),
+                String::new(),
+                format!("{}{forward}", destination.address),
+                format!("{}{connections}", destination.weight),
+            ]);
+        }
+    }
+    (!observation.services.is_empty()).then_some(table)
+}
+
+fn scheduler(service: &Service) -> String {
+    let mut text = service.scheduler.clone();
+    if !service.flags.is_empty() {
+        text.push_str(&format!(" ({})", service.flags.join(",")));
+    }
+    if let Some(persistence) = service.persistence {
+        text.push_str(&format!(
+            " persistent {} s /{}",
+            persistence.timeout_seconds, persistence.prefix_length
+        ));
+    }
+    text
+}

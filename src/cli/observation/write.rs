@@ -1,0 +1,147 @@
+use std::collections::BTreeMap;
+
+use crate::model::{
+    self, ArpSettings, ForeignTag, Ipvs, Ledger, Link, LinkKind, Observed, PROTOCOL_TAG, Role,
+    ServiceKey,
+};
+
+use super::{
+    Address, Arp, Changed, Connections, Destination, Forward, Interface, Kind, Observation, Owner,
+    Persistence, Route, Service, VERSION,
+};
+
+impl Observation {
+    /// The document of what a kernel shows, with ownership by `ledger`.
+    pub fn new(observed: &Observed, ledger: &Ledger) -> Self {
+        let addresses = observed.net.addresses.iter().map(|(key, role)| {
+            let found = observed.addresses.get(key);
+            Address {
+                address: key.ip,
+                interface: key.dev.to_string(),
+                held: *role == Role::Held,
+                owner: owner(ledger.owns_address(key, observed)),
+                protocol: found.and_then(|found| match found.tag {
+                    ForeignTag::Ours => Some(PROTOCOL_TAG),
+                    ForeignTag::Untagged => None,
+                    ForeignTag::Theirs(number) => Some(number),
+                }),
+                valid_seconds: found.and_then(|found| found.valid_seconds),
+            }
+        });
+        let routes = observed.net.routes.iter().map(|key| Route {
+            address: key.ip,
+            interface: key.dev.to_string(),
+            owner: owner(observed.our_routes.contains(key)),
+        });
+        let services = observed.net.services.iter();
+        Self {
+            version: VERSION,
+            ipvs_missing: match &observed.ipvs {
+                Ipvs::Present => None,
+                Ipvs::Missing(why) => Some(why.clone()),
+            },
+            arp_all: arp(observed.arp_all),
+            interfaces: observed
+                .links
+                .values()
+                .map(|link| interface(link, observed, ledger))
+                .collect(),
+            addresses: addresses.collect(),
+            routes: routes.collect(),
+            services: services
+                .map(|(key, found)| service(key, found, observed, ledger))
+                .collect(),
+            fwmark_services: observed.fwmark_services,
+        }
+    }
+}
+
+fn owner(ours: bool) -> Owner {
+    if ours { Owner::Ours } else { Owner::Foreign }
+}
+
+fn arp(settings: ArpSettings) -> Arp {
+    Arp {
+        ignore: settings.ignore,
+        announce: settings.announce,
+    }
+}
+
+fn interface(link: &Link, observed: &Observed, ledger: &Ledger) -> Interface {
+    let effective = link.arp.effective(observed.arp_all);
+    let mut changed_arp = BTreeMap::new();
+    for ((_, which), change) in ledger.arp.iter().filter(|((dev, _), _)| *dev == link.dev) {
+        let name = match which {
+            model::Arp::Ignore => "arp_ignore",
+            model::Arp::Announce => "arp_announce",
+        };
+        let change = Changed {
+            before: change.before,
+            set: change.set,
+        };
+        changed_arp.insert(name.to_owned(), change);
+    }
+    Interface {
+        name: link.dev.to_string(),
+        index: link.index,
+        mac: link.mac.map(|mac| mac.to_string()),
+        kind: match link.kind {
+            LinkKind::Loopback => Kind::Loopback,
+            LinkKind::Dummy => Kind::Dummy,
+            LinkKind::Other => Kind::Other,
+        },
+        up: link.up,
+        carrier: link.carrier,
+        arp_capable: link.arp_capable,
+        enslaved: link.enslaved,
+        addresses: link.addresses.iter().map(ToString::to_string).collect(),
+        arp: arp(link.arp),
+        effective_arp: arp(effective),
+        quiet: effective.is_quiet() || !link.hears_arp(),
+        owner: owner(ledger.dummies.contains(&link.dev)),
+        changed_arp,
+    }
+}
+
+fn service(
+    key: &ServiceKey,
+    found: &model::Service,
+    observed: &Observed,
+    ledger: &Ledger,
+) -> Service {
+    let destinations = found.destinations.iter().map(|(address, destination)| {
+        let connections = observed.draining.get(&(*key, *address));
+        Destination {
+            address: *address,
+            weight: destination.weight,
+            forward: match destination.forward {
+                model::Forward::Direct => Forward::Direct,
+                model::Forward::Local => Forward::Local,
+                model::Forward::Tunnel => Forward::Tunnel,
+                model::Forward::Masquerade => Forward::Masquerade,
+                model::Forward::Bypass => Forward::Bypass,
+            },
+            connections: connections.map(|connections| Connections {
+                active: connections.active,
+                inactive: connections.inactive,
+            }),
+        }
+    });
+    Service {
+        vip: key.vip,
+        port: key.port,
+        protocol: key.protocol.to_string(),
+        scheduler: found.scheduler.to_string(),
+        flags: found
+            .flags
+            .iter()
+            .map(|flag| flag.name(&found.scheduler))
+            .collect(),
+        persistence: found.persistence.map(|persistence| Persistence {
+            timeout_seconds: persistence.timeout_seconds,
+            prefix_length: persistence.prefix_length,
+        }),
+        destinations: destinations.collect(),
+        owner: owner(ledger.services.contains(key)),
+    }
+}

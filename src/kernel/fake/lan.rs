@@ -96,6 +96,11 @@ impl FakeLan {
         });
     }
 
+    /// Lets ops that were to be refused through.
+    pub fn forget_faults(&self) {
+        self.world().faults.clear();
+    }
+
     /// Takes the power.
     pub fn power_off(&self, name: &str) {
         self.on(name, |machine| machine.powered = false);

@@ -1,0 +1,21 @@
+//! Whole node agents on the simulator: the real passes with their ledgers, on simulated kernels that share a LAN.
+//!
+//! What must hold at all times is checked after every op of every node, and agents are killed at every op.
+
+// The suite is tests throughout; clippy.toml's exceptions reach only functions marked as such.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "sim/cluster.rs"]
+mod cluster;
+#[path = "sim/crashes.rs"]
+mod crashes;
+#[path = "sim/lifecycle.rs"]
+mod lifecycle;
+#[path = "sim/report.rs"]
+mod report;
+#[path = "sim/safety.rs"]
+mod safety;
+#[path = "sim/schedules.rs"]
+mod schedules;
+#[path = "sim/site.rs"]
+mod site;

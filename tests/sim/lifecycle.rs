@@ -1,0 +1,183 @@
+//! A VirtualService's life, on nodes that fare well.
+
+use std::time::Duration;
+
+use directway::model::*;
+
+use crate::{
+    cluster::{Cluster, Talk, answers},
+    site::{CLIENT, DIRECTOR, DNS, VIP, address, dev, dns, ip, key, net, web},
+};
+
+fn serving(talk: Talk) -> Cluster {
+    let mut cluster = Cluster::new(talk);
+    cluster.apply(web());
+    cluster.apply(dns());
+    cluster.settle();
+    cluster
+}
+
+fn thirds(count: usize) -> crate::cluster::Answers {
+    answers([("r1", count), ("r2", count), ("r3", count)])
+}
+
+#[test]
+fn requests_are_spread_and_the_replies_bypass_the_director() {
+    for talk in [Talk::Reports, Talk::Wire] {
+        let cluster = serving(talk);
+        assert_eq!(cluster.answers(VIP, 80, Protocol::Tcp, 12), thirds(4));
+        assert_eq!(cluster.answers(DNS, 53, Protocol::Udp, 12), thirds(4));
+        let trace = cluster.lan.send(CLIENT, ip(VIP), 80, Protocol::Tcp);
+        let way: Vec<_> = trace.hops.iter().map(|hop| hop.from.as_str()).collect();
+        assert_eq!(way[..2], [CLIENT, DIRECTOR], "{trace}");
+        assert!(way.len() == 3 && way[2] != DIRECTOR, "{trace}");
+        cluster.safety.check(&cluster.story);
+    }
+}
+
+#[test]
+fn deletion_leaves_every_node_as_it_was() {
+    for talk in [Talk::Reports, Talk::Wire] {
+        let mut cluster = Cluster::new(talk);
+        let before = cluster.state();
+        cluster.apply(web());
+        cluster.apply(dns());
+        cluster.settle();
+        assert_ne!(cluster.state(), before);
+        cluster.delete(&web());
+        cluster.settle();
+        assert_eq!(cluster.answers(DNS, 53, Protocol::Udp, 3), thirds(1));
+        cluster.delete(&dns());
+        cluster.settle();
+        assert_eq!(cluster.state(), before, "{talk:?}:\n{}", cluster.story);
+        cluster.safety.check(&cluster.story);
+    }
+}
+
+#[test]
+fn unlabelling_every_node_leaves_them_as_they_were() {
+    let mut cluster = Cluster::new(Talk::Reports);
+    let before = cluster.state();
+    cluster.apply(web());
+    cluster.apply(dns());
+    cluster.settle();
+    for name in crate::site::NODES {
+        cluster.node(name).labels.clear();
+    }
+    cluster.settle();
+    assert_eq!(cluster.state(), before, "{}", cluster.story);
+    cluster.safety.check(&cluster.story);
+}
+
+#[test]
+fn no_request_is_lost_while_real_servers_change() {
+    let mut cluster = serving(Talk::Reports);
+    cluster.safety.serving(true);
+    cluster.node("r2").weight = Some("3".to_owned());
+    cluster.apply(VirtualService {
+        scheduler: Scheduler::Wrr,
+        generation: 2,
+        ..web()
+    });
+    cluster.settle();
+    let spread = cluster.answers(VIP, 80, Protocol::Tcp, 50);
+    assert_eq!(spread, answers([("r1", 10), ("r2", 30), ("r3", 10)]));
+    cluster.node("r3").labels.clear();
+    cluster.settle();
+    let spread = cluster.answers(VIP, 80, Protocol::Tcp, 40);
+    assert_eq!(spread, answers([("r1", 10), ("r2", 30)]));
+    assert!(!cluster.observe("r3").net.carries(ip(VIP)));
+    cluster.node("r3").labels = crate::site::nodes()[&"r3".into()].labels.clone();
+    cluster.settle();
+    assert_eq!(cluster.answers(VIP, 80, Protocol::Tcp, 50).len(), 3);
+    cluster.safety.check(&cluster.story);
+}
+
+#[test]
+fn a_long_connection_keeps_its_real_server_until_it_is_drained() {
+    let mut cluster = serving(Talk::Reports);
+    let long = cluster.lan.send(CLIENT, ip(VIP), 80, Protocol::Tcp);
+    let name = ["r1", "r2", "r3"]
+        .into_iter()
+        .find(|name| long.hops[1].to == *name)
+        .unwrap();
+    cluster.node(name).labels.clear();
+    for _ in 0..15 {
+        for node in crate::site::NODES {
+            cluster.pass(node);
+        }
+        cluster.wait(Duration::from_secs(1));
+        let more = cluster.lan.send_more(CLIENT, long.flow);
+        assert_eq!(more.hops[1].to, name, "{more}\n{}", cluster.story);
+        assert_eq!(more.verdict, long.verdict, "{more}");
+        let others = cluster.answers(VIP, 80, Protocol::Tcp, 4);
+        assert!(!others.contains_key(name), "{others:?}");
+    }
+    assert!(cluster.observe(name).net.carries(ip(VIP)));
+    cluster.lan.close(long.flow);
+    cluster.settle();
+    assert!(!cluster.observe(name).net.carries(ip(VIP)));
+    cluster.safety.check(&cluster.story);
+}
+
+#[test]
+fn a_node_that_is_done_does_nothing() {
+    for talk in [Talk::Reports, Talk::Wire] {
+        let mut cluster = serving(talk);
+        for _ in 0..100 {
+            assert_eq!(cluster.settle(), 0, "{}", cluster.story);
+            cluster.wait(Duration::from_secs(7));
+        }
+    }
+}
+
+#[test]
+fn a_stranger_with_the_vip_is_not_robbed_of_it() {
+    let mut cluster = Cluster::new(Talk::Reports);
+    let stranger = directway::kernel::fake::Machine::new().nic(
+        &dev("eth0"),
+        "lan",
+        [net("10.77.0.77/24"), net(&format!("{VIP}/32"))],
+    );
+    cluster.lan.add("stranger", stranger);
+    cluster.apply(web());
+    for _ in 0..30 {
+        for node in crate::site::NODES {
+            cluster.pass(node);
+        }
+        cluster.wait(Duration::from_secs(1));
+    }
+    let held = directway::model::AddressKey::new(dev("eth0"), ip(VIP));
+    assert!(!cluster.observe(DIRECTOR).net.addresses.contains_key(&held));
+    cluster.lan.power_off("stranger");
+    cluster.lan.clear_log();
+    for _ in 0..10 {
+        cluster.wait(Duration::from_secs(1));
+        cluster.settle();
+    }
+    assert!(
+        cluster.observe(DIRECTOR).net.addresses.contains_key(&held),
+        "{}",
+        cluster.story
+    );
+}
+
+#[test]
+fn a_real_server_that_falls_silent_loses_its_weight_and_gets_it_back() {
+    let mut cluster = serving(Talk::Reports);
+    let weight = |cluster: &Cluster| {
+        let services = cluster.observe(DIRECTOR).net.services;
+        services[&key(VIP, 80, Protocol::Tcp)].destinations[&address("r1")].weight
+    };
+    assert_eq!(weight(&cluster), 1);
+    cluster.lan.plug("r1", &dev("eth0"), false);
+    cluster.wait(Duration::from_secs(30));
+    cluster.settle();
+    assert_eq!(weight(&cluster), 0, "{}", cluster.story);
+    let spread = cluster.answers(VIP, 80, Protocol::Tcp, 10);
+    assert_eq!(spread, answers([("r2", 5), ("r3", 5)]));
+    cluster.lan.plug("r1", &dev("eth0"), true);
+    cluster.wait(Duration::from_secs(10));
+    cluster.settle();
+    assert_eq!(weight(&cluster), 1, "{}", cluster.story);
+}

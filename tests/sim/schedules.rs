@@ -1,0 +1,77 @@
+//! Nodes in any order, with restarts and cables pulled in between.
+
+use proptest::prelude::*;
+
+use crate::{
+    cluster::{Cluster, Talk},
+    site::{NODES, dns, web},
+};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Pass(&'static str),
+    Restart(&'static str),
+    Create(bool),
+    Delete(bool),
+    Unlabel(&'static str),
+    Label(&'static str),
+    Wait(u64),
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let node = || prop::sample::select(NODES.to_vec());
+    let backend = || prop::sample::select(NODES[1..].to_vec());
+    prop_oneof![
+        12 => node().prop_map(Step::Pass),
+        1 => node().prop_map(Step::Restart),
+        2 => any::<bool>().prop_map(Step::Create),
+        1 => any::<bool>().prop_map(Step::Delete),
+        1 => backend().prop_map(Step::Unlabel),
+        2 => backend().prop_map(Step::Label),
+        2 => (0u64..12).prop_map(Step::Wait),
+    ]
+}
+
+fn which(web_or_dns: bool) -> directway::model::VirtualService {
+    if web_or_dns { web() } else { dns() }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_order_is_safe_and_ends_the_same(
+        steps in prop::collection::vec(steps(), 20..120),
+        talk in prop::sample::select(vec![Talk::Reports, Talk::Wire]),
+    ) {
+        let mut cluster = Cluster::new(talk);
+        let before = cluster.state();
+        let labels = cluster.snapshot.nodes.clone();
+        for step in &steps {
+            match step {
+                Step::Pass(name) => {
+                    cluster.pass(name);
+                }
+                Step::Restart(name) => cluster.restart(name),
+                Step::Create(it) => cluster.apply(which(*it)),
+                Step::Delete(it) => cluster.delete(&which(*it)),
+                Step::Unlabel(name) => cluster.node(name).labels.clear(),
+                Step::Label(name) => {
+                    *cluster.node(name) = labels[&(*name).into()].clone();
+                }
+                Step::Wait(seconds) => cluster.wait(std::time::Duration::from_secs(*seconds)),
+            }
+        }
+        cluster.snapshot.nodes = labels;
+        cluster.apply(web());
+        cluster.delete(&dns());
+        cluster.settle();
+        cluster.safety.check(&cluster.story);
+        let spread = cluster.answers(crate::site::VIP, 80, directway::model::Protocol::Tcp, 9);
+        prop_assert_eq!(spread, crate::cluster::answers([("r1", 3), ("r2", 3), ("r3", 3)]), "{}", cluster.story);
+        cluster.delete(&web());
+        cluster.settle();
+        cluster.safety.check(&cluster.story);
+        prop_assert_eq!(cluster.state(), before, "{}", cluster.story);
+    }
+}

@@ -8,6 +8,8 @@
 pub enum Phase {
     /// VIPs leave the NIC.
     Yield,
+    /// Host routes are deleted: before new ones, because one address has one host route.
+    Unroute,
     /// ARP settings that make the node quiet.
     Quiet,
     /// Dummy devices are created.
@@ -26,8 +28,6 @@ pub enum Phase {
     Remove,
     /// IPVS services are deleted.
     Unserve,
-    /// Host routes are deleted.
-    Unroute,
     /// VIPs leave their quiet device.
     Unbind,
     /// Dummy devices are deleted.
@@ -46,6 +46,7 @@ impl Phase {
     /// All of them, in order.
     pub const ALL: [Self; 17] = [
         Self::Yield,
+        Self::Unroute,
         Self::Quiet,
         Self::Device,
         Self::Bind,
@@ -55,7 +56,6 @@ impl Phase {
         Self::Quiesce,
         Self::Remove,
         Self::Unserve,
-        Self::Unroute,
         Self::Unbind,
         Self::Undevice,
         Self::Restore,

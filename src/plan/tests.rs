@@ -141,8 +141,8 @@ fn going_out_is_the_reverse_and_restores_what_was() {
         lines(&out),
         [
             "ip addr del 10.77.0.100/32 dev eth0",
-            "ipvsadm -D -t 10.77.0.100:80",
             "ip route del 10.77.0.100/32 dev vip0 proto 215",
+            "ipvsadm -D -t 10.77.0.100:80",
             "ip addr del 10.77.0.100/32 dev vip0",
             "ip link del vip0",
             "sysctl -w net.ipv4.conf.eth0.arp_ignore=0",

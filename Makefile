@@ -80,3 +80,9 @@ image: ## The container image directway:VERSION; needs Docker
 
 kind: ## The chart on a kind cluster; needs Docker, says so where there is none
 	@tests/e2e/kind.sh || { [ $$? = 3 ] && exit 0; exit 1; }
+
+# --- vm: the core of the lab's scenarios on Debian's stock kernel under qemu ----------------------------
+.PHONY: vm
+vm: ## The core scenarios on a stock kernel (SMP, emulated: slower)
+	tests/ground/install lab api vm
+	DIRECTWAY_GROUND=vm $(PYTEST) tests/lab -m core $(if $(SCENARIO),-v -k '$(SCENARIO)')

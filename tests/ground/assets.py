@@ -42,6 +42,15 @@ def web_server() -> Path:
     return path
 
 
+def vm_kernel() -> tuple[Path, Path]:
+    """Debian's stock kernel and the directory of its modules."""
+    images = sorted((cache() / "kernel" / "boot").glob("vmlinuz-*"))
+    modules = [cache() / "kernel" / "lib" / "modules" / image.name.removeprefix("vmlinuz-") for image in images]
+    if not images or not (modules[-1] / "modules.dep").exists():
+        raise Missing(f"no kernel in {cache()}/kernel: run `tests/ground/install vm`")
+    return images[-1], modules[-1]
+
+
 def directway() -> Path:
     path = Path(os.environ.get("DIRECTWAY_BIN") or ROOT / "target" / "debug" / "directway")
     if not path.exists():
@@ -53,7 +62,7 @@ def check_lab(ground: str) -> None:
     if os.geteuid() != 0:
         raise Missing("the lab makes network namespaces and taps: run it as root")
     needed = ["ip", "tcpdump", "ping", "arping", "ipvsadm", "openssl", "curl", "taskset"]
-    needed += {"uml": ["linux.uml", "uml_mconsole"], "vm": ["qemu-system-x86_64"]}.get(ground, [])
+    needed += {"uml": ["linux.uml", "uml_mconsole"], "vm": ["qemu-system-x86_64", "busybox", "modprobe"]}.get(ground, [])
     missing = [name for name in needed if not shutil.which(name)]
     if missing:
         raise Missing(f"not installed: {' '.join(missing)}: run `tests/ground/install lab {ground}`")

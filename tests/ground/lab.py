@@ -19,8 +19,10 @@ from .janitor import Janitor
 from .netns import Namespace, NativeProcess
 from .node import Nic, Node
 from .uml import UmlNode
+from .vm import Machine, VmNode
 
 _numbers = itertools.count()
+GROUNDS: dict[str, type[Node]] = {"uml": UmlNode, "vm": VmNode}
 HOST = 254  # the lab's own address on each segment ends in it
 
 
@@ -33,6 +35,8 @@ class Lab:
 
     def __init__(self, ground: str | None = None):
         self.ground = ground or os.environ.get("DIRECTWAY_GROUND", "uml")
+        if self.ground not in GROUNDS:
+            raise AssertionError(f"unknown ground {self.ground!r}: there are {', '.join(GROUNDS)}")
         assets.check_lab(self.ground)
         self.number = next(_numbers) + os.getpid()
         self.id = f"dw-{os.getpid()}-{self.number - os.getpid()}"
@@ -40,6 +44,7 @@ class Lab:
         self.nodes: dict[str, Node] = {}
         self.bystanders: dict[str, Namespace] = {}
         self.segments: dict[str, ipaddress.IPv4Network] = {}
+        self.machine: Machine | None = None  # of the ground vm
         self.api: ApiServer | None = None
         self.controller: NativeProcess | None = None
         self._forwarders: dict[str, Forwarder] = {}
@@ -105,9 +110,7 @@ class Lab:
         return self.new_nic(owner, index, position, segment, [address] if address else [])
 
     def _node_class(self) -> type[Node]:
-        if self.ground == "uml":
-            return UmlNode
-        raise AssertionError(f"unknown ground {self.ground!r}: use uml")
+        return GROUNDS[self.ground]
 
     def plug(self, nic: Nic) -> None:
         """Makes sure that this machine's end of a NIC exists and its cable is in."""
@@ -197,8 +200,9 @@ class Lab:
         self._closed = True
         for forwarder in self._forwarders.values():
             forwarder.close()
-        for node in self.nodes.values():
-            node.close()
+        if self.machine is None:
+            for node in self.nodes.values():
+                node.close()
         for space in [*self.bystanders.values(), self.host]:
             space.close()
         if not os.environ.get("DIRECTWAY_KEEP"):

@@ -15,6 +15,7 @@ from . import place
 from .agent import Agent
 from .channel import Channel
 from .place import Place, PlaceSilent, Process, Result
+from .wait import PATIENCE
 
 if TYPE_CHECKING:
     from .lab import Lab
@@ -96,6 +97,7 @@ class Node(Place):
         raise NotImplementedError
 
     def wait_ready(self, timeout: float = 30) -> "Node":
+        timeout *= PATIENCE
         if not self.channel.ready.wait(timeout):
             raise PlaceSilent(f"{self.name} did not boot in {timeout} s; console:\n{self.console()[-3000:]}")
         return self
@@ -115,7 +117,7 @@ class Node(Place):
     def request(self, message: dict, timeout: float = 10) -> tuple[dict, str, str]:
         if not self.powered:
             raise PlaceSilent(f"{self.name} is off: {message}")
-        answer, out, err = self.channel.request(message, timeout + 10)
+        answer, out, err = self.channel.request(message, timeout + 10 * PATIENCE)
         if "error" in answer:
             raise place.CommandFailed(f"{self.name}: {message}: {answer['error']}")
         return answer, out, err

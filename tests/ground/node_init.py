@@ -25,17 +25,16 @@ def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -
         raise OSError(number, f"mount {kind} on {target}: {os.strerror(number)}")
 
 
-def mount_all(exchange: str) -> None:
+def mount_all(modules: str) -> None:
+    """What a booted system has; `modules` is the directory of the kernel's modules."""
     mount("sys", "/sys", "sysfs")
     for target in ("/run", "/var/log", "/var/tmp", "/lib/modules"):
         mount("tmpfs", target, "tmpfs", 0, "mode=755")
-    release = os.uname().release
-    os.symlink(f"/usr/lib/uml/modules/{release}", f"/lib/modules/{release}")
+    os.symlink(modules, f"/lib/modules/{os.uname().release}")
     for directory in ("/run/x", "/run/netns", "/run/lock", "/dev/pts", "/dev/shm"):
         os.makedirs(directory, exist_ok=True)
     mount("devpts", "/dev/pts", "devpts", 0, "mode=620,ptmxmode=666")
     mount("tmpfs", "/dev/shm", "tmpfs")
-    mount("exchange", "/run/x", "hostfs", MS_SYNCHRONOUS, exchange)
 
 
 def network_lines(config: dict, found: dict[str, str]) -> list[str]:
@@ -83,7 +82,8 @@ def main() -> None:
     mount("proc", "/proc", "proc")  # first: until then /proc is this machine's, through hostfs
     with open("/proc/cmdline") as file:
         line = file.read()
-    mount_all(re.search(r"\bdw_exchange=(\S+)", line).group(1))
+    mount_all(f"/usr/lib/uml/modules/{os.uname().release}")
+    mount("exchange", "/run/x", "hostfs", MS_SYNCHRONOUS, re.search(r"\bdw_exchange=(\S+)", line).group(1))
     with open("/run/x/node.json") as file:
         config = json.load(file)
     socket.sethostname(config["name"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+# Deadlines are for an idle machine of two cores. They only matter to failures, so patience costs nothing.
+PATIENCE = float(os.environ.get("DIRECTWAY_PATIENCE") or (5 if os.environ.get("DIRECTWAY_GROUND") == "vm" else 2))
 
 
 class NotInTime(AssertionError):
@@ -16,8 +19,9 @@ class NotInTime(AssertionError):
 def wait_until(condition: Callable[[], T], what: str, timeout: float = 10, every: float = 0.05) -> T:
     """First truthy value of `condition`. Errors of it (AssertionError, KeyError, OSError) count as not yet.
 
-    `what` completes "waited 10 s for …". The state of all nodes is added by the pytest plugin (tests/lab/conftest.py).
+    `what` completes "waited 10 s for …"; `timeout` is multiplied by PATIENCE. The state of all nodes is added by the pytest plugin (tests/lab/conftest.py).
     """
+    timeout *= PATIENCE
     end = time.monotonic() + timeout
     while True:
         try:

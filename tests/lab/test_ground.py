@@ -38,6 +38,7 @@ def by_hand(ground_lab):
         lab[name].sh(f"ip addr del {VIP}/32 dev lo 2>/dev/null; sysctl -qw net.ipv4.conf.eth0.arp_ignore=0 net.ipv4.conf.eth0.arp_announce=0")
 
 
+@pytest.mark.core
 def test_rr_alternates(by_hand):
     outcome = clients.requests(by_hand.host, VIP, n=200)
     assert outcome.errors == []
@@ -45,6 +46,7 @@ def test_rr_alternates(by_hand):
     assert outcome.alternations == 199
 
 
+@pytest.mark.core
 def test_only_the_director_answers_arp(by_hand):
     with Capture(by_hand.host, "lan", f"arp and host {VIP}") as capture:
         by_hand.host.sh("ip neigh flush all")
@@ -55,6 +57,7 @@ def test_only_the_director_answers_arp(by_hand):
     assert set(arp_answers(capture.frames(), VIP)) == {director}
 
 
+@pytest.mark.core
 def test_capture_shows_replies_bypassing_the_director(by_hand):
     lab = by_hand
     macs = {name: lab[name].nics[0].mac for name in ("d", "r1", "r2")}
@@ -97,6 +100,7 @@ def test_cut_and_join(by_hand):
 
 def test_freeze_and_thaw(by_hand):
     lab = by_hand
+    lab.require("freeze")
     lab["r2"].freeze()
     try:
         assert arp.who_has(lab.host, lab["r2"].ip) == {}
@@ -105,6 +109,7 @@ def test_freeze_and_thaw(by_hand):
     wait_until(lambda: arp.who_has(lab.host, lab["r2"].ip), "r2 to answer again")
 
 
+@pytest.mark.core
 def test_power_off_and_reboot(by_hand):
     node = by_hand["r2"]
     before = judges.mac(node, "eth0")
@@ -144,6 +149,7 @@ def test_a_log_survives_power_loss(ground_lab):
     assert process.text() == "last words\n"
 
 
+@pytest.mark.core
 def test_files_and_snapshots(ground_lab):
     node = ground_lab["d"]
     before = judges.snapshot(node)

@@ -11,7 +11,7 @@ from ground.wait import wait_until
 OWNER = """
 import sys, time; sys.path.insert(0, sys.argv[1])
 from ground import Lab
-lab = Lab(); lab.node("n"); lab.boot()
+lab = Lab("uml"); lab.node("n"); lab.boot()
 print(lab.id, lab.nodes["n"].main.pid, lab.dir, flush=True)
 time.sleep(1000)
 """

@@ -1,0 +1,121 @@
+"""Ground `vm`: nodes are network namespaces of one stock Debian kernel under qemu, with two CPUs.
+
+Every node's NIC is a virtio card of its own with its tap on the lab's bridges: cables, captures and clients are as
+on `uml`. What is not: one kernel for all, so no freezing; processes share its CPUs; user code is emulated.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import assets, initramfs
+from .channel import Channel
+from .node import Node
+from .place import CommandFailed, PlaceSilent
+from .wait import PATIENCE, wait_until
+
+if TYPE_CHECKING:
+    from .lab import Lab
+
+GUEST = Path(__file__).resolve().parent / "vm_guest.py"
+BOOT = 40 * PATIENCE  # seconds; takes 9 on an idle machine
+
+
+class Machine:
+    """The emulated machine: its NICs and lines are fixed when it starts, with the first node."""
+
+    def __init__(self, lab: "Lab", nodes: list["VmNode"]):
+        self.lab, self.nodes = lab, nodes
+        self.exchange = lab.dir / "machine"
+        (self.exchange / "logs").mkdir(parents=True)
+        (self.exchange / "rpc").mkdir()
+        for node in nodes:
+            for nic in node.nics:
+                lab.plug(nic)
+        kernel, modules = assets.vm_kernel()
+        disk = lab.dir / "initramfs"
+        initramfs.build(disk, modules.parents[2], modules.name, f"/usr/bin/python3 {GUEST} machine {modules}")
+        self.process = lab.host.spawn(
+            [
+                "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio",
+                "-machine", "q35", "-accel", "tcg,thread=multi", "-smp", "2", "-m", "2G",
+                "-kernel", kernel, "-initrd", disk, "-append", "console=ttyS0 quiet panic=-1",
+                "-fsdev", "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap",
+                "-device", "virtio-9p-pci,fsdev=root,mount_tag=root", *self._devices(),
+            ],
+            "machine.log",
+        )
+        self.channel = Channel("machine", self.line("machine"), self.exchange)
+        if not self.channel.ready.wait(BOOT):
+            raise PlaceSilent(f"the machine did not boot in {BOOT} s:\n{self.process.text()[-3000:]}")
+
+    def _devices(self) -> list[str]:
+        words = ["-fsdev", f"local,id=lab,path={self.lab.dir},security_model=none"]
+        words += ["-device", "virtio-9p-pci,fsdev=lab,mount_tag=lab", "-device", "virtio-serial-pci,id=lines,max_ports=31"]
+        for name in ["machine", *(node.name for node in self.nodes)]:
+            words += ["-chardev", f"socket,id=line.{name},path={self._path(name)},server=on,wait=off"]
+            words += ["-device", f"virtserialport,bus=lines.0,chardev=line.{name},name=dw.{name}"]
+        for nic in (nic for node in self.nodes for nic in node.nics):
+            words += ["-netdev", f"tap,id=net.{nic.port},ifname={nic.port},script=no,downscript=no"]
+            words += ["-device", f"virtio-net-pci,netdev=net.{nic.port},mac={nic.mac},romfile="]
+        return words
+
+    def _path(self, name: str) -> Path:
+        return self.lab.dir / f"{name}.line"
+
+    def line(self, name: str) -> socket.socket:
+        """Connects to qemu's end of a node's line."""
+        def connect() -> socket.socket:
+            if not self.process.running():
+                raise RuntimeError(f"qemu ended:\n{self.process.text()[-3000:]}")
+            one = socket.socket(socket.AF_UNIX)
+            one.connect(str(self._path(name)))
+            return one
+
+        return wait_until(connect, "qemu to start", 30)
+
+    def sh(self, command: list[str], timeout: float = 30) -> str:
+        answer, out, err = self.channel.request({"kind": "run", "argv": command, "timeout": timeout}, timeout + 10)
+        if answer.get("rc") != 0:
+            raise CommandFailed(f"machine: {command}: {answer} {out}{err}")
+        return out
+
+    def ask(self, message: dict) -> dict:
+        return self.channel.request(message, 30)[0]
+
+
+class VmNode(Node):
+    abilities = frozenset({"power off", "reboot", "cut"})
+    _pid = 0
+
+    def start(self) -> None:
+        if self.lab.machine is None:
+            self.lab.machine = Machine(self.lab, list(self.lab.nodes.values()))
+        if self not in self.lab.machine.nodes:
+            raise AssertionError(f"{self.name} came after the first boot: on the ground vm add all nodes before")
+        self.boots += 1
+        config = {"name": self.name, "nics": [vars(nic) for nic in self.nics], "gateway": self.gateway}
+        (self.exchange / "node.json").write_text(json.dumps(config))
+        (self.exchange / "rpc").mkdir(exist_ok=True)
+        for nic in self.nics:
+            self.lab.plug(nic)
+        self.channel = Channel(self.name, self.lab.machine.line(self.name), self.exchange)
+        words = ["/usr/bin/python3", str(GUEST), "launch", self.name]
+        self._pid = self.lab.machine.ask({"kind": "spawn", "argv": words, "log": f"{self.name}.console"})["pid"]
+
+    def console(self) -> str:
+        path = self.lab.machine.exchange / "logs" / f"{self.name}.console"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def power_off(self) -> None:
+        """The cables go first: a dying process's sockets would still send FIN and RST, which a power loss does not."""
+        for index in range(len(self.nics)):
+            self.cut(index)
+        machine = self.lab.machine
+        machine.ask({"kind": "signal", "pid": self._pid, "signal": 9})
+        machine.ask({"kind": "wait", "pid": self._pid, "timeout": 10})
+        machine.sh(["/sbin/ip", "netns", "del", self.name])
+        self.channel.close()

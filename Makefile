@@ -28,8 +28,8 @@ api: build ## CRDs, validation, rights and status on a real API server
 	$(PYTEST) tests/api
 
 vm: build ## The core of the lab's scenarios on a stock Debian kernel under qemu
-	tests/ground/install vm
-	DIRECTWAY_GROUND=vm $(PYTEST) tests/lab -m core
+	tests/ground/install lab api vm
+	DIRECTWAY_GROUND=vm $(PYTEST) tests/lab -m core $(if $(SCENARIO),-v -k '$(SCENARIO)')
 
 bench: ## Measure; writes docs/benchmarks.md
 	tests/ground/install lab api
@@ -80,9 +80,3 @@ image: ## The container image directway:VERSION; needs Docker
 
 kind: ## The chart on a kind cluster; needs Docker, says so where there is none
 	@tests/e2e/kind.sh || { [ $$? = 3 ] && exit 0; exit 1; }
-
-# --- vm: the core of the lab's scenarios on Debian's stock kernel under qemu ----------------------------
-.PHONY: vm
-vm: ## The core scenarios on a stock kernel (SMP, emulated: slower)
-	tests/ground/install lab api vm
-	DIRECTWAY_GROUND=vm $(PYTEST) tests/lab -m core $(if $(SCENARIO),-v -k '$(SCENARIO)')

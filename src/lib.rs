@@ -4,6 +4,7 @@
 
 pub mod admin;
 pub mod agent;
+pub mod api;
 pub mod cli;
 pub mod desired;
 pub mod kernel;

@@ -37,6 +37,27 @@ impl IpRanges {
             .is_some_and(|(_, last)| ip <= *last)
     }
 
+    /// How many addresses are in it.
+    pub fn len(&self) -> u128 {
+        let size = |(first, last): &(IpAddr, IpAddr)| match (first, last) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => {
+                u128::from(u32::from(*last) - u32::from(*first)) + 1
+            }
+            (IpAddr::V6(first), IpAddr::V6(last)) => {
+                (u128::from(*last) - u128::from(*first)).saturating_add(1)
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => 0,
+        };
+        self.0.iter().map(size).fold(0, u128::saturating_add)
+    }
+
+    /// Every address. Look at [`Self::len`] first where the ranges come from outside.
+    pub fn iter(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.0.iter().flat_map(|(first, last)| {
+            std::iter::successors(Some(*first), move |ip| next(*ip).filter(|ip| ip <= last))
+        })
+    }
+
     /// Each range as text: `10.0.0.1` or `10.0.0.1-10.0.0.9`.
     pub fn to_strings(&self) -> Vec<String> {
         self.0
@@ -124,6 +145,8 @@ mod tests {
             for bits in 0..64 {
                 prop_assert_eq!(ranges.contains(v4(bits)), members.contains(&bits));
             }
+            prop_assert_eq!(ranges.len(), members.len() as u128);
+            prop_assert!(ranges.iter().eq(members.iter().copied().map(v4)));
         }
     }
 

@@ -1,0 +1,124 @@
+//! Condition types and their reasons: closed sets.
+
+use std::fmt;
+
+use crate::model::Reason;
+
+/// The conditions of a VirtualService.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConditionType {
+    /// The spec is valid, and no older VirtualService has a claim to the same.
+    Accepted,
+    /// Every node concerned has done its part.
+    Programmed,
+    /// Clients are served: accepted, programmed, held, and with a real server that gets connections.
+    Ready,
+    /// Somebody else on the wire answers for a VIP.
+    VipConflict,
+}
+
+impl ConditionType {
+    /// All of them, in the order of the status.
+    pub const ALL: [Self; 4] = [
+        Self::Accepted,
+        Self::Programmed,
+        Self::Ready,
+        Self::VipConflict,
+    ];
+
+    /// The word in `status.conditions[].type`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::Programmed => "Programmed",
+            Self::Ready => "Ready",
+            Self::VipConflict => "VIPConflict",
+        }
+    }
+}
+
+impl fmt::Display for ConditionType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The word in `status.conditions[].reason`: either a reason why not, or what is the case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConditionReason {
+    /// Accepted is true.
+    Valid,
+    /// Programmed is true.
+    Programmed,
+    /// Ready is true.
+    Serving,
+    /// VIPConflict is false.
+    NoConflict,
+    /// Some real servers get connections, others don't.
+    Degraded,
+    /// No director answers for the VIP.
+    NotHeld,
+    /// A reason why not.
+    Refused(Reason),
+}
+
+impl ConditionReason {
+    /// The CamelCase word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Valid => "Valid",
+            Self::Programmed => "Programmed",
+            Self::Serving => "Serving",
+            Self::NoConflict => "NoConflict",
+            Self::Degraded => "Degraded",
+            Self::NotHeld => "NotHeld",
+            Self::Refused(reason) => reason.name(),
+        }
+    }
+}
+
+impl From<Reason> for ConditionReason {
+    fn from(reason: Reason) -> Self {
+        Self::Refused(reason)
+    }
+}
+
+impl fmt::Display for ConditionReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A condition's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Truth {
+    /// It holds.
+    True,
+    /// It doesn't.
+    False,
+    /// Nobody can tell yet.
+    Unknown,
+}
+
+impl Truth {
+    /// The word in `status.conditions[].status`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+impl From<bool> for Truth {
+    fn from(holds: bool) -> Self {
+        if holds { Self::True } else { Self::False }
+    }
+}
+
+impl fmt::Display for Truth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}

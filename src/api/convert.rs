@@ -1,0 +1,353 @@
+//! API object → model: validation's third ring.
+//!
+//! Everything that the API server checks is checked again, because admission can be bypassed, and a
+//! directory has none. All problems of an object are told at once.
+
+use std::{net::IpAddr, str::FromStr, time::Duration};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use super::{
+    schema::{self, Unknown},
+    virtual_service::{
+        Directors, ExternalServer, NodeSelector, RealServers, Scheduler as ApiScheduler,
+        SelectorRequirement, VirtualServiceSpec,
+    },
+};
+use crate::model::{
+    self, Dev, DirectorPolicy, Flag, NodeName, Operator, RealServerPolicy, Reason, Refusal,
+    Requirement, Scheduler, Selector, VirtualService, VsKey,
+};
+
+/// A VirtualService as a source gave it, broken or not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admitted {
+    /// Namespace and name.
+    pub key: VsKey,
+    /// The API server's identity of the object; the name where there is no API server.
+    pub uid: String,
+    /// Counts changes of the spec.
+    pub generation: i64,
+    /// What it asks for, or everything that is wrong with it.
+    pub verdict: Result<VirtualService, Refusal>,
+}
+
+/// Judges one object from a watch. Never fails: what is wrong stays with the object.
+pub fn admit(object: &DynamicObject) -> Admitted {
+    admit_parts(&object.metadata, &object.data, Unknown::Ignore, Vec::new())
+}
+
+/// Judges metadata and the rest of an object; `problems` were found before.
+pub(super) fn admit_parts(
+    metadata: &ObjectMeta,
+    data: &Value,
+    unknown: Unknown,
+    mut problems: Vec<String>,
+) -> Admitted {
+    let namespace = metadata.namespace.as_deref().unwrap_or("default");
+    let key = VsKey::new(namespace, metadata.name.as_deref().unwrap_or_default());
+    let uid = metadata.uid.clone().unwrap_or_else(|| key.to_string());
+    let generation = metadata.generation.unwrap_or_default();
+    let created = metadata
+        .creation_timestamp
+        .as_ref()
+        .map_or(0, |time| time.0.as_second());
+
+    // The status is not ours to judge: whoever garbled it, the controller writes it anew.
+    let spec = data.get("spec").unwrap_or(&Value::Null);
+    let schema = &schema::VIRTUAL_SERVICE["properties"]["spec"];
+    problems.extend(schema::check(spec, schema, "spec", unknown));
+    let virtual_service = problems
+        .is_empty()
+        .then(|| serde_json::from_value::<VirtualServiceSpec>(spec.clone()))
+        .map(|parsed| match parsed {
+            Ok(spec) => convert(&spec, &key, &uid, generation, created, &mut problems),
+            Err(error) => {
+                problems.push(format!("spec: {error}"));
+                None
+            }
+        })
+        .unwrap_or_default();
+    let verdict = virtual_service
+        .filter(|_| problems.is_empty())
+        .ok_or_else(|| Refusal::new(Reason::InvalidSpec, problems.join("; ")));
+    Admitted {
+        key,
+        uid,
+        generation,
+        verdict,
+    }
+}
+
+/// What the schema cannot say. Every `None` comes with a problem.
+fn convert(
+    spec: &VirtualServiceSpec,
+    key: &VsKey,
+    uid: &str,
+    generation: i64,
+    created: i64,
+    problems: &mut Vec<String>,
+) -> Option<VirtualService> {
+    let vips: Vec<_> = spec
+        .vips
+        .iter()
+        .filter_map(|vip| address("spec.vips", vip, problems))
+        .collect();
+    if vips.len() == 2 && vips.iter().all(IpAddr::is_ipv4) | vips.iter().all(IpAddr::is_ipv6) {
+        problems.push(format!(
+            "spec.vips: \"{}\" are of the same family: use one IPv4 and one IPv6 address, or a second VirtualService",
+            spec.vips.join("\" and \"")
+        ));
+    }
+    let ports = spec.ports.iter().filter_map(|port| {
+        Some(model::Port {
+            port: collect(u16::try_from(port.port), "spec.ports.port", problems)?,
+            protocol: collect(port.protocol.parse(), "spec.ports.protocol", problems)?,
+        })
+    });
+    let ports = ports.collect();
+    let scheduler = scheduler(&spec.scheduler, problems);
+    let persistence = |prefix_length: Option<i64>| {
+        let timeout_seconds = spec.persistence.as_ref()?.timeout_seconds;
+        Some(model::Persistence {
+            timeout_seconds: u32::try_from(timeout_seconds).ok()?,
+            prefix_length: u8::try_from(prefix_length?).ok()?,
+        })
+    };
+    let persistences = spec.persistence.as_ref();
+    let directors = directors(&spec.directors, problems);
+    let real_servers = real_servers(&spec.real_servers, &vips, problems);
+    let (scheduler, flags) = scheduler?;
+    Some(VirtualService {
+        key: key.clone(),
+        uid: uid.to_owned(),
+        generation,
+        created,
+        vips,
+        ports,
+        scheduler,
+        flags,
+        persistence_v4: persistence(persistences.map(|p| p.ipv4_prefix_length)),
+        persistence_v6: persistence(persistences.map(|p| p.ipv6_prefix_length)),
+        directors,
+        real_servers: real_servers?,
+        drain: Duration::from_secs(collect(
+            u64::try_from(spec.drain_seconds),
+            "spec.drainSeconds",
+            problems,
+        )?),
+    })
+}
+
+fn collect<T, E: std::fmt::Display>(
+    result: Result<T, E>,
+    field: &str,
+    problems: &mut Vec<String>,
+) -> Option<T> {
+    result
+        .map_err(|error| problems.push(format!("{field}: {error}")))
+        .ok()
+}
+
+/// A unicast address in canonical form.
+fn address(field: &str, text: &str, problems: &mut Vec<String>) -> Option<IpAddr> {
+    let complaint = match IpAddr::from_str(text) {
+        Err(_) => {
+            "is not an IP address: write it as in 192.0.2.10 or 2001:db8::10, without prefix length or zone".to_owned()
+        }
+        Ok(IpAddr::V6(ip)) if ip.to_ipv4_mapped().is_some() => {
+            "is not an IP address: write it as an IPv4 address".to_owned()
+        }
+        Ok(ip) if ip.to_string() != text => {
+            format!("is not in canonical form: write it as \"{ip}\"")
+        }
+        Ok(ip) if !is_unicast(ip) => {
+            "is no unicast address: loopback, multicast, link-local, unspecified and broadcast addresses cannot be used, choose one of the segment".to_owned()
+        }
+        Ok(ip) => return Some(ip),
+    };
+    problems.push(format!("{field}: \"{text}\" {complaint}"));
+    None
+}
+
+fn is_unicast(ip: IpAddr) -> bool {
+    match ip {
+        // 0.0.0.0/8: RFC 1122 3.2.1.3; 240.0.0.0/4 with the limited broadcast: RFC 1112 4.
+        IpAddr::V4(ip) => {
+            let first = ip.octets()[0];
+            first != 0
+                && first < 240
+                && !(ip.is_loopback() || ip.is_multicast() || ip.is_link_local())
+        }
+        IpAddr::V6(ip) => {
+            !(ip.is_unspecified()
+                || ip.is_loopback()
+                || ip.is_multicast()
+                || ip.is_unicast_link_local())
+        }
+    }
+}
+
+fn scheduler(api: &ApiScheduler, problems: &mut Vec<String>) -> Option<(Scheduler, Vec<Flag>)> {
+    let scheduler: Scheduler = collect(api.name.parse(), "spec.scheduler.name", problems)?;
+    let Some(names) = &api.flags else {
+        let default = (scheduler == Scheduler::Mh).then_some(Flag::Port);
+        return Some((scheduler, default.into_iter().collect()));
+    };
+    let flags = names.iter().filter_map(|name| {
+        let flag = Flag::of_scheduler(name, &scheduler);
+        if flag.is_none() {
+            let fix = if matches!(scheduler, Scheduler::Mh | Scheduler::Sh) {
+                format!("use {scheduler}-port or {scheduler}-fallback")
+            } else {
+                "remove it, only mh and sh have flags".to_owned()
+            };
+            problems.push(format!(
+                "spec.scheduler.flags: \"{name}\" does not belong to scheduler {scheduler}: {fix}"
+            ));
+        }
+        flag
+    });
+    let mut flags: Vec<_> = flags.collect();
+    flags.sort_unstable();
+    flags.dedup();
+    Some((scheduler, flags))
+}
+
+fn directors(api: &Directors, problems: &mut Vec<String>) -> DirectorPolicy {
+    let preferred = api.preferred.as_ref().inspect(|name| {
+        if !is_node_name(name) {
+            problems.push(format!(
+                "spec.directors.preferred: \"{name}\" is not a node name: use one that kubectl get nodes shows"
+            ));
+        }
+    });
+    let preferred = preferred.map(|name| NodeName(name.clone()));
+    let interface = api.interface.as_ref();
+    DirectorPolicy {
+        selector: api
+            .node_selector
+            .as_ref()
+            .map(|node_selector| selector(node_selector, problems))
+            .unwrap_or_default(),
+        preferred,
+        interface: interface.and_then(|name| device("spec.directors.interface", name, problems)),
+    }
+}
+
+fn real_servers(
+    api: &RealServers,
+    vips: &[IpAddr],
+    problems: &mut Vec<String>,
+) -> Option<RealServerPolicy> {
+    let listed = api.external.as_deref().unwrap_or_default();
+    if api.node_selector.is_none() && listed.is_empty() {
+        problems.push("spec.realServers: has no source: set nodeSelector ({} selects every node labelled directway.dev/backend) or list hosts under external".to_owned());
+    }
+    let external = listed
+        .iter()
+        .filter_map(|server| external(server, vips, problems));
+    let external = external.collect();
+    Some(RealServerPolicy {
+        selector: api
+            .node_selector
+            .as_ref()
+            .map(|node_selector| selector(node_selector, problems)),
+        device: device("spec.realServers.vipDevice", &api.vip_device, problems)?,
+        weight: collect(
+            u16::try_from(api.weight),
+            "spec.realServers.weight",
+            problems,
+        )?,
+        host_route: api.host_route,
+        external,
+    })
+}
+
+fn external(
+    server: &ExternalServer,
+    vips: &[IpAddr],
+    problems: &mut Vec<String>,
+) -> Option<model::ExternalServer> {
+    let field = "spec.realServers.external.address";
+    let address = address(field, &server.address, problems)?;
+    if vips.contains(&address) {
+        problems.push(format!(
+            "{field}: \"{address}\" is one of spec.vips: name the address that the host has besides the VIP"
+        ));
+    }
+    let weight = collect(
+        u16::try_from(server.weight),
+        "spec.realServers.external.weight",
+        problems,
+    )?;
+    Some(model::ExternalServer { address, weight })
+}
+
+fn device(field: &str, name: &str, problems: &mut Vec<String>) -> Option<Dev> {
+    let dev = Dev::from_str(name)
+        .ok()
+        .filter(|_| name.bytes().all(|byte| byte.is_ascii_graphic()));
+    if dev.is_none() {
+        problems.push(format!(
+            "{field}: \"{name}\" is not an interface name: use 1 to 15 ASCII characters without \"/\", \":\" or space, and not \".\" or \"..\""
+        ));
+    }
+    dev
+}
+
+/// RFC 1123 subdomain.
+fn is_node_name(name: &str) -> bool {
+    name.split('.').all(|label| {
+        let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        !label.is_empty()
+            && label.bytes().all(inner)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    })
+}
+
+fn selector(api: &NodeSelector, problems: &mut Vec<String>) -> Selector {
+    let labels = api.match_labels.iter().flatten();
+    let mut requirements: Vec<_> = labels
+        .map(|(key, value)| Requirement {
+            key: key.clone(),
+            operator: Operator::In(vec![value.clone()]),
+        })
+        .collect();
+    let expressions = api.match_expressions.iter().flatten();
+    requirements.extend(expressions.filter_map(|expression| requirement(expression, problems)));
+    Selector(requirements)
+}
+
+fn requirement(api: &SelectorRequirement, problems: &mut Vec<String>) -> Option<Requirement> {
+    let SelectorRequirement {
+        key,
+        operator,
+        values,
+    } = api;
+    let values = values.clone().unwrap_or_default();
+    let operator = match (operator.as_str(), values.is_empty()) {
+        ("In", false) => Operator::In(values),
+        ("NotIn", false) => Operator::NotIn(values),
+        ("Exists", true) => Operator::Exists,
+        ("DoesNotExist", true) => Operator::DoesNotExist,
+        (_, missing) => {
+            let fix = if missing {
+                "needs values: list at least one"
+            } else {
+                "takes no values: remove them"
+            };
+            problems.push(format!(
+                "nodeSelector.matchExpressions: key \"{key}\": {operator} {fix}"
+            ));
+            return None;
+        }
+    };
+    Some(Requirement {
+        key: key.clone(),
+        operator,
+    })
+}

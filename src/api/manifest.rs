@@ -1,0 +1,174 @@
+//! Manifests in files: what `kubectl apply -f` would read, without an API server behind it.
+//!
+//! Nobody prunes or defaults here, so fields that are not known are refused by name, and every error says
+//! where it is.
+
+use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    Admitted,
+    convert::admit_parts,
+    node,
+    schema::{self, Unknown},
+};
+use crate::model::{Node, NodeName, Reason, Refusal};
+
+/// One object of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Manifest {
+    /// A VirtualService, broken or not.
+    VirtualService(Box<Admitted>),
+    /// A node.
+    Node(NodeName, Node),
+}
+
+/// Reads a file of YAML documents. One that is broken is its refusal, and disturbs no other.
+///
+/// `file` is how the messages call the file.
+pub fn parse_manifests(file: &str, text: &str) -> Vec<Result<Manifest, Refusal>> {
+    let mut manifests = Vec::new();
+    for document in documents(text) {
+        let place = format!("{file}: line {}", document.line);
+        match serde_saphyr::from_str::<Value>(&document.text) {
+            Ok(Value::Null) => {}
+            Ok(value) => object(&place, value, &mut manifests),
+            Err(error) => manifests.push(Err(not_yaml(file, &document, &error))),
+        }
+    }
+    manifests
+}
+
+/// The parser counts lines from the document's start, people from the file's: it reads again behind as many
+/// empty lines as there are before.
+fn not_yaml(file: &str, document: &Document, error: &serde_saphyr::Error) -> Refusal {
+    let padded = format!("{}{}", "\n".repeat(document.line - 1), document.text);
+    let complaint = serde_saphyr::from_str::<Value>(&padded).map_or_else(
+        |again| again.without_snippet().to_string(),
+        |_| error.to_string(),
+    );
+    invalid(file, complaint)
+}
+
+fn invalid(place: &str, complaint: impl std::fmt::Display) -> Refusal {
+    Refusal::new(Reason::InvalidSpec, format!("{place}: {complaint}"))
+}
+
+struct Document {
+    /// Of the file, from 1.
+    line: usize,
+    text: String,
+}
+
+/// Splits at `---`, which YAML 1.2 (9.1.2) allows at the start of a line for nothing else: one
+/// broken document must not hide those after it, as it would from one parser over the whole stream.
+fn documents(text: &str) -> Vec<Document> {
+    let mut documents = vec![Document {
+        line: 1,
+        text: String::new(),
+    }];
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        let rest = line.strip_prefix("---");
+        if let Some(rest) =
+            rest.filter(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
+        {
+            documents.push(Document {
+                line: index + 1,
+                text: format!("   {rest}"),
+            });
+        } else if let Some(document) = documents.last_mut() {
+            document.text.push_str(line);
+        }
+    }
+    documents.retain(|document| {
+        let mut lines = document.text.lines().map(str::trim);
+        lines.any(|line| !line.is_empty() && !line.starts_with('#'))
+    });
+    documents
+}
+
+fn object(place: &str, value: Value, manifests: &mut Vec<Result<Manifest, Refusal>>) {
+    let text = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
+    let (api_version, kind) = (text("apiVersion"), text("kind"));
+    match (api_version, kind) {
+        ("v1", "List") => match value.get("items") {
+            Some(Value::Array(items)) => {
+                for (index, item) in items.iter().enumerate() {
+                    object(&format!("{place}: items[{index}]"), item.clone(), manifests);
+                }
+            }
+            Some(_) | None => manifests.push(Err(invalid(place, "items: is not a list"))),
+        },
+        ("v1", "Node") => manifests.push(parse_node(place, value)),
+        ("directway.dev/v1alpha1", "VirtualService") => {
+            manifests.push(parse_virtual_service(place, &value));
+        }
+        _ => manifests.push(Err(invalid(
+            place,
+            format_args!(
+                "kind \"{kind}\" of apiVersion \"{api_version}\" is not read here: use VirtualService (directway.dev/v1alpha1), Node (v1) or List (v1)"
+            ),
+        ))),
+    }
+}
+
+/// Metadata with a name, and its other problems.
+fn metadata(value: &Value) -> Result<(ObjectMeta, Vec<String>), String> {
+    let metadata = value.get("metadata").unwrap_or(&Value::Null);
+    let problems = schema::check(metadata, &schema::METADATA, "metadata", Unknown::Refuse);
+    let parsed = ObjectMeta::deserialize(metadata).map_err(|_| problems.join("; "))?;
+    if parsed.name.as_deref().unwrap_or_default().is_empty() {
+        return Err("metadata.name: is missing: add it".to_owned());
+    }
+    Ok((parsed, problems))
+}
+
+fn parse_virtual_service(place: &str, value: &Value) -> Result<Manifest, Refusal> {
+    let (metadata, mut problems) = metadata(value).map_err(|problem| invalid(place, problem))?;
+    problems.extend(top_level(
+        value,
+        &["apiVersion", "kind", "metadata", "spec", "status"],
+    ));
+    let mut admitted = admit_parts(&metadata, value, Unknown::Refuse, problems);
+    admitted.verdict = admitted
+        .verdict
+        .map_err(|refusal| Refusal::new(refusal.reason, format!("{place}: {}", refusal.message)));
+    Ok(Manifest::VirtualService(Box::new(admitted)))
+}
+
+fn top_level(value: &Value, known: &[&str]) -> Vec<String> {
+    let fields = value
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name);
+    fields
+        .filter(|name| !known.contains(&name.as_str()))
+        .map(|name| {
+            format!(
+                "{name}: is not a known field: use one of {}",
+                known.join(" ")
+            )
+        })
+        .collect()
+}
+
+fn parse_node(place: &str, value: Value) -> Result<Manifest, Refusal> {
+    let (_, mut problems) = metadata(&value).map_err(|problem| invalid(place, problem))?;
+    // Its metadata is checked already, and is not in the schema.
+    problems.extend(schema::check(&value, &schema::NODE, "", Unknown::Refuse));
+    problems.sort_unstable();
+    problems.dedup();
+    if !problems.is_empty() {
+        return Err(invalid(place, problems.join("; ")));
+    }
+    let object: core::Node =
+        serde_json::from_value(value).map_err(|error| invalid(place, error))?;
+    let (name, node, problems) = node(&object);
+    if problems.is_empty() {
+        Ok(Manifest::Node(name, node))
+    } else {
+        Err(invalid(place, problems.join("; ")))
+    }
+}

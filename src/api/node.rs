@@ -1,0 +1,42 @@
+//! v1 Node → model.
+
+use std::net::IpAddr;
+
+use k8s_openapi::api::core::v1 as core;
+
+use crate::model::{Node, NodeName, WEIGHT_ANNOTATION};
+
+/// A node's name, what directway needs of it, and addresses that are none.
+pub fn node(object: &core::Node) -> (NodeName, Node, Vec<String>) {
+    let metadata = &object.metadata;
+    let name = NodeName(metadata.name.clone().unwrap_or_default());
+    let mut problems = Vec::new();
+    let listed = object
+        .status
+        .iter()
+        .flat_map(|status| status.addresses.iter().flatten())
+        .filter(|address| address.type_ == "InternalIP");
+    let addresses = listed
+        .filter_map(|address| {
+            address
+                .address
+                .parse::<IpAddr>()
+                .map_err(|_| {
+                    problems.push(format!(
+                        "status.addresses: InternalIP \"{}\" is not an IP address: write it as in 192.0.2.10",
+                        address.address
+                    ));
+                })
+                .ok()
+        })
+        .collect();
+    let node = Node {
+        labels: metadata.labels.clone().unwrap_or_default(),
+        weight: metadata
+            .annotations
+            .as_ref()
+            .and_then(|annotations| annotations.get(WEIGHT_ANNOTATION).cloned()),
+        addresses,
+    };
+    (name, node, problems)
+}

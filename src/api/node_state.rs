@@ -1,0 +1,212 @@
+//! The kind NodeState: what one node's agent observes, for the controller, for the other agents and for people.
+//!
+//! It stays short whatever the number of VirtualServices: what is as desired is written as ranges of
+//! addresses, and only what differs is spelt out.
+
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "each printcolumn has the same keys"
+)]
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Nothing is asked of a NodeState; all of it is status.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[kube(
+    group = "directway.dev",
+    version = "v1alpha1",
+    kind = "NodeState",
+    shortname = "dwn",
+    no_spec,
+    category = "directway",
+    status = "NodeStateStatus",
+    derive = "PartialEq",
+    derive = "Default",
+    doc = "A NodeState is what the directway agent of the node with the same name observes there. Written by that agent alone.",
+    printcolumn(
+        name = "ROLES",
+        type_ = "string",
+        json_path = ".status.summary.roles",
+        description = "Whether the node may hold VIPs, hosts applications, or both."
+    ),
+    printcolumn(
+        name = "HELD",
+        type_ = "integer",
+        json_path = ".status.summary.held",
+        description = "VIPs that the node answers ARP for."
+    ),
+    printcolumn(
+        name = "BOUND",
+        type_ = "integer",
+        json_path = ".status.summary.bound",
+        description = "VIPs that the node carries quietly."
+    ),
+    printcolumn(
+        name = "SERVICES",
+        type_ = "integer",
+        json_path = ".status.services",
+        description = "IPVS services that directway programmed."
+    ),
+    printcolumn(
+        name = "REFUSED",
+        type_ = "integer",
+        json_path = ".status.summary.refused",
+        description = "VirtualServices that the node cannot do its part for."
+    ),
+    printcolumn(
+        name = "AGE",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp",
+        description = "Time since creation."
+    ),
+    printcolumn(
+        name = "VERSION",
+        type_ = "string",
+        json_path = ".status.agentVersion",
+        description = "The agent's version.",
+        priority = 1
+    )
+)]
+pub struct NodeStateSpec {}
+
+/// What the node's agent observes.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeStateStatus {
+    /// The version of the agent that wrote this.
+    #[serde(default)]
+    pub agent_version: String,
+    /// Which VirtualServices, in which generation, the agent had seen when it observed this: a digest for programs.
+    #[serde(default)]
+    pub observed: String,
+    /// What the node's labels make it: director, backend.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<String>,
+    /// The networks of the interfaces on which the node can answer ARP.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<Network>,
+    /// VIPs that the node carries while every interface keeps quiet about them, as addresses and ranges.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bound: Vec<String>,
+    /// VIPs that the node answers ARP for, as addresses and ranges.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<String>,
+    /// What the node's IPVS sends to whom; VIPs with equal destinations share an entry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub directing: Vec<DirectingEntry>,
+    /// VirtualServices for which the node cannot do its part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedEntry>,
+    /// VIPs that somebody else answers ARP for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<ConflictEntry>,
+    /// What the node lacks for directway's work; absent when it lacks nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub preflight: Vec<PreflightEntry>,
+    /// How many IPVS services directway programmed.
+    #[serde(default)]
+    pub services: i64,
+    /// How many destinations these services have.
+    #[serde(default)]
+    pub destinations: i64,
+    /// How often the node's network was found changed by somebody else, and put right, since the agent started.
+    #[serde(default)]
+    pub drift: i64,
+    /// How many entries were left out above so that this object stays small; absent when none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<i64>,
+    /// The same as numbers, for the columns of kubectl.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<NodeSummary>,
+}
+
+/// An interface and its networks.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Network {
+    /// The interface's name.
+    pub interface: String,
+    /// Its networks, such as 192.168.188.0/24.
+    pub subnets: Vec<String>,
+}
+
+/// VIPs whose services have the same destinations.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct DirectingEntry {
+    /// The VIPs, as addresses and ranges.
+    pub vips: Vec<String>,
+    /// Real servers that get new connections, as addresses and ranges.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ready: Vec<String>,
+    /// Real servers that get none, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unready: Vec<UnreadyEntry>,
+    /// Real servers that left and keep their open connections, as addresses and ranges.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub draining: Vec<String>,
+}
+
+/// A real server that gets no new connections.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct UnreadyEntry {
+    /// Its address.
+    pub address: String,
+    /// Why, in one word.
+    pub reason: String,
+    /// Why, and what to do.
+    pub message: String,
+}
+
+/// VirtualServices that are refused for the same reason.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedEntry {
+    /// Which ones, as namespace/name.
+    pub virtual_services: Vec<String>,
+    /// Why, in one word.
+    pub reason: String,
+    /// Why, and what to do.
+    pub message: String,
+}
+
+/// A VIP that somebody else answers ARP for.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ConflictEntry {
+    /// The VIP.
+    pub vip: String,
+    /// The interface on which the answers came.
+    pub interface: String,
+    /// Who answered.
+    pub macs: Vec<String>,
+}
+
+/// Something that the node lacks.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PreflightEntry {
+    /// What was checked, in one word.
+    pub check: String,
+    /// What was found.
+    pub message: String,
+    /// What to do.
+    pub fix: String,
+}
+
+/// Numbers for the columns of kubectl.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeSummary {
+    /// The roles as one text.
+    pub roles: String,
+    /// How many VIPs the node answers ARP for.
+    pub held: i64,
+    /// How many VIPs it carries quietly.
+    pub bound: i64,
+    /// How many VirtualServices it cannot do its part for.
+    pub refused: i64,
+}

@@ -1,0 +1,322 @@
+//! A NodeState's content as plain values, written compactly and read with suspicion.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    str::FromStr,
+};
+
+use ipnet::IpNet;
+
+use super::node_state::{
+    ConflictEntry, DirectingEntry, Network, NodeStateStatus, NodeSummary, PreflightEntry,
+    RefusedEntry, UnreadyEntry,
+};
+use crate::model::{Dev, Directing, IpRanges, Mac, PeerState, Reason, Refusal, VsKey};
+
+/// What refusals and conflicts may take of the object, in bytes. The rest is ranges; together they stay well
+/// under 256 KiB, and etcd's limit is 1.5 MiB.
+const DETAIL_BUDGET: usize = 96 * 1024;
+/// No real cluster has as many real servers behind one VIP; a range that claims more is garbage.
+const MAX_SERVERS: usize = 65_536;
+
+/// What one node's agent reports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The agent's version.
+    pub agent_version: String,
+    /// From [`super::Seen::digest`], of the snapshot that the last pass worked from.
+    pub observed: String,
+    /// Whether the node may hold VIPs.
+    pub is_director: bool,
+    /// Whether the node hosts applications.
+    pub is_backend: bool,
+    /// The networks of interfaces on which the node can answer ARP.
+    pub networks: BTreeMap<Dev, BTreeSet<IpNet>>,
+    /// What other nodes act on.
+    pub peer: PeerState,
+    /// VirtualServices for which the node cannot do its part.
+    pub refused: BTreeMap<VsKey, Refusal>,
+    /// VIPs that somebody else answers for.
+    pub conflicts: BTreeMap<(IpAddr, Dev), BTreeSet<Mac>>,
+    /// What the node lacks.
+    pub preflight: Vec<PreflightEntry>,
+    /// IPVS services programmed.
+    pub services: usize,
+    /// Destinations of them.
+    pub destinations: usize,
+    /// How often drift was found.
+    pub drift: u64,
+    /// Entries that did not fit; only when read back.
+    pub left_out: u64,
+}
+
+/// A NodeState that no agent of ours wrote: worth nothing, and no reason to stop.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {cause}")]
+pub struct GarbledReport {
+    /// The field, as in `status.bound`.
+    pub field: &'static str,
+    /// What is wrong with its value.
+    pub cause: String,
+}
+
+fn garbled(field: &'static str, cause: impl ToString) -> GarbledReport {
+    GarbledReport {
+        field,
+        cause: cause.to_string(),
+    }
+}
+
+impl Report {
+    /// The status to write.
+    pub fn to_status(&self) -> NodeStateStatus {
+        let mut budget = Budget {
+            bytes: DETAIL_BUDGET,
+            left_out: 0,
+        };
+        let preflight = budget.keep(self.preflight.clone(), |entry| {
+            entry.check.len() + entry.message.len() + entry.fix.len()
+        });
+        let conflicts = budget.keep(self.conflict_entries(), |entry| {
+            entry.interface.len() + 45 + entry.macs.len() * 20
+        });
+        let refused = budget.keep_refused(self.refused_entries());
+        let roles: Vec<String> = [(self.is_director, "director"), (self.is_backend, "backend")]
+            .into_iter()
+            .filter(|(has, _)| *has)
+            .map(|(_, role)| role.to_owned())
+            .collect();
+        NodeStateStatus {
+            agent_version: self.agent_version.clone(),
+            observed: self.observed.clone(),
+            summary: Some(NodeSummary {
+                roles: roles.join(","),
+                held: number(self.peer.held.len()),
+                bound: number(self.peer.bound.len()),
+                refused: number(self.refused.len()),
+            }),
+            roles,
+            networks: self
+                .networks
+                .iter()
+                .map(|(dev, subnets)| Network {
+                    interface: dev.to_string(),
+                    subnets: subnets.iter().map(ToString::to_string).collect(),
+                })
+                .collect(),
+            bound: self.peer.bound.to_strings(),
+            held: self.peer.held.to_strings(),
+            directing: self.peer.directing.iter().map(directing_entry).collect(),
+            refused,
+            conflicts,
+            preflight,
+            services: number(self.services),
+            destinations: number(self.destinations),
+            drift: number(self.drift),
+            left_out: (budget.left_out > 0).then(|| number(budget.left_out)),
+        }
+    }
+
+    fn conflict_entries(&self) -> Vec<ConflictEntry> {
+        self.conflicts
+            .iter()
+            .map(|((vip, dev), macs)| ConflictEntry {
+                vip: vip.to_string(),
+                interface: dev.to_string(),
+                macs: macs.iter().map(ToString::to_string).collect(),
+            })
+            .collect()
+    }
+
+    fn refused_entries(&self) -> Vec<RefusedEntry> {
+        let mut by_refusal: BTreeMap<&Refusal, Vec<String>> = BTreeMap::new();
+        for (key, refusal) in &self.refused {
+            by_refusal.entry(refusal).or_default().push(key.to_string());
+        }
+        by_refusal
+            .into_iter()
+            .map(|(refusal, virtual_services)| RefusedEntry {
+                virtual_services,
+                reason: refusal.reason.name().to_owned(),
+                message: refusal.message.clone(),
+            })
+            .collect()
+    }
+
+    /// Reads what a node wrote.
+    pub fn from_status(status: &NodeStateStatus) -> Result<Self, GarbledReport> {
+        let mut networks: BTreeMap<Dev, BTreeSet<IpNet>> = BTreeMap::new();
+        for network in &status.networks {
+            let dev = parse("status.networks", &network.interface)?;
+            let subnets = network
+                .subnets
+                .iter()
+                .map(|net| parse("status.networks", net));
+            networks.insert(dev, subnets.collect::<Result<_, _>>()?);
+        }
+        let mut refused = BTreeMap::new();
+        for entry in &status.refused {
+            let refusal = refusal(&entry.reason, &entry.message);
+            for name in &entry.virtual_services {
+                let (namespace, name) = name.split_once('/').ok_or_else(|| {
+                    garbled("status.refused", format!("{name:?} is not NAMESPACE/NAME"))
+                })?;
+                refused.insert(VsKey::new(namespace, name), refusal.clone());
+            }
+        }
+        let mut conflicts = BTreeMap::new();
+        for entry in &status.conflicts {
+            let field = "status.conflicts";
+            let macs = entry.macs.iter().map(|mac| parse(field, mac));
+            let key = (parse(field, &entry.vip)?, parse(field, &entry.interface)?);
+            conflicts.insert(key, macs.collect::<Result<_, _>>()?);
+        }
+        Ok(Self {
+            agent_version: status.agent_version.clone(),
+            observed: status.observed.clone(),
+            is_director: status.roles.iter().any(|role| role == "director"),
+            is_backend: status.roles.iter().any(|role| role == "backend"),
+            networks,
+            peer: PeerState {
+                bound: ranges("status.bound", &status.bound)?,
+                held: ranges("status.held", &status.held)?,
+                directing: status
+                    .directing
+                    .iter()
+                    .map(directing)
+                    .collect::<Result<_, _>>()?,
+            },
+            refused,
+            conflicts,
+            preflight: status.preflight.clone(),
+            services: count("status.services", status.services)?,
+            destinations: count("status.destinations", status.destinations)?,
+            drift: count("status.drift", status.drift)?,
+            left_out: count("status.leftOut", status.left_out.unwrap_or(0))?,
+        })
+    }
+}
+
+/// What may still be spelt out.
+struct Budget {
+    bytes: usize,
+    left_out: usize,
+}
+
+impl Budget {
+    fn fits(&mut self, size: usize) -> bool {
+        // Keys, quotes and commas of an entry.
+        let size = size + 64;
+        let fits = size <= self.bytes;
+        if fits {
+            self.bytes -= size;
+        } else {
+            self.left_out += 1;
+        }
+        fits
+    }
+
+    fn keep<T>(&mut self, entries: Vec<T>, size: impl Fn(&T) -> usize) -> Vec<T> {
+        entries
+            .into_iter()
+            .filter(|entry| self.fits(size(entry)))
+            .collect()
+    }
+
+    /// Of an entry for thousands of objects, as many as fit.
+    fn keep_refused(&mut self, mut entries: Vec<RefusedEntry>) -> Vec<RefusedEntry> {
+        entries.retain_mut(|entry| {
+            if !self.fits(entry.message.len() + entry.reason.len()) {
+                self.left_out += entry.virtual_services.len().saturating_sub(1);
+                return false;
+            }
+            let before = entry.virtual_services.len();
+            entry.virtual_services.retain(|name| {
+                let fits = name.len() + 3 <= self.bytes;
+                self.bytes -= if fits { name.len() + 3 } else { 0 };
+                fits
+            });
+            self.left_out += before - entry.virtual_services.len();
+            true
+        });
+        entries
+    }
+}
+
+fn directing_entry(group: &Directing) -> DirectingEntry {
+    DirectingEntry {
+        vips: group.vips.to_strings(),
+        ready: group
+            .ready
+            .iter()
+            .copied()
+            .collect::<IpRanges>()
+            .to_strings(),
+        unready: group
+            .unready
+            .iter()
+            .map(|(address, refusal)| UnreadyEntry {
+                address: address.to_string(),
+                reason: refusal.reason.name().to_owned(),
+                message: refusal.message.clone(),
+            })
+            .collect(),
+        draining: group
+            .draining
+            .iter()
+            .copied()
+            .collect::<IpRanges>()
+            .to_strings(),
+    }
+}
+
+fn directing(entry: &DirectingEntry) -> Result<Directing, GarbledReport> {
+    let field = "status.directing";
+    let servers = |texts: &[String]| {
+        let ranges = ranges(field, texts)?;
+        if ranges.len() > MAX_SERVERS as u128 {
+            return Err(garbled(
+                field,
+                format!("more than {MAX_SERVERS} real servers"),
+            ));
+        }
+        Ok(ranges.iter().collect())
+    };
+    let unready = entry.unready.iter().map(|entry| {
+        let refusal = refusal(&entry.reason, &entry.message);
+        Ok((parse(field, &entry.address)?, refusal))
+    });
+    Ok(Directing {
+        vips: ranges(field, &entry.vips)?,
+        ready: servers(&entry.ready)?,
+        unready: unready.collect::<Result<_, _>>()?,
+        draining: servers(&entry.draining)?,
+    })
+}
+
+fn ranges(field: &'static str, texts: &[String]) -> Result<IpRanges, GarbledReport> {
+    IpRanges::parse(texts.iter().map(String::as_str)).map_err(|error| garbled(field, error))
+}
+
+fn parse<T: FromStr<Err: ToString>>(field: &'static str, text: &str) -> Result<T, GarbledReport> {
+    text.parse()
+        .map_err(|error: T::Err| garbled(field, format!("{text:?}: {}", error.to_string())))
+}
+
+/// A refusal as it was written. During an upgrade a newer agent may have reasons that this program doesn't
+/// know; what else it reports is worth as much as before, so the word moves into the message.
+fn refusal(reason: &str, message: &str) -> Refusal {
+    Reason::from_name(reason).map_or_else(
+        || Refusal::new(Reason::Pending, format!("{reason}: {message}")),
+        |reason| Refusal::new(reason, message),
+    )
+}
+
+fn count<T: TryFrom<i64>>(field: &'static str, value: i64) -> Result<T, GarbledReport> {
+    T::try_from(value).map_err(|_| garbled(field, format!("{value} is no count")))
+}
+
+fn number<T: TryInto<i64>>(value: T) -> i64 {
+    value.try_into().unwrap_or(i64::MAX)
+}

@@ -1,0 +1,180 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+use proptest::prelude::*;
+
+use super::{NodeStateStatus, PreflightEntry, Report};
+use crate::model::{Directing, IpRanges, PeerState, Reason, Refusal, VsKey};
+
+fn v4(net: u8, host: usize) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::from(
+        u32::from(net) << 24 | u32::try_from(host).unwrap(),
+    ))
+}
+
+fn vips(count: usize) -> IpRanges {
+    (1..=count).map(|host| v4(10, host)).collect()
+}
+
+fn report() -> Report {
+    let refusal = Refusal::new(Reason::NotBound, "the agent of b has not reported it");
+    Report {
+        agent_version: "0.1.0".to_owned(),
+        observed: "00000001".repeat(8),
+        is_director: true,
+        is_backend: true,
+        networks: BTreeMap::from([(
+            "eth0".parse().unwrap(),
+            BTreeSet::from(["10.0.0.0/8".parse().unwrap()]),
+        )]),
+        peer: PeerState {
+            bound: vips(3),
+            held: vips(2),
+            directing: vec![Directing {
+                vips: vips(2),
+                ready: BTreeSet::from([v4(11, 1), v4(11, 2), v4(11, 9)]),
+                unready: BTreeMap::from([(v4(11, 3), refusal.clone())]),
+                draining: BTreeSet::from([v4(11, 4)]),
+            }],
+        },
+        refused: BTreeMap::from([(VsKey::new("shop", "web"), refusal)]),
+        conflicts: BTreeMap::from([(
+            (v4(10, 1), "eth0".parse().unwrap()),
+            BTreeSet::from(["02:00:00:00:00:01".parse().unwrap()]),
+        )]),
+        preflight: vec![PreflightEntry {
+            check: "ipvs".to_owned(),
+            message: "missing".to_owned(),
+            fix: "load it".to_owned(),
+        }],
+        services: 4,
+        destinations: 12,
+        drift: 1,
+        left_out: 0,
+    }
+}
+
+fn bytes(status: &NodeStateStatus) -> usize {
+    serde_json::to_string(status).unwrap().len()
+}
+
+#[test]
+fn a_report_survives_the_api_server() {
+    let text = serde_json::to_string(&report().to_status()).unwrap();
+    let read: NodeStateStatus = serde_json::from_str(&text).unwrap();
+    assert_eq!(Report::from_status(&read), Ok(report()));
+    assert_eq!(
+        Report::from_status(&NodeStateStatus::default()),
+        Ok(Report::default()),
+        "a node that has not reported yet is no error"
+    );
+}
+
+/// 10,000 VirtualServices with ten real servers each: 100,000 destinations.
+#[test]
+fn ten_thousand_virtual_services_fit_into_256_kib() {
+    let servers = |group: usize| {
+        (1..=10)
+            .map(|host| v4(11, group * 100 + host * 3))
+            .collect()
+    };
+    let mut large = report();
+    large.peer.bound = vips(10_000);
+    large.peer.held = vips(10_000);
+    // Fifty sets of real servers, VIPs dealt out in turn: no two neighbours share a set.
+    large.peer.directing = (0..50)
+        .map(|group| Directing {
+            vips: (1..=10_000)
+                .filter(|host| host % 50 == group)
+                .map(|host| v4(10, host))
+                .collect(),
+            ready: servers(group),
+            ..Directing::default()
+        })
+        .collect();
+    // And everything refused besides, each with a message of its own.
+    large.refused = (0..10_000)
+        .map(|index| {
+            let message = format!(
+                "10.0.{}.{}:80/TCP is there and is not directway's",
+                index / 256,
+                index % 256
+            );
+            (
+                VsKey::new("shop", &format!("web-{index}")),
+                Refusal::new(Reason::ForeignService, message),
+            )
+        })
+        .collect();
+    let status = large.to_status();
+    let size = bytes(&status);
+    assert!(size < 256 * 1024, "{size} bytes");
+    let named: usize = status
+        .refused
+        .iter()
+        .map(|entry| entry.virtual_services.len())
+        .sum();
+    assert_eq!(
+        named as i64 + status.left_out.unwrap(),
+        10_000,
+        "what is left out is counted"
+    );
+    assert_eq!(status.summary.unwrap().refused, 10_000);
+
+    let same = Refusal::new(Reason::IpvsMissing, "the kernel has no IPVS");
+    large
+        .refused
+        .values_mut()
+        .for_each(|refusal| *refusal = same.clone());
+    let status = large.to_status();
+    assert!(bytes(&status) < 256 * 1024, "{} bytes", bytes(&status));
+    assert_eq!(status.refused.len(), 1);
+}
+
+#[test]
+fn garbage_is_an_error_that_names_its_field() {
+    let garble = |change: fn(&mut NodeStateStatus)| {
+        let mut status = report().to_status();
+        change(&mut status);
+        Report::from_status(&status).unwrap_err().to_string()
+    };
+    let errors = [
+        garble(|status| status.bound.push("10.0.0.0/8".to_owned())),
+        garble(|status| status.directing[0].ready.push("::-ffff::".to_owned())),
+        garble(|status| {
+            status.directing[0]
+                .draining
+                .push("0.0.0.0-255.255.255.255".to_owned())
+        }),
+        garble(|status| status.refused[0].virtual_services.push("web".to_owned())),
+        garble(|status| status.conflicts[0].macs.push("me".to_owned())),
+        garble(|status| status.services = -1),
+    ];
+    for (error, field) in errors.iter().zip([
+        "bound",
+        "directing",
+        "directing",
+        "refused",
+        "conflicts",
+        "services",
+    ]) {
+        assert!(error.starts_with(&format!("status.{field}: ")), "{error}");
+    }
+}
+
+#[test]
+fn a_reason_of_a_newer_version_is_kept_as_text() {
+    let mut status = report().to_status();
+    status.directing[0].unready[0].reason = "MoonPhase".to_owned();
+    let read = Report::from_status(&status).unwrap();
+    let refusal = &read.peer.directing[0].unready[&v4(11, 3)];
+    assert!(refusal.message.starts_with("MoonPhase: "), "{refusal}");
+}
+
+proptest! {
+    #[test]
+    fn no_status_makes_the_reader_panic(texts in prop::collection::vec(".{0,20}", 0..6)) {
+        let status = NodeStateStatus { bound: texts.clone(), observed: texts.concat(), ..NodeStateStatus::default() };
+        let _ = Report::from_status(&status);
+    }
+}

@@ -1,0 +1,124 @@
+//! The CEL rules of the kind VirtualService: what the API server refuses by itself.
+//!
+//! [`super::convert`] checks every one of them again, because admission can be bypassed. The messages
+//! of both name the field, the value and the fix.
+
+use kube::core::{Message, Rule};
+
+/// Addresses that no VIP and no real server can have, as a condition on the address text `a`.
+/// `isGlobalUnicast` leaves out loopback, multicast, link-local, unspecified and the limited broadcast;
+/// 0.0.0.0/8 and 240.0.0.0/4 are unicast to the library, but to no network (RFC 1122 3.2.1.3, RFC 1112 4).
+const UNICAST: &str = "ip(a).isGlobalUnicast() && !cidr('0.0.0.0/8').containsIP(a) && !cidr('240.0.0.0/4').containsIP(a)";
+
+/// What a device may be called: printable ASCII without `/` and `:`.
+const DEVICE: &str = "self.matches('^[!-.0-9;-~]{1,15}$') && self != '.' && self != '..'";
+
+/// A Kubernetes node name (RFC 1123 subdomain).
+const NODE_NAME: &str =
+    "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')";
+
+/// A rule that holds for all addresses of a list; the message names the first one that breaks it.
+fn each_address(field: &str, address: &str, holds: &str, complaint: &str) -> Rule {
+    let addresses = format!("self.map(item, {address})");
+    Rule::new(format!("self.all(item, [{address}].all(a, {holds}))")).message(Message::Expression(
+        format!("'{field}: \"' + {addresses}.filter(a, !({holds}))[0] + '\" {complaint}'"),
+    ))
+}
+
+const IS_ADDRESS: &str = "isIP(a)";
+const NOT_ADDRESS: &str = "is not an IP address: write it as in 192.0.2.10 or 2001:db8::10, without prefix length or zone";
+const IS_CANONICAL: &str = "!isIP(a) || ip.isCanonical(a)";
+const NOT_CANONICAL: &str =
+    "is not in canonical form: write it in lower case, shortened as RFC 5952 says";
+const NOT_UNICAST: &str = "is no unicast address: loopback, multicast, link-local, unspecified and broadcast addresses cannot be used, choose one of the segment";
+
+fn unless_malformed(condition: &str) -> String {
+    format!("!isIP(a) || ({condition})")
+}
+
+pub(super) fn vips_are_addresses() -> Rule {
+    each_address("spec.vips", "item", IS_ADDRESS, NOT_ADDRESS)
+}
+
+pub(super) fn vips_are_canonical() -> Rule {
+    each_address("spec.vips", "item", IS_CANONICAL, NOT_CANONICAL)
+}
+
+pub(super) fn vips_are_unicast() -> Rule {
+    each_address("spec.vips", "item", &unless_malformed(UNICAST), NOT_UNICAST)
+}
+
+pub(super) fn vips_differ_in_family() -> Rule {
+    Rule::new("self.filter(v, isIP(v) && ip(v).family() == 4).size() <= 1 && self.filter(v, isIP(v) && ip(v).family() == 6).size() <= 1")
+        .message(Message::Expression(
+            "'spec.vips: \"' + self.join('\" and \"') + '\" are of the same family: use one IPv4 and one IPv6 address, or a second VirtualService'".to_owned(),
+        ))
+}
+
+pub(super) fn external_are_addresses() -> Rule {
+    each_address(
+        "spec.realServers.external.address",
+        "item.address",
+        IS_ADDRESS,
+        NOT_ADDRESS,
+    )
+}
+
+pub(super) fn external_are_canonical() -> Rule {
+    each_address(
+        "spec.realServers.external.address",
+        "item.address",
+        IS_CANONICAL,
+        NOT_CANONICAL,
+    )
+}
+
+pub(super) fn external_are_unicast() -> Rule {
+    each_address(
+        "spec.realServers.external.address",
+        "item.address",
+        &unless_malformed(UNICAST),
+        NOT_UNICAST,
+    )
+}
+
+pub(super) fn external_is_no_vip() -> Rule {
+    Rule::new("!has(self.realServers.external) || self.realServers.external.all(e, !(e.address in self.vips))")
+        .message(Message::Expression(
+            "'spec.realServers.external.address: \"' + self.realServers.external.filter(e, e.address in self.vips)[0].address + '\" is one of spec.vips: name the address that the host has besides the VIP'".to_owned(),
+        ))
+}
+
+pub(super) fn flags_belong_to_the_scheduler() -> Rule {
+    let belongs = "f.startsWith(self.name + '-')";
+    Rule::new(format!("!has(self.flags) || self.flags.all(f, {belongs})")).message(
+        Message::Expression(format!(
+            "'spec.scheduler.flags: \"' + self.flags.filter(f, !({belongs}))[0] + '\" does not belong to scheduler ' + self.name + ': ' + (self.name in ['mh', 'sh'] ? 'use ' + self.name + '-port or ' + self.name + '-fallback' : 'remove it, only mh and sh have flags')"
+        )),
+    )
+}
+
+pub(super) fn is_device(field: &str) -> Rule {
+    Rule::new(DEVICE).message(Message::Expression(format!(
+        "'{field}: \"' + self + '\" is not an interface name: use 1 to 15 ASCII characters without \"/\", \":\" or space, and not \".\" or \"..\"'"
+    )))
+}
+
+pub(super) fn preferred_is_a_node_name() -> Rule {
+    Rule::new(NODE_NAME).message(Message::Expression(
+        "'spec.directors.preferred: \"' + self + '\" is not a node name: use one that kubectl get nodes shows'".to_owned(),
+    ))
+}
+
+pub(super) fn some_source_of_real_servers() -> Rule {
+    Rule::new("has(self.nodeSelector) || (has(self.external) && size(self.external) > 0)").message(
+        "spec.realServers: has no source: set nodeSelector ({} selects every node labelled directway.dev/backend) or list hosts under external",
+    )
+}
+
+pub(super) fn values_fit_the_operator() -> Rule {
+    Rule::new("(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)")
+        .message(Message::Expression(
+            "'nodeSelector.matchExpressions: key \"' + self.key + '\": ' + self.operator + (self.operator in ['In', 'NotIn'] ? ' needs values: list at least one' : ' takes no values: remove them')".to_owned(),
+        ))
+}

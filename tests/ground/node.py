@@ -117,7 +117,7 @@ class Node(Place):
     def request(self, message: dict, timeout: float = 10) -> tuple[dict, str, str]:
         if not self.powered:
             raise PlaceSilent(f"{self.name} is off: {message}")
-        answer, out, err = self.channel.request(message, timeout + 10 * PATIENCE)
+        answer, out, err = self.channel.request(message, timeout + 5 * PATIENCE)
         if "error" in answer:
             raise place.CommandFailed(f"{self.name}: {message}: {answer['error']}")
         return answer, out, err

@@ -2,18 +2,187 @@
 
 mod announcer;
 mod drift;
+mod journal;
 mod ledger_file;
+mod links;
 mod pass;
+mod report;
 mod run_dir;
 mod runner;
+mod shared;
+pub mod source;
+mod state_writer;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod unseen;
 mod wire;
+mod worker;
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{oneshot, watch},
+};
+
+use crate::{
+    admin::{self, Admin},
+    kernel::{Kernel, KernelError, linux::Linux},
+    metrics::Metrics,
+    model::NodeName,
+};
 
 pub use announcer::Announcer;
 pub use ledger_file::{LedgerError, LedgerFile};
 pub use pass::{Findings, PassEnd, PassError, Passes, View};
+pub use report::report;
 pub use run_dir::{RunDir, RunDirError};
 pub use runner::{Cause, Intervals, Next, Trigger, run as run_passes};
+pub use shared::Shared;
+use source::{Feed, kubernetes::Own};
+pub use source::{SourceConfig, SourceName, Store};
 pub use wire::Wire;
+use worker::{Job, Worker};
+
+/// How long a pass that is running may take to end after the agent was told to.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What an agent is told.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// The node's name, as in its manifest.
+    pub node_name: NodeName,
+    /// Where manifests come from.
+    pub source: SourceConfig,
+    /// Where the ledger is kept; must outlive the agent, but not a reboot.
+    pub run_dir: PathBuf,
+    /// Where the admin endpoint listens.
+    pub admin_address: SocketAddr,
+    /// How often passes run.
+    pub intervals: Intervals,
+}
+
+/// What keeps an agent from starting or running.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The kernel's sockets cannot be opened.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// No API server is configured.
+    #[error("{0}")]
+    Source(String),
+    /// The admin endpoint, a thread or a signal handler.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// The thread that owns the kernel ended.
+    #[error("the passes ended unexpectedly")]
+    WorkerGone,
+}
+
+/// Runs an agent on this machine's kernel until SIGTERM or SIGINT, which leave the data path as it is.
+pub async fn run(config: AgentConfig) -> Result<(), AgentError> {
+    let kernel = Box::new(Linux::open()?);
+    run_on(config, kernel).await
+}
+
+/// The same on any kernel.
+pub async fn run_on(config: AgentConfig, kernel: Box<dyn Kernel>) -> Result<(), AgentError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let metrics = Arc::new(Metrics::default());
+    let sources = match config.source {
+        SourceConfig::Directory(_) => vec![SourceName::Directory],
+        SourceConfig::Kubernetes => vec![
+            SourceName::VirtualServices,
+            SourceName::Nodes,
+            SourceName::NodeStates,
+        ],
+    };
+    let node = config.node_name.clone();
+    let shared = Arc::new(Shared::new(node.clone(), &sources, Arc::clone(&metrics)));
+    let admin: Arc<dyn Admin> = Arc::clone(&shared) as _;
+    let mut admin = tokio::spawn(admin::serve(config.admin_address, admin));
+
+    let trigger = Trigger::default();
+    let (feed, changes) = Feed::new(trigger.clone());
+    let (reports, _) = watch::channel(None);
+    match config.source.clone() {
+        SourceConfig::Directory(path) => source::directory::spawn(path, feed)?,
+        SourceConfig::Kubernetes => {
+            let client = source::kubernetes::client()
+                .await
+                .map_err(AgentError::Source)?;
+            let own = Arc::new(Own::default());
+            let follow = source::kubernetes::follow(
+                client.clone(),
+                node.clone(),
+                Arc::clone(&own),
+                feed,
+                Arc::clone(&metrics),
+            );
+            tokio::spawn(follow);
+            let reports = reports.subscribe();
+            let write = state_writer::write_states(client, node.clone(), own, reports, metrics);
+            tokio::spawn(write);
+        }
+    }
+    tokio::spawn(links::watch(trigger.clone()));
+
+    let worker = Worker {
+        passes: Passes::new(node.clone(), &config.run_dir),
+        node: node.clone(),
+        kernel,
+        store: Store::new(&sources),
+        changes,
+        shared: Arc::clone(&shared),
+        reports,
+    };
+    let (jobs, asked) = mpsc::channel();
+    let (ended, mut worker_ended) = oneshot::channel::<Infallible>();
+    let thread = std::thread::Builder::new()
+        .name("passes".to_owned())
+        .spawn(move || {
+            // Dropped however the thread ends.
+            let _ended = ended;
+            worker.run(asked);
+        })?;
+    tracing::info!(%node, source = %config.source, run_dir = %config.run_dir.display(), "agent started");
+    let passes = run_passes(config.intervals, trigger, |cause| {
+        let (done, answer) = oneshot::channel();
+        // If the worker is gone, the answer tells.
+        let _ = jobs.send(Job { cause, done });
+        async move { answer.await.unwrap_or(Next::Retry) }
+    });
+    let stopped = tokio::select! {
+        () = passes => Ok(()),
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        _ = &mut worker_ended => Err(AgentError::WorkerGone),
+        failed = &mut admin => match failed {
+            Ok(Ok(never)) => match never {},
+            Ok(Err(error)) => Err(AgentError::Io(error)),
+            Err(error) => Err(AgentError::Io(std::io::Error::other(error))),
+        },
+    };
+    if let Err(error @ AgentError::WorkerGone) = stopped {
+        return Err(error);
+    }
+    shared.stop();
+    tracing::info!("agent ends; the data path stays as it is");
+    // A pass that has begun runs to its end: half of a plan is worse than either.
+    drop(jobs);
+    if tokio::time::timeout(GRACE, worker_ended).await.is_err() {
+        tracing::warn!("the last pass did not end within {} s", GRACE.as_secs());
+    } else if thread.join().is_err() {
+        return Err(AgentError::WorkerGone);
+    }
+    stopped
+}

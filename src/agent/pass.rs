@@ -2,7 +2,7 @@
 //! only what is there now.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     time::{Duration, Instant},
 };
@@ -10,7 +10,7 @@ use std::{
 use crate::{
     desired::{Admission, Desired, Inputs, Memory, admit, desired, questions},
     kernel::{Kernel, KernelError, OpError, OpResult, Outcome, execute},
-    model::{AddressKey, Ledger, NodeName, NodeNet, Observed, Role, Snapshot},
+    model::{AddressKey, Ledger, Mac, NodeName, NodeNet, Observed, Role, Snapshot},
     plan::{Op, plan},
 };
 
@@ -58,6 +58,8 @@ pub struct Findings<'a> {
     pub observed: Observed,
     /// What is ours, as far as known.
     pub ledger: Ledger,
+    /// Who else answers for VIPs that this node should hold.
+    pub rivals: BTreeMap<AddressKey, BTreeSet<Mac>>,
 }
 
 /// A pass that has ended.
@@ -173,6 +175,7 @@ impl Passes {
             desired: wanted,
             observed,
             ledger: plan.ledger,
+            rivals: BTreeMap::new(),
         };
         let acted = match written {
             Ok(()) if plan.ops.is_empty() => Ok(()),
@@ -180,6 +183,7 @@ impl Passes {
             Err(error) => Err(error.into()),
         };
         self.note_held(&findings, &end.outcome, now);
+        findings.rivals = self.wire.rivals(&asked);
         end.findings = Some(findings);
         let wanted = end.findings.as_ref().map(|findings| &findings.desired.net);
         if acted.is_ok() && end.outcome.is_complete() {
@@ -239,8 +243,13 @@ impl Passes {
         self.announcer.update(&held, &claimed, now);
     }
 
+    /// Whether nothing is on its way out.
+    pub fn is_settled(&self) -> bool {
+        self.memory.leaving.is_empty() && self.memory.unwanted.is_empty()
+    }
+
     fn next(&self, now: Duration, took: Duration) -> Next {
-        let leaving = !self.memory.leaving.is_empty() || !self.memory.unwanted.is_empty();
+        let leaving = !self.is_settled();
         let leaving = leaving.then(|| LEAVING.max(took * LEAVING_SHARE));
         let wire = self.wire.next_due().map(|due| due.saturating_sub(now));
         match leaving.into_iter().chain(wire).min() {

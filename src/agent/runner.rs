@@ -96,6 +96,8 @@ pub enum Next {
     Within(Duration),
     /// It failed, at least in part.
     Retry,
+    /// There was nothing to do: whatever an earlier pass said holds.
+    AsBefore,
 }
 
 /// Runs passes one after the other, for ever. Dropping the future between two passes stops it.
@@ -124,16 +126,19 @@ where
         let asked = trigger.take();
         cause.source = asked.source;
         cause.kernel = asked.kernel;
-        let next = pass(cause).await;
-        failures = match next {
-            Next::Retry => failures.saturating_add(1),
-            Next::Whenever | Next::Within(_) => 0,
-        };
-        let wait = match next {
-            Next::Whenever => intervals.max,
-            Next::Within(wait) => wait.min(intervals.max),
+        let wait = match pass(cause).await {
+            Next::AsBefore => continue,
+            Next::Whenever => {
+                failures = 0;
+                intervals.max
+            }
+            Next::Within(wait) => {
+                failures = 0;
+                wait.min(intervals.max)
+            }
             Next::Retry => {
-                let doubled = 1u32.checked_shl(failures - 1).unwrap_or(u32::MAX);
+                let doubled = 1u32.checked_shl(failures).unwrap_or(u32::MAX);
+                failures = failures.saturating_add(1);
                 intervals.retry.saturating_mul(doubled).min(intervals.max)
             }
         };
@@ -280,6 +285,36 @@ mod tests {
         };
         let log = passes(Trigger::default(), Duration::from_secs(40), answer).await;
         assert_eq!(times(&log), [0, 1000, 3000, 7000, 15_000]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trigger_without_news_postpones_nothing() {
+        let trigger = Trigger::default();
+        let noise = {
+            let trigger = trigger.clone();
+            async move {
+                loop {
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                    trigger.source();
+                }
+            }
+        };
+        let due = Rc::new(RefCell::new(Vec::new()));
+        let start = Instant::now();
+        let pass = |cause: Cause| {
+            std::future::ready(if cause.time {
+                due.borrow_mut().push(start.elapsed().as_millis());
+                Next::Within(Duration::from_secs(1))
+            } else {
+                Next::AsBefore
+            })
+        };
+        tokio::select! {
+            () = run(INTERVALS, trigger, pass) => unreachable!(),
+            () = noise => unreachable!(),
+            () = tokio::time::sleep(Duration::from_millis(3500)) => {}
+        }
+        assert_eq!(due.take(), [0, 1000, 2000, 3000]);
     }
 
     #[tokio::test(start_paused = true)]

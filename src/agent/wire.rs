@@ -136,6 +136,17 @@ impl Wire {
         self.heard_answer(key, Answer { macs }, now);
     }
 
+    /// Who else answers for VIPs that this node should hold.
+    pub fn rivals(&self, questions: &Questions) -> BTreeMap<AddressKey, BTreeSet<Mac>> {
+        let answered = self
+            .answers
+            .iter()
+            .filter(|(key, heard)| !heard.value.macs.is_empty() && questions.rivals.contains(key));
+        answered
+            .map(|(key, heard)| (key.clone(), heard.value.macs.clone()))
+            .collect()
+    }
+
     /// All of it, for the decision.
     pub fn evidence(&self) -> WireEvidence {
         let mut answers: BTreeMap<IpAddr, Answer> = BTreeMap::new();

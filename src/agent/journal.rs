@@ -1,0 +1,106 @@
+//! What a pass tells in the log: every op as its line, every refusal when it begins and when it ends.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use super::{PassEnd, PassError};
+use crate::{
+    api::Report,
+    kernel::OpResult,
+    model::{Reason, Refusal, VsKey},
+};
+
+/// Ops of one pass that are told at level info; the rest is at debug. A first pass of a large node has 100,000.
+const LINES: usize = 200;
+
+/// Remembers what was told.
+#[derive(Debug, Default)]
+pub struct Journal {
+    refusals: BTreeMap<VsKey, Refusal>,
+    servers: BTreeMap<(IpAddr, Reason), String>,
+    error: Option<PassError>,
+}
+
+impl Journal {
+    /// Tells what is new.
+    pub fn pass(&mut self, end: &PassEnd<'_>, report: Option<&Report>) {
+        self.error(end.error.as_ref());
+        ops(end);
+        if let (Some(findings), Some(report)) = (&end.findings, report) {
+            let mut refusals = report.refused.clone();
+            for (key, refusal) in &findings.admission.refused {
+                refusals.insert((*key).clone(), refusal.clone());
+            }
+            self.refusals(refusals);
+            self.servers(report);
+        }
+    }
+
+    fn error(&mut self, error: Option<&PassError>) {
+        match error {
+            Some(error) if self.error.as_ref() != Some(error) => tracing::error!("{error}"),
+            None if self.error.is_some() => tracing::info!("the last pass had no errors any more"),
+            Some(_) | None => {}
+        }
+        self.error = error.cloned();
+    }
+
+    fn refusals(&mut self, now: BTreeMap<VsKey, Refusal>) {
+        for (key, refusal) in &now {
+            if self.refusals.get(key) != Some(refusal) {
+                tracing::warn!(virtual_service = %key, reason = refusal.reason.name(), "refused: {}", refusal.message);
+            }
+        }
+        for key in self.refusals.keys().filter(|key| !now.contains_key(*key)) {
+            tracing::info!(virtual_service = %key, "no longer refused");
+        }
+        self.refusals = now;
+    }
+
+    /// A real server is told of once, not once per VIP.
+    fn servers(&mut self, report: &Report) {
+        let mut now = BTreeMap::new();
+        for group in &report.peer.directing {
+            for (address, refusal) in &group.unready {
+                now.insert((*address, refusal.reason), refusal.message.clone());
+            }
+        }
+        for ((address, reason), message) in &now {
+            if !self.servers.contains_key(&(*address, *reason)) {
+                tracing::warn!(real_server = %address, reason = reason.name(), "gets no new connections: {message}");
+            }
+        }
+        for (address, reason) in self.servers.keys().filter(|key| !now.contains_key(key)) {
+            tracing::info!(real_server = %address, reason = reason.name(), "no longer");
+        }
+        self.servers = now;
+    }
+}
+
+fn ops(end: &PassEnd<'_>) {
+    let done = &end.outcome.done;
+    if end.drift > 0 {
+        tracing::warn!(
+            ops = end.drift,
+            "drift: somebody else changed what directway had set up; put right"
+        );
+    }
+    for (index, (op, result)) in done.iter().enumerate() {
+        match result {
+            OpResult::Applied if index < LINES => tracing::info!(op = op.kind(), "{op}"),
+            OpResult::Applied => tracing::debug!(op = op.kind(), "{op}"),
+            OpResult::Failed(error) => tracing::error!(op = op.kind(), "{op}: {error}"),
+            OpResult::Skipped => {
+                tracing::warn!(
+                    op = op.kind(),
+                    "{op}: not tried, because something it rests on failed"
+                );
+            }
+        }
+    }
+    if done.len() > LINES {
+        tracing::info!(
+            ops = done.len(),
+            "applied; those after the first {LINES} are told at level debug"
+        );
+    }
+}

@@ -1,0 +1,119 @@
+//! Word from the kernel that links or addresses changed: a new interface must be quiet before somebody asks it, and a
+//! flushed VIP is put back at once. What is lost here is found by the next periodic pass.
+
+use std::{collections::HashMap, io, time::Duration};
+
+use futures::{StreamExt, channel::mpsc::UnboundedReceiver};
+use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    link::{LinkAttribute, LinkFlags, LinkMessage},
+};
+use rtnetlink::{MulticastGroup, new_multicast_connection, sys::SocketAddr};
+
+use super::Trigger;
+
+/// Before subscribing again after the subscription broke.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Triggers passes for ever.
+pub async fn watch(trigger: Trigger) {
+    loop {
+        match subscribe() {
+            Ok(messages) => {
+                // Whatever happened before the subscription.
+                trigger.kernel();
+                forward(messages, &trigger).await;
+                tracing::warn!("the kernel's notifications ended; subscribing again");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no notifications from the kernel; changes are found by the periodic pass only");
+            }
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+type Messages = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>;
+
+fn subscribe() -> io::Result<Messages> {
+    let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr];
+    let (connection, _, messages) = new_multicast_connection(&groups)?;
+    tokio::spawn(connection);
+    Ok(messages)
+}
+
+async fn forward(mut messages: Messages, trigger: &Trigger) {
+    let mut known = Links::default();
+    while let Some((message, _)) = messages.next().await {
+        let matters = match &message.payload {
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => known.is_news(link),
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link)) => {
+                known.0.remove(&link.header.index);
+                true
+            }
+            // Addresses, and word of messages that were lost.
+            _ => true,
+        };
+        if matters {
+            trigger.kernel();
+        }
+    }
+}
+
+/// Links as they were last announced: the kernel also announces statistics and the state of bridge ports.
+#[derive(Default)]
+struct Links(HashMap<u32, Face>);
+
+#[derive(PartialEq, Eq)]
+struct Face {
+    flags: u32,
+    attributes: Vec<LinkAttribute>,
+}
+
+impl Links {
+    fn is_news(&mut self, link: &LinkMessage) -> bool {
+        let relevant = LinkFlags::Up | LinkFlags::LowerUp | LinkFlags::Noarp;
+        let face = Face {
+            flags: (link.header.flags & relevant).bits(),
+            attributes: link
+                .attributes
+                .iter()
+                .filter(|attribute| {
+                    matches!(
+                        attribute,
+                        LinkAttribute::IfName(_)
+                            | LinkAttribute::Address(_)
+                            | LinkAttribute::Controller(_)
+                    )
+                })
+                .cloned()
+                .collect(),
+        };
+        let before = self.0.get(&link.header.index);
+        let news = before != Some(&face);
+        self.0.insert(link.header.index, face);
+        news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_matters_is_news() {
+        let mut known = Links::default();
+        let mut link = LinkMessage::default();
+        link.header.index = 2;
+        link.attributes
+            .push(LinkAttribute::IfName("eth0".to_owned()));
+        assert!(known.is_news(&link) && !known.is_news(&link));
+        link.attributes.push(LinkAttribute::TxQueueLen(1000));
+        assert!(!known.is_news(&link));
+        link.header.flags = LinkFlags::Up;
+        assert!(known.is_news(&link));
+        link.attributes.push(LinkAttribute::Controller(7));
+        assert!(known.is_news(&link));
+    }
+}

@@ -1,0 +1,296 @@
+//! What this node's agent reports: what is observed, never what is intended.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use crate::{
+    api::{PreflightEntry, Report},
+    desired::MemberState,
+    kernel::OpError,
+    metrics::Gauges,
+    model::{
+        AddressKey, Directing, IpRanges, Ipvs, NodeName, Observed, PeerState, Peers, Reason,
+        Refusal, Role, Service, VsKey,
+    },
+    plan::{Op, Subject},
+};
+
+use super::{Findings, PassEnd, PassError, RunDirError, Store};
+
+/// The report on a pass; `drift` since the agent's start. `None` if there is nothing to report on.
+pub fn report(node: &NodeName, store: &Store, end: &PassEnd<'_>, drift: u64) -> Option<Report> {
+    let findings = end.findings.as_ref()?;
+    let roles = store.snapshot().nodes.get(node);
+    let (services, destinations) = programmed(findings);
+    Some(Report {
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        observed: store.seen().digest(),
+        is_director: roles.is_some_and(|node| node.is_director()),
+        is_backend: roles.is_some_and(|node| node.is_backend()),
+        networks: findings
+            .observed
+            .links
+            .values()
+            .filter(|link| link.hears_arp() && !link.addresses.is_empty())
+            .map(|link| {
+                let subnets = link.addresses.iter().map(ipnet::IpNet::trunc).collect();
+                (link.dev.clone(), subnets)
+            })
+            .collect(),
+        peer: PeerState {
+            bound: bound(findings),
+            held: held(findings),
+            directing: directing(findings),
+        },
+        refused: refused(store, end, findings),
+        conflicts: findings
+            .rivals
+            .iter()
+            .map(|(key, macs)| ((key.ip, key.dev.clone()), macs.clone()))
+            .collect(),
+        preflight: preflight(store, end, &findings.observed),
+        services,
+        destinations,
+        drift,
+        left_out: 0,
+    })
+}
+
+/// Whether every interface that must be quiet for this node's VIPs is, effectively.
+fn is_quiet(findings: &Findings<'_>) -> bool {
+    let observed = &findings.observed;
+    findings.desired.net.arp.iter().all(|(dev, _)| {
+        observed
+            .links
+            .get(dev)
+            .is_none_or(|link| link.arp.effective(observed.arp_all).is_quiet())
+    })
+}
+
+/// VIPs that are there where they should be, with the whole node quiet.
+fn bound(findings: &Findings<'_>) -> IpRanges {
+    if !is_quiet(findings) {
+        return IpRanges::default();
+    }
+    let there = &findings.observed.net.addresses;
+    let wanted = findings.desired.net.addresses.iter();
+    wanted
+        .filter(|(key, role)| **role == Role::Quiet && there.contains_key(key))
+        .map(|(key, _)| key.ip)
+        .collect()
+}
+
+fn held(findings: &Findings<'_>) -> IpRanges {
+    held_keys(findings).map(|key| key.ip).collect()
+}
+
+fn held_keys<'a>(findings: &'a Findings<'_>) -> impl Iterator<Item = &'a AddressKey> {
+    let there = &findings.observed.net.addresses;
+    let wanted = findings.desired.net.addresses.iter();
+    wanted
+        .filter(|(key, role)| **role == Role::Held && there.contains_key(key))
+        .map(|(key, _)| key)
+}
+
+/// Services and destinations of ours in the kernel.
+fn programmed(findings: &Findings<'_>) -> (usize, usize) {
+    let ours = our_services(findings);
+    ours.fold((0, 0), |(services, destinations), (_, service)| {
+        (services + 1, destinations + service.destinations.len())
+    })
+}
+
+fn our_services<'a>(findings: &'a Findings<'_>) -> impl Iterator<Item = (IpAddr, &'a Service)> {
+    let ours = &findings.ledger.services;
+    let there = findings.observed.net.services.iter();
+    there
+        .filter(|(key, _)| ours.contains(key))
+        .map(|(key, service)| (key.vip, service))
+}
+
+/// What the kernel's services send to whom, and why not to others; VIPs with the same are one group.
+fn directing(findings: &Findings<'_>) -> Vec<Directing> {
+    let mut by_vip: BTreeMap<IpAddr, Directing> = BTreeMap::new();
+    for (vip, service) in our_services(findings) {
+        let group = by_vip.entry(vip).or_default();
+        for (address, destination) in &service.destinations {
+            if destination.weight > 0 {
+                group.ready.insert(*address);
+            } else {
+                group.draining.insert(*address);
+            }
+        }
+    }
+    for verdict in findings.desired.verdicts.values() {
+        for (vip, members) in &verdict.members {
+            if let Some(group) = by_vip.get_mut(vip) {
+                explain(group, members);
+            }
+        }
+    }
+    let mut groups: BTreeMap<Content, Vec<IpAddr>> = BTreeMap::new();
+    for (vip, group) in by_vip {
+        let content = (group.ready, group.unready, group.draining);
+        groups.entry(content).or_default().push(vip);
+    }
+    groups
+        .into_iter()
+        .map(|((ready, unready, draining), vips)| Directing {
+            vips: vips.into_iter().collect(),
+            ready,
+            unready,
+            draining,
+        })
+        .collect()
+}
+
+type Content = (
+    BTreeSet<IpAddr>,
+    BTreeMap<IpAddr, Refusal>,
+    BTreeSet<IpAddr>,
+);
+
+/// Says of each real server that gets no new connections why.
+fn explain(group: &mut Directing, members: &BTreeMap<IpAddr, MemberState>) {
+    for (address, state) in members {
+        if group.ready.contains(address) {
+            continue;
+        }
+        let refusal = match state {
+            MemberState::Unready(refusal) => refusal.clone(),
+            // Wanted, and not in the kernel with weight.
+            MemberState::Ready { weight: 0 } => Refusal::new(Reason::Draining, "its weight is 0"),
+            MemberState::Ready { .. } => Refusal::new(Reason::Pending, "not in the kernel yet"),
+        };
+        group.unready.insert(*address, refusal);
+    }
+}
+
+fn refused(store: &Store, end: &PassEnd<'_>, findings: &Findings<'_>) -> BTreeMap<VsKey, Refusal> {
+    let mut refused = BTreeMap::new();
+    let failed: BTreeMap<IpAddr, Refusal> = end
+        .outcome
+        .failures()
+        .filter_map(|(op, error)| match op.subject() {
+            Subject::Vip(vip) => Some((vip, failure(op, error))),
+            Subject::Node => None,
+        })
+        .collect();
+    for (key, verdict) in &findings.desired.verdicts {
+        if let Some(refusal) = &verdict.refusal {
+            refused.insert(key.clone(), refusal.clone());
+            continue;
+        }
+        let accepted = findings.admission.accepted.get(key);
+        let mut vips = accepted.into_iter().flat_map(|object| &object.vips);
+        if let Some(refusal) = vips.find_map(|vip| failed.get(vip)) {
+            refused.insert(key.clone(), refusal.clone());
+        }
+    }
+    match store.snapshot().peers {
+        // With an API server, the controller judges objects for all nodes alike.
+        Peers::Reported(_) => {}
+        Peers::Silent => {
+            for (key, refusal) in &findings.admission.refused {
+                refused.insert((*key).clone(), refusal.clone());
+            }
+        }
+    }
+    refused
+}
+
+/// An op's failure as a refusal.
+fn failure(op: &Op, error: &OpError) -> Refusal {
+    let reason = match (op, error) {
+        (_, OpError::Answered { .. }) => Reason::VipConflict,
+        (Op::AddService(..) | Op::EditService(..), OpError::Refused { errno, .. })
+            if *errno == libc::ENOENT =>
+        {
+            Reason::SchedulerMissing
+        }
+        (_, OpError::Refused { .. } | OpError::Unsent(_)) => Reason::KernelRefused,
+    };
+    Refusal::new(reason, format!("{op}: {error}"))
+}
+
+fn preflight(store: &Store, end: &PassEnd<'_>, observed: &Observed) -> Vec<PreflightEntry> {
+    let mut entries = Vec::new();
+    let mut add = |check: &str, message: String, fix: &str| {
+        entries.push(PreflightEntry {
+            check: check.to_owned(),
+            message,
+            fix: fix.to_owned(),
+        });
+    };
+    match &end.error {
+        Some(PassError::RunDir(RunDirError::Ledger(error))) => add(
+            Reason::LedgerUnwritable.name(),
+            format!("{error}; nothing is changed until then"),
+            "give the agent a writable --run-dir with an undamaged ledger",
+        ),
+        Some(error @ PassError::Kernel(_)) => add(
+            Reason::KernelRefused.name(),
+            error.to_string(),
+            "see what the message names",
+        ),
+        // Such a pass has no findings to report.
+        Some(PassError::RunDir(RunDirError::Busy { .. })) | None => {}
+    }
+    if let Ipvs::Missing(why) = &observed.ipvs {
+        add(
+            Reason::IpvsMissing.name(),
+            why.clone(),
+            "use a kernel with CONFIG_IP_VS (modprobe ip_vs); needed on directors only",
+        );
+    }
+    for (op, error) in end.outcome.failures() {
+        if op.subject() == Subject::Node {
+            let refusal = failure(op, error);
+            add(
+                refusal.reason.name(),
+                refusal.message,
+                "see what the message names",
+            );
+        }
+    }
+    for ((source, subject), message) in store.troubles() {
+        add(
+            "Source",
+            format!("{source}: {subject}: {message}"),
+            "correct it at its source",
+        );
+    }
+    entries
+}
+
+/// The same in numbers.
+pub fn gauges(report: &Report, gauges: &mut Gauges) {
+    let size = |ranges: &IpRanges| usize::try_from(ranges.len()).unwrap_or(usize::MAX);
+    gauges.services = report.services;
+    gauges.vips_bound = size(&report.peer.bound);
+    gauges.vips_held = size(&report.peer.held);
+    gauges.real_servers_ready = 0;
+    gauges.real_servers_draining = 0;
+    gauges.real_servers_unready.clear();
+    for group in &report.peer.directing {
+        let vips = size(&group.vips);
+        gauges.real_servers_ready += vips * group.ready.len();
+        for address in &group.draining {
+            if !group.unready.contains_key(address) {
+                gauges.real_servers_draining += vips;
+            }
+        }
+        for refusal in group.unready.values() {
+            match refusal.reason {
+                Reason::Draining => gauges.real_servers_draining += vips,
+                reason => *gauges.real_servers_unready.entry(reason).or_default() += vips,
+            }
+        }
+    }
+    gauges.refused.clear();
+    for refusal in report.refused.values() {
+        *gauges.refused.entry(refusal.reason).or_default() += 1;
+    }
+}

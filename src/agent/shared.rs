@@ -1,0 +1,174 @@
+//! What the admin endpoint tells of the passes.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use kube::Resource;
+use serde_json::json;
+
+use super::{
+    PassEnd, PassError, RunDirError, Store, report, source::SourceName, worker::unix_time,
+};
+use crate::{
+    admin::Admin,
+    api::{NodeState, Report},
+    metrics::Metrics,
+    model::{NodeName, Reason},
+};
+
+/// A pass that takes longer hangs: the largest first one takes seconds.
+const HUNG: Duration = Duration::from_secs(300);
+
+/// Written by the passes, read by the admin endpoint.
+#[derive(Debug)]
+pub struct Shared {
+    node: NodeName,
+    metrics: Arc<Metrics>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    synced: BTreeMap<SourceName, bool>,
+    troubles: BTreeMap<(SourceName, String), String>,
+    pass_since: Option<Instant>,
+    passed: bool,
+    error: Option<PassError>,
+    stopping: bool,
+    report: Option<Arc<Report>>,
+}
+
+impl Shared {
+    /// Nothing has happened yet; `sources` are to be read.
+    pub fn new(node: NodeName, sources: &[SourceName], metrics: Arc<Metrics>) -> Self {
+        let state = State {
+            synced: sources.iter().map(|source| (*source, false)).collect(),
+            ..State::default()
+        };
+        Self {
+            node,
+            metrics,
+            state: Mutex::new(state),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The agent is ending: nobody shall count on it any more.
+    pub fn stop(&self) {
+        self.state().stopping = true;
+    }
+
+    pub(super) fn sources(&self, store: &Store) {
+        let mut state = self.state();
+        state.synced.clone_from(store.synced());
+        state.troubles.clone_from(store.troubles());
+    }
+
+    pub(super) fn pass_begins(&self) {
+        self.state().pass_since = Some(Instant::now());
+    }
+
+    pub(super) fn pass_ended(&self, end: &PassEnd<'_>, took: Duration, report: Option<&Report>) {
+        let complete = end.error.is_none() && end.outcome.is_complete();
+        for (op, result) in &end.outcome.done {
+            self.metrics.op(op, result);
+        }
+        self.metrics.pass(took, complete, end.drift);
+        self.metrics.update(|gauges| {
+            if complete {
+                gauges.last_success = Some(unix_time());
+            }
+            if let Some(report) = report {
+                report::gauges(report, gauges);
+            }
+        });
+        let mut state = self.state();
+        state.pass_since = None;
+        state.passed |= end.error.is_none();
+        state.error.clone_from(&end.error);
+    }
+
+    pub(super) fn report(&self, report: &Arc<Report>) {
+        self.state().report = Some(Arc::clone(report));
+    }
+}
+
+impl State {
+    fn missing(&self) -> Vec<String> {
+        if self.stopping {
+            return vec!["the agent is ending; the data path stays as it is".to_owned()];
+        }
+        let mut missing = Vec::new();
+        for (source, _) in self.synced.iter().filter(|(_, synced)| !**synced) {
+            let why: Vec<&str> = self
+                .troubles
+                .iter()
+                .filter(|((from, _), _)| from == source)
+                .map(|(_, message)| message.as_str())
+                .collect();
+            let why = if why.is_empty() {
+                "not read completely yet".to_owned()
+            } else {
+                why.join("; ")
+            };
+            missing.push(format!("{source}: {why}"));
+        }
+        match &self.error {
+            Some(PassError::RunDir(RunDirError::Ledger(error))) => {
+                missing.push(format!("{}: {error}", Reason::LedgerUnwritable));
+            }
+            Some(error @ PassError::RunDir(RunDirError::Busy { .. })) => {
+                missing.push(format!("lock: {error}"));
+            }
+            Some(error @ PassError::Kernel(_)) => missing.push(format!("kernel: {error}")),
+            None if !self.passed && missing.is_empty() => {
+                missing.push("pass: the first one has not ended yet".to_owned());
+            }
+            None => {}
+        }
+        missing
+    }
+}
+
+impl Admin for Shared {
+    fn unhealthy(&self) -> Option<String> {
+        let since = self.state().pass_since?.elapsed();
+        (since > HUNG).then(|| format!("a pass has been running for {} s", since.as_secs()))
+    }
+
+    fn missing(&self) -> Vec<String> {
+        self.state().missing()
+    }
+
+    fn metrics(&self) -> String {
+        let state = self.state();
+        let ready = state.missing().is_empty();
+        let synced = state.synced.clone();
+        drop(state);
+        self.metrics.update(|gauges| {
+            gauges.ready = ready;
+            gauges.synced = synced
+                .into_iter()
+                .map(|(source, synced)| (source.name(), synced))
+                .collect();
+        });
+        self.metrics.encode()
+    }
+
+    fn state(&self) -> Option<String> {
+        let report = self.state().report.clone()?;
+        let state = json!({
+            "apiVersion": NodeState::api_version(&()),
+            "kind": NodeState::kind(&()),
+            "metadata": {"name": self.node.0},
+            "status": report.to_status(),
+        });
+        Some(state.to_string())
+    }
+}

@@ -1,0 +1,109 @@
+//! A directory of manifests. Files may be half-written, broken, duplicated or gone for a moment: what was good stays
+//! until something better is there.
+
+mod files;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    path::PathBuf,
+    sync::mpsc::{self, RecvTimeoutError},
+    time::{Duration, Instant},
+};
+
+use notify::{
+    EventKind, RecursiveMode, Watcher,
+    event::{AccessKind, AccessMode},
+};
+
+use super::{Change, Closed, Feed, SourceName};
+
+pub use files::Files;
+
+/// How often the directory is read although nobody told of a change: not every file system tells.
+const REREAD: Duration = Duration::from_secs(3);
+
+/// Reads `path` and follows its changes on a thread of its own, until the agent ends.
+pub fn spawn(path: PathBuf, feed: Feed) -> std::io::Result<()> {
+    std::thread::Builder::new()
+        .name("directory".to_owned())
+        .spawn(move || {
+            let Err(Closed) = follow(path, &feed);
+        })
+        .map(|_| ())
+}
+
+fn follow(path: PathBuf, feed: &Feed) -> Result<std::convert::Infallible, Closed> {
+    let start = Instant::now();
+    let (tell, told) = mpsc::channel();
+    let mut files = Files::new(&path);
+    let mut watcher = None;
+    loop {
+        if watcher.is_none() {
+            let tell = tell.clone();
+            let made = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+                if event.map_or(true, |event| matters(event.kind)) {
+                    // The thread that listens ends only with the process.
+                    let _ = tell.send(());
+                }
+            });
+            // Without it the directory is read every few seconds all the same.
+            watcher = made
+                .and_then(|mut made| {
+                    made.watch(&path, RecursiveMode::NonRecursive)
+                        .map(|()| made)
+                })
+                .inspect_err(|error| tracing::debug!(%error, path = %path.display(), "not watched"))
+                .ok();
+        }
+        let look = files.look(start.elapsed());
+        if look.unreadable {
+            // It may be another directory when it comes back.
+            watcher = None;
+        }
+        feed.send(look.changes)?;
+        match told.recv_timeout(look.again.unwrap_or(REREAD)) {
+            Ok(()) => while told.try_recv().is_ok() {},
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+        }
+    }
+}
+
+/// Opening and reading are our own doing.
+fn matters(kind: EventKind) -> bool {
+    match kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
+        EventKind::Access(_) => false,
+        EventKind::Any
+        | EventKind::Create(_)
+        | EventKind::Modify(_)
+        | EventKind::Remove(_)
+        | EventKind::Other => true,
+    }
+}
+
+/// One look at the directory.
+#[derive(Debug, Default)]
+pub struct Look {
+    /// What is new.
+    pub changes: Vec<Change>,
+    /// When to look again although nobody told of a change.
+    pub again: Option<Duration>,
+    /// Whether the directory itself could not be read.
+    pub unreadable: bool,
+}
+
+fn trouble(subject: &str, message: impl ToString) -> Change {
+    Change::Trouble {
+        source: SourceName::Directory,
+        subject: subject.to_owned(),
+        message: message.to_string(),
+    }
+}
+
+fn no_trouble(subject: &str) -> Change {
+    Change::NoTrouble {
+        source: SourceName::Directory,
+        subject: subject.to_owned(),
+    }
+}

@@ -1,0 +1,375 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use super::{Look, no_trouble, trouble};
+use crate::{
+    agent::source::{Change, SourceName},
+    api::{Admitted, Manifest, parse_manifests},
+    model::{Node, NodeName, Reason, Refusal, VsKey},
+};
+
+/// How long a file must look the same before it is read.
+const SETTLE: Duration = Duration::from_millis(50);
+/// How long before its errors count, and before anything that it had counts as gone: an editor may be at work.
+const VANISH: Duration = Duration::from_millis(500);
+
+/// The files of a directory, with what was good in them.
+#[derive(Debug)]
+pub struct Files {
+    dir: PathBuf,
+    files: BTreeMap<String, File>,
+    /// Whether everything was sent once.
+    listed: bool,
+    /// Whether the directory could not be read last time.
+    unreadable: bool,
+    /// Duplicates that were told of.
+    duplicates: BTreeSet<String>,
+}
+
+/// What tells one version of a file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    modified: Option<SystemTime>,
+    /// Seconds and nanoseconds; permissions count too.
+    changed: (i64, i64),
+    size: u64,
+    inode: u64,
+}
+
+#[derive(Debug, Default)]
+struct File {
+    /// As it looked last, and since when it looks so.
+    seen: Option<(Stamp, Duration)>,
+    /// What was read last, well or not.
+    read: Option<Stamp>,
+    /// Since when it is not there.
+    missing: Option<Duration>,
+    /// What it says; `None` = nothing that could be read, ever.
+    good: Option<Content>,
+    /// Some of its documents never could be read.
+    partial: bool,
+    failed: bool,
+}
+
+#[derive(Debug, Default, PartialEq)]
+struct Content {
+    virtual_services: BTreeMap<VsKey, Admitted>,
+    nodes: BTreeMap<NodeName, Node>,
+}
+
+/// What a file is good for now.
+enum Reading {
+    /// It has not settled.
+    Wait(Duration),
+    /// Nothing new.
+    Same,
+    /// Its content is new.
+    New(Content),
+    /// It is broken; documents of it that are not.
+    Broken(String, Content),
+}
+
+impl Files {
+    /// Nothing is read yet.
+    pub fn new(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            files: BTreeMap::new(),
+            listed: false,
+            unreadable: false,
+            duplicates: BTreeSet::new(),
+        }
+    }
+
+    /// Reads what has changed; `now` is monotonic.
+    pub fn look(&mut self, now: Duration) -> Look {
+        let mut look = Look::default();
+        let path = self.dir.display().to_string();
+        let names = match manifest_names(&self.dir) {
+            Ok(names) => names,
+            Err(error) => {
+                // Everything known stays: an unmounted directory is not an empty one.
+                let message =
+                    format!("{error}; give --source dir:PATH a directory that the agent can read");
+                look.changes.push(trouble(&path, message));
+                look.unreadable = true;
+                self.unreadable = true;
+                return look;
+            }
+        };
+        if std::mem::take(&mut self.unreadable) {
+            look.changes.push(no_trouble(&path));
+        }
+        for name in names.keys() {
+            self.files.entry(name.clone()).or_default();
+        }
+        let mut different = !self.listed;
+        let mut wait: Option<Duration> = None;
+        let mut gone = Vec::new();
+        for (name, file) in &mut self.files {
+            let Some(stamp) = names.get(name) else {
+                let since = *file.missing.get_or_insert(now);
+                let missing_for = now.saturating_sub(since);
+                if missing_for >= VANISH {
+                    gone.push(name.clone());
+                } else {
+                    wait = sooner(wait, VANISH - missing_for);
+                }
+                continue;
+            };
+            file.missing = None;
+            match file.read(&self.dir.join(name), name, *stamp, now) {
+                Reading::Wait(more) => wait = sooner(wait, more),
+                Reading::Same => {}
+                Reading::New(content) => {
+                    different |= file.good.as_ref() != Some(&content) || file.partial;
+                    file.good = Some(content);
+                    file.partial = false;
+                    if std::mem::take(&mut file.failed) {
+                        look.changes.push(no_trouble(name));
+                    }
+                }
+                Reading::Broken(message, rest) => {
+                    file.failed = true;
+                    if file.good.is_none() || file.partial {
+                        different = true;
+                        file.partial = true;
+                        file.good.get_or_insert_default().overlay(rest);
+                        look.changes.push(trouble(name, message));
+                    } else {
+                        let message = format!("{message}; its last good version stays in force");
+                        look.changes.push(trouble(name, message));
+                    }
+                }
+            }
+        }
+        for name in gone {
+            self.files.remove(&name);
+            look.changes.push(no_trouble(&name));
+            different = true;
+        }
+        look.again = wait;
+        // Nothing is listed as complete while a file has never been read.
+        let unread = self.files.values().any(|file| file.good.is_none());
+        if different && (self.listed || !unread) {
+            self.listed = true;
+            self.publish(&mut look.changes);
+        }
+        look
+    }
+
+    /// Everything that all files say.
+    fn publish(&mut self, changes: &mut Vec<Change>) {
+        let mut virtual_services: BTreeMap<&VsKey, Vec<(&str, &Admitted)>> = BTreeMap::new();
+        let mut nodes: BTreeMap<&NodeName, Vec<(&str, &Node)>> = BTreeMap::new();
+        for (name, file) in &self.files {
+            let Some(good) = &file.good else { continue };
+            for (key, admitted) in &good.virtual_services {
+                virtual_services
+                    .entry(key)
+                    .or_default()
+                    .push((name, admitted));
+            }
+            for (node_name, node) in &good.nodes {
+                nodes.entry(node_name).or_default().push((name, node));
+            }
+        }
+        let mut duplicates = BTreeSet::new();
+        changes.push(Change::Relist(SourceName::Directory));
+        for (key, found) in virtual_services {
+            let Some((_, first)) = found.first() else {
+                continue;
+            };
+            let mut admitted = (*first).clone();
+            if found.len() > 1 {
+                let subject = format!("VirtualService {key}");
+                let message = format!("{subject} is in {}: keep it in one of them", files(&found));
+                changes.push(trouble(&subject, &message));
+                duplicates.insert(subject);
+                admitted.verdict = Err(Refusal::new(Reason::InvalidSpec, message));
+            }
+            changes.push(Change::VirtualService(Box::new(admitted)));
+        }
+        for (name, found) in nodes {
+            let Some((file, first)) = found.first() else {
+                continue;
+            };
+            // A node cannot be refused without taking away what it has; every agent reads the same first file.
+            if found.iter().any(|(_, node)| node != first) {
+                let subject = format!("Node {name}");
+                let message = format!(
+                    "{subject} is in {} with different content: {file} counts; keep it in one of them",
+                    files(&found)
+                );
+                changes.push(trouble(&subject, message));
+                duplicates.insert(subject);
+            }
+            changes.push(Change::Node(name.clone(), (*first).clone()));
+        }
+        for subject in self.duplicates.difference(&duplicates) {
+            changes.push(no_trouble(subject));
+        }
+        self.duplicates = duplicates;
+        let complete = self
+            .files
+            .values()
+            .all(|file| file.good.is_some() && !file.partial);
+        changes.push(Change::Complete(complete));
+        changes.push(Change::Listed(SourceName::Directory));
+    }
+}
+
+fn sooner(wait: Option<Duration>, other: Duration) -> Option<Duration> {
+    Some(wait.map_or(other, |wait| wait.min(other)))
+}
+
+fn files<T>(found: &[(&str, T)]) -> String {
+    let names: Vec<&str> = found.iter().map(|(name, _)| *name).collect();
+    names.join(" and ")
+}
+
+impl File {
+    fn read(&mut self, path: &Path, name: &str, stamp: Stamp, now: Duration) -> Reading {
+        if self.read == Some(stamp) {
+            return Reading::Same;
+        }
+        let settled_for = match self.seen {
+            Some((seen, since)) if seen == stamp => now.saturating_sub(since),
+            Some(_) => Duration::ZERO,
+            // Seen for the first time: its age says since when it looks so.
+            None => age(stamp).unwrap_or_default().min(VANISH),
+        };
+        if self.seen.is_none_or(|(seen, _)| seen != stamp) {
+            self.seen = Some((stamp, now.saturating_sub(settled_for)));
+        }
+        if settled_for < SETTLE {
+            return Reading::Wait(SETTLE - settled_for);
+        }
+        let read = fs::read(path).and_then(|bytes| Ok((bytes, self::stamp(path)?)));
+        let (result, content) = match read {
+            Ok((_, after)) if after != stamp => return Reading::Wait(SETTLE),
+            Ok((bytes, _)) => parse(name, bytes),
+            Err(error) => (Err(format!("{name}: {error}")), Content::default()),
+        };
+        let vanishes = self
+            .good
+            .as_ref()
+            .is_some_and(|good| good.has_more_than(&content));
+        if (result.is_err() || vanishes) && settled_for < VANISH {
+            return Reading::Wait(VANISH - settled_for);
+        }
+        self.read = Some(stamp);
+        match result {
+            Ok(()) => Reading::New(content),
+            Err(message) => Reading::Broken(message, content),
+        }
+    }
+}
+
+impl Content {
+    /// Adds what is good in `newer`, and what is not where there was nothing before.
+    fn overlay(&mut self, newer: Self) {
+        for (key, admitted) in newer.virtual_services {
+            if admitted.verdict.is_ok() || !self.virtual_services.contains_key(&key) {
+                self.virtual_services.insert(key, admitted);
+            }
+        }
+        self.nodes.extend(newer.nodes);
+    }
+
+    fn has_more_than(&self, other: &Self) -> bool {
+        let service_gone = |key| !other.virtual_services.contains_key(key);
+        let node_gone = |name| !other.nodes.contains_key(name);
+        self.virtual_services.keys().any(service_gone) || self.nodes.keys().any(node_gone)
+    }
+}
+
+/// The good documents of a file, and what is wrong with the others.
+fn parse(name: &str, bytes: Vec<u8>) -> (Result<(), String>, Content) {
+    let mut content = Content::default();
+    let mut problems = Vec::new();
+    let text = match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => return (Err(format!("{name}: is not UTF-8: {error}")), content),
+    };
+    let manifests = parse_manifests(name, &text);
+    if manifests.is_empty() {
+        // What a crash or a full disk leaves behind.
+        problems.push(format!(
+            "{name}: has no objects; delete the file to delete what it had"
+        ));
+    }
+    for manifest in manifests {
+        match manifest {
+            Ok(Manifest::VirtualService(admitted)) => {
+                if let Err(refusal) = &admitted.verdict {
+                    problems.push(refusal.message.clone());
+                }
+                let key = admitted.key.clone();
+                if content
+                    .virtual_services
+                    .insert(key.clone(), *admitted)
+                    .is_some()
+                {
+                    problems.push(format!(
+                        "{name}: VirtualService {key} is there twice: keep one"
+                    ));
+                }
+            }
+            Ok(Manifest::Node(node_name, node)) => {
+                if content.nodes.insert(node_name.clone(), node).is_some() {
+                    problems.push(format!("{name}: Node {node_name} is there twice: keep one"));
+                }
+            }
+            Err(refusal) => problems.push(refusal.message),
+        }
+    }
+    if problems.is_empty() {
+        (Ok(()), content)
+    } else {
+        (Err(problems.join("; ")), content)
+    }
+}
+
+/// The manifests that are there; a link to nothing is not.
+fn manifest_names(dir: &Path) -> io::Result<BTreeMap<String, Stamp>> {
+    let mut names = BTreeMap::new();
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        // A name that is not text cannot end in one of these.
+        let Some(name) = name.to_str() else { continue };
+        let is_manifest = [".yaml", ".yml", ".json"]
+            .iter()
+            .any(|end| name.ends_with(end));
+        if !is_manifest || name.starts_with('.') {
+            continue;
+        }
+        match stamp(&dir.join(name)) {
+            Ok(stamp) => {
+                names.insert(name.to_owned(), stamp);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(names)
+}
+
+fn stamp(path: &Path) -> io::Result<Stamp> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = fs::metadata(path)?;
+    Ok(Stamp {
+        modified: metadata.modified().ok(),
+        changed: (metadata.ctime(), metadata.ctime_nsec()),
+        size: metadata.len(),
+        inode: metadata.ino(),
+    })
+}
+
+fn age(stamp: Stamp) -> Option<Duration> {
+    SystemTime::now().duration_since(stamp.modified?).ok()
+}

@@ -1,0 +1,277 @@
+use std::{fs, time::Duration};
+
+use super::Files;
+use crate::{
+    agent::{
+        source::{SourceName, Store},
+        testing::TempDir,
+    },
+    model::{NodeName, VsKey},
+};
+
+/// A directory, what reads it and what is known from it; with a clock of its own.
+struct Fixture {
+    dir: TempDir,
+    files: Files,
+    store: Store,
+    now: Duration,
+}
+
+fn service(name: &str, port: u16) -> String {
+    format!(
+        "apiVersion: directway.dev/v1alpha1\nkind: VirtualService\nmetadata: {{name: {name}}}\n\
+         spec:\n  vips: [10.0.0.{port}]\n  ports: [{{port: {port}}}]\n  realServers: {{nodeSelector: {{}}}}\n"
+    )
+}
+
+fn node(name: &str, label: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Node\nmetadata: {{name: {name}, labels: {{{label}: \"\"}}}}\n\
+         status: {{addresses: [{{type: InternalIP, address: 10.0.0.2}}]}}\n"
+    )
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let dir = TempDir::new();
+        Self {
+            files: Files::new(dir.path()),
+            store: Store::new(&[SourceName::Directory]),
+            now: Duration::ZERO,
+            dir,
+        }
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.dir.path().join(name), text).unwrap();
+    }
+
+    /// Looks once, `later` than last time; tells whether anything is different.
+    fn look(&mut self, later: u64) -> bool {
+        self.now += Duration::from_millis(later);
+        let look = self.files.look(self.now);
+        self.store.apply(look.changes)
+    }
+
+    /// Looks as often as asked for, until nothing is left to wait for.
+    fn settle(&mut self) {
+        for _ in 0..100 {
+            let look = self.files.look(self.now);
+            self.store.apply(look.changes);
+            match look.again {
+                Some(wait) => self.now += wait,
+                None => return,
+            }
+        }
+        panic!("it never settles");
+    }
+
+    fn services(&self) -> Vec<String> {
+        let services = &self.store.snapshot().virtual_services;
+        services
+            .iter()
+            .map(|(key, object)| {
+                format!(
+                    "{}:{}",
+                    key.name,
+                    if object.is_ok() { "ok" } else { "refused" }
+                )
+            })
+            .collect()
+    }
+
+    fn port(&self, name: &str) -> u16 {
+        let services = &self.store.snapshot().virtual_services;
+        services[&VsKey::new("default", name)]
+            .as_ref()
+            .unwrap()
+            .ports[0]
+            .port
+    }
+
+    fn trouble(&self, subject: &str) -> Option<&String> {
+        self.store
+            .troubles()
+            .get(&(SourceName::Directory, subject.to_owned()))
+    }
+}
+
+#[test]
+fn what_is_in_the_files_is_known_and_changes_are_followed() {
+    let mut fixture = Fixture::new();
+    fixture.write(
+        "web.yaml",
+        &format!("{}---\n{}", service("web", 80), service("mail", 25)),
+    );
+    fixture.write("nodes.yml", &node("a", "directway.dev/director"));
+    fixture.write("README.md", "not a manifest");
+    fixture.write(".web.yaml.swp", "an editor's");
+    assert!(!fixture.store.is_synced());
+    fixture.settle();
+    assert!(fixture.store.is_synced() && fixture.store.is_complete());
+    assert_eq!(fixture.services(), ["mail:ok", "web:ok"]);
+    assert!(fixture.store.snapshot().nodes[&NodeName::from("a")].is_director());
+
+    assert!(!fixture.look(5000), "nothing has changed");
+    fixture.write(
+        "web.yaml",
+        &format!("{}---\n{}", service("web", 81), service("mail", 25)),
+    );
+    fixture.settle();
+    assert_eq!(fixture.port("web"), 81);
+    fs::remove_file(fixture.dir.path().join("web.yaml")).unwrap();
+    fixture.settle();
+    assert!(
+        fixture.services().is_empty(),
+        "a deleted file's objects stay"
+    );
+}
+
+#[test]
+fn an_empty_directory_is_synced() {
+    let mut fixture = Fixture::new();
+    fixture.settle();
+    assert!(fixture.store.is_synced());
+}
+
+#[test]
+fn a_half_written_file_changes_nothing() {
+    let mut fixture = Fixture::new();
+    let whole = format!("{}---\n{}", service("web", 80), service("mail", 25));
+    fixture.write("web.yaml", &whole);
+    fixture.settle();
+    // Cut within a document, at its end, and to nothing: each is what a slow writer leaves for a moment.
+    let first = whole.find("---").unwrap();
+    for cut in [0, first / 2, first, whole.len() - 4] {
+        fixture.write("web.yaml", &whole[..cut]);
+        fixture.look(1);
+        fixture.look(100);
+        assert_eq!(fixture.services(), ["mail:ok", "web:ok"], "cut at {cut}");
+        fixture.write("web.yaml", &whole);
+        fixture.settle();
+        assert!(
+            fixture.store.troubles().is_empty(),
+            "cut at {cut}: {:?}",
+            fixture.store.troubles()
+        );
+    }
+}
+
+#[test]
+fn a_broken_file_keeps_its_last_good_version_and_disturbs_no_other() {
+    let mut fixture = Fixture::new();
+    fixture.write("web.yaml", &service("web", 80));
+    fixture.settle();
+    for broken in [
+        "{",
+        "",
+        "kind: Banana",
+        &service("web", 80).replace("80", "99999"),
+    ] {
+        fixture.write("web.yaml", broken);
+        fixture.write("mail.yaml", &service("mail", 25));
+        fixture.settle();
+        assert_eq!(fixture.services(), ["mail:ok", "web:ok"], "{broken:?}");
+        let trouble = fixture.trouble("web.yaml").unwrap();
+        assert!(trouble.contains("last good version"), "{trouble}");
+        assert!(
+            fixture.store.is_complete(),
+            "everything that ever was is known"
+        );
+        fs::remove_file(fixture.dir.path().join("mail.yaml")).unwrap();
+    }
+    fixture.write("web.yaml", &service("web", 81));
+    fixture.settle();
+    assert_eq!(
+        (fixture.port("web"), fixture.trouble("web.yaml")),
+        (81, None)
+    );
+}
+
+#[test]
+fn a_file_that_never_was_good_is_told_of_and_makes_the_view_incomplete() {
+    let mut fixture = Fixture::new();
+    fixture.write("bad.yaml", &format!("{}---\n{{", service("mail", 25)));
+    fixture.write("web.yaml", &service("web", 80));
+    fixture.settle();
+    assert!(fixture.store.is_synced() && !fixture.store.is_complete());
+    assert_eq!(
+        fixture.services(),
+        ["mail:ok", "web:ok"],
+        "the good documents count"
+    );
+    let trouble = fixture.trouble("bad.yaml").unwrap();
+    assert!(
+        trouble.contains("bad.yaml") && trouble.contains("line 9"),
+        "{trouble}"
+    );
+    fixture.write("bad.yaml", &service("mail", 25));
+    fixture.settle();
+    assert!(fixture.store.is_complete() && fixture.store.troubles().is_empty());
+}
+
+#[test]
+fn a_virtual_service_in_two_files_is_refused_with_both_names() {
+    let mut fixture = Fixture::new();
+    fixture.write("a.yaml", &service("web", 80));
+    fixture.write("b.yaml", &service("web", 81));
+    fixture.settle();
+    assert_eq!(fixture.services(), ["web:refused"]);
+    let trouble = fixture.trouble("VirtualService default/web").unwrap();
+    assert!(trouble.contains("a.yaml and b.yaml"), "{trouble}");
+    fs::remove_file(fixture.dir.path().join("a.yaml")).unwrap();
+    fixture.settle();
+    assert_eq!(
+        (fixture.services(), fixture.port("web")),
+        (vec!["web:ok".to_owned()], 81)
+    );
+    assert!(fixture.store.troubles().is_empty());
+}
+
+#[test]
+fn a_node_in_two_files_is_taken_from_the_first_and_told_of() {
+    let mut fixture = Fixture::new();
+    fixture.write("a.yaml", &node("node-1", "directway.dev/director"));
+    fixture.write("b.yaml", &node("node-1", "directway.dev/backend"));
+    fixture.settle();
+    let nodes = &fixture.store.snapshot().nodes;
+    assert!(nodes[&NodeName::from("node-1")].is_director());
+    assert!(
+        fixture
+            .trouble("Node node-1")
+            .unwrap()
+            .contains("a.yaml and b.yaml")
+    );
+}
+
+#[test]
+fn a_directory_that_is_gone_is_not_an_empty_one() {
+    let mut fixture = Fixture::new();
+    fixture.write("web.yaml", &service("web", 80));
+    fixture.settle();
+    let away = fixture.dir.path().with_extension("away");
+    fs::rename(fixture.dir.path(), &away).unwrap();
+    fixture.look(5000);
+    assert_eq!(
+        (fixture.services(), fixture.store.troubles().len()),
+        (vec!["web:ok".to_owned()], 1)
+    );
+    fs::rename(&away, fixture.dir.path()).unwrap();
+    fixture.settle();
+    assert!(fixture.store.troubles().is_empty());
+    assert_eq!(fixture.services(), ["web:ok"]);
+}
+
+#[test]
+fn an_editor_that_moves_the_file_away_and_writes_a_new_one_removes_nothing() {
+    let mut fixture = Fixture::new();
+    fixture.write("web.yaml", &service("web", 80));
+    fixture.settle();
+    let path = fixture.dir.path().join("web.yaml");
+    fs::rename(&path, fixture.dir.path().join("web.yaml~")).unwrap();
+    assert!(!fixture.look(10));
+    assert_eq!(fixture.services(), ["web:ok"]);
+    fixture.write("web.yaml", &service("web", 81));
+    fixture.settle();
+    assert_eq!(fixture.port("web"), 81);
+}

@@ -1,0 +1,409 @@
+//! The Kubernetes API as a source: three watches, each of them retried for ever, none of them acted on before its
+//! list is complete. When the API server is gone, what was known last stays in force.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use k8s_openapi::{
+    api::core::v1::{self as core, NodeAddress},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Api, Client, Resource,
+    core::{ApiResource, ClusterResourceScope, DynamicObject},
+    runtime::watcher::{self, Event, watcher},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use tokio::sync::{Notify, watch};
+
+use super::{Change, Closed, Feed, SourceName};
+use crate::{
+    api::{NodeState, NodeStateStatus, Report, VirtualService, admit, node},
+    metrics::Metrics,
+    model::{NodeName, VsKey},
+};
+
+/// The server ends a watch after this time and the client begins a new one, so that a connection that died without a
+/// word is noticed.
+const WATCH: u32 = 120;
+/// No word for longer than a watch lasts: the connection is dead.
+const SILENCE: Duration = Duration::from_secs(WATCH as u64 + 15);
+const CONNECT: Duration = Duration::from_secs(5);
+/// Objects per page of a list: what is in memory at once.
+const PAGE: u32 = 250;
+/// Between attempts.
+const BACKOFF: [Duration; 4] = [
+    Duration::from_millis(200),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+];
+/// After an error, how long without another one means that it is over.
+const CALM: Duration = Duration::from_secs(10);
+
+/// What the writer of this node's NodeState needs to know from the watches.
+#[derive(Debug)]
+pub struct Own {
+    /// The UID of this node's Node object.
+    pub node_uid: watch::Sender<Option<String>>,
+    /// This node's NodeState was deleted.
+    pub state_deleted: Notify,
+}
+
+impl Default for Own {
+    fn default() -> Self {
+        Self {
+            node_uid: watch::Sender::new(None),
+            state_deleted: Notify::new(),
+        }
+    }
+}
+
+/// A client for the cluster that this process runs in, or the one that the kubeconfig names.
+pub async fn client() -> Result<Client, String> {
+    let config = kube::Config::infer().await;
+    let mut config = config.map_err(|error| {
+        format!("no Kubernetes API server is configured: {error}; run in a pod with a service account, set KUBECONFIG, or use --source dir:PATH")
+    })?;
+    config.connect_timeout = Some(CONNECT);
+    config.read_timeout = Some(SILENCE);
+    Client::try_from(config).map_err(|error| format!("Kubernetes client: {error}"))
+}
+
+/// Follows all three kinds until the agent ends.
+pub async fn follow(
+    client: Client,
+    this: NodeName,
+    own: Arc<Own>,
+    feed: Feed,
+    metrics: Arc<Metrics>,
+) {
+    let services = ApiResource::erase::<VirtualService>(&());
+    let services = Api::<DynamicObject>::all_with(client.clone(), &services);
+    let states = ApiResource::erase::<NodeState>(&());
+    let states = Api::<DynamicObject>::all_with(client.clone(), &states);
+    let nodes = Api::<LightNode>::all(client);
+    let watch = |source| Watch {
+        source,
+        feed: feed.clone(),
+        metrics: Arc::clone(&metrics),
+    };
+    let services = watch(SourceName::VirtualServices).run(
+        services,
+        |object| vec![Change::VirtualService(Box::new(admit(&object)))],
+        |object| {
+            let namespace = object.metadata.namespace.unwrap_or_default();
+            let name = object.metadata.name.unwrap_or_default();
+            Some(Change::NoVirtualService(VsKey::new(&namespace, &name)))
+        },
+    );
+    let nodes = watch(SourceName::Nodes).run(
+        nodes,
+        |light| {
+            if light.metadata.name.as_deref() == Some(this.0.as_str()) {
+                own.node_uid.send_if_modified(|uid| {
+                    let changed = *uid != light.metadata.uid;
+                    uid.clone_from(&light.metadata.uid);
+                    changed
+                });
+            }
+            node_changes(light)
+        },
+        |light| {
+            Some(Change::NoNode(NodeName(
+                light.metadata.name.unwrap_or_default(),
+            )))
+        },
+    );
+    let is_own = |object: &DynamicObject| object.metadata.name.as_deref() == Some(this.0.as_str());
+    let states = watch(SourceName::NodeStates).run(
+        states,
+        |object| {
+            // What this agent writes is no news to it.
+            if is_own(&object) {
+                Vec::new()
+            } else {
+                peer_changes(object)
+            }
+        },
+        |object| {
+            if is_own(&object) {
+                own.state_deleted.notify_one();
+                return None;
+            }
+            Some(Change::NoPeer(NodeName(
+                object.metadata.name.unwrap_or_default(),
+            )))
+        },
+    );
+    // They end only when nobody listens any more.
+    let (Closed, Closed, Closed) = tokio::join!(services, nodes, states);
+}
+
+struct Watch {
+    source: SourceName,
+    feed: Feed,
+    metrics: Arc<Metrics>,
+}
+
+impl Watch {
+    async fn run<K>(
+        self,
+        api: Api<K>,
+        changed: impl Fn(K) -> Vec<Change>,
+        gone: impl Fn(K) -> Option<Change>,
+    ) -> Closed
+    where
+        K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+    {
+        let config = watcher::Config::default().timeout(WATCH).page_size(PAGE);
+        let mut events = pin!(watcher(api, config));
+        let mut batch = Vec::new();
+        let mut failures = 0usize;
+        loop {
+            let event = if failures > 0 {
+                match tokio::time::timeout(CALM, events.next()).await {
+                    Ok(event) => event,
+                    Err(_) => {
+                        failures = 0;
+                        batch.push(self.no_trouble());
+                        None
+                    }
+                }
+            } else {
+                events.next().await
+            };
+            match event {
+                None => {}
+                Some(Ok(event)) => {
+                    if failures > 0 {
+                        failures = 0;
+                        batch.push(self.no_trouble());
+                    }
+                    match event {
+                        Event::Init => batch.push(Change::Relist(self.source)),
+                        Event::InitApply(object) => {
+                            batch.extend(changed(object));
+                            if batch.len() < PAGE as usize {
+                                continue;
+                            }
+                        }
+                        Event::InitDone => batch.push(Change::Listed(self.source)),
+                        Event::Apply(object) => batch.extend(changed(object)),
+                        Event::Delete(object) => batch.extend(gone(object)),
+                    }
+                }
+                Some(Err(error)) => {
+                    self.metrics.source_error(self.source.name());
+                    batch.push(Change::Trouble {
+                        source: self.source,
+                        subject: "watch".to_owned(),
+                        message: explain(&error),
+                    });
+                    if self.feed.send(std::mem::take(&mut batch)).is_err() {
+                        return Closed;
+                    }
+                    let wait = BACKOFF.get(failures).or(BACKOFF.last());
+                    tokio::time::sleep(wait.copied().unwrap_or(CONNECT)).await;
+                    failures += 1;
+                }
+            }
+            if self.feed.send(std::mem::take(&mut batch)).is_err() {
+                return Closed;
+            }
+        }
+    }
+
+    fn no_trouble(&self) -> Change {
+        Change::NoTrouble {
+            source: self.source,
+            subject: "watch".to_owned(),
+        }
+    }
+}
+
+/// The error with its causes, and what to do where that is known.
+fn explain(error: &watcher::Error) -> String {
+    let status = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status)) => Some(status.code),
+        watcher::Error::WatchError(status) => Some(status.code),
+        watcher::Error::InitialListFailed(_)
+        | watcher::Error::WatchStartFailed(_)
+        | watcher::Error::WatchFailed(_)
+        | watcher::Error::NoResourceVersion => None,
+    };
+    let fix = match status {
+        Some(401) => {
+            "the API server does not accept these credentials; check the service account's token or the kubeconfig"
+        }
+        Some(403) => "the service account lacks a right; compare with the chart's ClusterRole",
+        Some(404) => {
+            "the API server does not know this kind; install the CRDs (directway crd | kubectl apply -f -)"
+        }
+        Some(410) => "reading the list again",
+        Some(_) | None => "trying again; what was known last stays in force",
+    };
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    format!("{text}; {fix}")
+}
+
+/// A Node without images, conditions and all else that is large or changes with every heartbeat.
+#[derive(Clone, Debug, Deserialize)]
+struct LightNode {
+    #[serde(default)]
+    metadata: ObjectMeta,
+    #[serde(default)]
+    status: LightStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct LightStatus {
+    #[serde(default)]
+    addresses: Option<Vec<NodeAddress>>,
+}
+
+impl Resource for LightNode {
+    type DynamicType = ();
+    type Scope = ClusterResourceScope;
+
+    fn kind((): &()) -> std::borrow::Cow<'_, str> {
+        core::Node::kind(&())
+    }
+
+    fn group((): &()) -> std::borrow::Cow<'_, str> {
+        core::Node::group(&())
+    }
+
+    fn version((): &()) -> std::borrow::Cow<'_, str> {
+        core::Node::version(&())
+    }
+
+    fn plural((): &()) -> std::borrow::Cow<'_, str> {
+        core::Node::plural(&())
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+fn node_changes(light: LightNode) -> Vec<Change> {
+    let (name, node, problems) = node(&core::Node {
+        metadata: light.metadata,
+        status: Some(core::NodeStatus {
+            addresses: light.status.addresses,
+            ..core::NodeStatus::default()
+        }),
+        ..core::Node::default()
+    });
+    let trouble = trouble(
+        SourceName::Nodes,
+        format!("Node {name}"),
+        problems.join("; "),
+    );
+    vec![Change::Node(name, node), trouble]
+}
+
+fn peer_changes(mut object: DynamicObject) -> Vec<Change> {
+    let name = NodeName(object.metadata.name.unwrap_or_default());
+    let subject = format!("NodeState {name}");
+    let status = object.data.get_mut("status").map(serde_json::Value::take);
+    let report = match status {
+        // Its agent has not reported yet.
+        None | Some(serde_json::Value::Null) => Ok(Report::default()),
+        Some(status) => serde_json::from_value::<NodeStateStatus>(status)
+            .map_err(|error| error.to_string())
+            .and_then(|status| Report::from_status(&status).map_err(|error| error.to_string())),
+    };
+    match report {
+        Ok(report) => {
+            let over = trouble(SourceName::NodeStates, subject, String::new());
+            vec![Change::Peer(name, report.peer), over]
+        }
+        Err(error) => vec![trouble(
+            SourceName::NodeStates,
+            subject,
+            format!("{error}; what it said before stays in force"),
+        )],
+    }
+}
+
+fn trouble(source: SourceName, subject: String, message: String) -> Change {
+    if message.is_empty() {
+        Change::NoTrouble { source, subject }
+    } else {
+        Change::Trouble {
+            source,
+            subject,
+            message,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_node_is_read_without_its_bulk() {
+        let light: LightNode = serde_json::from_value(json!({
+            "metadata": {"name": "a", "labels": {"x": "y"}, "managedFields": [{"manager": "kubelet"}]},
+            "spec": {"podCIDR": "10.1.0.0/24"},
+            "status": {"images": [{"names": ["big"]}], "addresses": [
+                {"type": "InternalIP", "address": "10.0.0.1"}, {"type": "Hostname", "address": "a"}]},
+        }))
+        .unwrap();
+        let changes = node_changes(light);
+        let Some(Change::Node(name, node)) = changes.first() else {
+            panic!("{changes:?}")
+        };
+        assert_eq!(name.0, "a");
+        assert_eq!(
+            node.addresses,
+            ["10.0.0.1".parse::<std::net::IpAddr>().unwrap()]
+        );
+        assert_eq!(node.labels.len(), 1);
+    }
+
+    #[test]
+    fn a_garbled_node_state_changes_nothing() {
+        let state = |status: serde_json::Value| -> DynamicObject {
+            serde_json::from_value(json!({
+                "apiVersion": "directway.dev/v1alpha1", "kind": "NodeState", "metadata": {"name": "b"}, "status": status,
+            }))
+            .unwrap()
+        };
+        let changes = peer_changes(state(json!({"bound": ["10.0.0.1-10.0.0.3"]})));
+        assert!(
+            matches!(&changes[..], [Change::Peer(_, peer), Change::NoTrouble { .. }] if peer.bound.contains([10, 0, 0, 2].into())),
+            "{changes:?}"
+        );
+        for garbled in [
+            json!({"bound": 5}),
+            json!({"bound": ["10.0.0.9-10.0.0.1"]}),
+            json!("?"),
+        ] {
+            let changes = peer_changes(state(garbled));
+            assert!(
+                matches!(&changes[..], [Change::Trouble { .. }]),
+                "{changes:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Writes this node's NodeState: only when it changed, at most once a second, never in the way of a pass.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::{api::core::v1::Node, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use kube::{
+    Api, Client, Resource,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+use super::source::kubernetes::Own;
+use crate::{
+    api::{NodeState, NodeStateStatus, Report},
+    metrics::Metrics,
+    model::NodeName,
+};
+
+/// Every write is sent to every agent.
+const PACE: Duration = Duration::from_secs(1);
+/// A server that takes longer is treated as gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// After the first failure; doubles up to the longest.
+const RETRY: Duration = Duration::from_millis(500);
+const LONGEST: Duration = Duration::from_secs(10);
+const MANAGER: &str = "directway-agent";
+
+/// Writes each new report until nobody reports any more.
+pub async fn write_states(
+    client: Client,
+    node: NodeName,
+    own: Arc<Own>,
+    mut reports: watch::Receiver<Option<Arc<Report>>>,
+    metrics: Arc<Metrics>,
+) {
+    let api = Api::<NodeState>::all(client);
+    let mut uid = own.node_uid.subscribe();
+    // The object as it is known to be: with this owner, and this status.
+    let mut owner: Option<String> = None;
+    let mut written: Option<NodeStateStatus> = None;
+    let mut next = Instant::now();
+    let mut retry = RETRY;
+    loop {
+        let wanted_owner = uid.borrow_and_update().clone();
+        let report = reports.borrow_and_update().clone();
+        let status = report.map(|report| report.to_status());
+        let due = match (&wanted_owner, status) {
+            (Some(uid), Some(status))
+                if owner.as_ref() != Some(uid) || written.as_ref() != Some(&status) =>
+            {
+                Some((uid.clone(), status))
+            }
+            _ => None,
+        };
+        let Some((owner_uid, status)) = due else {
+            tokio::select! {
+                changed = reports.changed() => if changed.is_err() { return },
+                changed = uid.changed() => if changed.is_err() { return },
+                () = own.state_deleted.notified() => (owner, written) = (None, None),
+            }
+            continue;
+        };
+        if Instant::now() < next {
+            sleep_until(next).await;
+            // Something newer may be there by now.
+            continue;
+        }
+        next = Instant::now() + PACE;
+        let attempt = async {
+            if owner.as_ref() != Some(&owner_uid) {
+                apply_object(&api, &node, &owner_uid).await?;
+            }
+            apply_status(&api, &node, &status).await
+        };
+        let error = match timeout(PATIENCE, attempt).await {
+            Ok(Ok(())) => {
+                if retry != RETRY {
+                    tracing::info!("NodeState is written again");
+                }
+                retry = RETRY;
+                owner = Some(owner_uid);
+                written = Some(status);
+                continue;
+            }
+            Ok(Err(error)) => {
+                if let kube::Error::Api(response) = &error
+                    && response.code == 404
+                {
+                    owner = None;
+                }
+                error.to_string()
+            }
+            Err(_) => format!("no answer within {} s", PATIENCE.as_secs()),
+        };
+        metrics.report_error();
+        if retry == RETRY {
+            tracing::warn!(error, "NodeState not written; trying again until it is");
+        } else {
+            tracing::debug!(error, "NodeState not written");
+        }
+        sleep(retry).await;
+        retry = (retry * 2).min(LONGEST);
+    }
+}
+
+fn params() -> PatchParams {
+    PatchParams::apply(MANAGER).force()
+}
+
+/// The object without its status; deleted by the cluster together with the Node.
+async fn apply_object(
+    api: &Api<NodeState>,
+    node: &NodeName,
+    node_uid: &str,
+) -> Result<(), kube::Error> {
+    let owner = OwnerReference {
+        api_version: Node::api_version(&()).into_owned(),
+        kind: Node::kind(&()).into_owned(),
+        name: node.0.clone(),
+        uid: node_uid.to_owned(),
+        ..OwnerReference::default()
+    };
+    let object = json!({
+        "apiVersion": NodeState::api_version(&()),
+        "kind": NodeState::kind(&()),
+        "metadata": {"name": node.0, "ownerReferences": [owner]},
+    });
+    api.patch(&node.0, &params(), &Patch::Apply(object))
+        .await
+        .map(|_| ())
+}
+
+async fn apply_status(
+    api: &Api<NodeState>,
+    node: &NodeName,
+    status: &NodeStateStatus,
+) -> Result<(), kube::Error> {
+    let object = json!({
+        "apiVersion": NodeState::api_version(&()),
+        "kind": NodeState::kind(&()),
+        "status": status,
+    });
+    api.patch_status(&node.0, &params(), &Patch::Apply(object))
+        .await
+        .map(|_| ())
+}

@@ -1,0 +1,593 @@
+//! Whole agents on simulated kernels.
+
+use std::{fs, net::IpAddr, time::Duration};
+
+use super::{
+    Next, PassEnd, PassError, Passes, RunDirError, SourceName, Store, View, report, source::Change,
+    testing::TempDir,
+};
+use crate::{
+    api::{Manifest, Report, parse_manifests},
+    kernel::{
+        Kernel,
+        fake::{FakeKernel, FakeLan, Machine, Verdict},
+    },
+    model::{Dev, NodeName, Observed, Protocol, Reason},
+};
+
+const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 100));
+const NODES: [(&str, u8, &str); 3] = [
+    ("d", 1, "director"),
+    ("b1", 11, "backend"),
+    ("b2", 12, "backend"),
+];
+
+const SERVICE: &str = "
+apiVersion: directway.dev/v1alpha1
+kind: VirtualService
+metadata: {name: web}
+spec:
+  vips: [10.0.0.100]
+  ports: [{port: 80}]
+  scheduler: {name: rr}
+  drainSeconds: 0
+  realServers: {nodeSelector: {}}
+";
+
+fn eth0() -> Dev {
+    "eth0".parse().unwrap()
+}
+
+fn machine(last: u8) -> Machine {
+    let address = format!("10.0.0.{last}/24").parse().unwrap();
+    Machine::new()
+        .nic(&eth0(), "lan", [address])
+        .listening(80, Protocol::Tcp)
+}
+
+/// An agent: what one process keeps.
+struct Agent {
+    name: &'static str,
+    passes: Passes,
+    store: Store,
+    run_dir: TempDir,
+}
+
+struct World {
+    lan: FakeLan,
+    agents: Vec<Agent>,
+    now: Duration,
+}
+
+fn changes(manifests: &str) -> Vec<Change> {
+    parse_manifests("test.yaml", manifests)
+        .into_iter()
+        .map(|manifest| match manifest.unwrap() {
+            Manifest::VirtualService(admitted) => Change::VirtualService(admitted),
+            Manifest::Node(name, node) => Change::Node(name, node),
+        })
+        .collect()
+}
+
+fn node_manifests() -> String {
+    NODES
+        .iter()
+        .map(|(name, last, role)| {
+            format!(
+                "---\napiVersion: v1\nkind: Node\nmetadata: {{name: {name}, labels: {{directway.dev/{role}: \"\"}}}}\n\
+                 status: {{addresses: [{{type: InternalIP, address: 10.0.0.{last}}}]}}\n"
+            )
+        })
+        .collect()
+}
+
+impl World {
+    /// A client, a director and two real servers; agents with an API server (`reported`) or without.
+    fn new(reported: bool) -> Self {
+        let lan = FakeLan::new();
+        lan.add("client", machine(200));
+        let sources: &[SourceName] = if reported {
+            &[
+                SourceName::VirtualServices,
+                SourceName::Nodes,
+                SourceName::NodeStates,
+            ]
+        } else {
+            &[SourceName::Directory]
+        };
+        let agents = NODES
+            .iter()
+            .map(|(name, last, _)| {
+                lan.add(name, machine(*last));
+                let run_dir = TempDir::new();
+                let mut store = Store::new(sources);
+                store.apply(changes(&format!("{SERVICE}{}", node_manifests())));
+                Agent {
+                    name,
+                    passes: Passes::new((*name).into(), run_dir.path()),
+                    store,
+                    run_dir,
+                }
+            })
+            .collect();
+        Self {
+            lan,
+            agents,
+            now: Duration::ZERO,
+        }
+    }
+
+    fn agent(&mut self, name: &str) -> &mut Agent {
+        self.agents
+            .iter_mut()
+            .find(|agent| agent.name == name)
+            .unwrap()
+    }
+
+    /// One pass of one agent, and its report.
+    fn pass(&mut self, name: &str) -> (Summary, Option<Report>) {
+        let kernel = self.lan.kernel(name);
+        self.pass_on(name, kernel)
+    }
+
+    fn pass_on(&mut self, name: &str, mut kernel: FakeKernel) -> (Summary, Option<Report>) {
+        let now = self.now;
+        let agent = self.agent(name);
+        let view = View {
+            snapshot: agent.store.snapshot(),
+            complete: agent.store.is_complete(),
+        };
+        let end = agent.passes.run(&mut kernel, view, now);
+        let report = report(&name.into(), &agent.store, &end, 0);
+        (Summary::of(&end), report)
+    }
+
+    /// Passes of all agents, each telling the others, until none has anything to do.
+    fn settle(&mut self) {
+        for _ in 0..40 {
+            let mut busy = false;
+            for (name, ..) in NODES {
+                let (end, report) = self.pass(name);
+                assert_eq!(end.error, None, "{name}");
+                busy |= !end.ops.is_empty() || end.next == Next::Retry;
+                let peer = report.unwrap().peer;
+                for agent in &mut self.agents {
+                    busy |= agent
+                        .store
+                        .apply(vec![Change::Peer(name.into(), peer.clone())]);
+                }
+            }
+            // Waiting times are over before the next round.
+            self.now += Duration::from_secs(4);
+            if !busy && self.agents.iter().all(|agent| agent.passes.is_settled()) {
+                return;
+            }
+        }
+        panic!("the agents never settle");
+    }
+
+    fn change(&mut self, change: impl Fn() -> Vec<Change>) {
+        for agent in &mut self.agents {
+            agent.store.apply(change());
+        }
+    }
+
+    fn delete(&mut self) {
+        self.change(|| {
+            vec![Change::NoVirtualService(crate::model::VsKey::new(
+                "default", "web",
+            ))]
+        });
+    }
+
+    fn look(&self, name: &str) -> Observed {
+        self.lan.kernel(name).observe().unwrap()
+    }
+
+    /// Who answers four new connections.
+    fn answers(&self) -> Vec<String> {
+        (0..4)
+            .map(
+                |_| match self.lan.send("client", VIP, 80, Protocol::Tcp).verdict {
+                    Verdict::Answered { by } => by,
+                    other => format!("{other:?}"),
+                },
+            )
+            .collect()
+    }
+}
+
+/// What is compared of a pass that has ended.
+#[derive(Debug)]
+struct Summary {
+    ops: Vec<String>,
+    drift: usize,
+    error: Option<PassError>,
+    next: Next,
+}
+
+impl Summary {
+    fn of(end: &PassEnd<'_>) -> Self {
+        Self {
+            ops: end
+                .outcome
+                .done
+                .iter()
+                .map(|(op, _)| op.to_string())
+                .collect(),
+            drift: end.drift,
+            error: end.error.clone(),
+            next: end.next,
+        }
+    }
+}
+
+#[test]
+fn agents_bring_a_virtual_service_up_and_take_it_away_without_a_trace() {
+    for reported in [false, true] {
+        let mut world = World::new(reported);
+        let before: Vec<Observed> = NODES.iter().map(|(name, ..)| world.look(name)).collect();
+        world.settle();
+        let mut answers = world.answers();
+        answers.sort();
+        assert_eq!(answers, ["b1", "b1", "b2", "b2"], "reported: {reported}");
+        assert_eq!(world.lan.claimants(VIP), ["d".to_owned()].into());
+        world.delete();
+        world.settle();
+        for ((name, ..), before) in NODES.iter().zip(before) {
+            assert_eq!(world.look(name), before, "{name} is not as it was");
+            let ledger = &world.agent(name).run_dir;
+            let text = fs::read_to_string(ledger.path().join("ledger.json")).unwrap();
+            assert!(
+                !text.contains("10.0.0.100") && !text.contains("arp_ignore"),
+                "{text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_real_server_gets_weight_only_after_its_agent_has_reported() {
+    let mut world = World::new(true);
+    world.pass("d");
+    let (end, report) = world.pass("d");
+    assert!(end.ops.is_empty(), "{:?}", end.ops);
+    let directing = &report.unwrap().peer.directing[0];
+    assert!(directing.ready.is_empty());
+    assert!(
+        directing
+            .unready
+            .values()
+            .all(|refusal| refusal.reason == Reason::NotBound),
+        "{directing:?}"
+    );
+    let (_, report) = world.pass("b1");
+    let peer = report.unwrap().peer;
+    assert!(peer.bound.contains(VIP));
+    world
+        .agent("d")
+        .store
+        .apply(vec![Change::Peer("b1".into(), peer)]);
+    let (end, report) = world.pass("d");
+    assert_eq!(
+        end.ops,
+        ["ipvsadm -a -t 10.0.0.100:80 -r 10.0.0.11:80 -g -w 1"]
+    );
+    assert_eq!(
+        report.unwrap().peer.directing[0].ready,
+        [IpAddr::from([10, 0, 0, 11])].into()
+    );
+}
+
+#[test]
+fn a_pass_without_news_writes_nothing() {
+    let mut world = World::new(false);
+    world.settle();
+    for (name, ..) in NODES {
+        let ledger = world.agent(name).run_dir.path().join("ledger.json");
+        fs::remove_file(&ledger).unwrap();
+        let ops = world.lan.ops(name);
+        let (end, first) = world.pass(name);
+        let (_, second) = world.pass(name);
+        assert!(end.ops.is_empty() && end.error.is_none(), "{end:?}");
+        assert_eq!(world.lan.ops(name), ops);
+        assert!(!ledger.exists(), "the ledger was written");
+        assert_eq!(first, second, "a report without news");
+    }
+}
+
+#[test]
+fn an_agent_killed_after_any_op_is_followed_by_one_that_finishes_and_can_undo_all() {
+    for name in ["d", "b1"] {
+        let mut world = World::new(false);
+        let ops = {
+            world.settle();
+            world.lan.ops(name)
+        };
+        for after in 0..ops {
+            let mut world = World::new(false);
+            let pristine = world.look(name);
+            let others: Vec<_> = NODES
+                .iter()
+                .map(|(other, ..)| *other)
+                .filter(|other| *other != name)
+                .collect();
+            for other in others {
+                world.pass(other);
+            }
+            // As many passes as it takes until the kill.
+            let kernel = world.lan.kernel(name).killed_after(after);
+            for _ in 0..6 {
+                world.pass_on(name, kernel.clone());
+                world.now += Duration::from_secs(1);
+            }
+            let agent = world.agent(name);
+            let run_dir = agent.run_dir.path().to_owned();
+            // The old one goes first, and its lock with it.
+            agent.passes = Passes::new(name.into(), TempDir::new().path());
+            agent.passes = Passes::new(name.into(), &run_dir);
+            world.settle();
+            assert_eq!(
+                world.answers().iter().filter(|by| *by == "b1").count(),
+                2,
+                "{name} after {after} ops"
+            );
+            world.delete();
+            world.settle();
+            assert_eq!(world.look(name), pristine, "{name} after {after} ops");
+        }
+    }
+}
+
+#[test]
+fn what_somebody_else_changed_is_put_right_and_counted() {
+    let mut world = World::new(false);
+    world.settle();
+    let key = *world.look("d").net.services.keys().next().unwrap();
+    let mut intruder = world.lan.kernel("d");
+    let results = intruder.apply(&[crate::plan::Op::DelDestination(key, [10, 0, 0, 11].into())]);
+    assert!(results.iter().all(Result::is_ok));
+    let (end, _) = world.pass("d");
+    assert_eq!((end.ops.len(), end.drift), (1, 1), "{:?}", end.ops);
+    let (end, _) = world.pass("d");
+    assert_eq!((end.ops.len(), end.drift), (0, 0));
+    // A change of what is wanted is none.
+    world.change(|| changes(&SERVICE.replace("rr", "wrr")));
+    let (end, _) = world.pass("d");
+    assert_eq!((end.ops.len(), end.drift), (1, 0), "{:?}", end.ops);
+}
+
+#[test]
+fn without_a_ledger_nothing_is_changed_and_the_report_says_so() {
+    let mut world = World::new(true);
+    world.settle();
+    let (_, before) = world.pass("b1");
+    for broken in ["", "{", r#"{"version":9}"#] {
+        let file = world.agent("b1").run_dir.path().join("ledger.json");
+        fs::write(&file, broken).unwrap();
+        let run_dir = world.agent("b1").run_dir.path().to_owned();
+        world.agent("b1").passes = Passes::new("b1".into(), TempDir::new().path());
+        world.agent("b1").passes = Passes::new("b1".into(), &run_dir);
+        let there = world.look("b1");
+        world.delete();
+        let (end, report) = world.pass("b1");
+        assert!(
+            matches!(end.error, Some(PassError::RunDir(RunDirError::Ledger(_)))),
+            "{end:?}"
+        );
+        assert_eq!(end.next, Next::Retry);
+        assert_eq!(world.look("b1"), there, "something was changed");
+        assert_eq!(fs::read_to_string(&file).unwrap(), broken);
+        let check = &report.unwrap().preflight[0].check;
+        assert_eq!(check, "LedgerUnwritable");
+        world.change(|| changes(SERVICE));
+        let (_, report) = world.pass("b1");
+        assert_eq!(
+            report.unwrap().peer,
+            before.clone().unwrap().peer,
+            "others would act on it"
+        );
+    }
+}
+
+#[test]
+fn a_run_dir_that_cannot_be_written_stops_changes_only() {
+    let mut world = World::new(false);
+    let file = world.agent("d").run_dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    world.agent("d").passes = Passes::new("d".into(), &file.join("run"));
+    let (end, report) = world.pass("d");
+    assert!(
+        matches!(end.error, Some(PassError::RunDir(RunDirError::Ledger(_)))),
+        "{end:?}"
+    );
+    assert_eq!(world.lan.ops("d"), 0);
+    assert_eq!(report.unwrap().preflight[0].check, "LedgerUnwritable");
+}
+
+#[test]
+fn a_vip_that_a_stranger_has_is_not_claimed_until_the_stranger_is_gone() {
+    let mut world = World::new(false);
+    let net = format!("{VIP}/24").parse().unwrap();
+    world
+        .lan
+        .add("stranger", Machine::new().nic(&eth0(), "lan", [net]));
+    let mac = world
+        .lan
+        .on("stranger", |machine| machine.mac(&eth0()))
+        .flatten()
+        .unwrap();
+    for _ in 0..4 {
+        let (_, report) = world.pass("d");
+        let report = report.unwrap();
+        let refusal = report.refused.values().next().unwrap();
+        assert_eq!(refusal.reason, Reason::VipConflict, "{refusal}");
+        assert!(refusal.message.contains(&mac.to_string()), "{refusal}");
+        assert_eq!(report.conflicts.values().next(), Some(&[mac].into()));
+        assert!(report.peer.held.is_empty() && !world.lan.claimants(VIP).contains("d"));
+        world.now += Duration::from_secs(2);
+    }
+    world.lan.power_off("stranger");
+    world.settle();
+    let (_, report) = world.pass("d");
+    assert!(report.unwrap().peer.held.contains(VIP));
+}
+
+#[test]
+fn an_incomplete_view_takes_nothing_away() {
+    let mut world = World::new(false);
+    world.settle();
+    let before = world.look("d");
+    world.delete();
+    world.agent("d").store.apply(vec![Change::Complete(false)]);
+    let (end, _) = world.pass("d");
+    assert!(end.ops.is_empty(), "{:?}", end.ops);
+    assert_eq!(world.look("d"), before);
+    world.agent("d").store.apply(vec![Change::Complete(true)]);
+    let (end, _) = world.pass("d");
+    assert!(!end.ops.is_empty());
+}
+
+#[test]
+fn a_nic_that_appears_is_made_quiet() {
+    let mut world = World::new(false);
+    world.settle();
+    let new: Dev = "eth1".parse().unwrap();
+    world.lan.on("b1", |machine| {
+        machine.plug_in(&new, "lan", ["10.0.0.77/24".parse().unwrap()])
+    });
+    let (_, report) = world.pass("b1");
+    assert!(report.unwrap().peer.bound.contains(VIP));
+    assert!(world.look("b1").links[&new].arp.is_quiet());
+    assert!(!world.lan.claimants(VIP).contains("b1"));
+}
+
+#[test]
+fn the_report_of_ten_thousand_virtual_services_is_small() {
+    let size = |report: &Report| serde_json::to_vec(&report.to_status()).unwrap().len();
+    let (waiting, serving) = large::reports(10_000, 10);
+    assert!(
+        serving.refused.is_empty(),
+        "{:?}",
+        serving.refused.values().next()
+    );
+    assert_eq!((serving.services, serving.destinations), (10_000, 100_000));
+    for (what, report) in [("waiting", waiting), ("serving", serving)] {
+        let size = size(&report);
+        assert!(size < 256 * 1024, "{what}: {size} bytes");
+    }
+}
+
+mod large {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        agent::Findings,
+        desired::{Inputs, Memory, admit, desired},
+        kernel::Outcome,
+        model::{ForeignTag, Ledger, Mac, ObservedAddress, PeerState, Reach, WireEvidence},
+        plan::plan,
+    };
+
+    /// Reports of a director of `services` with `servers` real servers each, before and after these are bound.
+    pub(super) fn reports(services: u32, servers: u8) -> (Report, Report) {
+        let mut store = Store::new(&[
+            SourceName::VirtualServices,
+            SourceName::Nodes,
+            SourceName::NodeStates,
+        ]);
+        let vip = |index: u32| IpAddr::from((0x0a01_0000_u32 + index).to_be_bytes());
+        let Some(Change::VirtualService(one)) = changes(SERVICE).pop() else {
+            panic!("no VirtualService in {SERVICE}")
+        };
+        for index in 0..services {
+            let mut another = one.clone();
+            another.key.name = format!("web-{index}");
+            another.uid = format!("6f1c0b4e-0000-4000-8000-{index:012}");
+            let virtual_service = another.verdict.as_mut().unwrap();
+            virtual_service.key.name.clone_from(&another.key.name);
+            virtual_service.uid.clone_from(&another.uid);
+            virtual_service.vips = vec![vip(index)];
+            store.apply(vec![Change::VirtualService(another)]);
+        }
+        let mut nodes = vec![("d".to_owned(), 1, "director")];
+        nodes.extend((0..servers).map(|index| (format!("b{index}"), 10 + index, "backend")));
+        let mut wire = WireEvidence::default();
+        for (name, last, role) in &nodes {
+            store.apply(changes(&format!(
+                "apiVersion: v1\nkind: Node\nmetadata: {{name: {name}, labels: {{directway.dev/{role}: \"\"}}}}\n\
+                 status: {{addresses: [{{type: InternalIP, address: 10.0.0.{last}}}]}}\n"
+            )));
+            let reach = Reach::Neighbour {
+                dev: eth0(),
+                mac: Mac([2, 0, 0, 0, 0, *last]),
+            };
+            wire.reach.insert([10, 0, 0, *last].into(), reach);
+        }
+        let address = "10.0.0.1/8".parse().unwrap();
+        let lan = FakeLan::new();
+        lan.add("d", Machine::new().nic(&eth0(), "lan", [address]));
+        let mut observed = lan.kernel("d").observe().unwrap();
+        let mut ledger = Ledger::default();
+        let waiting = report_after(&store, &mut observed, &mut ledger, &wire);
+        let bound = (0..services).map(vip).collect();
+        let peer = PeerState {
+            bound,
+            ..PeerState::default()
+        };
+        for (name, ..) in &nodes {
+            store.apply(vec![Change::Peer(NodeName(name.clone()), peer.clone())]);
+        }
+        let serving = report_after(&store, &mut observed, &mut ledger, &wire);
+        (waiting, serving)
+    }
+
+    /// The report after everything desired took effect.
+    fn report_after(
+        store: &Store,
+        observed: &mut Observed,
+        ledger: &mut Ledger,
+        wire: &WireEvidence,
+    ) -> Report {
+        let admission = admit(store.snapshot());
+        let node = "d".into();
+        let wanted = desired(&Inputs {
+            node: &node,
+            snapshot: store.snapshot(),
+            admission: &admission,
+            observed,
+            ledger,
+            wire,
+            memory: &Memory::default(),
+            now: Duration::ZERO,
+        });
+        *ledger = plan(&wanted.net, observed, ledger).ledger;
+        observed.net.addresses.clone_from(&wanted.net.addresses);
+        observed.net.services.clone_from(&wanted.net.services);
+        for key in wanted.net.addresses.keys() {
+            let ours = ObservedAddress {
+                tag: ForeignTag::Ours,
+                valid_seconds: None,
+            };
+            observed.addresses.insert(key.clone(), ours);
+        }
+        for (dev, settings) in &wanted.net.arp {
+            observed.links.get_mut(dev).unwrap().arp = *settings;
+        }
+        let end = PassEnd {
+            outcome: Outcome::default(),
+            drift: 0,
+            error: None,
+            findings: Some(Findings {
+                admission,
+                desired: wanted,
+                observed: observed.clone(),
+                ledger: ledger.clone(),
+                rivals: BTreeMap::new(),
+            }),
+            next: Next::Whenever,
+        };
+        report(&node, store, &end, 0).unwrap()
+    }
+}

@@ -1,0 +1,120 @@
+//! The thread that owns the kernel: passes and announcements, one at a time. Kernel calls block, so they run nowhere else.
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::sync::{oneshot, watch};
+
+use super::{Cause, Next, Passes, Shared, Store, View, journal::Journal, report, source::Change};
+use crate::{api::Report, kernel::Kernel, model::NodeName};
+
+/// How long the thread sleeps at most, for want of anything to do.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// A request for a pass; answered with what it says about the next one.
+pub struct Job {
+    /// Why.
+    pub cause: Cause,
+    /// Where the answer goes.
+    pub done: oneshot::Sender<Next>,
+}
+
+/// Everything that the thread owns.
+pub struct Worker {
+    /// This node.
+    pub node: NodeName,
+    /// Its kernel.
+    pub kernel: Box<dyn Kernel>,
+    /// What passes keep between each other.
+    pub passes: Passes,
+    /// What the sources have said.
+    pub store: Store,
+    /// What they say now.
+    pub changes: Receiver<Vec<Change>>,
+    /// What others want to know.
+    pub shared: Arc<Shared>,
+    /// For the writer of the NodeState.
+    pub reports: watch::Sender<Option<Arc<Report>>>,
+}
+
+impl Worker {
+    /// Works until nobody asks for passes any more.
+    pub fn run(mut self, jobs: Receiver<Job>) {
+        let start = Instant::now();
+        let mut journal = Journal::default();
+        let mut drift = 0u64;
+        loop {
+            let due = self.passes.next_announcement();
+            let wait = due.map_or(IDLE, |due| due.saturating_sub(start.elapsed()));
+            match jobs.recv_timeout(wait) {
+                Ok(job) => {
+                    let next = self.pass(job.cause, start.elapsed(), &mut journal, &mut drift);
+                    // The runner may have been stopped meanwhile.
+                    let _ = job.done.send(next);
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    let kernel = self.kernel.as_mut();
+                    for error in self.passes.announce(kernel, start.elapsed()) {
+                        tracing::warn!(%error, "a held VIP was not announced again");
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn pass(
+        &mut self,
+        cause: Cause,
+        now: Duration,
+        journal: &mut Journal,
+        drift: &mut u64,
+    ) -> Next {
+        let mut different = false;
+        while let Ok(changes) = self.changes.try_recv() {
+            different |= self.store.apply(changes);
+        }
+        self.shared.sources(&self.store);
+        if !self.store.is_synced() {
+            // A partial view never causes anything.
+            return Next::Whenever;
+        }
+        if !different && !cause.kernel && !cause.time {
+            return Next::AsBefore;
+        }
+        self.shared.pass_begins();
+        let started = Instant::now();
+        let view = View {
+            snapshot: self.store.snapshot(),
+            complete: self.store.is_complete(),
+        };
+        let end = self.passes.run(self.kernel.as_mut(), view, now);
+        *drift = drift.saturating_add(end.drift.try_into().unwrap_or(u64::MAX));
+        let report = report::report(&self.node, &self.store, &end, *drift).map(Arc::new);
+        journal.pass(&end, report.as_deref());
+        self.shared
+            .pass_ended(&end, started.elapsed(), report.as_deref());
+        if let Some(report) = report {
+            self.shared.report(&report);
+            self.reports.send_if_modified(|last| {
+                let news = last.as_ref() != Some(&report);
+                if news {
+                    *last = Some(Arc::clone(&report));
+                }
+                news
+            });
+        }
+        end.next
+    }
+}
+
+/// Seconds since the epoch, now.
+pub fn unix_time() -> f64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs_f64()
+}

@@ -29,7 +29,7 @@ VARIANTS = {
         "agent": {
             "nodeSelector": {"pool": "edge"}, "tolerations": [{"key": "a", "operator": "Exists", "effect": "NoExecute"}],
             "priorityClassName": "", "updateStrategy": {"type": "OnDelete", "rollingUpdate": None},
-            "podAnnotations": {"a": "b"}, "podLabels": {"c": "d"}, "extraArgs": ["--log-level=debug"],
+            "podAnnotations": {"a": "b"}, "podLabels": {"c": "d"}, "extraArgs": ["--an-option"],
             "extraEnv": [{"name": "RUST_BACKTRACE", "value": "1"}],
             "serviceAccount": {"name": "agents", "annotations": {"e": "f"}},
         },
@@ -109,7 +109,8 @@ def start_pod(lab: "Lab", place: "Namespace", pod: dict, name: str, node: str, l
     (home / "ca.crt").write_bytes((lab.api.dir / "ca.crt").read_bytes())
     script = [
         "set -eu", "mount -t tmpfs -o mode=755 none /run", f"mkdir -p {SECRETS}",
-        f"cp {home}/token {home}/ca.crt {SECRETS}", f"chown -R {security['runAsUser']} {SECRETS}",
+        f"cp {home}/token {home}/ca.crt {SECRETS}", f"printf {NAMESPACE} > {SECRETS}/namespace",
+        f"chown -R {security['runAsUser']} {SECRETS}",
         # The program itself may be where only this user can read.
         f"cp {assets.directway()} /run/program", "chmod 755 /run/program",
     ]

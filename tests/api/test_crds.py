@@ -34,7 +34,8 @@ def test_every_case_of_the_table(api, case):
         assert "serverside-applied" in api.kubectl("apply --server-side --dry-run=server -f -", manifest).replace(" ", "")
         return
     with pytest.raises(CommandFailed) as refused:
-        api.kubectl("create --dry-run=server -f -", manifest)
+        # kubectl's own validation would come first for some, in its own words.
+        api.kubectl("create --dry-run=server --validate=false -f -", manifest)
     for fragment in case["says"]:
         assert fragment in str(refused.value)
     assert "failed rule" not in str(refused.value), "a rule has no message of its own"
@@ -68,7 +69,7 @@ def test_all_wrong_fields_are_named_at_once(api):
 
 
 def test_unknown_fields_are_named_by_kubectl(api):
-    with pytest.raises(CommandFailed, match='unknown field "spec.schedular"'):
+    with pytest.raises(CommandFailed, match='unknown field "(spec.)?schedular"'):
         api.kubectl("create --dry-run=server -f -", text(virtual_service("typo", {"schedular": {"name": "rr"}})))
 
 

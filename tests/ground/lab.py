@@ -23,6 +23,7 @@ from .vm import Machine, VmNode
 
 _numbers = itertools.count()
 GROUNDS: dict[str, type[Node]] = {"uml": UmlNode, "vm": VmNode}
+API_ONLY = "api"  # a ground without nodes, for tests that need the API server alone
 HOST = 254  # the lab's own address on each segment ends in it
 
 
@@ -35,8 +36,8 @@ class Lab:
 
     def __init__(self, ground: str | None = None):
         self.ground = ground or os.environ.get("DIRECTWAY_GROUND", "uml")
-        if self.ground not in GROUNDS:
-            raise AssertionError(f"unknown ground {self.ground!r}: there are {', '.join(GROUNDS)}")
+        if self.ground not in {*GROUNDS, API_ONLY}:
+            raise AssertionError(f"unknown ground {self.ground!r}: there are {', '.join([*GROUNDS, API_ONLY])}")
         assets.check_lab(self.ground)
         self.number = next(_numbers) + os.getpid()
         self.id = f"dw-{os.getpid()}-{self.number - os.getpid()}"

@@ -21,7 +21,8 @@ unit: ## Pure code: no kernel, no network, no privileges
 	cargo test --locked --lib --bins --test crds --test cli --test properties
 
 sim: ## Whole nodes on simulated kernels, and the kernel contract on the simulator
-	cargo test --locked --test sim --test contract
+	cargo test --locked --test sim
+	cargo test --locked --test contract on_simulator
 
 api: build ## CRDs, validation, rights and status on a real API server
 	tests/ground/install api helm

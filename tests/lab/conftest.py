@@ -16,6 +16,27 @@ from ground import Lab  # noqa: E402
 from ground.pristine import Pristine  # noqa: E402
 from ground.standard import standard_lab  # noqa: E402
 from ground.state import describe  # noqa: E402
+from support.fixtures import cluster, fleet, fleets, hosts  # noqa: E402, F401
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "core: the part that also runs on the ground `vm`")
+
+
+def pytest_collection_modifyitems(items):
+    """First what has agents fed from the API server, last from directories: they change sides once."""
+    def side(item) -> int:
+        source = item.callspec.params.get("fleet") if hasattr(item, "callspec") else None
+        return next((n for n, name in ((1, "cluster"), (2, "hosts")) if name in (source, *item.fixturenames)), 0)
+
+    items.sort(key=side)
+
+
+def labs(item) -> list[Lab]:
+    """Every lab that a test's fixtures are, or play in."""
+    values = list(getattr(item, "funcargs", {}).values())
+    found = [lab for value in values if isinstance(lab := getattr(value, "lab", value), Lab)]
+    return list({id(lab): lab for lab in found}.values())
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +80,5 @@ def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
     if report.failed and call.when in ("setup", "call"):
-        labs = {id(v): v for v in getattr(item, "funcargs", {}).values() if isinstance(v, Lab)}
-        for lab in labs.values():
+        for lab in labs(item):
             report.sections.append(("state of the lab", describe(lab)))

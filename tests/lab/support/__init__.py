@@ -1,0 +1,7 @@
+"""What the scenarios share: the town they play in, the agents at work in it, the objects they are given."""
+
+from .fleet import Cluster, Fleet, Hosts
+from .objects import BACKEND, DIRECTOR, VIP, virtual_service
+from .town import Town
+
+__all__ = ["BACKEND", "DIRECTOR", "VIP", "Cluster", "Fleet", "Hosts", "Town", "virtual_service"]

@@ -1,0 +1,56 @@
+"""Fixtures: `cluster` and `hosts` are the two fleets, `fleet` runs a scenario with each of them."""
+
+import pytest
+
+from .fleet import Cluster, Fleet, Hosts
+from .town import Town
+
+
+class Fleets:
+    """Both fleets of a run, made when first needed; only one has agents at work."""
+
+    def __init__(self, town: Town):
+        self.town = town
+        self.made: dict[type[Fleet], Fleet] = {}
+        self.at_work: Fleet | None = None
+
+    def get(self, kind: type[Fleet]) -> Fleet:
+        if kind not in self.made:
+            self.made[kind] = kind(self.town)
+        fleet = self.made[kind]
+        if self.at_work not in (None, fleet):
+            self.at_work.retire()
+        self.at_work = fleet
+        self.town.forget_neighbours()
+        return fleet
+
+
+@pytest.fixture(scope="session")
+def fleets():
+    town = Town()
+    try:
+        yield Fleets(town)
+    finally:
+        town.close()
+
+
+@pytest.fixture
+def cluster(fleets):
+    """Agents fed from the API server. Afterwards every node must be as it was before."""
+    fleet = fleets.get(Cluster)
+    yield fleet
+    fleet.reset()
+
+
+@pytest.fixture
+def hosts(fleets):
+    """Agents fed from a directory. Afterwards every node must be as it was before."""
+    fleet = fleets.get(Hosts)
+    yield fleet
+    fleet.reset()
+
+
+@pytest.fixture(params=["cluster", "hosts"])
+def fleet(request):
+    """A scenario that must pass with either source."""
+    return request.getfixturevalue(request.param)

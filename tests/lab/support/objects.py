@@ -1,0 +1,57 @@
+"""VirtualServices and Nodes as dictionaries."""
+
+from __future__ import annotations
+
+VIP = "10.77.0.100"
+DIRECTOR = {"directway.dev/director": "true"}
+BACKEND = {"directway.dev/backend": "true"}
+WEIGHT = "directway.dev/weight"
+
+
+def virtual_service(
+    name: str = "web", vip: str = VIP, *ports: int, scheduler: str = "rr", real_servers: dict | None = None, **spec
+) -> dict:
+    """A VirtualService for TCP port 80 (or `ports`) on every backend; `spec` adds or replaces fields.
+
+    Draining is short here: a scenario that is about it sets its own time.
+    """
+    return {
+        "apiVersion": "directway.dev/v1alpha1",
+        "kind": "VirtualService",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "vips": [vip],
+            "ports": [{"name": f"p{port}", "port": port, "protocol": "TCP"} for port in ports or (80,)],
+            "scheduler": {"name": scheduler},
+            "realServers": {"nodeSelector": {}, **(real_servers or {})},
+            "drainSeconds": 1,
+            **spec,
+        },
+    }
+
+
+def vip_of(service: dict) -> str:
+    return service["spec"]["vips"][0]
+
+
+def key_of(service: dict, port: int | None = None) -> str:
+    """`VIP:PORT` as ipvsadm prints it; the first port unless one is named."""
+    return f"{vip_of(service)}:{port or service['spec']['ports'][0]['port']}"
+
+
+def node_manifest(name: str, address: str, labels: dict[str, str], annotations: dict[str, str]) -> dict:
+    """A v1 Node as a directory of manifests has it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "labels": labels, "annotations": annotations},
+        "status": {"addresses": [{"type": "InternalIP", "address": address}]},
+    }
+
+
+def condition(service: dict, kind: str) -> dict:
+    """One condition of a VirtualService that was read from the API; KeyError if it has none of that type."""
+    for one in service.get("status", {}).get("conditions", []):
+        if one["type"] == kind:
+            return one
+    raise KeyError(f"{service['metadata']['name']} has no condition {kind}")

@@ -1,0 +1,107 @@
+"""The town: one lab for all scenarios of a run. Its nodes boot when a scenario first needs them.
+
+    lan  10.77.0.0/24   clients (the lab itself), director d, real servers r1 r2 r3, and the odd ones
+    back 10.78.0.0/24   a second segment of the director; real server `inner` lives only there
+    far  10.79.0.0/24   behind the router; real server `far`
+    spare               a NIC of r3 that carries nothing
+    VLAN 5 on lan       10.77.5.0/24: the director, real server `tagged`, client `visitor` (not every machine can do VLANs itself)
+"""
+
+from __future__ import annotations
+
+from ground import Lab, judges, web
+from ground.netns import Namespace
+from ground.node import Node
+from ground.place import Process
+from ground.wait import wait_until
+
+ROUTER = {"lan": "10.77.0.1/24", "back": "10.78.0.1/24", "far": "10.79.0.1/24"}
+VLAN = "ip link add link eth0 name eth0.5 type vlan id 5; ip link set eth0.5 up"
+# name: NICs, gateway, what a boot does beyond addresses
+LAYOUT: dict[str, tuple[list, str | None, str]] = {
+    "d": (["lan", "back"], "10.77.0.1", f"{VLAN}; ip addr add 10.77.5.10/24 dev eth0.5"),
+    "r1": (["lan"], None, ""),
+    "r2": (["lan"], None, ""),
+    "r3": (["lan", ("spare", "")], None, ""),
+    "inner": (["back"], "10.78.0.1", ""),
+    "far": (["far"], "10.79.0.1", ""),
+    "bridged": ([("lan", "")], None,
+                "ip link add br0 type bridge forward_delay 0; ip link set eth0 master br0;"
+                "ip addr add 10.77.0.71/24 dev br0; ip link set br0 up"),
+    "tagged": ([("lan", "")], None, f"{VLAN}; ip addr add 10.77.5.72/24 dev eth0.5"),
+    "visitor": ([("lan", "")], None, f"{VLAN}; ip addr add 10.77.5.73/24 dev eth0.5"),
+    "flux": (["lan", "lan", ("lan", "")], None, ""),
+    "late": (["lan"], None, ""),
+}
+ADDRESS = {"bridged": "10.77.0.71", "tagged": "10.77.5.72", "visitor": "10.77.5.73"}  # where eth0 has none
+
+
+class Town:
+    """`lab` for all that the ground can do; `node()` for a node that is up and has a web server."""
+
+    def __init__(self):
+        self.lab = Lab()
+        self.lab.segment("back", "10.78.0.0/24")
+        self.lab.segment("far", "10.79.0.0/24")
+        self.lab.segment("spare", "10.80.0.0/24")
+        self.host: Namespace = self.lab.host
+        self.router = self.lab.bystander("router", list(ROUTER.items()), forward=True)
+        for name, (nics, gateway, _) in LAYOUT.items():
+            self.lab.node(name, nics, gateway)
+        self.baselines: dict[str, dict[str, str]] = {}
+        self.servers: dict[str, Process] = {}
+
+    def close(self) -> None:
+        self.lab.close()
+
+    def address(self, name: str) -> str:
+        """A node's own address, as its Node object has it."""
+        return ADDRESS.get(name) or self.lab[name].ip
+
+    def mac(self, name: str, nic: int = 0) -> str:
+        return self.lab[name].nics[nic].mac
+
+    def up(self, *names: str) -> list[Node]:
+        """Boots those that are off, all at once; a web server on each, and its state remembered as the baseline."""
+        fresh = [self.lab[name] for name in names if not self.lab[name].powered]
+        for node in fresh:
+            node.start()
+        for node in fresh:
+            node.wait_ready()
+            if script := LAYOUT[node.name][2]:
+                node.sh(script)
+            # IPVS makes its sysctls when it is loaded; a baseline must not differ for that.
+            node.sh("modprobe ip_vs")
+            self.servers[node.name] = web.start(node)
+        for node in fresh:
+            wait_until(lambda: "tentative" not in node.sh("ip addr"), f"{node.name}'s IPv6 addresses to be settled")
+            self.baselines[node.name] = judges.snapshot(node)
+        return [self.lab[name] for name in names]
+
+    def node(self, name: str) -> Node:
+        return self.up(name)[0]
+
+    def running(self) -> list[Node]:
+        return [node for node in self.lab.nodes.values() if node.powered]
+
+    def differences(self, *names: str) -> str:
+        """What on these nodes (those that are off don't count) is not as it was after their boot; empty when all is."""
+        lines = []
+        for node in (self.lab[name] for name in names):
+            if node.powered:
+                difference = judges.difference(self.baselines[node.name], judges.snapshot(node))
+                lines += [f"{node.name}: {line}" for line in difference.splitlines()]
+        return "\n".join(lines)
+
+    def discard(self, *names: str) -> None:
+        """Switches nodes off, whatever state they are in; the next use boots them afresh."""
+        for name in names:
+            node = self.lab[name]
+            node.agent = None
+            if node.powered:
+                node.power_off()
+            del node.nics[len(LAYOUT[name][0]):]
+
+    def forget_neighbours(self) -> None:
+        """The client asks by ARP again."""
+        self.host.sh("ip neigh flush all")

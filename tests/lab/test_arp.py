@@ -1,0 +1,109 @@
+"""Who answers ARP for the VIP: the director's one NIC, and nobody else at any moment."""
+
+import pytest
+from ground import clients, judges
+from ground.capture import Capture, arp_answers
+from ground.wait import wait_until
+from support import VIP, virtual_service
+
+QUIET = (1, 2)
+
+
+@pytest.mark.core
+def test_s1_only_the_director_answers(fleet):
+    fleet.enlist().serve()
+    fleet.town.forget_neighbours()
+    with Capture(fleet.host, "lan", f"arp and host {VIP}") as capture:
+        answers = judges.arping(fleet.host, VIP, count=20)
+    director = fleet.town.mac("d")
+    assert answers == {director: 20}
+    assert arp_answers(capture.stop(), VIP).keys() == {director}
+
+
+@pytest.mark.core
+def test_s6_quiet_on_the_ingress_nic_though_all_is_0(cluster):
+    cluster.enlist().serve()
+    for name in ("d", "r1", "r2"):
+        node = cluster.lab[name]
+        for key in ("arp_ignore", "arp_announce"):
+            assert judges.sysctl(node, f"net/ipv4/conf/all/{key}") == 0
+        assert judges.arp_mode(node, "eth0") == QUIET, name
+
+
+def test_s6_a_bridge_master_is_the_ingress(cluster):
+    cluster.enlist(backends=("bridged",)).serve()
+    assert judges.arp_mode(cluster.lab["bridged"], "br0") == QUIET
+    assert judges.arping(cluster.host, VIP, count=20) == {cluster.town.mac("d"): 20}
+    assert clients.requests(cluster.host, VIP, n=10).counts == {"bridged": 10}
+
+
+def test_s6_a_vlan_is_the_ingress(cluster):
+    vip = "10.77.5.100"
+    cluster.enlist(backends=("tagged",)).serve(vip=vip)
+    assert judges.devices_with(cluster.lab["d"], vip) == ["eth0.5", "lo"]
+    assert judges.arp_mode(cluster.lab["tagged"], "eth0.5") == QUIET
+    visitor = cluster.town.node("visitor")
+    assert judges.arping(visitor, vip, "eth0.5", count=20) == {cluster.town.mac("d"): 20}
+    assert clients.requests(visitor, vip, n=10).counts == {"tagged": 10}
+
+
+def test_s6_a_nic_that_appears_later(cluster):
+    cluster.enlist(backends=("r1", "late")).serve()
+    node = cluster.lab["late"]
+    with Capture(cluster.host, "lan", "arp") as capture:
+        device = node.add_nic("lan")
+        wait_until(lambda: judges.arp_mode(node, device) == QUIET, f"{device} to be quiet")
+        node.sh(f"ip addr add 10.77.0.99/24 dev {device}; ip link set {device} up")
+        wait_until(lambda: judges.arping(cluster.host, "10.77.0.99", count=1), "the new NIC to take part in ARP")
+        assert judges.arping(cluster.host, VIP, count=20) == {cluster.town.mac("d"): 20}
+    frames = capture.stop()
+    assert arp_answers(frames, "10.77.0.99").keys() & {nic.mac for nic in node.nics}, "the capture sees its answers"
+    assert arp_answers(frames, VIP).keys() == {cluster.town.mac("d")}
+    assert judges.arp_mode(node, device) == QUIET
+    cluster.stop("late")
+    cluster.label("late", {})
+    cluster.enlisted.remove("late")
+    cluster.town.discard("late")
+
+
+def test_s8_quiet_comes_before_the_vip(cluster):
+    """Twenty times in and out, with somebody asking all the time and a capture from before the agents start."""
+    cluster.enlist()
+    cluster.stop()
+    service = virtual_service()
+    director = cluster.town.mac("d")
+    with Capture(cluster.host, "lan", f"arp and host {VIP}") as capture:
+        asking = cluster.host.spawn(["arping", "-b", "-I", "lan", "-i", "0.01", VIP], "asking.log")
+        cluster.start()
+        for _ in range(20):
+            cluster.apply(service)
+            cluster.wait_serving(service)
+            cluster.delete("web")
+            gone = lambda: [n for n in ("d", "r1", "r2") if judges.devices_with(cluster.lab[n], VIP)] == []
+            wait_until(gone, "the VIP to leave all nodes")
+        assert asking.running()
+        asking.kill()
+    frames = capture.stop()
+    asked = sum(f.arp == "request" and f.arp_target_ip == VIP for f in frames)
+    assert asked > 1000, f"only {asked} questions: too few to prove anything"
+    answers = arp_answers(frames, VIP)
+    answers.pop(judges.mac(cluster.host, "lan"), None)
+    assert answers.keys() == {director}
+    assert answers[director] >= 20
+
+
+@pytest.mark.parametrize("role", ["director", "real server"])
+def test_s17_three_nics_on_one_segment(cluster, role):
+    if role == "director":
+        cluster.enlist(directors=("flux",), backends=("r1",))
+        expected, server = cluster.town.mac("flux", 0), "r1"
+    else:
+        cluster.enlist(backends=("flux",))
+        expected, server = cluster.town.mac("d"), "flux"
+    cluster.serve()
+    with Capture(cluster.host, "lan", f"arp and host {VIP}") as capture:
+        assert judges.arping(cluster.host, VIP, count=20) == {expected: 20}
+    assert arp_answers(capture.stop(), VIP).keys() == {expected}
+    for device in ("eth0", "eth1", "eth2"):
+        assert judges.arp_mode(cluster.lab["flux"], device) == QUIET
+    assert clients.requests(cluster.host, VIP, n=10).counts == {server: 10}

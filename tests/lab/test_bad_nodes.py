@@ -1,0 +1,158 @@
+"""Nodes that cannot do their part: IPVS or a scheduler missing, strangers, a second agent, no place for the ledger."""
+
+from contextlib import contextmanager
+
+import pytest
+from ground import clients, judges
+from ground.agent import Agent
+from ground.place import CommandFailed
+from ground.wait import wait_until
+from support import VIP, virtual_service
+
+MODULES = "/lib/modules/$(uname -r)/kernel/net/netfilter/ipvs"
+
+
+@contextmanager
+def hidden(node, source, target):
+    """Something else mounted over a file or directory of the node's modules."""
+    node.sh(f"mkdir -p /run/empty; mount --bind {source} {target}")
+    try:
+        yield
+    finally:
+        node.sh(f"umount {target}")
+
+
+def test_ipvs_missing(cluster):
+    cluster.enlist()
+    cluster.stop("d")
+    director = cluster.lab["d"]
+    director.sh("lsmod | awk '/^ip_vs_/{print $1}' | xargs -r rmmod; rmmod ip_vs")
+    service = virtual_service()
+    with hidden(director, "/run/empty", MODULES):
+        cluster.start(wait=False)
+        cluster.apply(service)
+        message = cluster.wait_condition("Programmed", "False", "IPVSMissing")
+        assert "ip_vs" in message
+        cluster.wait_condition("Ready", "False")
+        assert judges.devices_with(director, VIP) == []
+        check = director.directway("check")
+        assert not check.ok and "ip_vs" in check.out, check
+        director.sh("! lsmod | grep -q ^ip_vs")
+    cluster.wait_serving(service, timeout=40)
+    cluster.wait_condition("Ready", "True")
+
+
+def test_scheduler_missing(cluster):
+    cluster.enlist()
+    director = cluster.lab["d"]
+    director.sh("! lsmod | grep -q ^ip_vs_lblcr")
+    good = cluster.serve(virtual_service("good", "10.77.0.101"))
+    service = virtual_service(scheduler="lblcr")
+    with hidden(director, "/dev/null", f"{MODULES}/ip_vs_lblcr.ko"):
+        cluster.apply(service)
+        message = cluster.wait_condition("Programmed", "False", "SchedulerMissing")
+        assert "lblcr" in message
+        assert judges.devices_with(director, VIP) in ([], ["lo"]), "not on the NIC: nothing would be served there"
+        cluster.weigh("r1", 2)
+        cluster.wait_weights(good, {"r1": 2, "r2": 1})
+    cluster.wait_serving(service, timeout=40)
+
+
+@pytest.mark.core
+def test_a_stranger_has_the_vip(fleet):
+    """It is not claimed; when the stranger is gone, it is."""
+    fleet.enlist()
+    fleet.start()
+    stranger, vip = fleet.town.router, "10.77.0.150"
+    stranger.sh(f"ip addr add {vip}/32 dev eth0")
+    mac = judges.mac(stranger, "eth0")
+    service = virtual_service(vip=vip)
+    try:
+        fleet.apply(service)
+        if fleet.source == "kubernetes":
+            assert mac in fleet.wait_condition("VIPConflict", "True", "VIPConflict").lower()
+            fleet.wait_condition("Ready", "False")
+        said = lambda: any(vip in line and mac in line for line in fleet.lab["d"].agent.log().lower().splitlines())
+        wait_until(said, "the agent's log to name the stranger's MAC")
+        assert not fleet.holds(service)
+        assert judges.arping(fleet.host, vip) == {mac: 5}
+    finally:
+        stranger.sh(f"ip addr del {vip}/32 dev eth0")
+    fleet.wait_serving(service, timeout=40)
+    if fleet.source == "kubernetes":
+        fleet.wait_condition("VIPConflict", "False")
+        fleet.wait_condition("Ready", "True")
+
+
+def test_a_stranger_takes_the_vip_later(cluster):
+    """The holder keeps serving and reports it."""
+    cluster.enlist()
+    vip = "10.77.0.151"
+    service = cluster.serve(vip=vip)
+    assert clients.requests(cluster.host, vip, n=10).errors == []
+    stranger = cluster.town.router
+    stranger.sh(f"ip addr add {vip}/32 dev eth0")
+    try:
+        message = cluster.wait_condition("VIPConflict", "True", "VIPConflict", timeout=40)
+        assert judges.mac(stranger, "eth0") in message.lower()
+        assert cluster.holds(service)
+    finally:
+        stranger.sh(f"ip addr del {vip}/32 dev eth0")
+    cluster.wait_condition("VIPConflict", "False", timeout=60)
+
+
+@pytest.mark.core
+def test_two_agents_on_one_node(cluster):
+    """The second one waits; it takes over when the first is gone."""
+    cluster.enlist()
+    service = cluster.serve()
+    director = cluster.lab["d"]
+    second = Agent(director, "kubernetes", admin_port=8091, log="second.log")
+    wait_until(lambda: "agent.lock" in second.log(), "the second agent to say what it waits for")
+    with pytest.raises(CommandFailed):
+        second.get("/readyz")
+    cluster.weigh("r1", 2)
+    cluster.wait_weights(service, {"r1": 2, "r2": 1})
+    assert cluster.lab["d"].agent.running() and second.running()
+    director.agent.kill()
+    second.wait_ready()
+    cluster.weigh("r1", 5)
+    cluster.wait_weights(service, {"r1": 5, "r2": 1})
+    assert second.stop() == 0
+
+
+def test_a_read_only_run_directory(cluster):
+    """Without a ledger nothing may be changed: it could not be undone."""
+    cluster.enlist()
+    cluster.stop()
+    node = cluster.lab["r1"]
+    node.sh("mkdir -p /run/directway; mount -t tmpfs -o ro tmpfs /run/directway")
+    before = judges.snapshot(node)
+    service = virtual_service()
+    try:
+        cluster.start(wait=False)
+        cluster.apply(service)
+        message = cluster.wait_condition("Programmed", "False", "LedgerUnwritable")
+        assert "/run/directway" in message
+        cluster.wait_weights(service, {"r2": 1})
+        assert judges.snapshot(node) == before
+    finally:
+        node.sh("umount /run/directway")
+    cluster.wait_serving(service, timeout=40)
+
+
+def test_a_missing_run_directory(cluster):
+    cluster.enlist()
+    cluster.stop()
+    node = cluster.lab["r1"]
+    node.sh("rm -rf /run/directway")
+    service = cluster.serve()
+    node.sh("test -s /run/directway/ledger.json")
+    cluster.stop("r1")
+    node.sh("mkdir -p /run/elsewhere")
+    lost = Agent(node, "kubernetes", run_dir="/run/no/such/dir", admin_port=8091, log="lost.log")
+    wait_until(lambda: "/run/no/such/dir" in lost.log() and "--run-dir" in lost.log(), "its log to name the directory")
+    assert judges.devices_with(node, VIP) == ["lo"], "what is there stays: it serves"
+    lost.kill()
+    cluster.start("r1")
+    cluster.wait_serving(service)

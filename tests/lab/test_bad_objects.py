@@ -1,0 +1,169 @@
+"""Objects that cannot be served: each is refused with its reason, and all others go on."""
+
+import json
+
+import pytest
+from ground import clients, judges
+from ground.place import CommandFailed
+from ground.wait import wait_until
+from support import VIP, virtual_service
+
+GOOD = "10.77.0.101"
+
+
+@pytest.fixture
+def serving(cluster):
+    """A cluster that serves the good VirtualService; it must still do so, and take changes, at the end."""
+    cluster.enlist()
+    good = cluster.serve(virtual_service("good", GOOD))
+    yield cluster
+    cluster.weigh("r1", 3)
+    cluster.wait_weights(good, {"r1": 3, "r2": 1})
+    assert clients.requests(cluster.host, GOOD, n=20).errors == []
+    cluster.wait_condition("Ready", "True", name="good")
+
+
+@pytest.mark.parametrize(
+    "change, field",
+    [
+        ({"vips": ["224.0.0.1"]}, "224.0.0.1"),
+        ({"vips": ["not-an-address"]}, "not-an-address"),
+        ({"ports": [{"port": 0, "protocol": "TCP"}]}, "port"),
+        ({"ports": [{"port": 80, "protocol": "ICMP"}]}, "ICMP"),
+        ({"scheduler": {"name": "rr", "flags": ["mh-port"]}}, "mh-port"),
+        ({"scheduler": {"name": "best"}}, "best"),
+        ({"realServers": {}}, "realServers"),
+        ({"realServers": {"nodeSelector": {}, "weight": 65536}}, "weight"),
+        ({"realServers": {"nodeSelector": {}, "vipDevice": "a/b"}}, "a/b"),
+        ({"persistence": {"timeoutSeconds": 300, "ipv4PrefixLength": 33}}, "ipv4PrefixLength"),
+    ],
+)
+def test_the_api_server_refuses(cluster, change, field):
+    with pytest.raises(CommandFailed, match=field):
+        cluster.api.apply(virtual_service(**change))
+
+
+@pytest.mark.parametrize("place, field", [("spec", "sheduler"), ("realServers", "port")])
+def test_unknown_fields_are_refused_by_kubectl(cluster, place, field):
+    service = virtual_service()
+    (service["spec"] if place == "spec" else service["spec"]["realServers"])[field] = 8080
+    with pytest.raises(CommandFailed, match=f'unknown field "spec.*{field}"'):
+        cluster.api.apply(service)
+
+
+@pytest.mark.core
+def test_the_older_wins_and_the_other_learns_who_did(serving):
+    younger = virtual_service("younger", GOOD)
+    serving.apply(younger)
+    message = serving.wait_condition("Accepted", "False", "PortClaimed", name="younger")
+    assert "default/good" in message
+    serving.wait_condition("Ready", "False", name="younger")
+    events = serving.api.kubectl("get events --field-selector involvedObject.name=younger -o json")
+    assert any(e["reason"] == "PortClaimed" and "default/good" in e.get("message", e.get("note", "")) for e in json.loads(events)["items"])
+
+
+def test_when_the_older_goes_the_younger_gets_its_turn(cluster):
+    cluster.enlist()
+    cluster.serve(virtual_service("older", scheduler="rr"))
+    younger = virtual_service("younger", scheduler="wrr")
+    cluster.apply(younger)
+    cluster.wait_condition("Accepted", "False", "PortClaimed", name="younger")
+    cluster.delete("older")
+    cluster.wait_condition("Ready", "True", name="younger")
+    assert judges.services(cluster.lab["d"])[f"{VIP}:80"].scheduler == "wrr"
+    assert clients.requests(cluster.host, VIP, n=20).counts == {"r1": 10, "r2": 10}
+
+
+@pytest.mark.core
+def test_a_vip_that_is_a_nodes_own_address(serving):
+    serving.apply(virtual_service(vip=serving.town.address("r1")))
+    message = serving.wait_condition("Accepted", "False", "VIPIsNodeAddress")
+    assert serving.town.address("r1") in message and "r1" in message
+    assert serving.town.address("r1") not in str(judges.services(serving.lab["d"]))
+
+
+def test_a_vip_that_a_node_has_without_telling(serving):
+    """Not in any Node object, only on the node itself."""
+    node = serving.lab["r1"]
+    node.sh("ip addr add 10.77.0.140/24 dev eth0")
+    try:
+        serving.apply(virtual_service(vip="10.77.0.140"))
+        message = serving.wait_condition("Programmed", "False", "VIPIsNodeAddress")
+        assert "10.77.0.140" in message
+        serving.delete("web")
+        wait_until(lambda: "10.77.0.140:80" not in judges.services(serving.lab["d"]), "its service to go")
+    finally:
+        node.sh("ip addr del 10.77.0.140/24 dev eth0")
+
+
+@pytest.mark.core
+def test_no_nic_for_the_vip(serving):
+    serving.apply(virtual_service(vip="10.200.0.5"))
+    message = serving.wait_condition("Programmed", "False", "NoInterface")
+    assert "10.200.0.5" in message and "spec.directors.interface" in message
+    serving.wait_condition("Ready", "False")
+
+
+def test_an_interface_that_is_not_there(serving):
+    serving.apply(virtual_service(directors={"interface": "eth9"}))
+    assert "eth9" in serving.wait_condition("Programmed", "False", "NoInterface")
+
+
+def test_nobody_selected(serving):
+    nobody = {"nodeSelector": {"matchLabels": {"no": "such"}}}
+    serving.apply(virtual_service("idle", "10.77.0.120", real_servers=nobody))
+    serving.apply(virtual_service("headless", "10.77.0.121", directors=nobody))
+    serving.wait_condition("Ready", "False", "NoRealServers", name="idle")
+    serving.wait_condition("Ready", "False", "NoDirector", name="headless")
+
+
+def test_a_bad_weight_annotation(serving):
+    serving.annotations["r2"] = {"directway.dev/weight": "heavy"}
+    serving._write_node("r2")
+    wait_until(lambda: serving.weights(serving.services["good"]).get("r2", 0) == 0, "r2 to lose its weight")
+    report = serving.lab["d"].directway("status").out
+    assert "InvalidWeightAnnotation" in report and "heavy" in report, report
+    serving.annotations["r2"] = {}
+    serving._write_node("r2")
+
+
+@pytest.mark.core
+def test_an_object_that_bypassed_validation(serving):
+    """Written while the CRD had no schema, as by an older version of it or straight into etcd."""
+    loose = json.loads(serving.api.kubectl("get crd virtualservices.directway.dev -o json"))
+    for version in loose["spec"]["versions"]:
+        version["schema"] = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/virtualservices.directway.dev"
+    strict = serving.api.get(path)["spec"]
+    serving.api.request("PATCH", path, {"spec": {"versions": loose["spec"]["versions"]}}, "application/merge-patch+json")
+    bad = {
+        "outofrange": {"ports": [{"port": 99999, "protocol": "TCP"}]},
+        "wrongtype": {"vips": "10.77.0.130", "ports": "all"},
+        "nospec": None,
+    }
+    try:
+        def write(name: str, change: dict | None) -> bool:
+            service = virtual_service(name, "10.77.0.130")
+            service["spec"] = {**service["spec"], **change} if change is not None else 7
+            serving.services[name] = service
+            serving.api.kubectl("create --validate=false -f -", json.dumps(service))
+            return True
+
+        for name, change in bad.items():
+            # The API server takes the new schema up a moment after the CRD was changed.
+            wait_until(lambda: write(name, change), f"{name} to pass", every=0.3)
+    finally:
+        serving.api.request("PATCH", path, {"spec": {"versions": strict["versions"]}}, "application/merge-patch+json")
+    message = serving.wait_condition("Accepted", "False", "InvalidSpec", name="outofrange")
+    assert "99999" in message and "port" in message
+    for name in ("wrongtype", "nospec"):
+        refused(serving, name)
+
+
+def refused(cluster, name):
+    """By condition where the API server lets one be written, by event and log otherwise."""
+    def told() -> bool:
+        log = cluster.lab["d"].agent.log() + cluster.lab.controller.text()
+        return any(name in line and "InvalidSpec" in line for line in log.splitlines())
+
+    wait_until(told, f"somebody to say why {name} is not served")

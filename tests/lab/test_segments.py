@@ -1,0 +1,85 @@
+"""Real servers on other segments: one that direct routing cannot reach, one that is never asked by ARP."""
+
+from ground import clients, judges
+from ground.capture import Capture
+from ground.wait import wait_until
+from support import VIP, virtual_service
+
+
+def test_s10_a_real_server_behind_a_router_is_reported_and_gets_nothing(cluster):
+    cluster.enlist(backends=("r1", "far"))
+    cluster.start()
+    service = virtual_service()
+    with Capture(cluster.host, cluster.lab["far"].nics[0].port, f"host {VIP} and tcp") as capture:
+        cluster.apply(service)
+        cluster.wait_serving(service, backends=["r1"])
+        count = {"ready": 1, "total": 2}
+        wait_until(lambda: cluster.get()["status"]["realServers"] == count, "the count of real servers")
+        assert clients.requests(cluster.host, VIP, n=20).counts == {"r1": 20}
+    assert capture.stop() == []
+    report = cluster.lab["d"].directway("status").out
+    line = next(line for line in report.splitlines() if "far" in line or cluster.town.address("far") in line)
+    assert "NotOnSegment" in line, report
+
+
+def test_s10_a_host_outside_the_cluster_too(cluster):
+    cluster.enlist(backends=("r1",))
+    cluster.town.up("far")
+    cluster.start()
+    service = virtual_service(real_servers={"external": [{"address": cluster.town.address("far"), "weight": 1}]})
+    cluster.apply(service)
+    cluster.wait_serving(service, backends=["r1"])
+    wait_until(lambda: cluster.get()["status"]["realServers"] == {"ready": 1, "total": 2}, "the count of real servers")
+    assert "NotOnSegment" in cluster.lab["d"].directway("status").out
+
+
+def test_s11_without_a_nic_in_the_vips_network_no_arp_step(cluster):
+    cluster.enlist(backends=("inner",))
+    node = cluster.lab["inner"]
+    service = virtual_service()
+    cluster.stop("inner")
+    cluster.apply(service)
+    plan = node.directway("plan", "--node-name", "inner").out
+    assert f"ip addr add {VIP}/32 dev lo" in plan and "sysctl" not in plan, plan
+    assert "no ARP step needed" in plan, plan
+    cluster.start()
+    cluster.wait_serving(service)
+    assert judges.arp_mode(node, "eth0") == (0, 0)
+    assert judges.arping(cluster.host, VIP, count=20) == {cluster.town.mac("d"): 20}
+    assert clients.requests(cluster.host, VIP, n=10).counts == {"inner": 10}
+
+
+def test_an_external_real_server_that_is_quiet(cluster):
+    """Whoever runs it binds the VIP; the director asks the wire whether it is silent."""
+    cluster.enlist(backends=())
+    outsider = cluster.town.node("r3")
+    outsider.sh(f"sysctl -qw net.ipv4.conf.eth0.arp_ignore=1 net.ipv4.conf.eth0.arp_announce=2; ip addr add {VIP}/32 dev lo")
+    try:
+        cluster.start()
+        address = cluster.town.address("r3")
+        service = virtual_service(real_servers={"nodeSelector": None, "external": [{"address": address, "weight": 2}]})
+        cluster.apply(service)
+        cluster.wait_weights(service, {"r3": 2})
+        wait_until(lambda: cluster.holds(service), "the VIP on the director")
+        assert clients.requests(cluster.host, VIP, n=10).counts == {"r3": 10}
+        cluster.delete()
+        wait_until(lambda: not cluster.holds(service), "the VIP to leave the director")
+    finally:
+        outsider.sh(f"ip addr del {VIP}/32 dev lo; sysctl -qw net.ipv4.conf.eth0.arp_ignore=0 net.ipv4.conf.eth0.arp_announce=0")
+
+
+def test_an_external_real_server_that_answers_arp_gets_no_weight(cluster):
+    cluster.enlist(backends=("r1",))
+    outsider = cluster.town.node("r3")
+    outsider.sh(f"ip addr add {VIP}/32 dev lo")
+    try:
+        cluster.start()
+        service = virtual_service(real_servers={"external": [{"address": cluster.town.address("r3"), "weight": 1}]})
+        cluster.apply(service)
+        message = cluster.wait_condition("VIPConflict", "True", "VIPConflict")
+        assert cluster.town.mac("r3") in message.lower()
+        assert not cluster.holds(service), "claimed although another answers"
+        assert "r3" not in cluster.weights(service)
+        cluster.delete()
+    finally:
+        outsider.sh(f"ip addr del {VIP}/32 dev lo")

@@ -1,0 +1,132 @@
+"""What kubectl shows is what the kernels do; the controller is only the messenger."""
+
+import json
+
+import pytest
+from ground import clients, judges
+from ground.capture import Capture
+from ground.wait import wait_until
+from support import VIP, virtual_service
+
+
+def columns(cluster, wide: bool = False) -> list[dict[str, str]]:
+    """Rows of `kubectl get dvs` by column title; columns are apart by at least three spaces."""
+    lines = cluster.api.kubectl("get dvs" + (" -o wide" if wide else "")).splitlines()
+    starts = [i for i in range(len(lines[0])) if lines[0][i] != " " and (i == 0 or lines[0][max(0, i - 3) : i] == "   ")]
+    cut = [slice(a, b) for a, b in zip(starts, [*starts[1:], None])]
+    return [{lines[0][s].strip(): line[s].strip() for s in cut} for line in lines[1:]]
+
+
+@pytest.mark.core
+def test_the_columns_of_kubectl_get_dvs(cluster):
+    cluster.enlist().serve(scheduler="wrr")
+    cluster.wait_condition("Ready", "True")
+    row = columns(cluster)[0]
+    age = row.pop("AGE")
+    assert row == {
+        "NAME": "web", "VIP": VIP, "PORTS": "80/TCP", "SCHEDULER": "wrr", "HOLDER": "d", "REAL SERVERS": "2/2", "READY": "True",
+    }
+    assert age.endswith("s")
+    assert columns(cluster, wide=True)[0].keys() > row.keys()
+
+
+@pytest.mark.core
+def test_conditions_follow_what_happens(cluster):
+    cluster.enlist()
+    service = cluster.serve()
+    status = lambda: cluster.get()["status"]
+    for kind in ("Accepted", "Programmed", "Ready"):
+        cluster.wait_condition(kind, "True")
+    assert status()["holder"] == "d" and status()["vips"] == [VIP]
+    assert status()["realServers"] == {"ready": 2, "total": 2} and status()["directors"] == {"ready": 1, "total": 1}
+
+    cluster.label("r2", {})
+    wait_until(lambda: status()["realServers"] == {"ready": 1, "total": 1}, "one real server in the status")
+    cluster.label("r1", {})
+    cluster.wait_condition("Ready", "False", "NoRealServers")
+    cluster.label("d", {})
+    cluster.wait_condition("Ready", "False")
+    wait_until(lambda: "holder" not in status(), "nobody to be named as holder")
+    cluster.label("d", {"directway.dev/director": "true"})
+    for name in ("r1", "r2"):
+        cluster.label(name, {"directway.dev/backend": "true"})
+    cluster.wait_serving(service)
+    cluster.wait_condition("Ready", "True")
+
+
+def test_ready_is_not_told_before_requests_pass(cluster):
+    cluster.enlist()
+    cluster.start()
+    for turn in range(5):
+        cluster.apply(virtual_service())
+        cluster.wait_condition("Ready", "True")
+        outcome = clients.requests(cluster.host, VIP, n=4)
+        assert outcome.errors == [] and outcome.counts == {"r1": 2, "r2": 2}, f"round {turn}: {outcome}"
+        cluster.delete()
+        cluster.wait_untouched()
+
+
+def test_a_real_server_without_power(cluster):
+    """Its neighbours see it: it gets no weight, and the count says so; back again, it is served again."""
+    cluster.enlist(backends=("r1", "r3"))
+    service = cluster.serve()
+    cluster.lab["r3"].power_off()
+    cluster.wait_weights(service, {"r1": 1, "r3": 0}, timeout=40)
+    wait_until(lambda: cluster.get()["status"]["realServers"] == {"ready": 1, "total": 2}, "the count", 20)
+    assert clients.requests(cluster.host, VIP, n=10).counts == {"r1": 10}
+    assert "Unreachable" in cluster.lab["d"].directway("status").out
+    cluster.town.discard("r3")
+    cluster.town.up("r3")
+    cluster.start("r3")
+    cluster.wait_serving(service, timeout=40)
+    assert clients.requests(cluster.host, VIP, n=10).counts == {"r1": 5, "r3": 5}
+
+
+@pytest.mark.core
+def test_the_controller_comes_and_goes_without_touching_traffic(cluster):
+    service = cluster.enlist().serve()
+    cluster.wait_condition("Ready", "True")
+    before = judges.snapshot(cluster.lab["d"])
+    load = clients.load(cluster.host, VIP, interval=0.005)
+    try:
+        cluster.lab.controller.kill()
+        load.wait_answers(len(load.so_far().answers) + 100)
+        assert judges.snapshot(cluster.lab["d"]) == before
+        cluster.weigh("r1", 2)
+        cluster.wait_weights(service, {"r1": 2, "r2": 1}), "agents need no controller"
+    finally:
+        cluster.lab.start_controller()
+    cluster.apply(virtual_service(scheduler="wrr"))
+    cluster.wait_condition("Ready", "True", timeout=40)
+    assert cluster.lab.controller.stop() == 0, "SIGTERM ends it in order"
+    cluster.lab.start_controller()
+    assert load.stop().errors == []
+
+
+def test_nodestates_speak_of_their_own_node(cluster):
+    cluster.enlist().serve()
+    cluster.wait_condition("Ready", "True")
+    for name in ("d", "r1", "r2"):
+        state = cluster.api.get(f"/apis/directway.dev/v1alpha1/nodestates/{name}")
+        assert VIP in json.dumps(state), name
+        owners = state["metadata"].get("ownerReferences", [])
+        assert [(o["kind"], o["name"]) for o in owners] == [("Node", name)]
+
+
+def test_an_idle_cluster_writes_nothing(cluster):
+    cluster.enlist().serve()
+    cluster.wait_condition("Ready", "True")
+    version = lambda: {
+        **{n: cluster.api.get(f"/apis/directway.dev/v1alpha1/nodestates/{n}")["metadata"]["resourceVersion"] for n in ("d", "r1", "r2")},
+        "web": cluster.get()["metadata"]["resourceVersion"],
+    }
+    seen = version()
+    ops = lambda: {k: v for k, v in cluster.lab["d"].agent.metrics().items() if k.startswith("directway_ops_total") and "announce" not in k}
+    before = ops()
+    # Two seconds of other traffic on the wire stand for idleness.
+    with Capture(cluster.host, "lan", "arp"):
+        load = clients.load(cluster.host, VIP, interval=0.02)
+        load.wait_answers(100)
+        assert load.stop().errors == []
+    assert version() == seen
+    assert ops() == before

@@ -6,6 +6,7 @@ from ground import judges
 from ground.agent import Agent, manifest
 from ground.apiserver import ApiError
 from ground.node import Node
+from ground.state import describe
 from ground.wait import wait_until
 
 from .objects import BACKEND, DIRECTOR, WEIGHT, condition, key_of, node_manifest, vip_of, virtual_service
@@ -154,9 +155,10 @@ class Fleet:
             if enlisted := [name for name in self.enlisted if self.lab[name].powered]:
                 self.start(*enlisted)
             self.wait_untouched()
-        except Exception:
+        except Exception as reason:
+            state = describe(self.lab)
             self.town.discard(*[node.name for node in self.town.running()])
-            raise
+            raise AssertionError(f"after the scenario: {reason}\n{state}") from None
 
     def retire(self) -> None:
         """Ends the agents, so that another fleet can have the nodes."""

@@ -3,7 +3,7 @@
 from contextlib import contextmanager
 
 import pytest
-from ground import clients, judges
+from ground import arp, clients, judges
 from ground.agent import Agent
 from ground.place import CommandFailed
 from ground.wait import wait_until
@@ -75,7 +75,7 @@ def test_a_stranger_has_the_vip(fleet):
         said = lambda: any(vip in line and mac in line for line in fleet.lab["d"].agent.log().lower().splitlines())
         wait_until(said, "the agent's log to name the stranger's MAC")
         assert not fleet.holds(service)
-        assert judges.arping(fleet.host, vip) == {mac: 5}
+        assert arp.who_has(fleet.host, vip, tries=5) == {mac: 5}
     finally:
         stranger.sh(f"ip addr del {vip}/32 dev eth0")
     fleet.wait_serving(service, timeout=40)

@@ -18,7 +18,7 @@ def serving(cluster):
     good = cluster.serve(virtual_service("good", GOOD))
     yield cluster
     cluster.weigh("r1", 3)
-    cluster.wait_weights(good, {"r1": 3, "r2": 1})
+    cluster.wait_serving(good)
     assert clients.requests(cluster.host, GOOD, n=20).errors == []
     cluster.wait_condition("Ready", "True", name="good")
 

@@ -1,7 +1,7 @@
 """Where real servers carry the VIP: lo, a dummy device, a NIC of its own; and the host route."""
 
 import pytest
-from ground import clients, judges
+from ground import arp, clients, judges
 from ground.wait import wait_until
 from support import VIP, virtual_service
 
@@ -22,7 +22,7 @@ def test_s4_vip_on_a_dummy_device(cluster):
         node = cluster.lab[name]
         assert judges.devices_with(node, VIP) == ["vip0"]
         assert "dummy" in node.sh("ip -d link show vip0") and "UP" in node.sh("ip link show vip0")
-    assert judges.arping(cluster.host, VIP, count=20) == {cluster.town.mac("d"): 20}
+    assert arp.who_has(cluster.host, VIP, tries=20) == {cluster.town.mac("d"): 20}
     assert clients.requests(cluster.host, VIP, n=20).counts == {"r1": 10, "r2": 10}
 
 
@@ -43,7 +43,7 @@ def test_s5_vip_on_a_nic_that_carries_nothing_else(cluster):
     node = cluster.lab["r3"]
     assert judges.devices_with(node, VIP) == ["eth1"]
     assert judges.sysctl(node, "net/ipv4/conf/eth1/arp_ignore") == 8
-    assert judges.arping(cluster.host, VIP, count=20) == {cluster.town.mac("d"): 20}
+    assert arp.who_has(cluster.host, VIP, tries=20) == {cluster.town.mac("d"): 20}
     assert clients.requests(cluster.host, VIP, n=10).counts == {"r3": 10}
 
 

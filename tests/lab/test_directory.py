@@ -21,7 +21,7 @@ def serving(hosts):
     for name in NODES:
         hosts.lab[name].remove_manifest("bad.yaml")
     hosts.weigh("r1", 3)
-    hosts.wait_weights(good, {"r1": 3, "r2": 1})
+    hosts.wait_serving(good)
     assert clients.requests(hosts.host, GOOD, n=20).errors == []
 
 

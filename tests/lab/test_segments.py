@@ -1,6 +1,6 @@
 """Real servers on other segments: one that direct routing cannot reach, one that is never asked by ARP."""
 
-from ground import clients, judges
+from ground import arp, clients, judges
 from ground.capture import Capture
 from ground.wait import wait_until
 from support import VIP, virtual_service
@@ -45,7 +45,7 @@ def test_s11_without_a_nic_in_the_vips_network_no_arp_step(cluster):
     cluster.start()
     cluster.wait_serving(service)
     assert judges.arp_mode(node, "eth0") == (0, 0)
-    assert judges.arping(cluster.host, VIP, count=20) == {cluster.town.mac("d"): 20}
+    assert arp.who_has(cluster.host, VIP, tries=20) == {cluster.town.mac("d"): 20}
     assert clients.requests(cluster.host, VIP, n=10).counts == {"inner": 10}
 
 

@@ -2,6 +2,7 @@
 
 from .fleet import Cluster, Fleet, Hosts
 from .objects import BACKEND, DIRECTOR, VIP, virtual_service
+from .questions import arping_many, asking_all_the_time
 from .town import Town
 
-__all__ = ["BACKEND", "DIRECTOR", "VIP", "Cluster", "Fleet", "Hosts", "Town", "virtual_service"]
+__all__ = ["BACKEND", "DIRECTOR", "VIP", "Cluster", "Fleet", "Hosts", "Town", "arping_many", "asking_all_the_time", "virtual_service"]

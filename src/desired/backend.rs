@@ -7,6 +7,9 @@ use super::{Inputs, Memory, quiet::require_quiet};
 /// Without reports from directors, how long a real server keeps a VIP that nobody asks of it any more, so that
 /// every director has read the same manifests and deleted the destination.
 const SILENT_GRACE: Duration = Duration::from_secs(3);
+/// With reports, how long it keeps the VIP although no director reports a destination: that report may have been on
+/// its way, or not written yet, when the director added one. Reports are written within a second.
+const REPORT_GRACE: Duration = Duration::from_secs(3);
 
 /// Adds what makes the node carry `vip` quietly on `dev`.
 pub(super) fn carry(
@@ -178,6 +181,11 @@ fn still_needed(key: &AddressKey, inputs: &Inputs<'_>, memory: &mut Memory) -> O
                     .flat_map(|link| &link.addresses);
                 networks.map(ipnet::IpNet::addr)
             };
+            let waited = inputs.memory.unwanted_for(memory, key, inputs.now);
+            let others_direct = || {
+                let mut nodes = inputs.snapshot.nodes.iter();
+                nodes.any(|(name, node)| name != inputs.node && node.is_director())
+            };
             peers
                 .iter()
                 .filter(|(name, _)| {
@@ -185,6 +193,10 @@ fn still_needed(key: &AddressKey, inputs: &Inputs<'_>, memory: &mut Memory) -> O
                 })
                 .find(|(_, peer)| own().any(|address| peer.directs(key.ip, address)))
                 .map(|(name, _)| format!("director {name} still has this node as a destination"))
+                .or_else(|| {
+                    (waited < REPORT_GRACE && others_direct())
+                        .then(|| "a director's report may be on its way".to_owned())
+                })
         }
     }
 }

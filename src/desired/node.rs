@@ -47,6 +47,14 @@ pub struct Desired {
     pub memory: Memory,
 }
 
+impl Desired {
+    /// Whether this address stays only until nobody relies on it any more. It is no longer to be reported as bound:
+    /// a director that learnt of it late would send packets to where nothing is.
+    pub fn is_leaving(&self, key: &AddressKey) -> bool {
+        self.memory.unwanted.contains_key(key)
+    }
+}
+
 /// A VirtualService as one node sees it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Verdict {

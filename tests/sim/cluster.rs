@@ -53,7 +53,10 @@ pub enum Misfortune {
 
 struct Agent {
     passes: Passes,
+    /// What it observed last.
     report: Option<PeerState>,
+    /// What the others know of that.
+    published: Option<PeerState>,
 }
 
 /// A site with an agent per node.
@@ -80,14 +83,12 @@ impl Cluster {
         let agents = NODES
             .into_iter()
             .map(|name| {
-                let passes = Passes::new(name.into(), &dir.0.join(name));
-                (
-                    name,
-                    Agent {
-                        passes,
-                        report: None,
-                    },
-                )
+                let agent = Agent {
+                    passes: Passes::new(name.into(), &dir.0.join(name)),
+                    report: None,
+                    published: None,
+                };
+                (name, agent)
             })
             .collect();
         Self {
@@ -151,14 +152,27 @@ impl Cluster {
         self.now += time;
     }
 
-    /// One pass of one node. How many ops it tried.
+    /// One pass of one node, and its report. How many ops it tried.
     pub fn pass(&mut self, name: &'static str) -> u64 {
+        let ops = self.silent_pass(name);
+        self.publish(name);
+        ops
+    }
+
+    /// The others hear of what a node's last pass found.
+    pub fn publish(&mut self, name: &'static str) {
+        let agent = self.agents.get_mut(name).unwrap();
+        agent.published.clone_from(&agent.report);
+    }
+
+    /// One pass of one node, of which the others don't hear yet.
+    pub fn silent_pass(&mut self, name: &'static str) -> u64 {
         self.snapshot.peers = match self.talk {
             Talk::Wire => Peers::Silent,
             Talk::Reports => Peers::Reported(
                 self.agents
                     .iter()
-                    .filter_map(|(name, agent)| Some(((*name).into(), agent.report.clone()?)))
+                    .filter_map(|(name, agent)| Some(((*name).into(), agent.published.clone()?)))
                     .collect(),
             ),
         };
@@ -241,17 +255,19 @@ impl Cluster {
         agent.passes = Passes::new(name.into(), &path);
     }
 
+    /// A pass of every node, and a second. How many ops that took.
+    pub fn round(&mut self) -> u64 {
+        let ops = NODES.into_iter().map(|name| self.pass(name)).sum();
+        self.now += ROUND;
+        ops
+    }
+
     /// Runs passes of all nodes in turn until nothing happens any more. How many ops that took.
     pub fn settle(&mut self) -> u64 {
         let before = self.ops;
         let mut calm = 0;
         for _ in 0..300 {
-            let mut ops = 0;
-            for name in NODES {
-                ops += self.pass(name);
-            }
-            calm = if ops == 0 { calm + 1 } else { 0 };
-            self.now += ROUND;
+            calm = if self.round() == 0 { calm + 1 } else { 0 };
             if calm == CALM {
                 return self.ops - before;
             }

@@ -103,10 +103,7 @@ fn a_long_connection_keeps_its_real_server_until_it_is_drained() {
         .unwrap();
     cluster.node(name).labels.clear();
     for _ in 0..15 {
-        for node in crate::site::NODES {
-            cluster.pass(node);
-        }
-        cluster.wait(Duration::from_secs(1));
+        cluster.round();
         let more = cluster.lan.send_more(CLIENT, long.flow);
         assert_eq!(more.hops[1].to, name, "{more}\n{}", cluster.story);
         assert_eq!(more.verdict, long.verdict, "{more}");
@@ -142,10 +139,7 @@ fn a_stranger_with_the_vip_is_not_robbed_of_it() {
     cluster.lan.add("stranger", stranger);
     cluster.apply(web());
     for _ in 0..30 {
-        for node in crate::site::NODES {
-            cluster.pass(node);
-        }
-        cluster.wait(Duration::from_secs(1));
+        cluster.round();
     }
     let held = directway::model::AddressKey::new(dev("eth0"), ip(VIP));
     assert!(!cluster.observe(DIRECTOR).net.addresses.contains_key(&held));

@@ -21,20 +21,16 @@ pub fn is_quiet(observed: &Observed) -> bool {
 
 pub fn report(findings: &Findings<'_>) -> PeerState {
     let observed = &findings.observed;
-    let ours = |wanted: Role| -> Vec<IpAddr> {
-        observed
-            .net
-            .addresses
-            .iter()
-            .filter(|(key, role)| **role == wanted && findings.ledger.owns_address(key, observed))
-            .map(|(key, _)| key.ip)
-            .collect()
+    let ours = |wanted: Role| {
+        let addresses = observed.net.addresses.iter();
+        addresses.filter(move |(key, role)| {
+            **role == wanted && findings.ledger.owns_address(key, observed)
+        })
     };
-    let bound = if is_quiet(observed) {
-        ours(Role::Quiet).into_iter().collect()
-    } else {
-        [].into_iter().collect()
-    };
+    let bound = ours(Role::Quiet)
+        .filter(|(key, _)| is_quiet(observed) && !findings.desired.is_leaving(key))
+        .map(|(key, _)| key.ip)
+        .collect();
     let mut by_vip: BTreeMap<IpAddr, (BTreeSet<IpAddr>, BTreeSet<IpAddr>)> = BTreeMap::new();
     for key in &findings.ledger.services {
         let Some(service) = observed.net.services.get(key) else {
@@ -51,7 +47,7 @@ pub fn report(findings: &Findings<'_>) -> PeerState {
     }
     PeerState {
         bound,
-        held: ours(Role::Held).into_iter().collect(),
+        held: ours(Role::Held).map(|(key, _)| key.ip).collect(),
         directing: by_vip
             .into_iter()
             .map(|(vip, (ready, draining))| Directing {

@@ -1,4 +1,5 @@
-//! Nodes in any order, with restarts and cables pulled in between.
+//! Nodes in any order, with restarts and people's changes in between, and with reports that arrive late: up to a
+//! second, as an API server allows.
 
 use proptest::prelude::*;
 
@@ -10,6 +11,7 @@ use crate::{
 #[derive(Clone, Debug)]
 enum Step {
     Pass(&'static str),
+    Publish(&'static str),
     Restart(&'static str),
     Create(bool),
     Delete(bool),
@@ -23,12 +25,13 @@ fn steps() -> impl Strategy<Value = Step> {
     let backend = || prop::sample::select(NODES[1..].to_vec());
     prop_oneof![
         12 => node().prop_map(Step::Pass),
+        8 => node().prop_map(Step::Publish),
         1 => node().prop_map(Step::Restart),
         2 => any::<bool>().prop_map(Step::Create),
         1 => any::<bool>().prop_map(Step::Delete),
         1 => backend().prop_map(Step::Unlabel),
         2 => backend().prop_map(Step::Label),
-        2 => (0u64..12).prop_map(Step::Wait),
+        2 => (1u64..6).prop_map(Step::Wait),
     ]
 }
 
@@ -50,8 +53,9 @@ proptest! {
         for step in &steps {
             match step {
                 Step::Pass(name) => {
-                    cluster.pass(name);
+                    cluster.silent_pass(name);
                 }
+                Step::Publish(name) => cluster.publish(name),
                 Step::Restart(name) => cluster.restart(name),
                 Step::Create(it) => cluster.apply(which(*it)),
                 Step::Delete(it) => cluster.delete(&which(*it)),
@@ -59,7 +63,11 @@ proptest! {
                 Step::Label(name) => {
                     *cluster.node(name) = labels[&(*name).into()].clone();
                 }
-                Step::Wait(seconds) => cluster.wait(std::time::Duration::from_secs(*seconds)),
+                Step::Wait(seconds) => {
+                    for _ in 0..*seconds {
+                        cluster.round();
+                    }
+                }
             }
         }
         cluster.snapshot.nodes = labels;

@@ -87,8 +87,36 @@ fn a_vip_stays_until_no_director_sends_packets_for_it() {
     );
 
     lan.snapshot.peers = says(directing(&[ip("10.77.0.12")]));
+    lan.memory = lan.desired().memory;
+    lan.now = Duration::from_secs(2);
+    assert_eq!(
+        lan.devices(),
+        on(&[("lo", false)]),
+        "a report may be on its way"
+    );
+    lan.now = Duration::from_secs(3);
     assert_eq!(lan.devices(), on(&[]));
     assert!(lan.desired().net.arp.is_empty());
+}
+
+#[test]
+fn without_another_director_nobody_is_waited_for() {
+    let mut lan = Lan::real_server();
+    lan.snapshot.virtual_services.clear();
+    lan.snapshot.nodes.remove(&"d".into());
+    lan.carrying("lo", Role::Quiet);
+    assert_eq!(lan.devices(), on(&[]));
+}
+
+#[test]
+fn what_is_about_to_go_is_leaving() {
+    let mut lan = Lan::real_server();
+    lan.carrying("lo", Role::Quiet);
+    let key = AddressKey::new(Dev::lo(), ip(VIP));
+    assert!(!lan.desired().is_leaving(&key));
+    lan.snapshot.virtual_services.clear();
+    let desired = lan.desired();
+    assert!(desired.net.addresses.contains_key(&key) && desired.is_leaving(&key));
 }
 
 #[test]

@@ -56,12 +56,16 @@ impl fmt::Display for LogFormat {
     }
 }
 
+/// The client's own word on a failed request; whoever asked tells it better, and once.
+const ECHO: &str = "kube_client::client=off";
+
 /// Sets up logs for the process. `level` is a level or a list of filters.
 pub fn init(format: LogFormat, level: &str) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::try_new(level).map_err(|error| TelemetryError::Level {
-        level: level.to_owned(),
-        cause: error.to_string(),
-    })?;
+    let filter =
+        EnvFilter::try_new(format!("{ECHO},{level}")).map_err(|error| TelemetryError::Level {
+            level: level.to_owned(),
+            cause: error.to_string(),
+        })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -66,11 +66,19 @@ impl Journal {
         }
         for ((address, reason), message) in &now {
             if !self.servers.contains_key(&(*address, *reason)) {
-                tracing::warn!(real_server = %address, reason = reason.name(), "gets no new connections: {message}");
+                match reason {
+                    // On its way in or out.
+                    Reason::NotBound | Reason::Pending | Reason::Draining => {
+                        tracing::info!(real_server = %address, reason = reason.name(), "gets no new connections: {message}");
+                    }
+                    reason => {
+                        tracing::warn!(real_server = %address, reason = reason.name(), "gets no new connections: {message}");
+                    }
+                }
             }
         }
         for (address, reason) in self.servers.keys().filter(|key| !now.contains_key(key)) {
-            tracing::info!(real_server = %address, reason = reason.name(), "no longer");
+            tracing::info!(real_server = %address, reason = reason.name(), "that is over");
         }
         self.servers = now;
     }

@@ -17,7 +17,7 @@ use crate::{
     plan::{Op, Subject},
 };
 
-use super::{Findings, PassEnd, PassError, RunDirError, Store};
+use super::{Findings, PassEnd, PassError, RunDirError, Store, source::WATCH_SUBJECT};
 
 /// The report on a pass; `drift` since the agent's start. `None` if there is nothing to report on.
 pub fn report(node: &NodeName, store: &Store, end: &PassEnd<'_>, drift: u64) -> Option<Report> {
@@ -255,7 +255,12 @@ fn preflight(store: &Store, end: &PassEnd<'_>, observed: &Observed) -> Vec<Prefl
             );
         }
     }
-    for ((source, subject), message) in store.troubles() {
+    // A watch that fails cannot be reported to where it fails, and when it works again there is nothing to report.
+    let of_objects = store
+        .troubles()
+        .iter()
+        .filter(|((_, subject), _)| subject != WATCH_SUBJECT);
+    for ((source, subject), message) in of_objects {
         add(
             "Source",
             format!("{source}: {subject}: {message}"),

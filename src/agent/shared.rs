@@ -10,11 +10,13 @@ use kube::Resource;
 use serde_json::json;
 
 use super::{
-    PassEnd, PassError, RunDirError, Store, report, source::SourceName, worker::unix_time,
+    PassEnd, PassError, RunDirError, Store, report,
+    source::{SourceName, WATCH_SUBJECT},
+    worker::unix_time,
 };
 use crate::{
     admin::Admin,
-    api::{NodeState, Report},
+    api::{NodeState, PreflightEntry, Report},
     metrics::Metrics,
     model::{NodeName, Reason},
 };
@@ -70,6 +72,10 @@ impl Shared {
         state.troubles.clone_from(store.troubles());
     }
 
+    pub(super) fn source_error(&self, source: SourceName) {
+        self.metrics.source_error(source.name());
+    }
+
     pub(super) fn pass_begins(&self) {
         self.state().pass_since = Some(Instant::now());
     }
@@ -100,6 +106,21 @@ impl Shared {
 }
 
 impl State {
+    /// What a NodeState does not tell, because a watch that fails would not carry it.
+    fn watch_troubles(&self) -> Vec<PreflightEntry> {
+        let of_watches = self
+            .troubles
+            .iter()
+            .filter(|((_, subject), _)| subject == WATCH_SUBJECT);
+        of_watches
+            .map(|((source, _), message)| PreflightEntry {
+                check: "Source".to_owned(),
+                message: format!("{source}: {message}"),
+                fix: "see what the message names".to_owned(),
+            })
+            .collect()
+    }
+
     fn missing(&self) -> Vec<String> {
         if self.stopping {
             return vec!["the agent is ending; the data path stays as it is".to_owned()];
@@ -162,12 +183,17 @@ impl Admin for Shared {
     }
 
     fn state(&self) -> Option<String> {
-        let report = self.state().report.clone()?;
+        let (report, watches) = {
+            let state = self.state();
+            (state.report.clone()?, state.watch_troubles())
+        };
+        let mut status = report.to_status();
+        status.preflight.extend(watches);
         let state = json!({
             "apiVersion": NodeState::api_version(&()),
             "kind": NodeState::kind(&()),
             "metadata": {"name": self.node.0},
-            "status": report.to_status(),
+            "status": status,
         });
         Some(state.to_string())
     }

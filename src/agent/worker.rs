@@ -10,7 +10,12 @@ use std::{
 
 use tokio::sync::{oneshot, watch};
 
-use super::{Cause, Next, Passes, Shared, Store, View, journal::Journal, report, source::Change};
+use super::{
+    Cause, Next, Passes, Shared, Store, View,
+    journal::Journal,
+    report,
+    source::{Change, WATCH_SUBJECT},
+};
 use crate::{api::Report, kernel::Kernel, model::NodeName};
 
 /// How long the thread sleeps at most, for want of anything to do.
@@ -68,6 +73,22 @@ impl Worker {
         }
     }
 
+    /// Troubles with objects; a watch counts its failures itself.
+    fn count_troubles(&self, changes: &[Change]) {
+        for change in changes {
+            if let Change::Trouble {
+                source,
+                subject,
+                message,
+            } = change
+                && subject != WATCH_SUBJECT
+                && !self.store.is_known(*source, subject, message)
+            {
+                self.shared.source_error(*source);
+            }
+        }
+    }
+
     fn pass(
         &mut self,
         cause: Cause,
@@ -77,6 +98,7 @@ impl Worker {
     ) -> Next {
         let mut different = false;
         while let Ok(changes) = self.changes.try_recv() {
+            self.count_troubles(&changes);
             different |= self.store.apply(changes);
         }
         self.shared.sources(&self.store);

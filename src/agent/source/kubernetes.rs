@@ -16,7 +16,7 @@ use kube::{
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::sync::{Notify, watch};
 
-use super::{Change, Closed, Feed, SourceName};
+use super::{Change, Closed, Feed, SourceName, WATCH_SUBJECT};
 use crate::{
     api::{NodeState, NodeStateStatus, Report, VirtualService, admit, node},
     metrics::Metrics,
@@ -160,12 +160,15 @@ impl Watch {
         let mut events = pin!(watcher(api, config));
         let mut batch = Vec::new();
         let mut failures = 0usize;
+        // What was told of this outage: the words of a refused connection differ from attempt to attempt.
+        let mut told: Option<(Option<u16>, String)> = None;
         loop {
             let event = if failures > 0 {
                 match tokio::time::timeout(CALM, events.next()).await {
                     Ok(event) => event,
                     Err(_) => {
                         failures = 0;
+                        told = None;
                         batch.push(self.no_trouble());
                         None
                     }
@@ -175,19 +178,22 @@ impl Watch {
             };
             match event {
                 None => {}
+                // Said before every attempt at a list, whatever becomes of it.
+                Some(Ok(Event::Init)) => batch.push(Change::Relist(self.source)),
                 Some(Ok(event)) => {
                     if failures > 0 {
                         failures = 0;
+                        told = None;
                         batch.push(self.no_trouble());
                     }
                     match event {
-                        Event::Init => batch.push(Change::Relist(self.source)),
                         Event::InitApply(object) => {
                             batch.extend(changed(object));
                             if batch.len() < PAGE as usize {
                                 continue;
                             }
                         }
+                        Event::Init => {}
                         Event::InitDone => batch.push(Change::Listed(self.source)),
                         Event::Apply(object) => batch.extend(changed(object)),
                         Event::Delete(object) => batch.extend(gone(object)),
@@ -195,10 +201,16 @@ impl Watch {
                 }
                 Some(Err(error)) => {
                     self.metrics.source_error(self.source.name());
+                    let (status, message) = (status(&error), explain(&error));
+                    tracing::debug!(source = self.source.name(), "{message}");
+                    let (_, message) = match told.take() {
+                        Some(before) if before.0 == status => told.insert(before),
+                        Some(_) | None => told.insert((status, message)),
+                    };
                     batch.push(Change::Trouble {
                         source: self.source,
-                        subject: "watch".to_owned(),
-                        message: explain(&error),
+                        subject: WATCH_SUBJECT.to_owned(),
+                        message: message.clone(),
                     });
                     if self.feed.send(std::mem::take(&mut batch)).is_err() {
                         return Closed;
@@ -217,14 +229,14 @@ impl Watch {
     fn no_trouble(&self) -> Change {
         Change::NoTrouble {
             source: self.source,
-            subject: "watch".to_owned(),
+            subject: WATCH_SUBJECT.to_owned(),
         }
     }
 }
 
-/// The error with its causes, and what to do where that is known.
-fn explain(error: &watcher::Error) -> String {
-    let status = match error {
+/// The API server's verdict; `None` if it was not reached.
+fn status(error: &watcher::Error) -> Option<u16> {
+    match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))
         | watcher::Error::WatchFailed(kube::Error::Api(status)) => Some(status.code),
@@ -233,8 +245,12 @@ fn explain(error: &watcher::Error) -> String {
         | watcher::Error::WatchStartFailed(_)
         | watcher::Error::WatchFailed(_)
         | watcher::Error::NoResourceVersion => None,
-    };
-    let fix = match status {
+    }
+}
+
+/// The error with its causes, and what to do where that is known.
+fn explain(error: &watcher::Error) -> String {
+    let fix = match status(error) {
         Some(401) => {
             "the API server does not accept these credentials; check the service account's token or the kubeconfig"
         }

@@ -81,6 +81,9 @@ impl fmt::Display for SourceName {
     }
 }
 
+/// The subject of a source's own troubles, as opposed to those of one of its objects.
+pub(super) const WATCH_SUBJECT: &str = "watch";
+
 /// What a source has learnt.
 #[derive(Debug)]
 pub enum Change {

@@ -5,7 +5,7 @@ use crate::{
     model::{NodeName, Peers, Snapshot, VsKey},
 };
 
-use super::{Change, SourceName};
+use super::{Change, SourceName, WATCH_SUBJECT};
 
 /// All that the sources have said: the compact form, and the only copy.
 #[derive(Debug)]
@@ -135,26 +135,33 @@ impl Store {
                 subject,
                 message,
             } => {
-                let known = self
-                    .troubles
-                    .insert((source, subject.clone()), message.clone());
-                if known.as_ref() != Some(&message) {
-                    tracing::error!(source = source.name(), subject, "{message}");
-                    return true;
+                if self.is_known(source, &subject, &message) {
+                    return false;
                 }
-                false
+                tracing::error!(source = source.name(), subject, "{message}");
+                let changes_report = subject != WATCH_SUBJECT;
+                self.troubles.insert((source, subject), message);
+                changes_report
             }
             Change::NoTrouble { source, subject } => {
-                let over = self.troubles.remove(&(source, subject.clone())).is_some();
+                let key = (source, subject);
+                let over = self.troubles.remove(&key).is_some();
+                let (_, subject) = key;
                 if over {
                     tracing::info!(source = source.name(), subject, "read again without errors");
                 }
-                over
+                over && subject != WATCH_SUBJECT
             }
             Change::Complete(complete) => {
                 std::mem::replace(&mut self.complete, complete) != complete
             }
         }
+    }
+
+    /// Whether this trouble has been told of in these words.
+    pub fn is_known(&self, source: SourceName, subject: &str, message: &str) -> bool {
+        let known = self.troubles.get(&(source, subject.to_owned()));
+        known.is_some_and(|known| known == message)
     }
 
     fn all_of(&self, source: SourceName) -> Relist {

@@ -11,8 +11,6 @@ mod cluster;
 mod crashes;
 #[path = "sim/lifecycle.rs"]
 mod lifecycle;
-#[path = "sim/report.rs"]
-mod report;
 #[path = "sim/safety.rs"]
 mod safety;
 #[path = "sim/schedules.rs"]

@@ -43,7 +43,7 @@ use crate::{
 pub use announcer::Announcer;
 pub use ledger_file::{LedgerError, LedgerFile};
 pub use pass::{Findings, PassEnd, PassError, Passes, View};
-pub use report::report;
+pub use report::{peer_state, report};
 pub use run_dir::{RunDir, RunDirError};
 pub use runner::{Cause, Intervals, Next, Trigger, run as run_passes};
 pub use shared::Shared;

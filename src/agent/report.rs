@@ -39,11 +39,7 @@ pub fn report(node: &NodeName, store: &Store, end: &PassEnd<'_>, drift: u64) -> 
                 (link.dev.clone(), subnets)
             })
             .collect(),
-        peer: PeerState {
-            bound: bound(findings),
-            held: held(findings),
-            directing: directing(findings),
-        },
+        peer: peer_state(findings),
         refused: refused(store, end, findings),
         conflicts: findings
             .rivals
@@ -56,6 +52,15 @@ pub fn report(node: &NodeName, store: &Store, end: &PassEnd<'_>, drift: u64) -> 
         drift,
         left_out: 0,
     })
+}
+
+/// The part of the report that other nodes act on.
+pub fn peer_state(findings: &Findings<'_>) -> PeerState {
+    PeerState {
+        bound: bound(findings),
+        held: held(findings),
+        directing: directing(findings),
+    }
 }
 
 /// Whether every interface that must be quiet for this node's VIPs is, effectively.
@@ -76,8 +81,10 @@ fn bound(findings: &Findings<'_>) -> IpRanges {
     }
     let there = &findings.observed.net.addresses;
     let wanted = findings.desired.net.addresses.iter();
+    // One that is about to go is no promise: a director that has not heard yet must not add this node.
     wanted
         .filter(|(key, role)| **role == Role::Quiet && there.contains_key(key))
+        .filter(|(key, _)| !findings.desired.is_leaving(key))
         .map(|(key, _)| key.ip)
         .collect()
 }

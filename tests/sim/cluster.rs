@@ -9,7 +9,7 @@ use std::{
 };
 
 use directway::{
-    agent::{Passes, View},
+    agent::{Passes, View, peer_state},
     kernel::{
         Kernel, OpResult,
         fake::{Errno, FakeKernel, FakeLan, Verdict},
@@ -18,7 +18,6 @@ use directway::{
 };
 
 use crate::{
-    report::report,
     safety::Safety,
     site::{self, NODES},
 };
@@ -200,7 +199,7 @@ impl Cluster {
         if !kernel.is_killed()
             && let Some(findings) = &end.findings
         {
-            agent.report = Some(report(findings));
+            agent.report = Some(peer_state(findings));
         }
         drop(end);
         agent.passes.announce(&mut kernel, self.now);

@@ -12,7 +12,6 @@ use directway::{
 
 use crate::{
     cluster::Talk,
-    report::is_quiet,
     site::{self, BACKENDS, CLIENT, DIRECTOR, DNS, NODES, VIP, ip},
 };
 
@@ -180,4 +179,13 @@ fn foreign_things(lan: &FakeLan) -> Vec<Observed> {
             observed
         })
         .collect()
+}
+
+/// Whether every interface that hears ARP keeps addresses of other devices to itself.
+fn is_quiet(observed: &Observed) -> bool {
+    observed
+        .links
+        .values()
+        .filter(|link| link.hears_arp())
+        .all(|link| link.arp.effective(observed.arp_all).is_quiet())
 }

@@ -7,6 +7,7 @@ pub mod agent;
 pub mod api;
 pub mod cli;
 pub mod desired;
+pub mod forecast;
 pub mod kernel;
 pub mod metrics;
 pub mod model;

@@ -1,0 +1,114 @@
+//! What would happen: the agents' own decisions, run over and over on what they reported, until nothing more changes.
+//!
+//! Pure: no kernel, no API. One round is one pass of every agent at once; what a round changes, the next one's agents
+//! have read in each other's reports. That is how "real servers bind, then the director adds them" comes out as lines.
+
+mod apply;
+mod world;
+
+#[cfg(test)]
+mod tests;
+
+pub use apply::apply;
+pub use world::{Assumed, Wire, World, WorldNode};
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    desired::{Desired, Inputs, admit, desired},
+    model::{NodeName, Snapshot},
+    plan::{Op, plan},
+};
+
+/// More rounds than any real change needs; two per step from first report to the last destination.
+const MAX_ROUNDS: usize = 32;
+
+/// Longer than anything takes to drain.
+const LONG: Duration = Duration::from_secs(1 << 32);
+
+/// An op that an agent would run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// In which round, from 1.
+    pub round: usize,
+    /// On which node.
+    pub node: NodeName,
+    /// What.
+    pub op: Op,
+    /// Whether it waits until connections have ended or the time to drain is over.
+    pub after_drain: bool,
+}
+
+/// What would happen until nothing more changes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Forecast {
+    /// Ops in the order in which they would run.
+    pub steps: Vec<Step>,
+    /// How every node would see it in the end.
+    pub nodes: BTreeMap<NodeName, Desired>,
+    /// Whether it comes to an end at all.
+    pub settled: bool,
+}
+
+/// Runs every agent's pass on `world` until none has anything to do.
+pub fn settle(snapshot: &Snapshot, world: &mut World) -> Forecast {
+    let mut forecast = Forecast::default();
+    let mut now = Duration::ZERO;
+    let mut after_drain = false;
+    let mut waited = false;
+    for round in 1..=MAX_ROUNDS {
+        let mut snapshot = snapshot.clone();
+        snapshot.peers = world.peers(&snapshot.peers);
+        let admission = admit(&snapshot);
+        let mut plans = Vec::new();
+        for (name, node) in &world.nodes {
+            let wire = node.evidence(name, &snapshot, &admission);
+            let wanted = desired(&Inputs {
+                node: name,
+                snapshot: &snapshot,
+                admission: &admission,
+                observed: &node.observed,
+                ledger: &node.ledger,
+                wire: &wire,
+                memory: &node.memory,
+                now,
+            });
+            let plan = plan(&wanted.net, &node.observed, &node.ledger);
+            plans.push((name.clone(), wanted, plan));
+        }
+        let mut waiting = false;
+        let mut acted = false;
+        for (name, wanted, plan) in plans {
+            if let Some(node) = world.nodes.get_mut(&name) {
+                node.memory = wanted.memory.clone();
+                waiting |= !node.memory.leaving.is_empty() || !node.memory.unwanted.is_empty();
+                for op in &plan.ops {
+                    apply(op, &mut node.observed);
+                }
+                node.ledger = plan.ledger;
+            }
+            acted |= !plan.ops.is_empty();
+            let steps = plan.ops.into_iter().map(|op| Step {
+                round,
+                node: name.clone(),
+                // Connections are not known here; a destination is never deleted while it has some.
+                after_drain: after_drain || matches!(op, Op::DelDestination(..)),
+                op,
+            });
+            forecast.steps.extend(steps);
+            forecast.nodes.insert(name, wanted);
+        }
+        if acted {
+            waited = false;
+        } else if waiting && !waited {
+            // Nothing is missing but time.
+            now += LONG;
+            waited = true;
+            after_drain = true;
+        } else {
+            forecast.settled = true;
+            break;
+        }
+    }
+    forecast
+}

@@ -1,0 +1,232 @@
+use std::time::Duration;
+
+use super::{Assumed, Forecast, Wire, World, WorldNode, settle};
+use crate::{
+    desired::MemberState,
+    model::*,
+    plan::{Op, Phase},
+};
+
+const VIP: &str = "10.77.0.100";
+
+fn web() -> VirtualService {
+    VirtualService {
+        key: VsKey::new("shop", "web"),
+        uid: "web".to_owned(),
+        generation: 1,
+        created: 100,
+        vips: vec![VIP.parse().unwrap()],
+        ports: vec![Port {
+            port: 80,
+            protocol: Protocol::Tcp,
+        }],
+        scheduler: Scheduler::Rr,
+        flags: vec![],
+        persistence_v4: None,
+        persistence_v6: None,
+        directors: DirectorPolicy::default(),
+        real_servers: RealServerPolicy {
+            selector: Some(Selector::default()),
+            device: "vip0".parse().unwrap(),
+            weight: 1,
+            host_route: true,
+            external: vec![],
+        },
+        drain: Duration::from_secs(60),
+    }
+}
+
+/// Director `d` and real servers `r1` and `r2` on 10.77.0.0/24, with nothing of ours on them.
+fn lan() -> (Snapshot, World) {
+    let mut snapshot = Snapshot {
+        peers: Peers::Reported(Default::default()),
+        ..Snapshot::default()
+    };
+    let mut world = World::default();
+    for (name, label, host) in [
+        ("d", DIRECTOR_LABEL, 1),
+        ("r1", BACKEND_LABEL, 11),
+        ("r2", BACKEND_LABEL, 12),
+    ] {
+        let address = format!("10.77.0.{host}").parse().unwrap();
+        let node = Node {
+            labels: [(label.to_owned(), "true".to_owned())].into(),
+            weight: None,
+            addresses: vec![address],
+        };
+        snapshot.nodes.insert(name.into(), node);
+        let mut observed = Observed::default();
+        for (index, dev, kind, net) in [
+            (1, "lo", LinkKind::Loopback, "127.0.0.1/8".to_owned()),
+            (2, "eth0", LinkKind::Other, format!("10.77.0.{host}/24")),
+        ] {
+            let link = Link {
+                index,
+                dev: dev.parse().unwrap(),
+                mac: None,
+                kind,
+                up: true,
+                carrier: true,
+                arp_capable: kind == LinkKind::Other,
+                enslaved: false,
+                addresses: vec![net.parse().unwrap()],
+                arp: ArpSettings::default(),
+            };
+            observed.links.insert(link.dev.clone(), link);
+        }
+        let node = WorldNode {
+            observed,
+            wire: Wire::Assumed(Assumed {
+                own: [address].into(),
+                ..Assumed::default()
+            }),
+            ..WorldNode::default()
+        };
+        world.nodes.insert(name.into(), node);
+    }
+    (snapshot, world)
+}
+
+fn with_web(snapshot: &mut Snapshot) {
+    let web = web();
+    snapshot.virtual_services.insert(web.key.clone(), Ok(web));
+}
+
+/// The place of the first op on `node` with this line's start.
+fn place(forecast: &Forecast, node: &str, start: &str) -> usize {
+    let mut steps = forecast.steps.iter();
+    steps
+        .position(|step| step.node.0 == node && step.op.to_string().starts_with(start))
+        .unwrap_or_else(|| panic!("{node} never runs {start}: {:#?}", forecast.steps))
+}
+
+#[test]
+fn real_servers_bind_before_the_director_adds_them() {
+    let (mut snapshot, mut world) = lan();
+    with_web(&mut snapshot);
+    let forecast = settle(&snapshot, &mut world);
+    assert!(forecast.settled);
+    for (node, address) in [("r1", "10.77.0.11"), ("r2", "10.77.0.12")] {
+        let add = format!("ipvsadm -a -t {VIP}:80 -r {address}:80 -g -w 1");
+        let bound = place(&forecast, node, "ip addr add");
+        assert!(place(&forecast, node, "sysctl") < bound);
+        assert!(place(&forecast, node, "ip link add vip0") < bound);
+        assert!(bound < place(&forecast, "d", &add));
+    }
+    let members = &forecast.nodes[&"d".into()].verdicts[&web().key].members;
+    let ready = |state: &MemberState| matches!(state, MemberState::Ready { weight: 1 });
+    assert!(members.values().flat_map(|m| m.values()).all(ready));
+    assert_eq!(
+        settle(&snapshot, &mut world).steps,
+        [],
+        "nothing is left to do"
+    );
+}
+
+#[test]
+fn a_real_server_leaves_after_its_destination_is_gone() {
+    let (mut snapshot, mut world) = lan();
+    with_web(&mut snapshot);
+    settle(&snapshot, &mut world);
+    snapshot.nodes.get_mut(&"r1".into()).unwrap().labels.clear();
+    let forecast = settle(&snapshot, &mut world);
+    let quiesced = place(
+        &forecast,
+        "d",
+        "ipvsadm -e -t 10.77.0.100:80 -r 10.77.0.11:80 -g -w 0",
+    );
+    let deleted = place(
+        &forecast,
+        "d",
+        "ipvsadm -d -t 10.77.0.100:80 -r 10.77.0.11:80",
+    );
+    let unbound = place(&forecast, "r1", "ip addr del");
+    let restored = place(&forecast, "r1", "sysctl");
+    assert!(quiesced < deleted && deleted < unbound && unbound < restored);
+    let rounds = [quiesced, deleted, unbound].map(|at| forecast.steps[at].round);
+    assert!(rounds.is_sorted_by(|a, b| a < b), "{rounds:?}");
+    assert!(forecast.steps[deleted].after_drain);
+    assert!(forecast.steps.iter().all(|step| step.node.0 != "r2"));
+}
+
+#[test]
+fn deleting_everything_leaves_the_nodes_as_they_were() {
+    let (mut snapshot, mut world) = lan();
+    let (_, before) = lan();
+    with_web(&mut snapshot);
+    settle(&snapshot, &mut world);
+    snapshot.virtual_services.clear();
+    let forecast = settle(&snapshot, &mut world);
+    assert!(forecast.settled);
+    for (name, node) in &world.nodes {
+        let (now, then) = (&node.observed, &before.nodes[name].observed);
+        assert_eq!(now.links, then.links, "{name}");
+        assert_eq!(now.net.addresses, then.net.addresses, "{name}");
+        assert_eq!(now.net.routes, then.net.routes, "{name}");
+        assert_eq!(now.net.services, then.net.services, "{name}");
+        assert_eq!(node.ledger, Ledger::default(), "{name}");
+    }
+}
+
+#[test]
+fn what_is_known_to_fail_is_foretold() {
+    let (mut snapshot, mut world) = lan();
+    with_web(&mut snapshot);
+    let stranger = Mac([2, 0, 0, 0, 0, 9]);
+    let director = world.nodes.get_mut(&"d".into()).unwrap();
+    let r1 = "10.77.0.11".parse().unwrap();
+    let assumed = Assumed {
+        own: ["10.77.0.1".parse().unwrap()].into(),
+        out_of_reach: [(r1, Reason::Unreachable)].into(),
+        answers: [(VIP.parse().unwrap(), [stranger].into())].into(),
+    };
+    director.wire = Wire::Assumed(assumed);
+    let vip = VIP.parse().unwrap();
+    let forecast = settle(&snapshot, &mut world);
+    let verdict = &forecast.nodes[&"d".into()].verdicts[&web().key];
+    assert_eq!(
+        verdict.refusal.as_ref().unwrap().reason,
+        Reason::VipConflict
+    );
+    assert!(
+        matches!(&verdict.members[&vip][&r1], MemberState::Unready(refusal) if refusal.reason == Reason::Unreachable)
+    );
+    assert!(
+        forecast
+            .steps
+            .iter()
+            .all(|step| step.op.phase() != Phase::Claim)
+    );
+    let adds = forecast
+        .steps
+        .iter()
+        .filter(|step| matches!(step.op, Op::AddDestination(..)));
+    assert_eq!(adds.count(), 1);
+}
+
+#[test]
+fn without_reports_the_wire_speaks_and_time_passes_once() {
+    let (mut snapshot, mut world) = lan();
+    snapshot.peers = Peers::Silent;
+    with_web(&mut snapshot);
+    let forecast = settle(&snapshot, &mut world);
+    assert!(forecast.settled);
+    assert!(
+        forecast.steps.iter().all(|step| step.round == 1),
+        "nobody waits for a report"
+    );
+    snapshot.virtual_services.clear();
+    let forecast = settle(&snapshot, &mut world);
+    assert!(forecast.settled);
+    let unbound = place(&forecast, "r1", "ip addr del");
+    assert!(
+        forecast.steps[unbound].after_drain,
+        "a director may not have read it yet"
+    );
+    assert!(
+        world
+            .nodes
+            .values()
+            .all(|node| node.ledger == Ledger::default())
+    );
+}

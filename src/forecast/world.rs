@@ -1,0 +1,170 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use crate::{
+    desired::{Admission, Memory, questions},
+    model::{
+        Answer, Dev, Directing, IpRanges, Ledger, Link, LinkKind, Mac, NodeName, Observed,
+        PeerState, Peers, Reach, Reason, Role, Snapshot, WireEvidence,
+    },
+};
+
+/// Every node whose agent has reported.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct World {
+    /// By name.
+    pub nodes: BTreeMap<NodeName, WorldNode>,
+}
+
+/// One node, as far as it can be known from elsewhere.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct WorldNode {
+    /// Its kernel.
+    pub observed: Observed,
+    /// What of it is ours.
+    pub ledger: Ledger,
+    /// What its agent remembers.
+    pub memory: Memory,
+    /// What its wire answers.
+    pub wire: Wire,
+}
+
+/// What a node's wire answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Wire {
+    /// It was asked.
+    Asked(WireEvidence),
+    /// Nobody can ask it from here.
+    Assumed(Assumed),
+}
+
+impl Default for Wire {
+    fn default() -> Self {
+        Self::Assumed(Assumed::default())
+    }
+}
+
+/// What a node's wire would answer, for what is not known to be otherwise: whoever is in a network of the node is
+/// reached, and nobody answers for a VIP.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Assumed {
+    /// Addresses of the node itself.
+    pub own: BTreeSet<IpAddr>,
+    /// Real servers that the node could not reach when it last tried, and why.
+    pub out_of_reach: BTreeMap<IpAddr, Reason>,
+    /// Who answers for a VIP.
+    pub answers: BTreeMap<IpAddr, BTreeSet<Mac>>,
+}
+
+/// Stands for the MAC of a host that nobody has asked.
+const SOME_MAC: Mac = Mac([2, 0, 0, 0, 0, 0]);
+
+impl World {
+    /// What every agent knows of the others, if they tell each other: these nodes as they are now, all others as
+    /// they were.
+    pub(super) fn peers(&self, before: &Peers) -> Peers {
+        match before {
+            Peers::Silent => Peers::Silent,
+            Peers::Reported(before) => {
+                let mut peers = before.clone();
+                let nodes = self.nodes.iter();
+                peers.extend(nodes.map(|(name, node)| (name.clone(), report(&node.observed))));
+                Peers::Reported(peers)
+            }
+        }
+    }
+}
+
+/// What other nodes act on.
+fn report(observed: &Observed) -> PeerState {
+    let silenced = |dev: &Dev| {
+        let link = observed.links.get(dev);
+        link.is_some_and(|link| link.arp.ignore == 8)
+    };
+    let with_role = |wanted: Role| -> IpRanges {
+        let addresses = observed.net.addresses.iter();
+        let chosen = addresses.filter(|(key, role)| {
+            let role = if silenced(&key.dev) {
+                Role::Quiet
+            } else {
+                **role
+            };
+            role == wanted
+        });
+        chosen.map(|(key, _)| key.ip).collect()
+    };
+    let services = observed.net.services.iter();
+    let directing = services.map(|(key, service)| {
+        let destinations = || service.destinations.iter();
+        let of = |gets_new: bool| {
+            destinations()
+                .filter(|(_, destination)| (destination.weight > 0) == gets_new)
+                .map(|(address, _)| *address)
+                .collect()
+        };
+        Directing {
+            vips: [key.vip].into_iter().collect(),
+            ready: of(true),
+            unready: BTreeMap::new(),
+            draining: of(false),
+        }
+    });
+    PeerState {
+        bound: with_role(Role::Quiet),
+        held: with_role(Role::Held),
+        directing: directing.collect(),
+    }
+}
+
+impl WorldNode {
+    /// What the wire would answer to this node's questions.
+    pub fn evidence(
+        &self,
+        name: &NodeName,
+        snapshot: &Snapshot,
+        admission: &Admission<'_>,
+    ) -> WireEvidence {
+        let assumed = match &self.wire {
+            Wire::Asked(evidence) => return evidence.clone(),
+            Wire::Assumed(assumed) => assumed,
+        };
+        let asked = questions(name, snapshot, admission, &self.observed);
+        let reach = asked.reach.iter();
+        let vips = asked.silence.iter().chain(&asked.rivals);
+        WireEvidence {
+            reach: reach
+                .map(|address| (*address, self.reach(*address, assumed)))
+                .collect(),
+            answers: vips
+                .map(|key| {
+                    let macs = assumed.answers.get(&key.ip).cloned();
+                    let macs = macs.unwrap_or_default();
+                    (key.ip, Answer { macs })
+                })
+                .collect(),
+        }
+    }
+
+    fn reach(&self, address: IpAddr, assumed: &Assumed) -> Reach {
+        let links = || self.observed.links.values();
+        let own = |link: &Link| link.addresses.iter().any(|net| net.addr() == address);
+        if assumed.own.contains(&address) || links().any(own) {
+            return Reach::Local;
+        }
+        let towards = links().find(|link| {
+            link.kind == LinkKind::Other && !link.enslaved && link.is_in_network_of(address)
+        });
+        match (assumed.out_of_reach.get(&address), towards) {
+            (Some(Reason::NotOnSegment), _) | (_, None) => Reach::NotOnLink,
+            (Some(_), Some(link)) => Reach::Silent {
+                dev: link.dev.clone(),
+            },
+            (None, Some(link)) => Reach::Neighbour {
+                dev: link.dev.clone(),
+                mac: SOME_MAC,
+            },
+        }
+    }
+}

@@ -17,11 +17,17 @@ use super::{FAILED, Failure, Outcome, output::OutputArgs, run_dir::RunDirArgs};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  directway cleanup --dry-run    print what would be removed, as ip, ipvsadm and sysctl lines
-  directway cleanup              remove it, restore sysctls, delete the ledger
+  Print what would be removed, as ip, ipvsadm and sysctl lines:
+    directway cleanup --dry-run
+  Remove it, restore sysctls, delete the ledger:
+    directway cleanup
 
-Stop the agent first, or unlabel the node and let the agent do the same without a gap: cleanup does not wait for
-connections to drain. Foreign addresses, routes, services and settings stay as they are. It can be run again.")]
+Stop the agent first; or unlabel the node, and its agent does the same without
+a gap. cleanup does not wait for connections to end. Foreign addresses, routes,
+services and settings stay as they are. It can be run again.
+
+Exit status: 0 nothing of directway's is left; 1 something is; 64 wrong command
+line.")]
 pub struct Args {
     /// Only print what would be done
     #[arg(long)]

@@ -1,14 +1,28 @@
 //! The command line: one file per subcommand.
 
+mod agent;
+mod check;
 mod cleanup;
+mod crd;
+mod kubernetes;
+mod log;
+mod node_name;
 mod observation;
 mod observe;
 mod output;
+mod plan;
 mod run_dir;
+mod snapshot;
+mod status;
 
 pub use observation::{BadObservation, Observation};
 
-use std::{ffi::OsString, path::Path, process::ExitCode};
+use std::{
+    ffi::OsString,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    process::ExitCode,
+};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -20,6 +34,9 @@ const USAGE: u8 = 64;
 /// What was asked for could not be done, or not all of it.
 const FAILED: u8 = 1;
 
+/// Where an agent's admin endpoint listens if nothing else is said; the chart's port.
+const DEFAULT_AGENT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8090);
+
 /// LVS direct routing, declared and reconciled.
 #[derive(Debug, Parser)]
 #[command(
@@ -28,7 +45,9 @@ const FAILED: u8 = 1;
     propagate_version = true,
     subcommand_required = true,
     arg_required_else_help = true,
-    after_help = "Exit status: 0 done; 1 failed, or check found a FAIL; 2 plan: something would be refused; 64 wrong command line."
+    after_help = "\
+Exit status: 0 done; 1 failed, or check found a FAIL; 2 plan: something would be
+refused; 64 wrong command line. Each subcommand's --help has examples."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -37,8 +56,18 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the agent of one node
+    Agent(agent::Args),
+    /// Print the custom resource definitions as YAML
+    Crd(crd::Args),
+    /// Print what would change, on this node or, with -f, on every node of the cluster
+    Plan(plan::Args),
+    /// Print how every VirtualService stands, and why a real server gets no traffic
+    Status(status::Args),
     /// Print what this node's kernel has, ours and foreign
     Observe(observe::Args),
+    /// Look for what would keep directway from working on this node, with fixes
+    Check(check::Args),
     /// Remove exactly what is directway's from this node, and restore sysctls
     Cleanup(cleanup::Args),
 }
@@ -46,6 +75,9 @@ enum Command {
 /// Why a subcommand did not do its work. Printed as one line; it names what to change.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
+    /// The options contradict each other, or a value cannot be used.
+    #[error("{0}")]
+    Usage(String),
     /// The work could not be done.
     #[error("{0}")]
     Failed(String),
@@ -62,6 +94,7 @@ pub(crate) enum Failure {
 impl Failure {
     fn exit_code(&self) -> u8 {
         match self {
+            Self::Usage(_) => USAGE,
             Self::Failed(_) | Self::Kernel(_) | Self::Output(_) => FAILED,
         }
     }
@@ -92,6 +125,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let outcome = match cli.command {
+        Command::Agent(args) => agent::run(&args),
+        Command::Crd(args) => crd::run(&args),
+        Command::Plan(args) => plan::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Observe(args) => observe::run(&args),
         Command::Cleanup(args) => cleanup::run(&args),
     };

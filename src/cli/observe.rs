@@ -10,13 +10,14 @@ use super::{Outcome, observation, output::OutputArgs, run_dir::RunDirArgs};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  directway observe                       what this node has: VIPs, ARP settings, IPVS services
-  directway observe -o json > node-a.json
-  directway plan --node node-a --source dir:manifests --observed node-a.json
-                                          plan for that node from anywhere, without privileges
+  What this node has: VIPs, host routes, ARP settings, IPVS services
+    directway observe
+  To plan for this node from anywhere (directway plan --observed):
+    directway observe -o json > node-a.json
 
-QUIET says whether an interface keeps silent about addresses of other devices (arp_ignore and arp_announce, shown as
-own/effective). OWNER says whether an entry is directway's: by protocol number 215, or by the ledger in --run-dir.")]
+QUIET says whether an interface keeps silent about addresses of other devices;
+ARP_IGNORE and ARP_ANNOUNCE are shown as own/effective. OWNER says whether an
+entry is directway's: by protocol number 215, or by the ledger in --run-dir.")]
 pub struct Args {
     #[command(flatten)]
     run_dir: RunDirArgs,

@@ -19,8 +19,15 @@ pub enum Format {
 /// The option `-o`, shared by all subcommands that print.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct OutputArgs {
-    /// Text for people, or json or yaml for programs
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    /// text for people; json or yaml for programs
+    #[arg(
+        short,
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT",
+        hide_possible_values = true
+    )]
     pub output: Format,
 }
 

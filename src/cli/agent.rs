@@ -1,0 +1,58 @@
+//! `directway agent`: the agent of one node.
+
+use std::{net::SocketAddr, process::ExitCode};
+
+use crate::{
+    agent::{self, AgentConfig, Intervals, SourceConfig},
+    model::NodeName,
+};
+
+use super::{
+    DEFAULT_AGENT_ADDRESS, Failure, Outcome, kubernetes::block_on, log::LogArgs,
+    run_dir::RunDirArgs,
+};
+
+/// Options of `agent`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  In a cluster, following the Kubernetes API:
+    directway agent --node-name node-a
+  On a plain host, following manifests in a directory:
+    directway agent --node-name host-a --source dir:/etc/directway
+
+Needs CAP_NET_ADMIN and CAP_NET_RAW. SIGTERM and SIGINT end it and leave the
+data path as it is; to take everything back, remove the node's labels or run
+directway cleanup. The admin endpoint serves /healthz, /readyz, /metrics and
+/state.
+
+Exit status: 0 ended by a signal; 1 it could not start or go on;
+64 wrong command line.")]
+pub struct Args {
+    /// This node's name, as in kubectl get nodes or in its manifest
+    #[arg(long, visible_alias = "node", env = "NODE_NAME", value_name = "NAME")]
+    node_name: String,
+    /// Where manifests come from: kubernetes or dir:PATH
+    #[arg(long, default_value_t = SourceConfig::Kubernetes, value_name = "SOURCE")]
+    source: SourceConfig,
+    #[command(flatten)]
+    run_dir: RunDirArgs,
+    /// Where the admin endpoint listens
+    #[arg(long, default_value_t = DEFAULT_AGENT_ADDRESS, value_name = "HOST:PORT")]
+    admin_address: SocketAddr,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+pub(super) fn run(args: &Args) -> Outcome {
+    args.log.init()?;
+    let config = AgentConfig {
+        node_name: NodeName(args.node_name.clone()),
+        source: args.source.clone(),
+        run_dir: args.run_dir.run_dir.clone(),
+        admin_address: args.admin_address,
+        intervals: Intervals::default(),
+    };
+    block_on(agent::run(config))?.map_err(|error| Failure::Failed(error.to_string()))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,69 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+
+use crate::model::{Answer, Observed, Scheduler};
+
+/// All that the preflight looks at.
+#[derive(Clone, Debug)]
+pub(super) struct Facts {
+    /// `uname -r`.
+    pub release: String,
+    /// Effective capabilities of this process as a bit set.
+    pub capabilities: u64,
+    /// What the kernel shows, or why it cannot be asked.
+    pub observed: Result<Observed, String>,
+    /// Sysctls by name, as in `net.ipv4.ip_forward`; those that are not there are missing.
+    pub sysctls: BTreeMap<String, String>,
+    /// Whether files below /proc/sys/net can be written.
+    pub proc_sys_writable: bool,
+    /// Schedulers that the VirtualServices ask for.
+    pub wanted_schedulers: BTreeSet<String>,
+    /// Whether each scheduler is there.
+    pub schedulers: BTreeMap<String, Module>,
+    /// VIPs to be served here, with who answers for them; `None` = they could not be probed.
+    pub vips: BTreeMap<IpAddr, Option<Answer>>,
+    /// Whether the run directory can be used.
+    pub run_dir: Result<(), String>,
+    /// What the cluster says of kube-proxy, as far as there is a cluster.
+    pub kube_proxy: Option<KubeProxy>,
+    /// Programs that may remove foreign addresses.
+    pub network_managers: Vec<&'static str>,
+}
+
+/// Whether a kernel module is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Module {
+    /// Loaded, or part of the kernel.
+    Loaded,
+    /// Its file is there.
+    Loadable,
+    /// Neither.
+    Absent,
+    /// The node's modules cannot be seen from here.
+    Unseen,
+}
+
+/// kube-proxy's configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct KubeProxy {
+    /// `mode`.
+    pub mode: String,
+    /// `ipvs.excludeCIDRs`.
+    pub exclude_cidrs: Vec<IpNet>,
+}
+
+impl Facts {
+    /// A sysctl as a number; `None` if it is not there.
+    pub fn sysctl(&self, name: &str) -> Option<u32> {
+        self.sysctls.get(name)?.trim().parse().ok()
+    }
+}
+
+/// The module of a scheduler.
+pub(super) fn module(scheduler: &Scheduler) -> String {
+    format!("ip_vs_{scheduler}")
+}

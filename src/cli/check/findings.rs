@@ -1,0 +1,430 @@
+use std::net::IpAddr;
+
+use crate::model::{ArpSettings, Dev, Forward, Ipvs, Link, Observed, Role};
+
+use super::{
+    Finding, Level,
+    facts::{Facts, Module},
+};
+
+const CAP_NET_ADMIN: u32 = 12;
+const CAP_NET_RAW: u32 = 13;
+
+fn finding(
+    level: Level,
+    check: &'static str,
+    found: impl Into<String>,
+    fix: impl Into<String>,
+) -> Finding {
+    Finding {
+        level,
+        check,
+        found: found.into(),
+        fix: fix.into(),
+    }
+}
+
+fn pass(check: &'static str, found: impl Into<String>) -> Finding {
+    finding(Level::Pass, check, found, "")
+}
+
+/// What the facts mean.
+pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
+    let mut findings = vec![kernel(facts), capabilities(facts)];
+    match &facts.observed {
+        Ok(observed) => {
+            findings.push(ipvs(observed));
+            findings.push(schedulers(facts));
+            findings.push(arp_all(observed));
+            findings.extend(facts.vips.keys().map(|vip| interface(*vip, observed)));
+            findings.extend(facts.vips.keys().filter_map(|vip| rivals(*vip, facts)));
+            findings.push(rp_filter(facts, observed));
+            findings.push(kube_proxy(facts, observed));
+        }
+        Err(error) => findings.push(finding(
+            Level::Fail,
+            "kernel",
+            error.clone(),
+            "run it as root on the node, with CAP_NET_ADMIN",
+        )),
+    }
+    findings.push(ipvs_sysctls(facts));
+    findings.push(run_dir(facts));
+    findings.push(network_managers(facts));
+    findings.push(proc_sys(facts));
+    findings.push(ip_forward(facts));
+    findings
+}
+
+/// `IFA_PROTO` came with Linux 5.18 (commit 47f0bd503210).
+fn kernel(facts: &Facts) -> Finding {
+    let mut numbers = facts.release.split(|c: char| !c.is_ascii_digit());
+    let mut number = || numbers.next().and_then(|text| text.parse::<u32>().ok());
+    match (number(), number()) {
+        (Some(major), Some(minor)) if (major, minor) < (5, 18) => finding(
+            Level::Warn,
+            "kernel",
+            format!(
+                "Linux {} forgets which addresses are directway's (IFA_PROTO came with 5.18); the ledger alone knows",
+                facts.release
+            ),
+            "keep --run-dir until the next reboot, or use a newer kernel",
+        ),
+        (Some(_), Some(_)) => pass("kernel", format!("Linux {}", facts.release)),
+        _ => finding(
+            Level::Warn,
+            "kernel",
+            format!("the release {:?} cannot be read", facts.release),
+            "directway wants Linux 5.18 or newer",
+        ),
+    }
+}
+
+fn capabilities(facts: &Facts) -> Finding {
+    let missing: Vec<&str> = [(CAP_NET_ADMIN, "NET_ADMIN"), (CAP_NET_RAW, "NET_RAW")]
+        .into_iter()
+        .filter(|(bit, _)| facts.capabilities & (1 << bit) == 0)
+        .map(|(_, name)| name)
+        .collect();
+    if missing.is_empty() {
+        return pass("capabilities", "NET_ADMIN and NET_RAW are effective");
+    }
+    finding(
+        Level::Fail,
+        "capabilities",
+        format!("not effective: {}", missing.join(", ")),
+        "run it as root; in a pod as uid 0 with these in securityContext.capabilities.add (they are effective for uid 0 only)",
+    )
+}
+
+fn ipvs(observed: &Observed) -> Finding {
+    match &observed.ipvs {
+        Ipvs::Present => pass("ipvs", "available"),
+        Ipvs::Missing(why) => finding(
+            Level::Fail,
+            "ipvs",
+            why.clone(),
+            "on a director: use a kernel with CONFIG_IP_VS and load ip_vs; a node that is only a real server does without",
+        ),
+    }
+}
+
+fn schedulers(facts: &Facts) -> Finding {
+    let wanted = |name: &str| facts.wanted_schedulers.contains(name);
+    let with = |state: Module| {
+        let modules = facts.schedulers.iter();
+        let names = modules.filter(move |(_, module)| **module == state);
+        names.map(|(name, _)| name.as_str())
+    };
+    let absent: Vec<&str> = with(Module::Absent).collect();
+    let needed: Vec<&str> = absent.iter().copied().filter(|name| wanted(name)).collect();
+    if !needed.is_empty() {
+        return finding(
+            Level::Fail,
+            "schedulers",
+            format!(
+                "a VirtualService asks for {}, which this kernel lacks",
+                needed.join(" ")
+            ),
+            "install the kernel's full modules package, or use another spec.scheduler.name",
+        );
+    }
+    if with(Module::Unseen).next().is_some() {
+        return finding(
+            Level::Warn,
+            "schedulers",
+            "the node's kernel modules cannot be seen from here",
+            "run check on the node itself; the agent reports SchedulerMissing if one is asked for and not there",
+        );
+    }
+    let there: Vec<&str> = with(Module::Loaded).chain(with(Module::Loadable)).collect();
+    if absent.is_empty() {
+        return pass("schedulers", there.join(" "));
+    }
+    finding(
+        Level::Warn,
+        "schedulers",
+        format!(
+            "not in this kernel: {}; there: {}",
+            absent.join(" "),
+            there.join(" ")
+        ),
+        "install the kernel's full modules package if you want to use them",
+    )
+}
+
+/// Whether the node can be made quiet: the greater of conf/all and the interface's own counts.
+fn arp_all(observed: &Observed) -> Finding {
+    let all = observed.arp_all;
+    let found = format!(
+        "net.ipv4.conf.all.arp_ignore={} arp_announce={}",
+        all.ignore, all.announce
+    );
+    if ArpSettings::QUIET.effective(all).is_quiet() {
+        return pass("arp", found);
+    }
+    finding(
+        Level::Fail,
+        "arp",
+        format!(
+            "{found}: the node answers ARP for addresses of other devices, whatever its interfaces say"
+        ),
+        "sysctl -w net.ipv4.conf.all.arp_ignore=0 (or 1, or 2)",
+    )
+}
+
+fn interface(vip: IpAddr, observed: &Observed) -> Finding {
+    let owned = observed.links.values().find(|link| {
+        let mut addresses = link.addresses.iter();
+        addresses.any(|net| net.addr() == vip)
+    });
+    if let Some(link) = owned {
+        return finding(
+            Level::Fail,
+            "interface",
+            format!("{vip} is this node's own address on {}", link.dev),
+            "use an address that no host has",
+        );
+    }
+    let nics: Vec<&Link> = observed
+        .links
+        .values()
+        .filter(|link| link.hears_arp() && link.is_in_network_of(vip))
+        .collect();
+    let first = nics.iter().min_by_key(|link| link.index);
+    let Some(link) = first else {
+        return finding(
+            Level::Warn,
+            "interface",
+            format!(
+                "no interface is in the network of {vip}: this node cannot be a director for it"
+            ),
+            "give the node an address there, or set spec.directors.interface; a real server needs none",
+        );
+    };
+    if !link.up || !link.carrier {
+        return finding(
+            Level::Fail,
+            "interface",
+            format!(
+                "{vip}: {} would carry it, but has no carrier or is down",
+                link.dev
+            ),
+            format!("ip link set {} up, and look at its cable", link.dev),
+        );
+    }
+    let others = if nics.len() > 1 {
+        format!(" (of {} in its network, the first)", nics.len())
+    } else {
+        String::new()
+    };
+    pass("interface", format!("{vip}: {}{others}", link.dev))
+}
+
+/// Whether somebody else answers for a VIP.
+fn rivals(vip: IpAddr, facts: &Facts) -> Option<Finding> {
+    let observed = facts.observed.as_ref().ok()?;
+    let held = observed
+        .net
+        .addresses
+        .iter()
+        .any(|(key, role)| key.ip == vip && *role == Role::Held);
+    let here = if held { " but this node" } else { "" };
+    Some(match facts.vips.get(&vip)? {
+        None => finding(
+            Level::Warn,
+            "holder",
+            format!("{vip}: who answers for it could not be asked"),
+            "give the node an interface in its network, and run check with CAP_NET_RAW",
+        ),
+        Some(answer) if answer.macs.is_empty() => {
+            pass("holder", format!("{vip}: nobody{here} answers for it"))
+        }
+        Some(answer) => {
+            let macs: Vec<String> = answer.macs.iter().map(ToString::to_string).collect();
+            finding(
+                Level::Warn,
+                "holder",
+                format!("{vip} is answered by {}", macs.join(", ")),
+                "fine if that is its holder; else take the address from that host, or this node will not claim it",
+            )
+        }
+    })
+}
+
+/// Strict reverse-path filtering drops a client's packet that comes in where the node would not send the answer out:
+/// the director may hand it over on another interface than the one towards the client.
+fn rp_filter(facts: &Facts, observed: &Observed) -> Finding {
+    let all = facts.sysctl("net.ipv4.conf.all.rp_filter").unwrap_or(0);
+    let nics: Vec<&Link> = observed
+        .links
+        .values()
+        .filter(|link| link.hears_arp())
+        .collect();
+    let strict: Vec<&Dev> = nics
+        .iter()
+        .map(|link| &link.dev)
+        .filter(|dev| {
+            let own = facts.sysctl(&format!("net.ipv4.conf.{dev}.rp_filter"));
+            all.max(own.unwrap_or(0)) == 1
+        })
+        .collect();
+    match strict.first() {
+        None => pass("rp_filter", "not strict on any interface"),
+        Some(_) if nics.len() == 1 => pass(
+            "rp_filter",
+            "strict, which does no harm on a node with one interface",
+        ),
+        Some(first) => {
+            let names: Vec<String> = strict.iter().map(|dev| (*dev).to_string()).collect();
+            finding(
+                Level::Warn,
+                "rp_filter",
+                format!(
+                    "strict on {}: a request that comes in on another interface than the answer goes out on is dropped",
+                    names.join(", ")
+                ),
+                format!(
+                    "sysctl -w net.ipv4.conf.{first}.rp_filter=2 (the greater of conf/all and the interface's own counts)"
+                ),
+            )
+        }
+    }
+}
+
+/// kube-proxy in IPVS mode deletes services that are not its own (kubernetes#59507), unless they are excluded.
+fn kube_proxy(facts: &Facts, observed: &Observed) -> Finding {
+    let signs = observed
+        .links
+        .keys()
+        .any(|dev| dev.as_str() == "kube-ipvs0");
+    let configured = facts
+        .kube_proxy
+        .as_ref()
+        .is_some_and(|proxy| proxy.mode == "ipvs");
+    let masquerades = observed.net.services.values().any(|service| {
+        let mut destinations = service.destinations.values();
+        destinations.any(|destination| destination.forward == Forward::Masquerade)
+    });
+    let fix = "set ipvs.excludeCIDRs in kube-proxy's configuration to the VIPs' ranges, or use its nftables or iptables mode";
+    if !signs && !configured {
+        return match masquerades {
+            true => finding(
+                Level::Warn,
+                "kube-proxy",
+                "somebody else balances with IPVS on this node",
+                "make sure that they leave services alone that are not theirs",
+            ),
+            false => pass("kube-proxy", "not in IPVS mode on this node"),
+        };
+    }
+    let Some(proxy) = &facts.kube_proxy else {
+        return finding(
+            Level::Warn,
+            "kube-proxy",
+            "kube-proxy is in IPVS mode here (device kube-ipvs0); whether it leaves the VIPs alone is not known",
+            fix,
+        );
+    };
+    let exposed: Vec<String> = facts
+        .vips
+        .keys()
+        .filter(|vip| !proxy.exclude_cidrs.iter().any(|net| net.contains(*vip)))
+        .map(ToString::to_string)
+        .collect();
+    if proxy.exclude_cidrs.is_empty() || !exposed.is_empty() {
+        let what = if exposed.is_empty() {
+            "without excludeCIDRs".to_owned()
+        } else {
+            format!("and {} not in its excludeCIDRs", exposed.join(", "))
+        };
+        return finding(
+            Level::Fail,
+            "kube-proxy",
+            format!("kube-proxy is in IPVS mode {what}: it deletes directway's services"),
+            fix,
+        );
+    }
+    let excluded: Vec<String> = proxy
+        .exclude_cidrs
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    pass(
+        "kube-proxy",
+        format!("in IPVS mode, and leaves {} alone", excluded.join(", ")),
+    )
+}
+
+fn ipvs_sysctls(facts: &Facts) -> Finding {
+    let on = |name: &str| facts.sysctl(name).is_some_and(|value| value != 0);
+    if on("net.ipv4.vs.backup_only") {
+        return finding(
+            Level::Warn,
+            "ipvs_sysctls",
+            "net.ipv4.vs.backup_only=1: no VIP at all is balanced here while a backup sync daemon runs",
+            "sysctl -w net.ipv4.vs.backup_only=0",
+        );
+    }
+    if on("net.ipv4.vs.conntrack") {
+        return finding(
+            Level::Warn,
+            "ipvs_sysctls",
+            "net.ipv4.vs.conntrack=1: every balanced connection also takes an entry of nf_conntrack, which sees its requests only",
+            "sysctl -w net.ipv4.vs.conntrack=0, unless somebody else on this node balances by masquerading",
+        );
+    }
+    if facts.sysctl("net.ipv4.vs.backup_only").is_none() {
+        return pass(
+            "ipvs_sysctls",
+            "not there until IPVS is loaded; the defaults are right",
+        );
+    }
+    pass("ipvs_sysctls", "no traps (backup_only=0, conntrack=0)")
+}
+
+fn run_dir(facts: &Facts) -> Finding {
+    match &facts.run_dir {
+        Ok(()) => pass("run_dir", "writable"),
+        Err(error) => finding(
+            Level::Fail,
+            "run_dir",
+            error.clone(),
+            "give the agent a writable directory that outlives it with --run-dir; without a ledger it changes nothing",
+        ),
+    }
+}
+
+fn network_managers(facts: &Facts) -> Finding {
+    if facts.network_managers.is_empty() {
+        return pass("network_managers", "none seen");
+    }
+    finding(
+        Level::Warn,
+        "network_managers",
+        format!(
+            "{} may remove addresses that are not its own; the agent puts VIPs back",
+            facts.network_managers.join(" and ")
+        ),
+        "systemd-networkd: ManageForeignRoutes=no and KeepConfiguration=yes; NetworkManager: leave the VIPs' interface unmanaged, or have it keep foreign addresses",
+    )
+}
+
+fn proc_sys(facts: &Facts) -> Finding {
+    pass(
+        "proc_sys",
+        if facts.proc_sys_writable {
+            "writable; not needed: ARP settings go over netlink"
+        } else {
+            "read-only, which is fine: ARP settings go over netlink"
+        },
+    )
+}
+
+fn ip_forward(facts: &Facts) -> Finding {
+    let value = facts.sysctl("net.ipv4.ip_forward").unwrap_or(0);
+    pass(
+        "ip_forward",
+        format!("{value}; direct routing works with either"),
+    )
+}

@@ -1,0 +1,268 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    net::IpAddr,
+    path::Path,
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use serde::Deserialize;
+
+use crate::{
+    agent::LedgerFile,
+    cli::{
+        Failure,
+        kubernetes::{KubeArgs, block_on},
+        snapshot::SourceArgs,
+    },
+    kernel::{Kernel, linux::Linux},
+    model::{AddressKey, Answer, Observed, Scheduler, VirtualService},
+};
+
+use super::{
+    Args,
+    facts::{Facts, KubeProxy, Module, module},
+};
+
+/// How long a cluster may take to tell about kube-proxy; a plain host has none.
+const CLUSTER: Duration = Duration::from_secs(5);
+
+pub(super) fn gather(args: &Args) -> Result<Facts, Failure> {
+    let mut vips: BTreeSet<IpAddr> = args.vips.iter().copied().collect();
+    let mut wanted_schedulers = BTreeSet::new();
+    if let Some(source) = &args.source {
+        let source = SourceArgs {
+            source: source.clone(),
+        };
+        let snapshot = source.read(&args.kube)?.snapshot;
+        for object in snapshot.virtual_services.values().flatten() {
+            let VirtualService { scheduler, .. } = object;
+            vips.extend(&object.vips);
+            wanted_schedulers.insert(scheduler.to_string());
+        }
+    }
+    let release = read("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut kernel = Linux::open();
+    let observed = match &mut kernel {
+        Ok(kernel) => kernel.observe().map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    let probed = match (&mut kernel, &observed) {
+        (Ok(kernel), Ok(observed)) => probe(kernel, &vips, observed),
+        (Ok(_), Err(_)) | (Err(_), _) => BTreeMap::new(),
+    };
+    Ok(Facts {
+        capabilities: capabilities(),
+        sysctls: sysctls(observed.as_ref().ok()),
+        observed,
+        proc_sys_writable: fs::OpenOptions::new()
+            .write(true)
+            .open("/proc/sys/net/ipv4/conf/all/arp_ignore")
+            .is_ok(),
+        wanted_schedulers,
+        schedulers: schedulers(release.trim()),
+        vips: vips
+            .into_iter()
+            .map(|vip| (vip, probed.get(&vip).cloned()))
+            .collect(),
+        run_dir: run_dir(&args.run_dir.run_dir),
+        kube_proxy: kube_proxy(&args.kube),
+        network_managers: network_managers(),
+        release: release.trim().to_owned(),
+    })
+}
+
+fn read(path: impl AsRef<Path>) -> Option<String> {
+    fs::read_to_string(path).ok()
+}
+
+/// `CapEff` of proc_pid_status(5).
+fn capabilities() -> u64 {
+    let status = read("/proc/self/status").unwrap_or_default();
+    let mut lines = status.lines();
+    let line = lines.find_map(|line| line.strip_prefix("CapEff:"));
+    line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .unwrap_or(0)
+}
+
+fn sysctls(observed: Option<&Observed>) -> BTreeMap<String, String> {
+    let mut names = vec![
+        vec!["net", "ipv4", "ip_forward"],
+        vec!["net", "ipv4", "vs", "backup_only"],
+        vec!["net", "ipv4", "vs", "conntrack"],
+        vec!["net", "ipv4", "conf", "all", "rp_filter"],
+    ];
+    let links = observed
+        .into_iter()
+        .flat_map(|observed| observed.links.keys());
+    names.extend(links.map(|dev| vec!["net", "ipv4", "conf", dev.as_str(), "rp_filter"]));
+    let found = names.into_iter().filter_map(|parts| {
+        // An interface's name may have dots, a path keeps them apart.
+        let value = read(format!("/proc/sys/{}", parts.join("/")))?;
+        Some((parts.join("."), value))
+    });
+    found.collect()
+}
+
+/// Looks for the schedulers' modules without loading any.
+fn schedulers(release: &str) -> BTreeMap<String, Module> {
+    let list = |name: &str| {
+        ["/lib/modules", "/usr/lib/modules"]
+            .iter()
+            .find_map(|dir| read(format!("{dir}/{release}/{name}")))
+    };
+    let (built_in, loadable) = (list("modules.builtin"), list("modules.dep"));
+    let seen = built_in.is_some() || loadable.is_some();
+    let has = |list: &Option<String>, module: &str| {
+        let file = format!("/{module}.ko");
+        list.as_ref().is_some_and(|list| list.contains(&file))
+    };
+    let state = |module: &str| {
+        if Path::new("/sys/module").join(module).exists() || has(&built_in, module) {
+            Module::Loaded
+        } else if has(&loadable, module) {
+            Module::Loadable
+        } else if seen {
+            Module::Absent
+        } else {
+            Module::Unseen
+        }
+    };
+    let schedulers = Scheduler::ALL.iter();
+    schedulers
+        .map(|scheduler| (scheduler.to_string(), state(&module(scheduler))))
+        .collect()
+}
+
+/// Asks who answers for the VIPs, on every interface in their network.
+fn probe(
+    kernel: &mut Linux,
+    vips: &BTreeSet<IpAddr>,
+    observed: &Observed,
+) -> BTreeMap<IpAddr, Answer> {
+    let targets: BTreeSet<AddressKey> = vips
+        .iter()
+        .flat_map(|vip| {
+            let links = observed.links.values();
+            let links = links.filter(|link| {
+                link.hears_arp() && link.up && link.carrier && link.is_in_network_of(*vip)
+            });
+            links.map(|link| AddressKey::new(link.dev.clone(), *vip))
+        })
+        .collect();
+    let mut answers: BTreeMap<IpAddr, Answer> = BTreeMap::new();
+    // What could not be asked stays out, and is reported as such.
+    for (key, answer) in kernel.probe(&targets).unwrap_or_default() {
+        answers.entry(key.ip).or_default().macs.extend(answer.macs);
+    }
+    // The node's own interfaces may hear each other.
+    let own: BTreeSet<_> = observed
+        .links
+        .values()
+        .filter_map(|link| link.mac)
+        .collect();
+    for answer in answers.values_mut() {
+        answer.macs.retain(|mac| !own.contains(mac));
+    }
+    answers
+}
+
+/// Whether an agent could keep its ledger there; leaves nothing behind.
+fn run_dir(dir: &Path) -> Result<(), String> {
+    let explain = |error: io::Error| format!("{}: {error}", dir.display());
+    let made = match fs::create_dir(dir) {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+        Err(error) => return Err(explain(error)),
+    };
+    let file = dir.join(format!("check-{}", std::process::id()));
+    let written = fs::write(&file, "").and_then(|()| fs::remove_file(&file));
+    if made {
+        fs::remove_dir(dir).map_err(explain)?;
+    }
+    written.map_err(explain)?;
+    let ledger = LedgerFile::in_dir(dir).load();
+    ledger.map(|_| ()).map_err(|error| error.to_string())
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ProxyConfig {
+    mode: String,
+    ipvs: ProxyIpvs,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ProxyIpvs {
+    #[serde(rename = "excludeCIDRs")]
+    exclude_cidrs: Option<Vec<String>>,
+}
+
+/// What kubeadm's ConfigMap says; nothing where there is no cluster or another way of configuring.
+fn kube_proxy(args: &KubeArgs) -> Option<KubeProxy> {
+    let config = block_on(async {
+        let look = async {
+            let client = args.client().await.ok()?;
+            let maps: Api<ConfigMap> = Api::namespaced(client, "kube-system");
+            maps.get_opt("kube-proxy").await.ok()?
+        };
+        tokio::time::timeout(CLUSTER, look).await.ok()?
+    });
+    parse_proxy(config.ok()??.data?.get("config.conf")?)
+}
+
+fn parse_proxy(text: &str) -> Option<KubeProxy> {
+    let config: ProxyConfig = serde_saphyr::from_str(text).ok()?;
+    let cidrs = config.ipvs.exclude_cidrs.unwrap_or_default();
+    Some(KubeProxy {
+        mode: config.mode,
+        exclude_cidrs: cidrs
+            .iter()
+            .filter_map(|cidr| cidr.parse::<IpNet>().ok())
+            .collect(),
+    })
+}
+
+fn network_managers() -> Vec<&'static str> {
+    [
+        ("NetworkManager", "/run/NetworkManager"),
+        ("systemd-networkd", "/run/systemd/netif/links"),
+    ]
+    .into_iter()
+    .filter(|(_, path)| Path::new(path).exists())
+    .map(|(name, _)| name)
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kubeadm_s_configuration_is_understood() {
+        let text = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nmode: ipvs\nipvs:\n  excludeCIDRs: [10.0.0.0/24]\n  strictARP: true\n";
+        let proxy = parse_proxy(text).unwrap();
+        assert_eq!(proxy.mode, "ipvs");
+        assert_eq!(proxy.exclude_cidrs, ["10.0.0.0/24".parse().unwrap()]);
+        let text = "mode: \"\"\nipvs:\n  excludeCIDRs: null\n";
+        assert_eq!(parse_proxy(text), Some(KubeProxy::default()));
+    }
+
+    #[test]
+    fn a_run_dir_that_was_not_there_is_not_left_behind() {
+        let base = std::env::temp_dir().join(format!("directway-check-{}", std::process::id()));
+        fs::create_dir(&base).unwrap();
+        let dir = base.join("run");
+        assert_eq!(run_dir(&dir), Ok(()));
+        assert!(!dir.exists());
+        assert!(
+            run_dir(&base.join("a/b")).is_err(),
+            "one level, as the agent"
+        );
+        fs::remove_dir(&base).unwrap();
+    }
+}

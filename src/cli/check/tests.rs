@@ -1,0 +1,245 @@
+use std::collections::BTreeMap;
+
+use super::{
+    Finding, Level,
+    facts::{Facts, KubeProxy, Module},
+    findings::findings,
+};
+use crate::model::*;
+
+fn nic(index: u32, name: &str, network: &str) -> Link {
+    Link {
+        index,
+        dev: name.parse().unwrap(),
+        mac: Some(Mac([2, 0, 0, 0, 0, 1])),
+        kind: LinkKind::Other,
+        up: true,
+        carrier: true,
+        arp_capable: true,
+        enslaved: false,
+        addresses: vec![network.parse().unwrap()],
+        arp: ArpSettings::default(),
+    }
+}
+
+fn good() -> Facts {
+    let link = nic(2, "eth0", "10.0.0.1/24");
+    Facts {
+        release: "6.1.0-18-amd64".to_owned(),
+        capabilities: 0x3000,
+        observed: Ok(Observed {
+            links: [(link.dev.clone(), link)].into(),
+            ..Observed::default()
+        }),
+        sysctls: [("net.ipv4.vs.backup_only".to_owned(), "0\n".to_owned())].into(),
+        wanted_schedulers: ["mh".to_owned()].into(),
+        schedulers: [("mh".to_owned(), Module::Loaded)].into(),
+        vips: [("10.0.0.100".parse().unwrap(), Some(Answer::default()))].into(),
+        run_dir: Ok(()),
+        proc_sys_writable: false,
+        kube_proxy: None,
+        network_managers: vec![],
+    }
+}
+
+fn observed(facts: &mut Facts) -> &mut Observed {
+    facts.observed.as_mut().unwrap()
+}
+
+/// The findings that are not PASS after a change to a node where all is well.
+fn complaints(change: impl FnOnce(&mut Facts)) -> Vec<(Level, &'static str)> {
+    let mut facts = good();
+    change(&mut facts);
+    let findings = findings(&facts);
+    for finding in &findings {
+        let Finding { level, fix, .. } = finding;
+        assert_eq!(
+            *level == Level::Pass,
+            fix.is_empty(),
+            "every complaint has a fix: {finding:?}"
+        );
+    }
+    findings
+        .into_iter()
+        .filter(|finding| finding.level != Level::Pass)
+        .map(|finding| (finding.level, finding.check))
+        .collect()
+}
+
+#[test]
+fn a_good_node_passes() {
+    assert_eq!(complaints(|_| ()), []);
+}
+
+#[test]
+fn what_cannot_work_fails() {
+    use Level::Fail;
+    assert_eq!(
+        complaints(|f| f.capabilities = 0x1000),
+        [(Fail, "capabilities")]
+    );
+    assert_eq!(
+        complaints(|f| f.observed = Err("no".to_owned())),
+        [(Fail, "kernel")]
+    );
+    assert_eq!(
+        complaints(|f| observed(f).ipvs = Ipvs::Missing("no".to_owned())),
+        [(Fail, "ipvs")]
+    );
+    assert_eq!(
+        complaints(|f| f.schedulers = [("mh".to_owned(), Module::Absent)].into()),
+        [(Fail, "schedulers")]
+    );
+    assert_eq!(
+        complaints(|f| observed(f).arp_all.ignore = 3),
+        [(Fail, "arp")]
+    );
+    assert_eq!(
+        complaints(|f| f.vips = [("10.0.0.1".parse().unwrap(), Some(Answer::default()))].into()),
+        [(Fail, "interface")]
+    );
+    assert_eq!(
+        complaints(|f| observed(f)
+            .links
+            .values_mut()
+            .for_each(|l| l.carrier = false)),
+        [(Fail, "interface")]
+    );
+    assert_eq!(
+        complaints(|f| f.run_dir = Err("ro".to_owned())),
+        [(Fail, "run_dir")]
+    );
+}
+
+#[test]
+fn traps_warn() {
+    use Level::Warn;
+    for release in ["5.10.0-28-amd64", "5.17.3", "4.19"] {
+        assert_eq!(
+            complaints(|f| f.release = release.to_owned()),
+            [(Warn, "kernel")],
+            "{release}"
+        );
+    }
+    for release in ["5.18.0", "5.18-rc1", "6.1", "10.0.1"] {
+        assert_eq!(
+            complaints(|f| f.release = release.to_owned()),
+            [],
+            "{release}"
+        );
+    }
+    for name in ["backup_only", "conntrack"] {
+        let name = format!("net.ipv4.vs.{name}");
+        let set = |f: &mut Facts| f.sysctls.extend([(name, "1\n".to_owned())]);
+        assert_eq!(complaints(set), [(Warn, "ipvs_sysctls")]);
+    }
+    assert_eq!(
+        complaints(|f| f.schedulers = [("mh".to_owned(), Module::Unseen)].into()),
+        [(Warn, "schedulers")]
+    );
+    assert_eq!(
+        complaints(|f| f.schedulers.extend([("sed".to_owned(), Module::Absent)])),
+        [(Warn, "schedulers")],
+        "nobody asks for it"
+    );
+    assert_eq!(
+        complaints(|f| f.network_managers = vec!["NetworkManager"]),
+        [(Warn, "network_managers")]
+    );
+    let stranger = Answer {
+        macs: [Mac([2, 0, 0, 0, 0, 9])].into(),
+    };
+    assert_eq!(
+        complaints(|f| f.vips = [("10.0.0.100".parse().unwrap(), Some(stranger))].into()),
+        [(Warn, "holder")]
+    );
+    assert_eq!(
+        complaints(|f| f.vips = [("10.9.0.100".parse().unwrap(), None)].into()),
+        [(Warn, "interface"), (Warn, "holder")]
+    );
+}
+
+#[test]
+fn strict_rp_filter_matters_with_several_interfaces() {
+    let strict = |f: &mut Facts| {
+        let name = "net.ipv4.conf.all.rp_filter".to_owned();
+        f.sysctls.insert(name, "1".to_owned());
+    };
+    assert_eq!(complaints(strict), []);
+    let second = |f: &mut Facts| {
+        let link = nic(3, "eth1", "10.1.0.1/24");
+        observed(f).links.insert(link.dev.clone(), link);
+    };
+    assert_eq!(
+        complaints(|f| {
+            strict(f);
+            second(f);
+        }),
+        [(Level::Warn, "rp_filter")]
+    );
+    assert_eq!(
+        complaints(|f| {
+            strict(f);
+            second(f);
+            for dev in ["eth0", "eth1"] {
+                let name = format!("net.ipv4.conf.{dev}.rp_filter");
+                f.sysctls.insert(name, "2".to_owned());
+            }
+        }),
+        [],
+        "loose wins: the greater one counts"
+    );
+}
+
+#[test]
+fn kube_proxy_in_ipvs_mode_must_exclude_the_vips() {
+    let bridge = |f: &mut Facts| {
+        let mut link = nic(9, "kube-ipvs0", "10.96.0.1/32");
+        link.kind = LinkKind::Dummy;
+        link.addresses = vec![];
+        observed(f).links.insert(link.dev.clone(), link);
+    };
+    let excluding = |cidrs: &[&str]| {
+        Some(KubeProxy {
+            mode: "ipvs".to_owned(),
+            exclude_cidrs: cidrs.iter().map(|cidr| cidr.parse().unwrap()).collect(),
+        })
+    };
+    assert_eq!(complaints(bridge), [(Level::Warn, "kube-proxy")]);
+    for (cidrs, expected) in [
+        (vec![], vec![(Level::Fail, "kube-proxy")]),
+        (vec!["10.9.0.0/24"], vec![(Level::Fail, "kube-proxy")]),
+        (vec!["10.0.0.0/24"], vec![]),
+    ] {
+        assert_eq!(
+            complaints(|f| f.kube_proxy = excluding(&cidrs)),
+            expected,
+            "{cidrs:?}"
+        );
+    }
+    let iptables = Some(KubeProxy {
+        mode: "iptables".to_owned(),
+        exclude_cidrs: vec![],
+    });
+    assert_eq!(complaints(|f| f.kube_proxy = iptables), []);
+    let masquerading = |f: &mut Facts| {
+        let address = "10.244.0.5".parse().unwrap();
+        let destination = Destination {
+            weight: 1,
+            forward: Forward::Masquerade,
+        };
+        let service = Service {
+            scheduler: Scheduler::Rr,
+            flags: vec![],
+            persistence: None,
+            destinations: BTreeMap::from([(address, destination)]),
+        };
+        let key = ServiceKey {
+            vip: "10.96.0.1".parse().unwrap(),
+            port: 443,
+            protocol: Protocol::Tcp,
+        };
+        observed(f).net.services.insert(key, service);
+    };
+    assert_eq!(complaints(masquerading), [(Level::Warn, "kube-proxy")]);
+}

@@ -1,0 +1,20 @@
+//! `directway crd`: the kinds, as YAML for `kubectl apply -f -`.
+
+use std::process::ExitCode;
+
+use crate::api::crds_yaml;
+
+use super::{Failure, Outcome, output};
+
+/// Options of `crd`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  directway crd | kubectl apply --server-side -f -")]
+pub struct Args {}
+
+pub(super) fn run(Args {}: &Args) -> Outcome {
+    let yaml = crds_yaml().map_err(|error| Failure::Failed(error.to_string()))?;
+    output::print(&yaml)?;
+    Ok(ExitCode::SUCCESS)
+}

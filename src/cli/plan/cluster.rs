@@ -1,0 +1,196 @@
+//! What applying (or deleting) manifests would change on every node of a cluster.
+
+use std::{collections::BTreeSet, path::Path};
+
+use crate::{
+    api::{Admitted, Manifest, parse_manifests},
+    cli::{Failure, kubernetes::Cluster},
+    desired::{admit, directors, holder, members},
+    forecast::{Forecast, World, settle},
+    model::{Reason, Refusal, Snapshot, VirtualService, VsKey},
+};
+
+use super::{
+    Args,
+    document::{Document, Refused, by_node, refusals_of},
+    read, world,
+};
+
+pub(super) fn plan(args: &Args, file: &Path) -> Result<Document, Failure> {
+    let changes = changes(file, &read("--filename", file)?)?;
+    let cluster = Cluster::fetch(&args.kube)?;
+    let input = cluster.read();
+    let mut world = world::world(&cluster, &input.snapshot);
+    let mut document = forecast(&input.snapshot, &changes, args.delete, &mut world);
+    document.notes.extend(input.troubles);
+    document
+        .notes
+        .extend(world::doubts(&cluster, &input.snapshot));
+    Ok(document)
+}
+
+/// What a file asks for.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// Its VirtualServices.
+    pub services: Vec<Admitted>,
+    /// Documents that are none.
+    pub unreadable: Vec<Refusal>,
+}
+
+fn changes(file: &Path, text: &str) -> Result<Changes, Failure> {
+    let name = if file.as_os_str() == "-" {
+        "standard input".to_owned()
+    } else {
+        file.display().to_string()
+    };
+    let mut changes = Changes::default();
+    for manifest in parse_manifests(&name, text) {
+        match manifest {
+            Ok(Manifest::VirtualService(admitted)) => changes.services.push(*admitted),
+            // Labels of nodes are the cluster's business.
+            Ok(Manifest::Node(..)) => {}
+            Err(refusal) => changes.unreadable.push(refusal),
+        }
+    }
+    if changes.services.is_empty() && changes.unreadable.is_empty() {
+        return Err(Failure::Usage(format!(
+            "--filename {name}: has no VirtualService"
+        )));
+    }
+    Ok(changes)
+}
+
+/// The plan: first everything that would happen anyway comes to its end, then the change is made.
+pub(super) fn forecast(
+    before: &Snapshot,
+    changes: &Changes,
+    delete: bool,
+    world: &mut World,
+) -> Document {
+    settle(before, world);
+    let mut after = before.clone();
+    for admitted in &changes.services {
+        if delete {
+            after.virtual_services.remove(&admitted.key);
+        } else {
+            let old = before.virtual_services.get(&admitted.key);
+            let new = as_applied(admitted, old);
+            after.virtual_services.insert(admitted.key.clone(), new);
+        }
+    }
+    let forecast = settle(&after, world);
+    let mut notes = forecast
+        .nodes
+        .values()
+        .flat_map(|node| node.notes.clone())
+        .collect::<BTreeSet<_>>();
+    if !forecast.settled {
+        notes.insert("this goes on and on: please report it, with the manifests".to_owned());
+    }
+    let mut refusals: BTreeSet<Refused> = changes
+        .unreadable
+        .iter()
+        .map(|refusal| Refused::new("-", None, refusal))
+        .collect();
+    if !delete {
+        refusals.extend(refused(before, &after, changes, &forecast, world));
+    }
+    Document {
+        nodes: by_node(&forecast),
+        refusals: refusals.into_iter().collect(),
+        notes: notes.into_iter().collect(),
+    }
+}
+
+/// What the API server would make of it: an object that exists keeps its age, a new one is the youngest.
+fn as_applied(
+    admitted: &Admitted,
+    old: Option<&Result<VirtualService, Refusal>>,
+) -> Result<VirtualService, Refusal> {
+    let mut new = admitted.verdict.clone()?;
+    match old {
+        Some(Ok(old)) => {
+            new.created = old.created;
+            new.uid.clone_from(&old.uid);
+        }
+        // Its age is that of an object that nothing is known of but that it is broken.
+        Some(Err(_)) => {}
+        None => new.created = i64::MAX,
+    }
+    Ok(new)
+}
+
+/// Everything of the file's objects, and of others because of them, that would not be served.
+fn refused(
+    before: &Snapshot,
+    after: &Snapshot,
+    changes: &Changes,
+    forecast: &Forecast,
+    world: &World,
+) -> BTreeSet<Refused> {
+    let mut refused = BTreeSet::new();
+    let keys: BTreeSet<&VsKey> = changes
+        .services
+        .iter()
+        .map(|admitted| &admitted.key)
+        .collect();
+    let (was, is) = (admit(before), admit(after));
+    for (key, refusal) in &is.refused {
+        if keys.contains(*key) || !was.refused.contains_key(*key) {
+            refused.insert(Refused::new(key, None, refusal));
+        }
+    }
+    for key in keys {
+        let Some(virtual_service) = is.accepted.get(key) else {
+            continue;
+        };
+        refused.extend(nobody_s(virtual_service, after, world));
+        for (name, node) in &forecast.nodes {
+            let Some(verdict) = node.verdicts.get(key) else {
+                continue;
+            };
+            let all = refusals_of(verdict);
+            refused.extend(all.map(|refusal| Refused::new(key, Some(name), refusal)));
+        }
+    }
+    refused
+}
+
+/// What no node refuses because no node has a part in it, or because its agent is silent.
+fn nobody_s(virtual_service: &VirtualService, snapshot: &Snapshot, world: &World) -> Vec<Refused> {
+    let key = &virtual_service.key;
+    let mut refused = Vec::new();
+    if directors(virtual_service, snapshot).next().is_none() {
+        let refusal = Refusal::new(
+            Reason::NoDirector,
+            "no node is a director for it: label one with directway.dev/director=true, or widen spec.directors.nodeSelector",
+        );
+        refused.push(Refused::new(key, None, &refusal));
+    }
+    for vip in &virtual_service.vips {
+        let members = members(virtual_service, *vip, snapshot);
+        if members.by_address.is_empty() {
+            let refusal = Refusal::new(
+                Reason::NoRealServers,
+                "no node or external host is selected: label nodes with directway.dev/backend=true, or widen spec.realServers.nodeSelector",
+            );
+            refused.push(Refused::new(key, None, &refusal));
+        }
+        for (name, refusal) in &members.refused {
+            refused.push(Refused::new(key, Some(name), refusal));
+        }
+        if let Some(name) = holder(virtual_service, *vip, snapshot)
+            && !world.nodes.contains_key(name)
+        {
+            let refusal = Refusal::new(
+                Reason::Pending,
+                format!(
+                    "{name} would hold {vip}, but its agent has not reported; is it running there?"
+                ),
+            );
+            refused.push(Refused::new(key, Some(name), &refusal));
+        }
+    }
+    refused
+}

@@ -1,0 +1,116 @@
+//! The plan for one node: its agent's next passes, as long as the others stay as they are.
+
+use std::{collections::BTreeSet, path::Path};
+
+use crate::{
+    cli::{Failure, Observation},
+    desired::{Admission, admit, questions},
+    forecast::{Assumed, Wire, World, WorldNode, settle},
+    kernel::{Kernel, linux::Linux},
+    model::{AddressKey, Ledger, NodeName, Observed, Snapshot, WireEvidence},
+};
+
+use super::{
+    Args,
+    document::{Document, Refused, by_node, refusals_of},
+    read,
+};
+
+pub(super) fn plan(args: &Args) -> Result<Document, Failure> {
+    let node = args.node.name()?;
+    let input = args.source.read(&args.kube)?;
+    let snapshot = &input.snapshot;
+    let admission = admit(snapshot);
+    let mut notes = input.troubles;
+    let here = match &args.observed {
+        Some(file) => {
+            notes.push("on the wire, every real server in a network of the node was taken as reachable, and the VIPs as free".to_owned());
+            let (observed, ledger) = from_file(file)?;
+            let own = snapshot.nodes.get(&node).into_iter();
+            let assumed = Assumed {
+                own: own.flat_map(|node| node.addresses.clone()).collect(),
+                ..Assumed::default()
+            };
+            world_node(observed, ledger, Wire::Assumed(assumed))
+        }
+        None => {
+            let mut kernel = Linux::open()?;
+            let observed = kernel.observe()?;
+            let ledger = args.run_dir.ledger(&observed)?;
+            let wire = ask(&mut kernel, &node, snapshot, &admission, &observed)?;
+            world_node(observed, ledger, Wire::Asked(wire))
+        }
+    };
+    if !snapshot.nodes.contains_key(&node) {
+        notes.push(format!(
+            "{} has no node {node}: without labels it has no part in anything, and all that is directway's would be taken away; name the node with --node",
+            args.source.source
+        ));
+    }
+    let mut world = World {
+        nodes: [(node.clone(), here)].into(),
+    };
+    let forecast = settle(snapshot, &mut world);
+    let mut refusals: BTreeSet<Refused> = admission
+        .refused
+        .iter()
+        .map(|(key, refusal)| Refused::new(key, None, refusal))
+        .collect();
+    if let Some(end) = forecast.nodes.get(&node) {
+        for (key, verdict) in &end.verdicts {
+            let refused = refusals_of(verdict);
+            refusals.extend(refused.map(|refusal| Refused::new(key, Some(&node), refusal)));
+        }
+        notes.extend(end.notes.clone());
+    }
+    Ok(Document {
+        nodes: by_node(&forecast),
+        refusals: refusals.into_iter().collect(),
+        notes,
+    })
+}
+
+fn world_node(observed: Observed, ledger: Ledger, wire: Wire) -> WorldNode {
+    WorldNode {
+        observed,
+        ledger,
+        wire,
+        ..WorldNode::default()
+    }
+}
+
+fn from_file(path: &Path) -> Result<(Observed, Ledger), Failure> {
+    let text = read("--observed", path)?;
+    let refuse = |cause: String| {
+        Failure::Usage(format!(
+            "--observed {}: {cause}; it reads what `directway observe -o json` or `-o yaml` prints",
+            path.display()
+        ))
+    };
+    // YAML 1.2 is a superset of JSON.
+    let document: Observation = serde_saphyr::from_str(&text)
+        .map_err(|error| refuse(error.without_snippet().to_string()))?;
+    document
+        .to_model()
+        .map_err(|error| refuse(error.to_string()))
+}
+
+/// Asks the wire what the agent would ask it. ARP requests only; they change nothing.
+fn ask(
+    kernel: &mut dyn Kernel,
+    node: &NodeName,
+    snapshot: &Snapshot,
+    admission: &Admission<'_>,
+    observed: &Observed,
+) -> Result<WireEvidence, Failure> {
+    let asked = questions(node, snapshot, admission, observed);
+    let vips: BTreeSet<AddressKey> = asked.silence.union(&asked.rivals).cloned().collect();
+    let answers = kernel.probe(&vips)?;
+    Ok(WireEvidence {
+        reach: kernel.resolve(&asked.reach)?,
+        answers: answers
+            .into_iter()
+            .map(|(key, answer)| (key.ip, answer))
+            .collect(),
+    })
+}

@@ -1,0 +1,104 @@
+//! What is known of the nodes of a cluster, from what their agents report.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    api::Report,
+    cli::kubernetes::Cluster,
+    forecast::{Assumed, Wire, World, WorldNode},
+    model::{
+        ArpSettings, Dev, Ipvs, Ledger, Link, LinkKind, Mac, Node, NodeName, Observed, Reason,
+        Snapshot,
+    },
+};
+
+/// Every node whose agent reports, as if nothing of directway's were there yet: what is there follows from the
+/// VirtualServices that are.
+pub(super) fn world(cluster: &Cluster, snapshot: &Snapshot) -> World {
+    let reports = cluster.states.iter();
+    let nodes = reports.filter_map(|(name, report)| {
+        let node = snapshot.nodes.get(name)?;
+        let report = report.as_ref().ok()?;
+        Some((name.clone(), world_node(node, report)))
+    });
+    World {
+        nodes: nodes.collect(),
+    }
+}
+
+fn world_node(node: &Node, report: &Report) -> WorldNode {
+    let mut observed = Observed {
+        ipvs: ipvs(report),
+        ..Observed::default()
+    };
+    let loopback = link(1, Dev::lo(), LinkKind::Loopback);
+    observed.links.insert(Dev::lo(), loopback);
+    for (index, (dev, networks)) in (2..).zip(&report.networks) {
+        let mut link = link(index, dev.clone(), LinkKind::Other);
+        link.addresses = networks.iter().copied().collect();
+        observed.net.arp.insert(dev.clone(), link.arp);
+        observed.links.insert(dev.clone(), link);
+    }
+    let mut out_of_reach = BTreeMap::new();
+    for group in &report.peer.directing {
+        for (address, refusal) in &group.unready {
+            if matches!(refusal.reason, Reason::NotOnSegment | Reason::Unreachable) {
+                out_of_reach.insert(*address, refusal.reason);
+            }
+        }
+    }
+    let mut assumed = Assumed {
+        own: node.addresses.iter().copied().collect(),
+        out_of_reach,
+        answers: BTreeMap::new(),
+    };
+    for ((vip, _), macs) in &report.conflicts {
+        assumed.answers.entry(*vip).or_default().extend(macs);
+    }
+    WorldNode {
+        observed,
+        ledger: Ledger::default(),
+        memory: Default::default(),
+        wire: Wire::Assumed(assumed),
+    }
+}
+
+fn ipvs(report: &Report) -> Ipvs {
+    let missing = report
+        .preflight
+        .iter()
+        .find(|entry| entry.check == Reason::IpvsMissing.name());
+    match missing {
+        Some(entry) => Ipvs::Missing(format!("{}; {}", entry.message, entry.fix)),
+        None => Ipvs::Present,
+    }
+}
+
+fn link(index: u32, dev: Dev, kind: LinkKind) -> Link {
+    let ethernet = kind == LinkKind::Other;
+    Link {
+        index,
+        dev,
+        mac: ethernet.then_some(Mac([2, 0, 0, 0, 0, 0])),
+        kind,
+        up: true,
+        carrier: true,
+        arp_capable: ethernet,
+        enslaved: false,
+        addresses: Vec::new(),
+        arp: ArpSettings::default(),
+    }
+}
+
+/// Labelled nodes of which nothing is known.
+pub(super) fn doubts(cluster: &Cluster, snapshot: &Snapshot) -> Vec<String> {
+    let labelled = |node: &Node| node.is_director() || node.is_backend();
+    let silent = |name: &NodeName| !matches!(cluster.states.get(name), Some(Ok(_)));
+    let nodes = snapshot.nodes.iter();
+    nodes
+        .filter(|(name, node)| labelled(node) && silent(name))
+        .map(|(name, _)| {
+            format!("{name} is labelled, but its agent has not reported (no NodeState); what would happen there is not known")
+        })
+        .collect()
+}

@@ -1,0 +1,303 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    api::{Count, Report, VirtualServiceStatus},
+    cli::kubernetes::Cluster,
+    desired::members,
+    model::{NodeName, Refusal, Snapshot, VirtualService, VsKey},
+};
+
+/// How everything stands.
+#[derive(Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Document {
+    pub virtual_services: Vec<Service>,
+    pub nodes: Vec<NodeLine>,
+    pub notes: Vec<String>,
+}
+
+/// How one VirtualService stands.
+#[derive(Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Service {
+    pub namespace: String,
+    pub name: String,
+    pub vips: Vec<String>,
+    pub ports: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holder: Option<String>,
+    pub real_servers: Count,
+    pub ready: String,
+    pub conditions: Vec<Condition>,
+    /// Real servers that get no new connections.
+    pub not_ready: Vec<NotReady>,
+}
+
+/// A condition, as the controller wrote it.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Condition {
+    #[serde(rename = "type")]
+    pub type_: String,
+    pub status: String,
+    pub reason: String,
+    pub message: String,
+}
+
+/// A real server without traffic.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NotReady {
+    pub address: String,
+    /// The node with that address; absent for external hosts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Whose view this is.
+    pub director: String,
+    pub reason: String,
+    pub message: String,
+}
+
+/// How one node stands.
+#[derive(Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NodeLine {
+    pub name: String,
+    pub roles: Vec<&'static str>,
+    pub held: Vec<String>,
+    pub bound: Vec<String>,
+    pub services: usize,
+    pub destinations: usize,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub agent_version: String,
+    /// What the node cannot do.
+    pub problems: Vec<String>,
+}
+
+/// From the API: what the controller and the agents wrote.
+pub(super) fn of_cluster(cluster: &Cluster) -> Document {
+    let read = cluster.read();
+    let reports: BTreeMap<&NodeName, &Report> = cluster
+        .states
+        .iter()
+        .filter_map(|(name, report)| Some((name, report.as_ref().ok()?)))
+        .collect();
+    let mut notes = read.troubles;
+    let services = cluster.services.iter().map(|object| {
+        let admitted = crate::api::admit(object);
+        let status = object.data.get("status").cloned().unwrap_or_default();
+        let status = serde_json::from_value(status.clone()).unwrap_or_else(|error| {
+            if !status.is_null() {
+                notes.push(format!("VirtualService {}: status: {error}", admitted.key));
+            }
+            VirtualServiceStatus::default()
+        });
+        let accepted = admitted.verdict.as_ref().ok();
+        let vips = accepted
+            .map(|accepted| accepted.vips.clone())
+            .unwrap_or_default();
+        let mut service = Service {
+            namespace: admitted.key.namespace.clone(),
+            name: admitted.key.name.clone(),
+            vips: vips.iter().map(ToString::to_string).collect(),
+            ports: accepted.map(ports).unwrap_or_default(),
+            holder: status.holder.clone(),
+            real_servers: status.real_servers.unwrap_or_default(),
+            conditions: conditions(&status),
+            not_ready: not_ready(&vips, &reports, &read.snapshot),
+            ready: "Unknown".to_owned(),
+        };
+        let ready = service
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == "Ready");
+        if let Some(ready) = ready {
+            service.ready = ready.status.clone();
+        }
+        service
+    });
+    let virtual_services = services.collect();
+    let nodes = cluster.states.iter().map(|(name, report)| match report {
+        Ok(report) => node_line(name, report),
+        Err(error) => NodeLine {
+            name: name.to_string(),
+            problems: vec![error.clone()],
+            ..NodeLine::default()
+        },
+    });
+    Document {
+        virtual_services,
+        nodes: nodes.collect(),
+        notes,
+    }
+}
+
+/// From one agent, and from the manifests that it reads.
+pub(super) fn of_agent(node: &NodeName, report: &Report, snapshot: Option<&Snapshot>) -> Document {
+    let reports = [(node, report)].into();
+    let objects = snapshot.into_iter().flat_map(|snapshot| {
+        let objects = snapshot.virtual_services.iter();
+        objects.map(move |(key, object)| (key, object, snapshot))
+    });
+    let services = objects.map(|(key, object, snapshot)| {
+        let refusal = object.as_ref().err().or_else(|| report.refused.get(key));
+        match object {
+            Ok(accepted) => of_manifest(accepted, refusal, node, &reports, snapshot),
+            Err(_) => refused(key, refusal),
+        }
+    });
+    Document {
+        virtual_services: services.collect(),
+        nodes: vec![node_line(node, report)],
+        notes: Vec::new(),
+    }
+}
+
+fn refused(key: &VsKey, refusal: Option<&Refusal>) -> Service {
+    Service {
+        namespace: key.namespace.clone(),
+        name: key.name.clone(),
+        ready: "False".to_owned(),
+        conditions: refusal.map(accepted_false).into_iter().collect(),
+        ..Service::default()
+    }
+}
+
+fn accepted_false(refusal: &Refusal) -> Condition {
+    Condition {
+        type_: "Accepted".to_owned(),
+        status: "False".to_owned(),
+        reason: refusal.reason.name().to_owned(),
+        message: refusal.message.clone(),
+    }
+}
+
+fn of_manifest(
+    object: &VirtualService,
+    refusal: Option<&Refusal>,
+    node: &NodeName,
+    reports: &BTreeMap<&NodeName, &Report>,
+    snapshot: &Snapshot,
+) -> Service {
+    let own = reports.get(node);
+    let held = |vip: &&IpAddr| own.is_some_and(|report| report.peer.held.contains(**vip));
+    let holds_all = object.vips.iter().all(|vip| held(&vip));
+    let ready: BTreeSet<IpAddr> = own
+        .into_iter()
+        .flat_map(|report| &report.peer.directing)
+        .filter(|group| object.vips.iter().any(|vip| group.vips.contains(*vip)))
+        .flat_map(|group| group.ready.iter().copied())
+        .collect();
+    let all: BTreeSet<IpAddr> = object
+        .vips
+        .iter()
+        .flat_map(|vip| members(object, *vip, snapshot).by_address.into_keys())
+        .collect();
+    let count = |set: usize| i64::try_from(set).unwrap_or(i64::MAX);
+    // Only the holder can tell whether clients are served.
+    let served = match (refusal, holds_all) {
+        (Some(_), _) => "False",
+        (None, true) if ready.is_empty() => "False",
+        (None, true) => "True",
+        (None, false) => "Unknown",
+    };
+    Service {
+        namespace: object.key.namespace.clone(),
+        name: object.key.name.clone(),
+        vips: object.vips.iter().map(ToString::to_string).collect(),
+        ports: ports(object),
+        holder: holds_all.then(|| node.to_string()),
+        real_servers: Count {
+            ready: count(ready.len()),
+            total: count(all.len()),
+        },
+        ready: served.to_owned(),
+        conditions: refusal.map(accepted_false).into_iter().collect(),
+        not_ready: not_ready(&object.vips, reports, snapshot),
+    }
+}
+
+fn ports(object: &VirtualService) -> String {
+    let ports = object.ports.iter();
+    let ports: Vec<String> = ports
+        .map(|port| format!("{}/{}", port.port, port.protocol))
+        .collect();
+    ports.join(",")
+}
+
+fn conditions(status: &VirtualServiceStatus) -> Vec<Condition> {
+    let conditions = status.conditions.iter().map(|condition| Condition {
+        type_: condition.type_.clone(),
+        status: condition.status.clone(),
+        reason: condition.reason.clone(),
+        message: condition.message.clone(),
+    });
+    conditions.collect()
+}
+
+fn not_ready(
+    vips: &[IpAddr],
+    reports: &BTreeMap<&NodeName, &Report>,
+    snapshot: &Snapshot,
+) -> Vec<NotReady> {
+    let node_of = |address: &IpAddr| {
+        let nodes = snapshot.nodes.iter();
+        let mut nodes = nodes.filter(|(_, node)| node.addresses.contains(address));
+        nodes.next().map(|(name, _)| name.to_string())
+    };
+    let mut found = BTreeSet::new();
+    for (director, report) in reports {
+        let groups = report.peer.directing.iter();
+        let groups = groups.filter(|group| vips.iter().any(|vip| group.vips.contains(*vip)));
+        for (address, refusal) in groups.flat_map(|group| &group.unready) {
+            found.insert(NotReady {
+                address: address.to_string(),
+                node: node_of(address),
+                director: director.to_string(),
+                reason: refusal.reason.name().to_owned(),
+                message: refusal.message.clone(),
+            });
+        }
+    }
+    found.into_iter().collect()
+}
+
+fn node_line(name: &NodeName, report: &Report) -> NodeLine {
+    let roles = [
+        (report.is_director, "director"),
+        (report.is_backend, "backend"),
+    ];
+    let preflight = report.preflight.iter();
+    let preflight =
+        preflight.map(|entry| format!("{}: {}; {}", entry.check, entry.message, entry.fix));
+    let refused = report
+        .refused
+        .iter()
+        .map(|(key, refusal)| format!("{key}: {refusal}"));
+    let conflicts = report.conflicts.iter().map(|((vip, dev), macs)| {
+        let macs: Vec<String> = macs.iter().map(ToString::to_string).collect();
+        format!(
+            "VIPConflict: {vip} is answered on {dev} by {}",
+            macs.join(", ")
+        )
+    });
+    NodeLine {
+        name: name.to_string(),
+        roles: roles
+            .into_iter()
+            .filter(|(has, _)| *has)
+            .map(|(_, role)| role)
+            .collect(),
+        held: report.peer.held.to_strings(),
+        bound: report.peer.bound.to_strings(),
+        services: report.services,
+        destinations: report.destinations,
+        agent_version: report.agent_version.clone(),
+        problems: preflight.chain(refused).chain(conflicts).collect(),
+    }
+}

@@ -46,8 +46,8 @@ class PlainHosts:
         director = self.lab["director"]
         wait_until(lambda: len(judges.weights(director, "192.168.188.120:80")) == 3, "three destinations on the director", 20)
         wait_until(lambda: "eth0" in judges.devices_with(director, "192.168.188.120"), "the VIP on the director's NIC", 20)
-        result = director.directway("status")
-        command("directway status", result.out + result.err)
+        result = director.directway("status", "--source", "dir:/run/manifests")
+        command("directway status --source dir:/run/manifests", result.out + result.err)
 
     def set_weight(self, node: str, weight: int) -> None:
         self.weights[node] = weight

@@ -1,0 +1,84 @@
+"""docs/benchmarks.md and its plot."""
+
+from __future__ import annotations
+
+import datetime
+import statistics
+from pathlib import Path
+
+
+def percentile(values: list[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, round(share * (len(ordered) - 1)))]
+
+
+def write(docs: Path, *, rows: list[dict], peaks: list[dict], delays: dict, binary: Path, machine: str) -> None:
+    fill = next(row for row in rows if row["bench"] == "fill")
+    more = [row for row in rows if row["bench"] == "one_more"]
+    plot(docs / "benchmarks.svg", fill)
+    (docs / "benchmarks.md").write_text(f"""# Benchmarks
+
+`make bench` measures in the lab and writes this page. Seconds depend on the machine, and user-mode-linux makes system calls dear;
+ratios within one run are what counts.
+
+Run on {datetime.date.today().isoformat()}: {machine}.
+
+## Filling the kernel's tables
+
+{fill["services"]:,} services with {fill["destinations"]:,} destinations (wrr), from synced sources to the kernel.
+
+![Seconds until the tables are full](benchmarks.svg)
+
+| way | seconds | of the floor |
+|---|---:|---:|
+| raw netlink: messages encoded before, batches of 64, one acknowledgement a batch | {fill["floor_s"]:.2f} | 1.0 |
+| directway: look, decide, plan, ledger, apply, look again | {fill["ours_s"]:.2f} | {fill["ours_s"] / fill["floor_s"]:.1f} |
+| `ipvsadm -R` of the same tables | {fill["ipvsadm_s"]:.2f} | {fill["ipvsadm_s"] / fill["floor_s"]:.1f} |
+
+directway is {fill["ipvsadm_s"] / fill["ours_s"]:.1f} times as fast as `ipvsadm -R`. A pass over these tables when nothing changed: {fill["idle_s"]:.2f} s,
+{fill["idle_changes"]} messages that change something.
+
+## One real server more
+
+| services in the kernel | messages sent | seconds for the pass |
+|---:|---:|---:|
+{chr(10).join(f"| {row['services']:,} | {row['changes']} | {row['took_s']:.3f} |" for row in more)}
+
+## Memory of the agent
+
+Peak (VmHWM) with manifests from a directory; anonymous and file-backed parts at the end.
+
+| services | destinations | peak, MiB | anonymous, MiB | file-backed, MiB |
+|---:|---:|---:|---:|---:|
+{chr(10).join(f"| {row['services']:,} | {row['destinations']:,} | {row['vmhwm_kib'] / 1024:.1f} | {row['rssanon_kib'] / 1024:.1f} | {row['rssfile_kib'] / 1024:.1f} |" for row in peaks)}
+
+The binary has {binary.stat().st_size / 2**20:.1f} MiB.
+
+## From a change to its effect
+
+With a real API server, three real servers and one director.
+
+| change | n | median, ms | p95, ms | p99, ms | worst, ms |
+|---|---:|---:|---:|---:|---:|
+{chr(10).join(delay(name, values) for name, values in delays.items())}
+""")
+
+
+def delay(name: str, values: list[float]) -> str:
+    figures = [statistics.median(values), percentile(values, 0.95), percentile(values, 0.99), max(values)]
+    return f"| {name} | {len(values)} | " + " | ".join(f"{value * 1e3:.0f}" for value in figures) + " |"
+
+
+def plot(path: Path, fill: dict) -> None:
+    bars = [("raw netlink", fill["floor_s"]), ("directway", fill["ours_s"]), ("ipvsadm -R", fill["ipvsadm_s"])]
+    longest = max(value for _, value in bars)
+    parts = []
+    for number, (name, value) in enumerate(bars):
+        top, width = 16 + number * 40, max(2, 420 * value / longest)
+        parts.append(f'<text x="96" y="{top + 19}" text-anchor="end">{name}</text>')
+        parts.append(f'<rect x="104" y="{top}" width="{width:.0f}" height="28" fill="#2f6f9f"/>')
+        parts.append(f'<text x="{112 + width:.0f}" y="{top + 19}">{value:.2f} s</text>')
+    path.write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" width="620" height="140" font-family="sans-serif" font-size="14">'
+        '<rect width="620" height="140" fill="white"/>' + "".join(parts) + "</svg>\n"
+    )

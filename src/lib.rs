@@ -6,6 +6,7 @@ pub mod admin;
 pub mod agent;
 pub mod api;
 pub mod cli;
+pub mod controller;
 pub mod desired;
 pub mod forecast;
 pub mod kernel;

@@ -9,9 +9,9 @@ use crate::model::Reason;
 pub enum ConditionType {
     /// The spec is valid, and no older VirtualService has a claim to the same.
     Accepted,
-    /// Every node concerned has done its part.
+    /// The holder has done its part: the VIP is on its NIC, the services are in its kernel.
     Programmed,
-    /// Clients are served: accepted, programmed, held, and with a real server that gets connections.
+    /// Clients are served: accepted, programmed, and at least one real server gets new connections.
     Ready,
     /// Somebody else on the wire answers for a VIP.
     VipConflict,

@@ -291,7 +291,7 @@ pub struct VirtualServiceStatus {
     /// The virtual IP addresses in use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vips: Vec<String>,
-    /// The node that answers ARP for the VIPs now; absent while nobody does, and while two nodes hold one each.
+    /// The node that answers ARP for the VIPs now; two names if two nodes hold one each; absent while nobody does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,
     /// Nodes that may hold the VIPs.
@@ -303,8 +303,8 @@ pub struct VirtualServiceStatus {
     /// The same as short texts, for the columns of kubectl.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
-    /// Accepted (the spec is valid and collides with no other), Programmed (every node concerned has done its part),
-    /// Ready (clients are served) and VIPConflict (somebody else on the wire answers for a VIP).
+    /// Accepted (the spec is valid and collides with no other), Programmed (the holder has done its part), Ready
+    /// (programmed, and at least one real server gets new connections) and VIPConflict (somebody else on the wire answers for a VIP).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -318,6 +318,17 @@ pub struct Count {
     pub ready: i64,
     /// How many are selected.
     pub total: i64,
+}
+
+impl Count {
+    /// `ready` of `total`.
+    pub fn of(ready: usize, total: usize) -> Self {
+        let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        Self {
+            ready: number(ready),
+            total: number(total),
+        }
+    }
 }
 
 /// Short texts for the columns of kubectl.

@@ -1,0 +1,115 @@
+//! What was found → the condition to write, with a transition time that moves only when the condition does.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::{
+    api::{ConditionReason, ConditionType, Truth},
+    model::Reason,
+};
+
+/// What was found out about a condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// This is the case.
+    Known {
+        /// Whether the condition holds.
+        truth: Truth,
+        /// In one word.
+        reason: ConditionReason,
+        /// In a sentence.
+        message: String,
+    },
+    /// Who would know has not yet seen the object's present generation, or the cluster's.
+    Lagging(String),
+}
+
+impl Finding {
+    pub(super) fn known(holds: bool, reason: impl Into<ConditionReason>, message: String) -> Self {
+        Self::Known {
+            truth: holds.into(),
+            reason: reason.into(),
+            message,
+        }
+    }
+
+    pub(super) fn unknown(message: String) -> Self {
+        Self::Known {
+            truth: Truth::Unknown,
+            reason: Reason::Pending.into(),
+            message,
+        }
+    }
+
+    /// A certain no says more than no answer, and no answer more than a yes.
+    fn weight(&self) -> u8 {
+        match self {
+            Self::Known {
+                truth: Truth::False,
+                ..
+            } => 3,
+            Self::Known {
+                truth: Truth::Unknown,
+                ..
+            } => 2,
+            Self::Lagging(_) => 1,
+            Self::Known {
+                truth: Truth::True, ..
+            } => 0,
+        }
+    }
+
+    /// The first of those that weigh most.
+    pub(super) fn worst(findings: Vec<Self>) -> Option<Self> {
+        findings.into_iter().rev().max_by_key(Self::weight)
+    }
+}
+
+/// The condition to write, given those that are there.
+pub(super) fn condition(
+    kind: ConditionType,
+    finding: Finding,
+    generation: i64,
+    before: &[Condition],
+    now: Timestamp,
+) -> Condition {
+    let before = before
+        .iter()
+        .find(|condition| condition.type_ == kind.name());
+    let (truth, reason, message) = match finding {
+        Finding::Known {
+            truth,
+            reason,
+            message,
+        } => (truth, reason, message),
+        Finding::Lagging(message) => {
+            if let Some(kept) =
+                before.filter(|before| before.observed_generation == Some(generation))
+            {
+                return kept.clone();
+            }
+            (Truth::Unknown, Reason::Pending.into(), message)
+        }
+    };
+    let kept = before.filter(|before| before.status == truth.name());
+    // The API keeps whole seconds; anything finer would look like a change every time.
+    let second = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    Condition {
+        type_: kind.name().to_owned(),
+        status: truth.name().to_owned(),
+        reason: reason.name().to_owned(),
+        message: limited(message),
+        observed_generation: Some(generation),
+        last_transition_time: kept.map_or(Time(second), |kept| kept.last_transition_time.clone()),
+    }
+}
+
+/// The API's limit is 32,768 characters.
+fn limited(message: String) -> String {
+    const LIMIT: usize = 2_000;
+    if message.chars().count() <= LIMIT {
+        return message;
+    }
+    let head: String = message.chars().take(LIMIT).collect();
+    format!("{head}…")
+}

@@ -1,0 +1,120 @@
+//! Which transitions become Events, and when: at most one per object, condition and ten seconds.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::runtime::events::{Event, EventType};
+
+use super::cluster::Object;
+use crate::{
+    api::{ConditionType, Truth},
+    model::VsKey,
+};
+
+/// A condition that goes back and forth is told about this often.
+pub const PAUSE: Duration = Duration::from_secs(10);
+
+type Id = (VsKey, ConditionType);
+
+/// What was told last: status and reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Told {
+    what: (String, String),
+    at: Option<Duration>,
+}
+
+/// Remembers what was told; times on our monotonic clock.
+#[derive(Debug, Default)]
+pub struct Journal(BTreeMap<Id, Told>);
+
+impl Journal {
+    /// Takes what is written there already as told: a restart is no news.
+    pub fn begin<'a>(objects: impl IntoIterator<Item = (&'a VsKey, &'a Object)>) -> Self {
+        let mut journal = Self::default();
+        for (key, object) in objects {
+            let conditions = object.status.iter().flat_map(|status| &status.conditions);
+            for (kind, condition) in conditions.filter_map(known) {
+                let what = what(condition);
+                journal
+                    .0
+                    .insert((key.clone(), kind), Told { what, at: None });
+            }
+        }
+        journal
+    }
+
+    /// Events for what is different now. Those that must wait come with a later call, if they are still true then.
+    pub fn events(&mut self, key: &VsKey, conditions: &[Condition], now: Duration) -> Vec<Event> {
+        let mut events = Vec::new();
+        for (kind, condition) in conditions.iter().filter_map(known) {
+            let what = what(condition);
+            let told = self.0.get(&(key.clone(), kind));
+            if told
+                .is_some_and(|told| told.what == what || told.at.is_some_and(|at| now < at + PAUSE))
+            {
+                continue;
+            }
+            let is_first = told.is_none();
+            self.0.insert(
+                (key.clone(), kind),
+                Told {
+                    what,
+                    at: Some(now),
+                },
+            );
+            if is_worth_telling(kind, condition, is_first) {
+                events.push(event(kind, condition));
+            }
+        }
+        events
+    }
+
+    /// Forgets objects that are gone.
+    pub fn retain(&mut self, is_there: impl Fn(&VsKey) -> bool) {
+        self.0.retain(|(key, _), _| is_there(key));
+    }
+}
+
+fn known(condition: &Condition) -> Option<(ConditionType, &Condition)> {
+    let mut kinds = ConditionType::ALL.into_iter();
+    Some((
+        kinds.find(|kind| kind.name() == condition.type_)?,
+        condition,
+    ))
+}
+
+fn what(condition: &Condition) -> (String, String) {
+    (condition.status.clone(), condition.reason.clone())
+}
+
+/// Nobody waits for the news that a new object is in no conflict, or that nothing is known of it yet.
+fn is_worth_telling(kind: ConditionType, condition: &Condition, is_first: bool) -> bool {
+    let holds = condition.status == Truth::True.name();
+    match kind {
+        ConditionType::VipConflict => holds || !is_first,
+        ConditionType::Accepted | ConditionType::Ready => condition.status != Truth::Unknown.name(),
+        // Ready says the same, and more.
+        ConditionType::Programmed => false,
+    }
+}
+
+fn event(kind: ConditionType, condition: &Condition) -> Event {
+    let holds = condition.status == Truth::True.name();
+    let good = match kind {
+        ConditionType::VipConflict => !holds,
+        ConditionType::Accepted | ConditionType::Programmed | ConditionType::Ready => holds,
+    };
+    // The API's limit for a note is 1 kB.
+    let note = condition.message.chars().take(1_000).collect();
+    Event {
+        type_: if good {
+            EventType::Normal
+        } else {
+            EventType::Warning
+        },
+        reason: condition.reason.clone(),
+        note: Some(note),
+        action: kind.name().to_owned(),
+        secondary: None,
+    }
+}

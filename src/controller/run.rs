@@ -1,0 +1,206 @@
+//! The loop: watches → cluster → statuses → API server.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+    time::Instant,
+};
+
+use super::{
+    cluster::{Change, Cluster},
+    leader::{Candidate, Leadership},
+    metrics::{Metrics, Status},
+    news::{Journal, PAUSE},
+    summary::{Context, summarise},
+    watches,
+    writer::{Update, Writer},
+};
+use crate::{admin, api::ConditionType, desired::admit};
+
+/// Between passes at least: a burst of reports is one pass.
+const MIN_INTERVAL: Duration = Duration::from_millis(200);
+/// After a write that failed.
+const RETRY: Duration = Duration::from_secs(2);
+/// Changes that wait to be read; a watch that is faster waits.
+const QUEUE: usize = 4096;
+
+/// What a controller is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The namespace of the Lease; `None` = the pod's, or the kubeconfig's.
+    pub namespace: Option<String>,
+    /// A name that no other controller has; `None` = made from the host's name.
+    pub identity: Option<String>,
+    /// Where the admin endpoint listens.
+    pub admin_address: SocketAddr,
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// No API server is configured, or the admin endpoint cannot be opened.
+pub async fn run(config: Config) -> Result<(), String> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
+    let client = watches::client().await?;
+    let namespace = config
+        .namespace
+        .clone()
+        .unwrap_or_else(|| client.default_namespace().to_owned());
+    let identity = config.identity.clone().unwrap_or_else(own_name);
+    let (candidate, leadership) = Candidate::new(client.clone(), &namespace, &identity);
+    let (stop, mut stopped) = watch::channel(false);
+    let election = tokio::spawn(candidate.run(async move {
+        // An error means that the sender is gone: then it is time to stop as well.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    }));
+    let metrics = Arc::new(Metrics::default());
+    let status = Status {
+        metrics: Arc::clone(&metrics),
+        leadership: leadership.clone(),
+    };
+    let (changes, incoming) = mpsc::channel(QUEUE);
+    let worker = Worker {
+        writer: Writer::new(client.clone(), &identity, leadership.clone()),
+        cluster: Cluster::default(),
+        journal: None,
+        metrics,
+        leadership,
+        start: Instant::now(),
+    };
+    let outcome = tokio::select! {
+        outcome = admin::serve(config.admin_address, Arc::new(status)) => {
+            outcome.map(|never| match never {}).map_err(|error| error.to_string())
+        }
+        () = watches::follow(client, changes) => Ok(()),
+        () = worker.run(incoming) => Ok(()),
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    };
+    stop.send_replace(true);
+    if let Err(error) = election.await {
+        tracing::warn!("election: {error}");
+    }
+    outcome
+}
+
+/// Unique as long as no two processes with one number start at the same nanosecond on hosts of the same name.
+fn own_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let now = jiff::Timestamp::now().as_nanosecond();
+    format!("{}_{}_{now:x}", host.trim(), std::process::id())
+}
+
+struct Worker {
+    writer: Writer,
+    cluster: Cluster,
+    /// What was told in Events since we lead.
+    journal: Option<Journal>,
+    metrics: Arc<Metrics>,
+    leadership: Leadership,
+    start: Instant,
+}
+
+impl Worker {
+    async fn run(mut self, mut incoming: mpsc::Receiver<Change>) {
+        let mut leadership = self.leadership.clone();
+        // When the next pass is due; `None` = when something changes.
+        let mut due: Option<Instant> = None;
+        let mut last = self.start;
+        self.publish_missing();
+        loop {
+            let wait = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let mut changed = false;
+            tokio::select! {
+                change = incoming.recv() => {
+                    let Some(change) = change else { return };
+                    changed |= self.cluster.apply(change);
+                    while let Ok(change) = incoming.try_recv() {
+                        changed |= self.cluster.apply(change);
+                    }
+                    self.publish_missing();
+                }
+                () = leadership.changed() => changed = true,
+                () = wait => {
+                    last = Instant::now();
+                    due = self.pass().await.map(|pause| Instant::now() + pause);
+                }
+            }
+            if changed {
+                let soon = (last + MIN_INTERVAL).max(Instant::now());
+                due = Some(due.map_or(soon, |due| due.min(soon)));
+            }
+        }
+    }
+
+    fn publish_missing(&self) {
+        self.metrics.found().missing = self.cluster.missing();
+    }
+
+    /// Brings every status up to date; tells after which time to look again even if nothing changes.
+    async fn pass(&mut self) -> Option<Duration> {
+        if !self.cluster.missing().is_empty() {
+            return None;
+        }
+        if !self.leadership.is_ours() {
+            self.journal = None;
+            return None;
+        }
+        let now = self.start.elapsed();
+        let objects = &self.cluster.objects;
+        let journal = self.journal.get_or_insert_with(|| Journal::begin(objects));
+        journal.retain(|key| objects.contains_key(key));
+        let admission = admit(&self.cluster.snapshot);
+        let agreements = self.cluster.agreements();
+        let context = Context {
+            cluster: &self.cluster,
+            admission: &admission,
+            agreements: &agreements,
+            now: jiff::Timestamp::now(),
+        };
+        let mut by_reason = std::collections::BTreeMap::new();
+        let mut updates = Vec::new();
+        for (key, object) in objects {
+            let status = summarise(key, object, &context);
+            let ready = ConditionType::Ready.name();
+            let ready = status
+                .conditions
+                .iter()
+                .find(|condition| condition.type_ == ready);
+            if let Some(ready) = ready {
+                *by_reason.entry(ready.reason.clone()).or_default() += 1;
+            }
+            let events = journal.events(key, &status.conditions, now);
+            let differs = object.status.as_ref() != Some(&status);
+            if differs || !events.is_empty() {
+                updates.push(Update {
+                    key: key.clone(),
+                    object: object.clone(),
+                    status: differs.then_some(status),
+                    events,
+                });
+            }
+        }
+        self.metrics.found().by_reason = by_reason;
+        if updates.is_empty() {
+            return None;
+        }
+        let written = self.writer.write(updates, &self.metrics).await;
+        for change in written.changes {
+            self.cluster.apply(change);
+        }
+        // Events that had to wait are due then, if they are still true.
+        Some(if written.failures.is_empty() {
+            PAUSE
+        } else {
+            RETRY
+        })
+    }
+}

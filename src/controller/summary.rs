@@ -1,0 +1,287 @@
+//! The cluster as seen → one VirtualService's status. Pure.
+//!
+//! Everything is judged by what nodes observe. A node's word counts for an object only if the node had seen the
+//! object's present generation; until then a condition that already speaks of this generation stays as it is, so
+//! that a report that is on its way makes nothing flicker.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use jiff::Timestamp;
+
+use super::{
+    cluster::{Cluster, Object},
+    conditions::{Finding, condition},
+    tally::{Tally, tally},
+};
+use crate::{
+    api::{
+        Agreement, ConditionReason, ConditionType, Count, Report, Summary, Truth,
+        VirtualServiceStatus,
+    },
+    desired::{Admission, directors, holder},
+    model::{NodeName, Reason, Refusal, VirtualService, VsKey},
+};
+
+/// What all VirtualServices' statuses are made from.
+pub struct Context<'a> {
+    /// The cluster.
+    pub cluster: &'a Cluster,
+    /// Who is served at all.
+    pub admission: &'a Admission<'a>,
+    /// Of which objects each node's report speaks.
+    pub agreements: &'a BTreeMap<NodeName, Agreement>,
+    /// For transitions.
+    pub now: Timestamp,
+}
+
+/// The status that `key` should have.
+pub fn summarise(key: &VsKey, object: &Object, context: &Context<'_>) -> VirtualServiceStatus {
+    let mut status = VirtualServiceStatus {
+        observed_generation: Some(object.generation),
+        ..VirtualServiceStatus::default()
+    };
+    let parsed = context.cluster.snapshot.virtual_services.get(key);
+    if let Some(Ok(virtual_service)) = parsed {
+        status.vips = virtual_service
+            .vips
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let ports = virtual_service.ports.iter();
+        let ports: Vec<_> = ports
+            .map(|port| format!("{}/{}", port.port, port.protocol))
+            .collect();
+        status.summary = Some(Summary {
+            ports: ports.join(","),
+            ..Summary::default()
+        });
+    }
+    let findings = match context.admission.accepted.get(key) {
+        Some(virtual_service) => View {
+            object,
+            virtual_service,
+            context,
+        }
+        .judge(&mut status),
+        None => {
+            let unknown = Refusal::new(Reason::Pending, "not read yet");
+            not_accepted(context.admission.refused.get(key).unwrap_or(&unknown))
+        }
+    };
+    let before = object
+        .status
+        .as_ref()
+        .map(|status| status.conditions.as_slice())
+        .unwrap_or_default();
+    status.conditions = findings
+        .into_iter()
+        .map(|(kind, finding)| condition(kind, finding, object.generation, before, context.now))
+        .collect();
+    status
+}
+
+fn not_accepted(refusal: &Refusal) -> Vec<(ConditionType, Finding)> {
+    let no = || Finding::known(false, refusal.reason, refusal.message.clone());
+    vec![
+        (ConditionType::Accepted, no()),
+        (ConditionType::Programmed, no()),
+        (ConditionType::Ready, no()),
+        (ConditionType::VipConflict, no_conflict()),
+    ]
+}
+
+fn no_conflict() -> Finding {
+    let message = "nobody else answers for the VIP";
+    Finding::known(false, ConditionReason::NoConflict, message.to_owned())
+}
+
+/// One accepted VirtualService.
+struct View<'a> {
+    object: &'a Object,
+    virtual_service: &'a VirtualService,
+    context: &'a Context<'a>,
+}
+
+impl<'a> View<'a> {
+    fn judge(&self, status: &mut VirtualServiceStatus) -> Vec<(ConditionType, Finding)> {
+        let vips = &self.virtual_service.vips;
+        let mut holders: Vec<String> = Vec::new();
+        let mut worst: Option<Tally> = None;
+        let mut programmed = Vec::new();
+        for vip in vips {
+            let director = self.director(*vip);
+            if let Some((name, true)) = director {
+                holders.push(name.to_string());
+            }
+            let report = director
+                .filter(|(_, holds)| *holds)
+                .and_then(|(name, _)| self.report(name));
+            programmed.push(self.programmed(*vip, director));
+            let tally = tally(
+                self.virtual_service,
+                *vip,
+                &self.context.cluster.snapshot,
+                report,
+            );
+            if worst.as_ref().is_none_or(|worst| tally.ready < worst.ready) {
+                worst = Some(tally);
+            }
+        }
+        holders.dedup();
+        status.holder = (!holders.is_empty()).then(|| holders.join(","));
+        let tally = worst.unwrap_or_default();
+        let directors = self.directors();
+        status.directors = Some(directors);
+        status.real_servers = Some(Count::of(tally.ready, tally.total));
+        if let Some(summary) = &mut status.summary {
+            summary.real_servers = format!("{}/{}", tally.ready, tally.total);
+            summary.directors = format!("{}/{}", directors.ready, directors.total);
+        }
+        let programmed = Finding::worst(programmed).unwrap_or(Finding::known(
+            false,
+            Reason::Pending,
+            "no VIP yet".to_owned(),
+        ));
+        let ready = self.ready(&programmed, &tally, &holders);
+        let accepted = "the spec is valid and collides with no other".to_owned();
+        vec![
+            (
+                ConditionType::Accepted,
+                Finding::known(true, ConditionReason::Valid, accepted),
+            ),
+            (ConditionType::Programmed, programmed),
+            (ConditionType::Ready, ready),
+            (ConditionType::VipConflict, self.conflict()),
+        ]
+    }
+
+    fn report(&self, name: &NodeName) -> Option<&'a Report> {
+        self.context.cluster.reports.get(name)?.as_ref().ok()
+    }
+
+    /// Whether this node's report speaks of the object as it is now.
+    fn is_current(&self, name: &NodeName) -> bool {
+        let agreement = self.context.agreements.get(name);
+        agreement.is_some_and(|agreement| agreement.covers(&self.object.uid))
+    }
+
+    /// The director that holds `vip` (`true`), or that should. Two hold it while it moves: the one that knows the
+    /// present generation, and then the one that should.
+    fn director(&self, vip: IpAddr) -> Option<(&'a NodeName, bool)> {
+        let wanted = holder(self.virtual_service, vip, &self.context.cluster.snapshot);
+        let readable = self.context.cluster.reports.iter();
+        let holding = readable.filter(|(_, report)| {
+            report
+                .as_ref()
+                .is_ok_and(|report| report.peer.held.contains(vip))
+        });
+        holding
+            .map(|(name, _)| name)
+            .max_by_key(|name| (self.is_current(name), Some(*name) == wanted))
+            .map(|name| (name, true))
+            .or(wanted.map(|name| (name, false)))
+    }
+
+    /// What keeps a node from its part. A holder that hears a rival goes on serving.
+    fn refusal(&self, name: &NodeName, holds: bool) -> Option<&'a Refusal> {
+        let refusal = self.report(name)?.refused.get(&self.virtual_service.key)?;
+        (!(holds && refusal.reason == Reason::VipConflict)).then_some(refusal)
+    }
+
+    fn programmed(&self, vip: IpAddr, director: Option<(&NodeName, bool)>) -> Finding {
+        let Some((name, holds)) = director else {
+            let message = "no node is labelled directway.dev/director and selected by spec.directors.nodeSelector: label one";
+            return Finding::known(false, Reason::NoDirector, message.to_owned());
+        };
+        match self.context.cluster.reports.get(name) {
+            None => Finding::unknown(format!("the agent of {name} has not reported yet")),
+            Some(Err(error)) => {
+                Finding::unknown(format!("the report of {name} cannot be read: {error}"))
+            }
+            Some(Ok(_)) if !self.is_current(name) => Finding::Lagging(format!(
+                "the agent of {name} has not reported on generation {} yet",
+                self.object.generation
+            )),
+            Some(Ok(report)) => match self.refusal(name, holds) {
+                Some(refusal) => Finding::known(
+                    false,
+                    refusal.reason,
+                    format!("{name}: {}", refusal.message),
+                ),
+                None if holds => Finding::known(
+                    true,
+                    ConditionReason::Programmed,
+                    format!("{name} holds {vip}"),
+                ),
+                None if report.left_out > 0 => Finding::known(
+                    false,
+                    ConditionReason::NotHeld,
+                    format!(
+                        "{name} does not hold {vip}; its report is too long to say why, see its /state"
+                    ),
+                ),
+                None => Finding::known(
+                    false,
+                    ConditionReason::NotHeld,
+                    format!("{name} does not hold {vip} yet"),
+                ),
+            },
+        }
+    }
+
+    fn ready(&self, programmed: &Finding, tally: &Tally, holders: &[String]) -> Finding {
+        let Finding::Known {
+            truth: Truth::True, ..
+        } = programmed
+        else {
+            return programmed.clone();
+        };
+        let counted = format!(
+            "{} of {} real servers get new connections through {}",
+            tally.ready,
+            tally.total,
+            holders.join(",")
+        );
+        let why = tally.why();
+        match (tally.ready, tally.unready.first()) {
+            (0, None) => Finding::known(
+                false,
+                Reason::NoRealServers,
+                "no node is labelled directway.dev/backend and selected by spec.realServers.nodeSelector, and no external host is listed: label one".to_owned(),
+            ),
+            (0, Some((_, refusal))) => Finding::known(false, refusal.reason, format!("{counted}: {why}")),
+            (_, None) => Finding::known(true, ConditionReason::Serving, counted),
+            (_, Some(_)) => Finding::known(true, ConditionReason::Degraded, format!("{counted}: {why}")),
+        }
+    }
+
+    fn directors(&self) -> Count {
+        let all: Vec<_> = directors(self.virtual_service, &self.context.cluster.snapshot).collect();
+        let able = all.iter().filter(|name| {
+            let ipvs = Reason::IpvsMissing.name();
+            self.refusal(name, true).is_none()
+                && self
+                    .report(name)
+                    .is_some_and(|report| report.preflight.iter().all(|entry| entry.check != ipvs))
+        });
+        Count::of(able.count(), all.len())
+    }
+
+    fn conflict(&self) -> Finding {
+        let reports = self.context.cluster.reports.iter();
+        let told = reports.flat_map(|(name, report)| {
+            let conflicts = report.iter().flat_map(|report| &report.conflicts);
+            conflicts.map(move |((vip, dev), macs)| (name, vip, dev, macs))
+        });
+        let mut ours = told.filter(|(_, vip, _, _)| self.virtual_service.vips.contains(vip));
+        let Some((name, vip, dev, macs)) = ours.next() else {
+            return no_conflict();
+        };
+        let macs: Vec<_> = macs.iter().map(ToString::to_string).collect();
+        let message = format!(
+            "{vip} is answered by {} too, seen by {name} on {dev}: take the address from that host, or use another VIP",
+            macs.join(", ")
+        );
+        Finding::known(true, Reason::VipConflict, message)
+    }
+}

@@ -1,0 +1,77 @@
+//! Which real servers of a VirtualService get new connections, and why the others don't.
+
+use std::net::IpAddr;
+
+use crate::{
+    api::Report,
+    desired::members,
+    model::{Reason, Refusal, Snapshot, VirtualService},
+};
+
+/// How many causes a message spells out.
+const SPELT_OUT: usize = 3;
+
+/// The real servers of one VIP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// How many get new connections.
+    pub ready: usize,
+    /// How many are selected.
+    pub total: usize,
+    /// The others, by name or address, and why.
+    pub unready: Vec<(String, Refusal)>,
+}
+
+impl Tally {
+    /// The causes as one text.
+    pub(super) fn why(&self) -> String {
+        let spelt = self.unready.iter().take(SPELT_OUT);
+        let mut causes: Vec<_> = spelt
+            .map(|(who, refusal)| format!("{who}: {refusal}"))
+            .collect();
+        let more = self.unready.len().saturating_sub(SPELT_OUT);
+        if more > 0 {
+            causes.push(format!("and {more} more"));
+        }
+        causes.join("; ")
+    }
+}
+
+/// Counts by the report of the VIP's holder, if there is one.
+pub(super) fn tally(
+    virtual_service: &VirtualService,
+    vip: IpAddr,
+    snapshot: &Snapshot,
+    holder: Option<&Report>,
+) -> Tally {
+    let members = members(virtual_service, vip, snapshot);
+    let group = holder.and_then(|report| {
+        let mut groups = report.peer.directing.iter();
+        groups.find(|group| group.vips.contains(vip))
+    });
+    let mut tally = Tally {
+        total: members.by_address.len() + members.refused.len(),
+        ..Tally::default()
+    };
+    for (address, member) in &members.by_address {
+        if group.is_some_and(|group| group.ready.contains(address)) {
+            tally.ready += 1;
+            continue;
+        }
+        let told = group.and_then(|group| group.unready.get(address)).cloned();
+        let refusal = told.unwrap_or_else(|| {
+            Refusal::new(
+                Reason::Pending,
+                format!("no director sends {vip} to it yet"),
+            )
+        });
+        tally
+            .unready
+            .push((format!("{} ({address})", member.id), refusal));
+    }
+    let refused = members.refused.into_iter();
+    tally
+        .unready
+        .extend(refused.map(|(name, refusal)| (name.to_string(), refusal)));
+    tally
+}

@@ -1,0 +1,411 @@
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+
+use jiff::Timestamp;
+use kube::core::DynamicObject;
+use serde_json::json;
+
+use super::{
+    cluster::{Change, Cluster, News},
+    news::{Journal, PAUSE},
+    summary::{Context, summarise},
+    watches::virtual_service,
+};
+use crate::{
+    api::{Report, VirtualServiceStatus},
+    desired::admit,
+    model::{Directing, IpRanges, Node, NodeName, Reason, Refusal, VsKey},
+};
+
+const VIP: &str = "10.0.0.100";
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn one(text: &str) -> IpRanges {
+    [ip(text)].into_iter().collect()
+}
+
+/// A director `d`, real servers `r1` `r2`, and the VirtualService default/web.
+struct Ground {
+    cluster: Cluster,
+    seconds: i64,
+}
+
+impl Ground {
+    fn new() -> Self {
+        let mut ground = Self {
+            cluster: Cluster::default(),
+            seconds: 1_000,
+        };
+        ground.node("d", "director", "10.0.0.1");
+        ground.node("r1", "backend", "10.0.0.11");
+        ground.node("r2", "backend", "10.0.0.12");
+        ground.apply("web", "u-web", 1, json!([VIP]));
+        ground
+    }
+
+    /// With everybody's work done and reported.
+    fn serving() -> Self {
+        let mut ground = Self::new();
+        ground.report("d", |report| {
+            report.peer.bound = one(VIP);
+            report.peer.held = one(VIP);
+            report.peer.directing = vec![Directing {
+                vips: one(VIP),
+                ready: [ip("10.0.0.11"), ip("10.0.0.12")].into(),
+                ..Directing::default()
+            }];
+        });
+        ground.write_back();
+        ground
+    }
+
+    fn node(&mut self, name: &str, role: &str, address: &str) {
+        let node = Node {
+            labels: BTreeMap::from([(format!("directway.dev/{role}"), "true".to_owned())]),
+            weight: None,
+            addresses: vec![ip(address)],
+        };
+        self.cluster
+            .apply(Change::Node(News::Is(name.into(), node)));
+    }
+
+    fn apply(&mut self, name: &str, uid: &str, generation: i64, vips: serde_json::Value) {
+        let key = VsKey::new("default", name);
+        let status = self
+            .cluster
+            .objects
+            .get(&key)
+            .and_then(|object| object.status.clone());
+        let object: DynamicObject = serde_json::from_value(json!({
+            "apiVersion": "directway.dev/v1alpha1", "kind": "VirtualService",
+            "metadata": {"name": name, "namespace": "default", "uid": uid, "generation": generation,
+                         "creationTimestamp": format!("2026-01-01T00:00:0{generation}Z")},
+            "spec": {"vips": vips, "ports": [{"port": 80}], "realServers": {"nodeSelector": {}}},
+            "status": status,
+        }))
+        .unwrap();
+        let (key, value) = virtual_service(&object);
+        self.cluster
+            .apply(Change::VirtualService(News::Is(key, value)));
+    }
+
+    /// The node's agent reports on what there is now.
+    fn report(&mut self, node: &str, change: impl FnOnce(&mut Report)) {
+        let name = NodeName::from(node);
+        let old = self.cluster.reports.get(&name).cloned();
+        let mut report = old.and_then(Result::ok).unwrap_or_default();
+        report.observed = self.cluster.seen().digest();
+        change(&mut report);
+        self.cluster
+            .apply(Change::Report(News::Is(name, Box::new(Ok(report)))));
+    }
+
+    fn status(&self, name: &str) -> VirtualServiceStatus {
+        let key = VsKey::new("default", name);
+        let admission = admit(&self.cluster.snapshot);
+        let context = Context {
+            cluster: &self.cluster,
+            admission: &admission,
+            agreements: &self.cluster.agreements(),
+            now: Timestamp::from_second(self.seconds).unwrap(),
+        };
+        summarise(&key, &self.cluster.objects[&key], &context)
+    }
+
+    /// The API server has the present status now.
+    fn write_back(&mut self) {
+        let keys: Vec<_> = self.cluster.objects.keys().cloned().collect();
+        for key in keys {
+            let status = self.status(&key.name);
+            self.cluster.objects.get_mut(&key).unwrap().status = Some(status);
+        }
+        self.seconds += 60;
+    }
+
+    /// `status reason` of a condition.
+    fn condition(&self, name: &str, kind: &str) -> String {
+        let status = self.status(name);
+        let condition = status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == kind)
+            .unwrap();
+        format!("{} {}", condition.status, condition.reason)
+    }
+
+    fn message(&self, name: &str, kind: &str) -> String {
+        let status = self.status(name);
+        let condition = status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == kind);
+        condition.unwrap().message.clone()
+    }
+}
+
+#[test]
+fn served_by_all_real_servers() {
+    let status = Ground::serving().status("web");
+    assert_eq!(status.holder.as_deref(), Some("d"));
+    assert_eq!(status.vips, [VIP]);
+    let summary = status.summary.unwrap();
+    assert_eq!(
+        (
+            summary.ports.as_str(),
+            summary.real_servers.as_str(),
+            summary.directors.as_str()
+        ),
+        ("80/TCP", "2/2", "1/1")
+    );
+    let ground = Ground::serving();
+    assert_eq!(ground.condition("web", "Accepted"), "True Valid");
+    assert_eq!(ground.condition("web", "Programmed"), "True Programmed");
+    assert_eq!(ground.condition("web", "Ready"), "True Serving");
+    assert_eq!(ground.condition("web", "VIPConflict"), "False NoConflict");
+}
+
+#[test]
+fn nothing_is_said_before_the_holder_has_seen_the_object() {
+    let mut ground = Ground::new();
+    assert_eq!(
+        ground.condition("web", "Accepted"),
+        "True Valid",
+        "that needs no node"
+    );
+    assert_eq!(ground.condition("web", "Ready"), "Unknown Pending");
+    assert!(
+        ground
+            .message("web", "Ready")
+            .contains("the agent of d has not reported yet")
+    );
+    ground.report("d", |report| report.observed = "00000000".repeat(8));
+    assert_eq!(ground.condition("web", "Ready"), "Unknown Pending");
+    ground.report("d", |_| {});
+    assert_eq!(ground.condition("web", "Ready"), "False NotHeld");
+}
+
+#[test]
+fn a_late_report_makes_nothing_flicker_but_a_new_generation_is_not_taken_for_done() {
+    let mut ground = Ground::serving();
+    let before = ground.status("web");
+    // Others come and go; the holder's digest is late for all of them.
+    for index in 0..40 {
+        ground.apply(
+            &format!("other-{index}"),
+            &format!("u-{index}"),
+            1,
+            json!([format!("10.0.1.{index}")]),
+        );
+        assert_eq!(ground.status("web"), before);
+    }
+    ground.apply("web", "u-web", 2, json!([VIP]));
+    assert_eq!(ground.condition("web", "Ready"), "Unknown Pending");
+    assert_eq!(ground.status("web").observed_generation, Some(2));
+    ground.report("d", |_| {});
+    assert_eq!(ground.condition("web", "Ready"), "True Serving");
+}
+
+#[test]
+fn a_transition_time_moves_only_with_the_condition() {
+    let mut ground = Ground::serving();
+    let time = |ground: &Ground| {
+        let conditions = ground.status("web").conditions;
+        conditions
+            .into_iter()
+            .find(|condition| condition.type_ == "Ready")
+            .unwrap()
+            .last_transition_time
+            .0
+            .as_second()
+    };
+    let before = time(&ground);
+    ground.report("d", |report| {
+        report.peer.directing[0].ready.remove(&ip("10.0.0.12"));
+    });
+    assert_eq!(ground.condition("web", "Ready"), "True Degraded");
+    assert_eq!(time(&ground), before, "it is still true");
+    ground.report("d", |report| report.peer.directing[0].ready.clear());
+    assert_eq!(time(&ground), ground.seconds);
+    ground.write_back();
+    assert_eq!(ground.status("web"), ground.status("web"));
+    assert_eq!(time(&ground), ground.seconds - 60);
+}
+
+#[test]
+fn a_real_server_that_gets_nothing_is_named_with_its_reason() {
+    let mut ground = Ground::serving();
+    let far = Refusal::new(Reason::NotOnSegment, "10.0.0.12 is behind a router");
+    ground.report("d", |report| {
+        report.peer.directing[0].ready.remove(&ip("10.0.0.12"));
+        report.peer.directing[0]
+            .unready
+            .insert(ip("10.0.0.12"), far);
+    });
+    assert_eq!(ground.condition("web", "Ready"), "True Degraded");
+    let message = ground.message("web", "Ready");
+    assert!(
+        message.contains("1 of 2") && message.contains("r2 (10.0.0.12): NotOnSegment: "),
+        "{message}"
+    );
+    assert_eq!(ground.status("web").summary.unwrap().real_servers, "1/2");
+    ground.report("d", |report| report.peer.directing[0].ready.clear());
+    assert_eq!(ground.condition("web", "Ready"), "False Pending");
+    assert_eq!(ground.condition("web", "Programmed"), "True Programmed");
+}
+
+#[test]
+fn a_director_that_cannot_says_why() {
+    let mut ground = Ground::new();
+    let refusal = Refusal::new(
+        Reason::NoInterface,
+        "no interface is in the network of 10.0.0.100",
+    );
+    ground.report("d", |report| {
+        report.refused.insert(VsKey::new("default", "web"), refusal);
+    });
+    assert_eq!(ground.condition("web", "Programmed"), "False NoInterface");
+    assert_eq!(ground.condition("web", "Ready"), "False NoInterface");
+    assert!(
+        ground
+            .message("web", "Ready")
+            .starts_with("d: no interface")
+    );
+    assert_eq!(ground.status("web").summary.unwrap().directors, "0/1");
+    assert_eq!(ground.status("web").holder, None);
+}
+
+#[test]
+fn nobody_to_direct_and_nobody_to_serve() {
+    let mut ground = Ground::serving();
+    for name in ["r1", "r2"] {
+        ground.cluster.apply(Change::Node(News::Gone(name.into())));
+    }
+    assert_eq!(ground.condition("web", "Ready"), "False NoRealServers");
+    let mut ground = Ground::new();
+    ground.cluster.apply(Change::Node(News::Gone("d".into())));
+    assert_eq!(ground.condition("web", "Ready"), "False NoDirector");
+}
+
+#[test]
+fn the_younger_of_two_is_refused_and_the_winner_named() {
+    let mut ground = Ground::serving();
+    ground.apply("late", "u-late", 2, json!([VIP]));
+    for kind in ["Accepted", "Programmed", "Ready"] {
+        assert_eq!(ground.condition("late", kind), "False PortClaimed");
+    }
+    assert!(ground.message("late", "Accepted").contains("default/web"));
+    assert_eq!(
+        ground.status("late").holder,
+        None,
+        "the VIP is held for the other one"
+    );
+}
+
+#[test]
+fn a_broken_object_gets_its_reason_and_disturbs_nobody() {
+    let mut ground = Ground::serving();
+    ground.apply("broken", "u-broken", 1, json!(["127.0.0.1"]));
+    assert_eq!(ground.condition("broken", "Accepted"), "False InvalidSpec");
+    assert!(ground.message("broken", "Accepted").contains("127.0.0.1"));
+    assert_eq!(ground.condition("web", "Ready"), "True Serving");
+}
+
+#[test]
+fn a_rival_on_the_wire_is_a_conflict_that_goes_on_being_served() {
+    let mut ground = Ground::serving();
+    ground.report("d", |report| {
+        let macs = ["02:00:00:00:00:66".parse().unwrap()].into();
+        report
+            .conflicts
+            .insert((ip(VIP), "eth0".parse().unwrap()), macs);
+        let refusal = Refusal::new(Reason::VipConflict, "it stays here");
+        report.refused.insert(VsKey::new("default", "web"), refusal);
+    });
+    assert_eq!(ground.condition("web", "VIPConflict"), "True VIPConflict");
+    assert!(
+        ground
+            .message("web", "VIPConflict")
+            .contains("02:00:00:00:00:66")
+    );
+    assert_eq!(ground.condition("web", "Ready"), "True Serving");
+    // Where it could not be claimed, nobody is served by us.
+    ground.report("d", |report| report.peer.held = IpRanges::default());
+    assert_eq!(ground.condition("web", "Ready"), "False VIPConflict");
+}
+
+#[test]
+fn while_a_vip_moves_the_one_that_should_hold_it_is_named() {
+    let mut ground = Ground::serving();
+    ground.report("r1", |report| report.peer.held = one(VIP));
+    assert_eq!(ground.status("web").holder.as_deref(), Some("d"));
+}
+
+#[test]
+fn a_garbled_report_is_no_report_and_no_reason_to_stop() {
+    let mut ground = Ground::serving();
+    let garbled = Box::new(Err("status.bound: what?".to_owned()));
+    ground
+        .cluster
+        .apply(Change::Report(News::Is("d".into(), garbled)));
+    assert_eq!(ground.condition("web", "Ready"), "Unknown Pending");
+    assert!(ground.message("web", "Ready").contains("status.bound"));
+}
+
+#[test]
+fn what_a_list_does_not_name_is_gone_and_then_it_is_synced() {
+    let mut ground = Ground::serving();
+    assert_eq!(ground.cluster.missing().len(), 3);
+    assert!(ground.cluster.apply(Change::Node(News::All(vec![]))));
+    assert!(ground.cluster.apply(Change::Report(News::All(vec![]))));
+    assert!(
+        ground
+            .cluster
+            .apply(Change::VirtualService(News::All(vec![])))
+    );
+    let Cluster {
+        snapshot,
+        objects,
+        reports,
+        ..
+    } = &ground.cluster;
+    assert!(
+        snapshot.nodes.is_empty()
+            && snapshot.virtual_services.is_empty()
+            && objects.is_empty()
+            && reports.is_empty()
+    );
+    assert_eq!(ground.cluster.missing(), Vec::<String>::new());
+}
+
+#[test]
+fn news_are_told_once_and_not_too_often() {
+    let mut ground = Ground::serving();
+    let key = VsKey::new("default", "web");
+    let mut restarted = Journal::begin(&ground.cluster.objects);
+    let mut now = Duration::ZERO;
+    let serving = ground.status("web").conditions;
+    assert_eq!(
+        restarted.events(&key, &serving, now).len(),
+        0,
+        "a restart is no news"
+    );
+    let told = Journal::default().events(&key, &serving, now);
+    let actions: Vec<_> = told.iter().map(|event| event.action.as_str()).collect();
+    assert_eq!(actions, ["Accepted", "Ready"]);
+    ground.report("d", |report| report.peer.directing[0].ready.clear());
+    let down = ground.status("web").conditions;
+    assert_eq!(restarted.events(&key, &down, now).len(), 1);
+    // It flaps: one event per pause, and the last state is told in the end.
+    let mut count = 0;
+    for round in 0..100 {
+        now += Duration::from_millis(100);
+        let conditions = if round % 2 == 0 { &serving } else { &down };
+        count += restarted.events(&key, conditions, now).len();
+    }
+    assert!(count <= 1, "{count} events in 10 s");
+    now += PAUSE;
+    assert_eq!(restarted.events(&key, &serving, now).len() + count, 1);
+    assert_eq!(restarted.events(&key, &serving, now + PAUSE).len(), 0);
+}

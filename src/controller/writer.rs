@@ -1,0 +1,139 @@
+//! Writes statuses and Events.
+
+use std::{collections::BTreeMap, sync::atomic::Ordering};
+
+use futures::{StreamExt, stream};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams},
+    core::{ApiResource, DynamicObject},
+    runtime::events::{Event, Recorder, Reporter},
+};
+use serde_json::json;
+
+use super::{
+    cluster::Change, cluster::News, cluster::Object, leader::Leadership, metrics::Metrics, watches,
+};
+use crate::{
+    api::{VirtualService, VirtualServiceStatus},
+    model::VsKey,
+};
+
+/// Owns the fields of the status, and is named in Events.
+const MANAGER: &str = "directway-controller";
+/// Requests in flight at once: ten thousand statuses at the first start are no reason to flood the API server.
+const AT_ONCE: usize = 8;
+
+pub(super) struct Writer {
+    client: Client,
+    recorder: Recorder,
+    leadership: Leadership,
+}
+
+/// What is to be written for one object.
+pub(super) struct Update {
+    pub key: VsKey,
+    pub object: Object,
+    pub status: Option<VirtualServiceStatus>,
+    pub events: Vec<Event>,
+}
+
+/// What became of it.
+#[derive(Default)]
+pub(super) struct Written {
+    /// Objects as they are after the write.
+    pub changes: Vec<Change>,
+    /// Writes that should be tried again.
+    pub failures: BTreeMap<VsKey, String>,
+}
+
+impl Writer {
+    pub(super) fn new(client: Client, identity: &str, leadership: Leadership) -> Self {
+        let reporter = Reporter {
+            controller: MANAGER.to_owned(),
+            instance: Some(identity.to_owned()),
+        };
+        Self {
+            recorder: Recorder::new(client.clone(), reporter),
+            client,
+            leadership,
+        }
+    }
+
+    pub(super) async fn write(&self, updates: Vec<Update>, metrics: &Metrics) -> Written {
+        let mut written = Written::default();
+        let mut results = stream::iter(updates)
+            .map(|update| self.write_one(update, metrics))
+            .buffer_unordered(AT_ONCE);
+        while let Some((key, result)) = results.next().await {
+            match result {
+                Ok(None) => {}
+                Ok(Some(object)) => {
+                    let (key, value) = watches::virtual_service(&object);
+                    written
+                        .changes
+                        .push(Change::VirtualService(News::Is(key, value)));
+                }
+                Err(error) => {
+                    tracing::warn!(%key, "status not written: {error}; trying again");
+                    metrics.write_errors.fetch_add(1, Ordering::Relaxed);
+                    written.failures.insert(key, error);
+                }
+            }
+        }
+        written
+    }
+
+    async fn write_one(
+        &self,
+        update: Update,
+        metrics: &Metrics,
+    ) -> (VsKey, Result<Option<DynamicObject>, String>) {
+        let Update {
+            key,
+            object,
+            status,
+            events,
+        } = update;
+        // Somebody else may lead by now, and knows better.
+        if !self.leadership.is_ours() {
+            return (key, Ok(None));
+        }
+        let mut after = None;
+        if let Some(status) = status {
+            let patch = json!({
+                "apiVersion": "directway.dev/v1alpha1",
+                "kind": "VirtualService",
+                // Another object of the same name must not inherit this one's status.
+                "metadata": {"name": key.name, "namespace": key.namespace, "uid": object.uid},
+                "status": status,
+            });
+            let resource = ApiResource::erase::<VirtualService>(&());
+            let api: Api<DynamicObject> =
+                Api::namespaced_with(self.client.clone(), &key.namespace, &resource);
+            let params = PatchParams::apply(MANAGER).force();
+            match api
+                .patch_status(&key.name, &params, &Patch::Apply(&patch))
+                .await
+            {
+                Ok(object) => {
+                    metrics.writes.fetch_add(1, Ordering::Relaxed);
+                    after = Some(object);
+                }
+                // It is gone, or replaced: the watch will tell.
+                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
+                    return (key, Ok(None));
+                }
+                Err(error) => return (key, Err(error.to_string())),
+            }
+        }
+        for event in events {
+            if let Err(error) = self.recorder.publish(&event, &object.reference).await {
+                // An Event is a courtesy; the status says the same.
+                tracing::warn!(%key, "event not written: {error}");
+                metrics.event_errors.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        (key, Ok(after))
+    }
+}

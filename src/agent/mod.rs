@@ -5,6 +5,7 @@ mod drift;
 mod journal;
 mod ledger_file;
 mod links;
+mod nics;
 mod pass;
 mod report;
 mod run_dir;

@@ -17,7 +17,9 @@ use crate::{
     plan::{Op, Subject},
 };
 
-use super::{Findings, PassEnd, PassError, RunDirError, Store, source::WATCH_SUBJECT};
+use super::{
+    Findings, PassEnd, PassError, RunDirError, Store, nics::reported_nics, source::WATCH_SUBJECT,
+};
 
 /// The report on a pass; `drift` since the agent's start. `None` if there is nothing to report on.
 pub fn report(node: &NodeName, store: &Store, end: &PassEnd<'_>, drift: u64) -> Option<Report> {
@@ -29,16 +31,8 @@ pub fn report(node: &NodeName, store: &Store, end: &PassEnd<'_>, drift: u64) -> 
         observed: store.seen().digest(),
         is_director: roles.is_some_and(|node| node.is_director()),
         is_backend: roles.is_some_and(|node| node.is_backend()),
-        networks: findings
-            .observed
-            .links
-            .values()
-            .filter(|link| link.hears_arp() && !link.addresses.is_empty())
-            .map(|link| {
-                let subnets = link.addresses.iter().map(ipnet::IpNet::trunc).collect();
-                (link.dev.clone(), subnets)
-            })
-            .collect(),
+        networks: reported_nics(&findings.observed, &findings.ledger),
+        arp_all: findings.observed.arp_all,
         peer: peer_state(findings),
         refused: refused(store, end, findings),
         conflicts: findings

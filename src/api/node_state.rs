@@ -84,9 +84,12 @@ pub struct NodeStateStatus {
     /// What the node's labels make it: director, backend.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
-    /// The networks of the interfaces on which the node can answer ARP.
+    /// The interfaces on which the node can answer ARP: all that have an address, and the first 16 that have none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<Network>,
+    /// The ARP settings that apply to all interfaces (net.ipv4.conf.all).
+    #[serde(default)]
+    pub arp_all: NodeArp,
     /// VIPs that the node carries while every interface keeps quiet about them, as addresses and ranges.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bound: Vec<String>,
@@ -128,8 +131,27 @@ pub struct NodeStateStatus {
 pub struct Network {
     /// The interface's name.
     pub interface: String,
-    /// Its networks, such as 192.168.188.0/24.
+    /// The kernel's index of the interface.
+    #[serde(default)]
+    pub index: i64,
+    /// Its networks, such as 192.168.188.0/24; link-local ones are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subnets: Vec<String>,
+    /// Its own ARP settings as they are without directway, which restores them in the end.
+    #[serde(default)]
+    pub arp: NodeArp,
+}
+
+/// The ARP settings of an interface.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeArp {
+    /// arp_ignore: when to answer an ARP request.
+    #[serde(default)]
+    pub ignore: i64,
+    /// arp_announce: which source address to use in ARP requests.
+    #[serde(default)]
+    pub announce: i64,
 }
 
 /// VIPs whose services have the same destinations.

@@ -9,10 +9,10 @@ use std::{
 use ipnet::IpNet;
 
 use super::node_state::{
-    ConflictEntry, DirectingEntry, Network, NodeStateStatus, NodeSummary, PreflightEntry,
+    ConflictEntry, DirectingEntry, Network, NodeArp, NodeStateStatus, NodeSummary, PreflightEntry,
     RefusedEntry, UnreadyEntry,
 };
-use crate::model::{Dev, Directing, IpRanges, Mac, PeerState, Reason, Refusal, VsKey};
+use crate::model::{ArpSettings, Dev, Directing, IpRanges, Mac, PeerState, Reason, Refusal, VsKey};
 
 /// What refusals and conflicts may take of the object, in bytes. The rest is ranges; together they stay well
 /// under 256 KiB, and etcd's limit is 1.5 MiB.
@@ -31,8 +31,10 @@ pub struct Report {
     pub is_director: bool,
     /// Whether the node hosts applications.
     pub is_backend: bool,
-    /// The networks of interfaces on which the node can answer ARP.
-    pub networks: BTreeMap<Dev, BTreeSet<IpNet>>,
+    /// The interfaces on which the node can answer ARP.
+    pub networks: BTreeMap<Dev, ReportedNic>,
+    /// `net.ipv4.conf.all.*`.
+    pub arp_all: ArpSettings,
     /// What other nodes act on.
     pub peer: PeerState,
     /// VirtualServices for which the node cannot do its part.
@@ -49,6 +51,17 @@ pub struct Report {
     pub drift: u64,
     /// Entries that did not fit; only when read back.
     pub left_out: u64,
+}
+
+/// An interface on which the node can answer ARP, as far as forecasts for the node need it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReportedNic {
+    /// The kernel's index: of several interfaces in a network the first one faces the clients.
+    pub index: u32,
+    /// Its networks, link-local ones left out.
+    pub subnets: BTreeSet<IpNet>,
+    /// Its own ARP settings, as they are without directway.
+    pub arp: ArpSettings,
 }
 
 /// A NodeState that no agent of ours wrote: worth nothing, and no reason to stop.
@@ -100,11 +113,14 @@ impl Report {
             networks: self
                 .networks
                 .iter()
-                .map(|(dev, subnets)| Network {
+                .map(|(dev, nic)| Network {
                     interface: dev.to_string(),
-                    subnets: subnets.iter().map(ToString::to_string).collect(),
+                    index: nic.index.into(),
+                    subnets: nic.subnets.iter().map(ToString::to_string).collect(),
+                    arp: node_arp(nic.arp),
                 })
                 .collect(),
+            arp_all: node_arp(self.arp_all),
             bound: self.peer.bound.to_strings(),
             held: self.peer.held.to_strings(),
             directing: self.peer.directing.iter().map(directing_entry).collect(),
@@ -146,14 +162,17 @@ impl Report {
 
     /// Reads what a node wrote.
     pub fn from_status(status: &NodeStateStatus) -> Result<Self, GarbledReport> {
-        let mut networks: BTreeMap<Dev, BTreeSet<IpNet>> = BTreeMap::new();
+        let mut networks = BTreeMap::new();
         for network in &status.networks {
-            let dev = parse("status.networks", &network.interface)?;
-            let subnets = network
-                .subnets
-                .iter()
-                .map(|net| parse("status.networks", net));
-            networks.insert(dev, subnets.collect::<Result<_, _>>()?);
+            let field = "status.networks";
+            let dev: Dev = parse(field, &network.interface)?;
+            let subnets = network.subnets.iter().map(|net| parse(field, net));
+            let nic = ReportedNic {
+                index: count(field, network.index)?,
+                subnets: subnets.collect::<Result<_, _>>()?,
+                arp: arp_settings(field, network.arp)?,
+            };
+            networks.insert(dev, nic);
         }
         let mut refused = BTreeMap::new();
         for entry in &status.refused {
@@ -178,6 +197,7 @@ impl Report {
             is_director: status.roles.iter().any(|role| role == "director"),
             is_backend: status.roles.iter().any(|role| role == "backend"),
             networks,
+            arp_all: arp_settings("status.arpAll", status.arp_all)?,
             peer: PeerState {
                 bound: ranges("status.bound", &status.bound)?,
                 held: ranges("status.held", &status.held)?,
@@ -242,6 +262,20 @@ impl Budget {
         });
         entries
     }
+}
+
+fn node_arp(settings: ArpSettings) -> NodeArp {
+    NodeArp {
+        ignore: settings.ignore.into(),
+        announce: settings.announce.into(),
+    }
+}
+
+fn arp_settings(field: &'static str, arp: NodeArp) -> Result<ArpSettings, GarbledReport> {
+    Ok(ArpSettings {
+        ignore: count(field, arp.ignore)?,
+        announce: count(field, arp.announce)?,
+    })
 }
 
 fn directing_entry(group: &Directing) -> DirectingEntry {

@@ -3,8 +3,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use proptest::prelude::*;
 
-use super::{NodeStateStatus, PreflightEntry, Report};
-use crate::model::{Directing, IpRanges, PeerState, Reason, Refusal, VsKey};
+use super::{NodeStateStatus, PreflightEntry, Report, ReportedNic};
+use crate::model::{ArpSettings, Directing, IpRanges, PeerState, Reason, Refusal, VsKey};
 
 fn v4(net: u8, host: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::from(
@@ -25,8 +25,16 @@ fn report() -> Report {
         is_backend: true,
         networks: BTreeMap::from([(
             "eth0".parse().unwrap(),
-            BTreeSet::from(["10.0.0.0/8".parse().unwrap()]),
+            ReportedNic {
+                index: 2,
+                subnets: BTreeSet::from(["10.0.0.0/8".parse().unwrap()]),
+                arp: ArpSettings::QUIET,
+            },
         )]),
+        arp_all: ArpSettings {
+            ignore: 0,
+            announce: 1,
+        },
         peer: PeerState {
             bound: vips(3),
             held: vips(2),

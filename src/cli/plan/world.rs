@@ -29,13 +29,15 @@ pub(super) fn world(cluster: &Cluster, snapshot: &Snapshot) -> World {
 fn world_node(node: &Node, report: &Report) -> WorldNode {
     let mut observed = Observed {
         ipvs: ipvs(report),
+        arp_all: report.arp_all,
         ..Observed::default()
     };
     let loopback = link(1, Dev::lo(), LinkKind::Loopback);
     observed.links.insert(Dev::lo(), loopback);
-    for (index, (dev, networks)) in (2..).zip(&report.networks) {
-        let mut link = link(index, dev.clone(), LinkKind::Other);
-        link.addresses = networks.iter().copied().collect();
+    for (dev, nic) in &report.networks {
+        let mut link = link(nic.index, dev.clone(), LinkKind::Other);
+        link.addresses = nic.subnets.iter().copied().collect();
+        link.arp = nic.arp;
         observed.net.arp.insert(dev.clone(), link.arp);
         observed.links.insert(dev.clone(), link);
     }

@@ -279,7 +279,14 @@ fn crd_prints_both_kinds() {
 fn help_teaches_by_example() {
     let help = run(&["--help"]).out;
     for name in [
-        "agent", "crd", "plan", "status", "observe", "check", "cleanup",
+        "agent",
+        "controller",
+        "crd",
+        "plan",
+        "status",
+        "observe",
+        "check",
+        "cleanup",
     ] {
         assert!(
             help.lines().any(|line| line.trim().starts_with(name)),

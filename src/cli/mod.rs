@@ -3,6 +3,7 @@
 mod agent;
 mod check;
 mod cleanup;
+mod controller;
 mod crd;
 mod kubernetes;
 mod log;
@@ -37,6 +38,10 @@ const FAILED: u8 = 1;
 /// Where an agent's admin endpoint listens if nothing else is said; the chart's port.
 const DEFAULT_AGENT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8090);
 
+/// The same for a controller, which may run on an agent's host.
+const DEFAULT_CONTROLLER_ADDRESS: SocketAddr =
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8091);
+
 /// LVS direct routing, declared and reconciled.
 #[derive(Debug, Parser)]
 #[command(
@@ -58,6 +63,8 @@ struct Cli {
 enum Command {
     /// Run the agent of one node
     Agent(agent::Args),
+    /// Run the controller, which sums the agents' reports up in each VirtualService's status
+    Controller(controller::Args),
     /// Print the custom resource definitions as YAML
     Crd(crd::Args),
     /// Print what would change, on this node or, with -f, on every node of the cluster
@@ -126,6 +133,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let outcome = match cli.command {
         Command::Agent(args) => agent::run(&args),
+        Command::Controller(args) => controller::run(&args),
         Command::Crd(args) => crd::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Status(args) => status::run(&args),

@@ -56,8 +56,9 @@ impl fmt::Display for LogFormat {
     }
 }
 
-/// The client's own word on a failed request; whoever asked tells it better, and once.
-const ECHO: &str = "kube_client::client=off";
+/// Libraries that tell of failures which the agent tells better, and once: the client of failed requests, the netlink
+/// socket of notifications it could not keep (then a pass looks for itself).
+const ECHO: &str = "kube_client::client=off,netlink_proto=error";
 
 /// Sets up logs for the process. `level` is a level or a list of filters.
 pub fn init(format: LogFormat, level: &str) -> Result<(), TelemetryError> {

@@ -50,7 +50,7 @@ pub use runner::{Cause, Intervals, Next, Trigger, run as run_passes};
 pub use shared::Shared;
 use source::{Feed, kubernetes::Own};
 pub use source::{SourceConfig, SourceName, Store};
-pub use wire::Wire;
+pub use wire::{Asking, Told, Wire};
 use worker::{Job, Worker};
 
 /// How long a pass that is running may take to end after the agent was told to.
@@ -90,12 +90,15 @@ pub enum AgentError {
 
 /// Runs an agent on this machine's kernel until SIGTERM or SIGINT, which leave the data path as it is.
 pub async fn run(config: AgentConfig) -> Result<(), AgentError> {
-    let kernel = Box::new(Linux::open()?);
-    run_on(config, kernel).await
+    let kernels = [Linux::open()?, Linux::open()?];
+    run_on(config, kernels.map(|kernel| Box::new(kernel) as _)).await
 }
 
-/// The same on any kernel.
-pub async fn run_on(config: AgentConfig, kernel: Box<dyn Kernel>) -> Result<(), AgentError> {
+/// The same on any kernel. Of two holds on it, one is for passes, the other for asking the wire meanwhile.
+pub async fn run_on(
+    config: AgentConfig,
+    [kernel, mut wire]: [Box<dyn Kernel>; 2],
+) -> Result<(), AgentError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let metrics = Arc::new(Metrics::default());
@@ -137,29 +140,31 @@ pub async fn run_on(config: AgentConfig, kernel: Box<dyn Kernel>) -> Result<(), 
     }
     tokio::spawn(links::watch(trigger.clone()));
 
+    let (asker, asked) = mpsc::channel();
+    let (jobs, todo) = mpsc::channel();
+    let told = jobs.clone();
+    thread("wire", move || worker::ask(wire.as_mut(), &asked, &told))?;
     let worker = Worker {
-        passes: Passes::new(node.clone(), &config.run_dir),
+        passes: Passes::new(node.clone(), &config.run_dir).with_asker(asker),
         node: node.clone(),
         kernel,
         store: Store::new(&sources),
         changes,
         shared: Arc::clone(&shared),
+        trigger: trigger.clone(),
         reports,
     };
-    let (jobs, asked) = mpsc::channel();
     let (ended, mut worker_ended) = oneshot::channel::<Infallible>();
-    let thread = std::thread::Builder::new()
-        .name("passes".to_owned())
-        .spawn(move || {
-            // Dropped however the thread ends.
-            let _ended = ended;
-            worker.run(asked);
-        })?;
+    let passes_thread = thread("passes", move || {
+        // Dropped however the thread ends.
+        let _ended = ended;
+        worker.run(todo);
+    })?;
     tracing::info!(%node, source = %config.source, run_dir = %config.run_dir.display(), "agent started");
     let passes = run_passes(config.intervals, trigger, |cause| {
         let (done, answer) = oneshot::channel();
         // If the worker is gone, the answer tells.
-        let _ = jobs.send(Job { cause, done });
+        let _ = jobs.send(Job::Pass { cause, done });
         async move { answer.await.unwrap_or(Next::Retry) }
     });
     let stopped = tokio::select! {
@@ -179,11 +184,20 @@ pub async fn run_on(config: AgentConfig, kernel: Box<dyn Kernel>) -> Result<(), 
     shared.stop();
     tracing::info!("agent ends; the data path stays as it is");
     // A pass that has begun runs to its end: half of a plan is worse than either.
-    drop(jobs);
+    // If the worker is gone, there is nobody to stop.
+    let _ = jobs.send(Job::Stop);
     if tokio::time::timeout(GRACE, worker_ended).await.is_err() {
         tracing::warn!("the last pass did not end within {} s", GRACE.as_secs());
-    } else if thread.join().is_err() {
+    } else if passes_thread.join().is_err() {
         return Err(AgentError::WorkerGone);
     }
     stopped
+}
+
+fn thread(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> std::io::Result<std::thread::JoinHandle<()>> {
+    let builder = std::thread::Builder::new().name(name.to_owned());
+    builder.spawn(work)
 }

@@ -4,18 +4,19 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
+    sync::mpsc::Sender,
     time::{Duration, Instant},
 };
 
 use crate::{
-    desired::{Admission, Desired, Inputs, Memory, admit, desired, questions},
+    desired::{Admission, Desired, Inputs, Memory, Questions, admit, desired, questions},
     kernel::{Kernel, KernelError, OpError, OpResult, Outcome, execute},
     model::{AddressKey, Ledger, Mac, NodeName, NodeNet, Observed, Role, Snapshot},
     plan::{Op, plan},
 };
 
 use super::{
-    Announcer, Next, RunDir, RunDirError, Wire,
+    Announcer, Asking, Next, RunDir, RunDirError, Told, Wire,
     drift::is_drift,
     unseen::{assume_ours, keep_ours},
 };
@@ -85,6 +86,8 @@ pub struct Passes {
     memory: Memory,
     wire: Wire,
     announcer: Announcer,
+    /// Who asks the wire again what is known already, without holding up a pass.
+    asker: Option<Sender<Asking>>,
     /// What was wanted when a pass last completed.
     completed: Option<NodeNet>,
 }
@@ -98,8 +101,44 @@ impl Passes {
             memory: Memory::default(),
             wire: Wire::default(),
             announcer: Announcer::default(),
+            asker: None,
             completed: None,
         }
+    }
+
+    /// Lets somebody else ask the wire again what is known already; answers come through [`Self::hear`]. Without
+    /// this, passes ask everything themselves and wait for the answers.
+    #[must_use]
+    pub fn with_asker(mut self, asker: Sender<Asking>) -> Self {
+        self.asker = Some(asker);
+        self
+    }
+
+    /// Takes answers from the wire; tells whether they are worth a pass.
+    pub fn hear(&mut self, told: Told, now: Duration) -> bool {
+        self.wire.hear(told, now)
+    }
+
+    fn sense(
+        &mut self,
+        kernel: &mut dyn Kernel,
+        questions: &Questions,
+        observed: &Observed,
+        now: Duration,
+    ) -> Result<(), KernelError> {
+        let (mut asking, due) = self.wire.questions(questions, observed, now);
+        match &self.asker {
+            _ if due.is_empty() => {}
+            // If it has ended, so will this agent.
+            Some(asker) => drop(asker.send(due)),
+            None => asking.extend(due),
+        }
+        if asking.is_empty() {
+            return Ok(());
+        }
+        let (told, result) = asking.ask(kernel);
+        self.wire.hear(told, now);
+        result
     }
 
     /// Runs one pass at `now` of the agent's monotonic clock. Never before every source has synced.
@@ -143,7 +182,7 @@ impl Passes {
         let admission = admit(view.snapshot);
         let asked = questions(&self.node, view.snapshot, &admission, &observed);
         // An unanswered question is no reason to leave everything else undone: it stays open.
-        let sensed = self.wire.sense(kernel, &asked, &observed, now);
+        let sensed = self.sense(kernel, &asked, &observed, now);
         let wire = self.wire.evidence();
         let ledger = match (self.run_dir.ledger(), &opened) {
             (Some(ledger), _) => ledger.clone(),

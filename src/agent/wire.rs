@@ -12,7 +12,7 @@ use std::{
 use crate::{
     desired::Questions,
     kernel::{Kernel, KernelError},
-    model::{AddressKey, Answer, Mac, Observed, Reach, WireEvidence},
+    model::{AddressKey, Answer, Dev, Mac, Observed, Reach, WireEvidence},
 };
 
 /// How long a good answer is believed.
@@ -23,6 +23,8 @@ const DOUBT: Duration = Duration::from_secs(1);
 const GIVE_UP: u32 = 3;
 /// How often somebody that should not answer, or should but doesn't, is asked again.
 const TROUBLE: Duration = Duration::from_secs(5);
+/// How long to wait for answers before asking again.
+const LOST: Duration = Duration::from_secs(10);
 
 /// What was heard so far.
 #[derive(Debug, Default)]
@@ -40,41 +42,117 @@ struct Heard<T> {
     unanswered: u32,
 }
 
+/// Questions for the wire.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asking {
+    /// How is each of these addresses reached?
+    pub reach: BTreeSet<IpAddr>,
+    /// Who else answers for these VIPs?
+    pub probes: BTreeSet<AddressKey>,
+}
+
+/// Answers from the wire.
+#[derive(Debug, Default)]
+pub struct Told {
+    reach: BTreeMap<IpAddr, Reach>,
+    answers: BTreeMap<AddressKey, Answer>,
+}
+
+impl Asking {
+    /// Whether there is nothing to ask.
+    pub fn is_empty(&self) -> bool {
+        self.reach.is_empty() && self.probes.is_empty()
+    }
+
+    /// Adds other questions.
+    pub fn extend(&mut self, other: Self) {
+        self.reach.extend(other.reach);
+        self.probes.extend(other.probes);
+    }
+
+    /// Asks; takes the time of an answer that doesn't come. What could not be asked is missing in the answers, and
+    /// the first reason is told.
+    pub fn ask(self, kernel: &mut dyn Kernel) -> (Told, Result<(), KernelError>) {
+        let mut told = Told::default();
+        let mut result = Ok(());
+        if !self.reach.is_empty() {
+            match kernel.resolve(&self.reach) {
+                Ok(reach) => told.reach = reach,
+                Err(error) => result = Err(error),
+            }
+        }
+        // An interface that is down must not keep the others from being asked.
+        let mut by_dev: BTreeMap<Dev, BTreeSet<AddressKey>> = BTreeMap::new();
+        for key in self.probes {
+            by_dev.entry(key.dev.clone()).or_default().insert(key);
+        }
+        for targets in by_dev.values() {
+            match kernel.probe(targets) {
+                Ok(answers) => told.answers.extend(answers),
+                Err(error) => result = result.and(Err(error)),
+            }
+        }
+        (told, result)
+    }
+}
+
 impl Wire {
-    /// Asks what is new or due and forgets what nobody wants to know any more.
-    pub fn sense(
+    /// What is to be asked: first what is not known at all, then what is due to be asked again. Forgets what nobody
+    /// wants to know any more.
+    pub fn questions(
         &mut self,
-        kernel: &mut dyn Kernel,
         questions: &Questions,
         observed: &Observed,
         now: Duration,
-    ) -> Result<(), KernelError> {
+    ) -> (Asking, Asking) {
+        let targets = self.targets(questions, observed);
         self.reach
             .retain(|address, _| questions.reach.contains(address));
-        let targets = self.targets(questions, observed);
         self.answers.retain(|key, _| targets.contains(key));
+        let mut new = Asking::default();
+        let mut due = Asking::default();
+        for address in &questions.reach {
+            match self.reach.get_mut(address) {
+                None => {
+                    new.reach.insert(*address);
+                }
+                Some(heard) if heard.due <= now => {
+                    heard.due = now + LOST;
+                    due.reach.insert(*address);
+                }
+                Some(_) => {}
+            }
+        }
+        for key in targets {
+            match self.answers.get_mut(&key) {
+                None => {
+                    new.probes.insert(key);
+                }
+                Some(heard) if heard.due <= now => {
+                    heard.due = now + LOST;
+                    due.probes.insert(key);
+                }
+                Some(_) => {}
+            }
+        }
+        (new, due)
+    }
 
-        let due: BTreeSet<IpAddr> = questions
-            .reach
-            .iter()
-            .filter(|address| self.reach.get(address).is_none_or(|heard| heard.due <= now))
-            .copied()
-            .collect();
-        if !due.is_empty() {
-            for (address, reach) in kernel.resolve(&due)? {
-                self.heard_reach(address, reach, now);
-            }
+    /// Takes answers; tells whether they are worth a pass: something is different, or in doubt and to be asked again
+    /// soon.
+    pub fn hear(&mut self, told: Told, now: Duration) -> bool {
+        let mut news = false;
+        for (address, reach) in told.reach {
+            let before = self.reach.get(&address).map(|heard| heard.value.clone());
+            news |= before.as_ref() != Some(&reach);
+            self.heard_reach(address, reach, now);
         }
-        let due: BTreeSet<AddressKey> = targets
-            .into_iter()
-            .filter(|key| self.answers.get(key).is_none_or(|heard| heard.due <= now))
-            .collect();
-        if !due.is_empty() {
-            for (key, answer) in kernel.probe(&due)? {
-                self.heard_answer(key, answer, now);
-            }
+        for (key, answer) in told.answers {
+            let before = self.answers.get(&key).map(|heard| &heard.value);
+            news |= before != Some(&answer);
+            self.heard_answer(key, answer, now);
         }
-        Ok(())
+        news
     }
 
     /// VIPs to probe: where silence is evidence, those held, and those somebody else had when last asked. A VIP that
@@ -178,7 +256,7 @@ impl Wire {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{kernel::OpError, model::Dev, plan::Op};
+    use crate::{kernel::OpError, plan::Op};
 
     /// Answers as told and counts the questions.
     #[derive(Default)]
@@ -252,6 +330,21 @@ mod tests {
         }
     }
 
+    /// Asks everything at once.
+    fn sense(
+        wire: &mut Wire,
+        ether: &mut Ether,
+        questions: &Questions,
+        observed: &Observed,
+        now: Duration,
+    ) {
+        let (mut asking, due) = wire.questions(questions, observed, now);
+        asking.extend(due);
+        let (told, result) = asking.ask(ether);
+        result.unwrap();
+        wire.hear(told, now);
+    }
+
     fn is_neighbour(wire: &Wire) -> bool {
         matches!(
             wire.evidence().reach.get(&server()),
@@ -270,13 +363,13 @@ mod tests {
         );
         let observed = Observed::default();
         let at = |seconds: u64, ether: &mut Ether, wire: &mut Wire| {
-            wire.sense(
+            sense(
+                wire,
                 ether,
                 &reach_only(),
                 &observed,
                 Duration::from_secs(seconds),
-            )
-            .unwrap();
+            );
         };
         at(0, &mut ether, &mut wire);
         at(29, &mut ether, &mut wire);
@@ -307,8 +400,13 @@ mod tests {
         ] {
             ether.alive = alive;
             let now = Duration::from_secs(seconds);
-            wire.sense(&mut ether, &reach_only(), &Observed::default(), now)
-                .unwrap();
+            sense(
+                &mut wire,
+                &mut ether,
+                &reach_only(),
+                &Observed::default(),
+                now,
+            );
             assert!(is_neighbour(&wire), "given up at {seconds} s");
         }
     }
@@ -316,13 +414,13 @@ mod tests {
     #[test]
     fn who_never_answered_is_silent_at_once() {
         let (mut wire, mut ether) = (Wire::default(), Ether::default());
-        wire.sense(
+        sense(
+            &mut wire,
             &mut ether,
             &reach_only(),
             &Observed::default(),
             Duration::ZERO,
-        )
-        .unwrap();
+        );
         assert_eq!(
             wire.evidence().reach.get(&server()),
             Some(&Reach::Silent { dev: eth0() })
@@ -343,8 +441,7 @@ mod tests {
             rivals: [vip()].into(),
             ..Questions::default()
         };
-        wire.sense(&mut ether, &questions, &observed, Duration::ZERO)
-            .unwrap();
+        sense(&mut wire, &mut ether, &questions, &observed, Duration::ZERO);
         assert_eq!(
             ether.probed, 0,
             "a VIP that is not held is probed by the plan"
@@ -352,13 +449,13 @@ mod tests {
         wire.conflict(vip(), [MAC].into(), Duration::ZERO);
         for (seconds, rival, conflicts) in [(4, true, true), (5, true, true), (10, false, false)] {
             ether.rival = rival;
-            wire.sense(
+            sense(
+                &mut wire,
                 &mut ether,
                 &questions,
                 &observed,
                 Duration::from_secs(seconds),
-            )
-            .unwrap();
+            );
             let answers = wire.evidence().answers;
             let macs = answers.get(&vip().ip).map_or(0, |answer| answer.macs.len());
             assert_eq!(macs > 0, conflicts, "at {seconds} s");
@@ -379,13 +476,13 @@ mod tests {
             ..Questions::default()
         };
         for seconds in [0, 29, 30, 60] {
-            wire.sense(
+            sense(
+                &mut wire,
                 &mut ether,
                 &questions,
                 &observed,
                 Duration::from_secs(seconds),
-            )
-            .unwrap();
+            );
         }
         assert_eq!(ether.probed, 3);
     }
@@ -399,20 +496,20 @@ mod tests {
                 ..Ether::default()
             },
         );
-        wire.sense(
+        sense(
+            &mut wire,
             &mut ether,
             &reach_only(),
             &Observed::default(),
             Duration::ZERO,
-        )
-        .unwrap();
-        wire.sense(
+        );
+        sense(
+            &mut wire,
             &mut ether,
             &Questions::default(),
             &Observed::default(),
             Duration::ZERO,
-        )
-        .unwrap();
+        );
         assert_eq!(wire.evidence(), WireEvidence::default());
         assert_eq!(wire.next_due(), None);
     }

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError},
+        mpsc::{Receiver, RecvTimeoutError, Sender},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    Cause, Next, Passes, Shared, Store, View,
+    Asking, Cause, Next, Passes, Shared, Store, Told, Trigger, View,
     journal::Journal,
     report,
     source::{Change, WATCH_SUBJECT},
@@ -21,12 +21,35 @@ use crate::{api::Report, kernel::Kernel, model::NodeName};
 /// How long the thread sleeps at most, for want of anything to do.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// A request for a pass; answered with what it says about the next one.
-pub struct Job {
-    /// Why.
-    pub cause: Cause,
-    /// Where the answer goes.
-    pub done: oneshot::Sender<Next>,
+/// What the thread is asked to do.
+pub enum Job {
+    /// A pass; answered with what it says about the next one.
+    Pass {
+        /// Why.
+        cause: Cause,
+        /// Where the answer goes.
+        done: oneshot::Sender<Next>,
+    },
+    /// To take answers from the wire.
+    Hear(Told),
+    /// To end.
+    Stop,
+}
+
+/// Asks the wire what passes want to know again, until they end.
+pub fn ask(kernel: &mut dyn Kernel, asked: &Receiver<Asking>, jobs: &Sender<Job>) {
+    while let Ok(mut asking) = asked.recv() {
+        while let Ok(more) = asked.try_recv() {
+            asking.extend(more);
+        }
+        let (told, result) = asking.ask(kernel);
+        if let Err(error) = result {
+            tracing::warn!(%error, "the wire was not asked about everything");
+        }
+        if jobs.send(Job::Hear(told)).is_err() {
+            return;
+        }
+    }
 }
 
 /// Everything that the thread owns.
@@ -43,6 +66,8 @@ pub struct Worker {
     pub changes: Receiver<Vec<Change>>,
     /// What others want to know.
     pub shared: Arc<Shared>,
+    /// To ask for passes.
+    pub trigger: Trigger,
     /// For the writer of the NodeState.
     pub reports: watch::Sender<Option<Arc<Report>>>,
 }
@@ -57,10 +82,15 @@ impl Worker {
             let due = self.passes.next_announcement();
             let wait = due.map_or(IDLE, |due| due.saturating_sub(start.elapsed()));
             match jobs.recv_timeout(wait) {
-                Ok(job) => {
-                    let next = self.pass(job.cause, start.elapsed(), &mut journal, &mut drift);
+                Ok(Job::Pass { cause, done }) => {
+                    let next = self.pass(cause, start.elapsed(), &mut journal, &mut drift);
                     // The runner may have been stopped meanwhile.
-                    let _ = job.done.send(next);
+                    let _ = done.send(next);
+                }
+                Ok(Job::Hear(told)) => {
+                    if self.passes.hear(told, start.elapsed()) {
+                        self.trigger.kernel();
+                    }
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     let kernel = self.kernel.as_mut();
@@ -68,7 +98,7 @@ impl Worker {
                         tracing::warn!(%error, "a held VIP was not announced again");
                     }
                 }
-                Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }

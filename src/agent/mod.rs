@@ -5,6 +5,7 @@ mod drift;
 mod journal;
 mod ledger_file;
 mod links;
+mod memory;
 mod nics;
 mod pass;
 mod report;
@@ -90,6 +91,7 @@ pub enum AgentError {
 
 /// Runs an agent on this machine's kernel until SIGTERM or SIGINT, which leave the data path as it is.
 pub async fn run(config: AgentConfig) -> Result<(), AgentError> {
+    memory::keep_small();
     let kernels = [Linux::open()?, Linux::open()?];
     run_on(config, kernels.map(|kernel| Box::new(kernel) as _)).await
 }

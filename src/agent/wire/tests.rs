@@ -1,0 +1,258 @@
+use super::*;
+use crate::{kernel::OpError, plan::Op};
+
+/// Answers as told and counts the questions.
+#[derive(Default)]
+struct Ether {
+    alive: bool,
+    rival: bool,
+    resolved: usize,
+    probed: usize,
+}
+
+impl Kernel for Ether {
+    fn observe(&mut self) -> Result<Observed, KernelError> {
+        Ok(Observed::default())
+    }
+
+    fn apply(&mut self, ops: &[Op]) -> Vec<Result<(), OpError>> {
+        ops.iter().map(|_| Ok(())).collect()
+    }
+
+    fn resolve(
+        &mut self,
+        addresses: &BTreeSet<IpAddr>,
+    ) -> Result<BTreeMap<IpAddr, Reach>, KernelError> {
+        self.resolved += addresses.len();
+        let reach = if self.alive {
+            Reach::Neighbour {
+                dev: eth0(),
+                mac: MAC,
+            }
+        } else {
+            Reach::Silent { dev: eth0() }
+        };
+        Ok(addresses
+            .iter()
+            .map(|address| (*address, reach.clone()))
+            .collect())
+    }
+
+    fn probe(
+        &mut self,
+        targets: &BTreeSet<AddressKey>,
+    ) -> Result<BTreeMap<AddressKey, Answer>, KernelError> {
+        self.probed += targets.len();
+        let macs: BTreeSet<Mac> = self.rival.then_some(MAC).into_iter().collect();
+        let answer = Answer { macs };
+        Ok(targets
+            .iter()
+            .map(|key| (key.clone(), answer.clone()))
+            .collect())
+    }
+}
+
+const MAC: Mac = Mac([2, 0, 0, 0, 0, 9]);
+
+fn eth0() -> Dev {
+    "eth0".parse().unwrap()
+}
+
+fn server() -> IpAddr {
+    [10, 0, 0, 5].into()
+}
+
+fn vip() -> AddressKey {
+    AddressKey::new(eth0(), [10, 0, 0, 100].into())
+}
+
+fn reach_only() -> Questions {
+    Questions {
+        reach: [server()].into(),
+        ..Questions::default()
+    }
+}
+
+/// Asks everything at once.
+fn sense(
+    wire: &mut Wire,
+    ether: &mut Ether,
+    questions: &Questions,
+    observed: &Observed,
+    now: Duration,
+) {
+    let (mut asking, due) = wire.questions(questions, observed, now);
+    asking.extend(due);
+    let (told, result) = asking.ask(ether);
+    result.unwrap();
+    wire.hear(told, now);
+}
+
+fn is_neighbour(wire: &Wire) -> bool {
+    matches!(
+        wire.evidence().reach.get(&server()),
+        Some(Reach::Neighbour { .. })
+    )
+}
+
+#[test]
+fn a_neighbour_is_asked_again_after_a_while_and_given_up_only_after_three_silences() {
+    let (mut wire, mut ether) = (
+        Wire::default(),
+        Ether {
+            alive: true,
+            ..Ether::default()
+        },
+    );
+    let observed = Observed::default();
+    let at = |seconds: u64, ether: &mut Ether, wire: &mut Wire| {
+        sense(
+            wire,
+            ether,
+            &reach_only(),
+            &observed,
+            Duration::from_secs(seconds),
+        );
+    };
+    at(0, &mut ether, &mut wire);
+    at(29, &mut ether, &mut wire);
+    assert_eq!(ether.resolved, 1, "asked again too early");
+    ether.alive = false;
+    at(30, &mut ether, &mut wire);
+    assert!(is_neighbour(&wire), "given up after one silence");
+    assert_eq!(wire.next_due(), Some(Duration::from_secs(31)));
+    at(31, &mut ether, &mut wire);
+    assert!(is_neighbour(&wire), "given up after two");
+    at(32, &mut ether, &mut wire);
+    assert!(!is_neighbour(&wire), "kept after three");
+    ether.alive = true;
+    at(37, &mut ether, &mut wire);
+    assert!(is_neighbour(&wire), "not taken back");
+}
+
+#[test]
+fn an_answer_in_between_starts_the_count_again() {
+    let (mut wire, mut ether) = (Wire::default(), Ether::default());
+    for (seconds, alive) in [
+        (0, true),
+        (30, false),
+        (31, false),
+        (32, true),
+        (62, false),
+        (63, false),
+    ] {
+        ether.alive = alive;
+        let now = Duration::from_secs(seconds);
+        sense(
+            &mut wire,
+            &mut ether,
+            &reach_only(),
+            &Observed::default(),
+            now,
+        );
+        assert!(is_neighbour(&wire), "given up at {seconds} s");
+    }
+}
+
+#[test]
+fn who_never_answered_is_silent_at_once() {
+    let (mut wire, mut ether) = (Wire::default(), Ether::default());
+    sense(
+        &mut wire,
+        &mut ether,
+        &reach_only(),
+        &Observed::default(),
+        Duration::ZERO,
+    );
+    assert_eq!(
+        wire.evidence().reach.get(&server()),
+        Some(&Reach::Silent { dev: eth0() })
+    );
+}
+
+#[test]
+fn a_conflict_is_asked_about_until_it_is_over() {
+    let (mut wire, mut ether) = (
+        Wire::default(),
+        Ether {
+            rival: true,
+            ..Ether::default()
+        },
+    );
+    let observed = Observed::default();
+    let questions = Questions {
+        rivals: [vip()].into(),
+        ..Questions::default()
+    };
+    sense(&mut wire, &mut ether, &questions, &observed, Duration::ZERO);
+    assert_eq!(
+        ether.probed, 0,
+        "a VIP that is not held is probed by the plan"
+    );
+    wire.conflict(vip(), [MAC].into(), Duration::ZERO);
+    for (seconds, rival, conflicts) in [(4, true, true), (5, true, true), (10, false, false)] {
+        ether.rival = rival;
+        sense(
+            &mut wire,
+            &mut ether,
+            &questions,
+            &observed,
+            Duration::from_secs(seconds),
+        );
+        let answers = wire.evidence().answers;
+        let macs = answers.get(&vip().ip).map_or(0, |answer| answer.macs.len());
+        assert_eq!(macs > 0, conflicts, "at {seconds} s");
+    }
+    assert_eq!(ether.probed, 2);
+}
+
+#[test]
+fn a_held_vip_is_watched_for_rivals() {
+    let (mut wire, mut ether) = (Wire::default(), Ether::default());
+    let mut observed = Observed::default();
+    observed
+        .net
+        .addresses
+        .insert(vip(), crate::model::Role::Held);
+    let questions = Questions {
+        rivals: [vip()].into(),
+        ..Questions::default()
+    };
+    for seconds in [0, 29, 30, 60] {
+        sense(
+            &mut wire,
+            &mut ether,
+            &questions,
+            &observed,
+            Duration::from_secs(seconds),
+        );
+    }
+    assert_eq!(ether.probed, 3);
+}
+
+#[test]
+fn what_nobody_asks_about_is_forgotten() {
+    let (mut wire, mut ether) = (
+        Wire::default(),
+        Ether {
+            alive: true,
+            ..Ether::default()
+        },
+    );
+    sense(
+        &mut wire,
+        &mut ether,
+        &reach_only(),
+        &Observed::default(),
+        Duration::ZERO,
+    );
+    sense(
+        &mut wire,
+        &mut ether,
+        &Questions::default(),
+        &Observed::default(),
+        Duration::ZERO,
+    );
+    assert_eq!(wire.evidence(), WireEvidence::default());
+    assert_eq!(wire.next_due(), None);
+}

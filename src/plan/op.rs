@@ -146,7 +146,14 @@ impl fmt::Display for SetArp {
             Arp::Ignore => "arp_ignore",
             Arp::Announce => "arp_announce",
         };
-        write!(f, "sysctl -w net.ipv4.conf.{}.{name}={}", self.dev, self.to)
+        // sysctl(8) takes slashes too, and then leaves the dots of a name such as eth0.5 alone.
+        let separator = if self.dev.as_str().contains('.') {
+            "/"
+        } else {
+            "."
+        };
+        let key = ["net", "ipv4", "conf", self.dev.as_str(), name].join(separator);
+        write!(f, "sysctl -w {key}={}", self.to)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use super::{Plan, plan};
+use super::{Op, Plan, SetArp, plan};
 use crate::model::*;
 
 fn ip(text: &str) -> IpAddr {
@@ -268,4 +268,24 @@ fn a_lost_ledger_is_read_from_the_tags() {
     let out = plan(&NodeNet::default(), &there, &adopted);
     assert!(lines(&out).contains(&"ipvsadm -D -t 10.77.0.100:80".to_owned()));
     assert!(lines(&out).contains(&"ip addr del 10.77.0.100/32 dev eth0".to_owned()));
+}
+
+#[test]
+fn the_dot_of_a_vlan_s_name_stays_in_the_name() {
+    let set = |name: &str| {
+        Op::Quiet(SetArp {
+            dev: dev(name),
+            which: Arp::Announce,
+            from: 0,
+            to: 2,
+        })
+    };
+    assert_eq!(
+        set("eth0").to_string(),
+        "sysctl -w net.ipv4.conf.eth0.arp_announce=2"
+    );
+    assert_eq!(
+        set("eth0.5").to_string(),
+        "sysctl -w net/ipv4/conf/eth0.5/arp_announce=2"
+    );
 }

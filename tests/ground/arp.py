@@ -13,14 +13,19 @@ REQUEST, REPLY = 1, 2
 EVERYBODY = b"\xff" * 6
 
 
-def who_has(place: Namespace, ip: str, device: str = "lan", tries: int = 3, interval: float = 0.05) -> dict[str, int]:
-    """Broadcasts `tries` requests, waits `interval` seconds for answers to each; number of answers by MAC."""
+def who_has(
+    place: Namespace, ip: str, device: str = "lan", tries: int = 3, interval: float = 0.05, sender: str = "0.0.0.0"
+) -> dict[str, int]:
+    """Broadcasts `tries` requests, waits `interval` seconds for answers to each; number of answers by MAC.
+
+    Without a sender it is a probe (RFC 5227), which leaves no trace in anybody's ARP table, but looks like a rival
+    to somebody who is about to claim the address.
+    """
     line = place.inside(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ARP)))
     with line:
         line.bind((device, ETH_P_ARP))
         own = line.getsockname()[4]
-        # A probe (RFC 5227: sender address 0.0.0.0) leaves no trace in anybody's ARP table.
-        request = _frame(own, EVERYBODY, REQUEST, own, "0.0.0.0", bytes(6), ip)
+        request = _frame(own, EVERYBODY, REQUEST, own, sender, bytes(6), ip)
         found: dict[str, int] = {}
         for _ in range(tries):
             line.send(request)

@@ -28,13 +28,13 @@ def arping_many(place: Namespace, ip: str, device: str = "lan", tries: int = 20,
 
 
 @contextmanager
-def asking_all_the_time(place: Namespace, ip: str, device: str = "lan") -> Iterator[threading.Thread]:
-    """Somebody who asks a hundred times a second, until the end of the block."""
+def asking_all_the_time(place: Namespace, ip: str, sender: str, device: str = "lan") -> Iterator[threading.Thread]:
+    """A client with the address `sender` asks a hundred times a second, until the end of the block."""
     over = threading.Event()
 
     def ask() -> None:
         while not over.is_set():
-            arp.who_has(place, ip, device, tries=20, interval=0.01)
+            arp.who_has(place, ip, device, tries=20, interval=0.01, sender=sender)
 
     thread = threading.Thread(target=ask, name="asking", daemon=True)
     thread.start()

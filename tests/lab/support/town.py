@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ground import Lab, judges, web
 from ground.netns import Namespace
 from ground.node import Node
@@ -27,8 +29,8 @@ LAYOUT: dict[str, tuple[list, str | None, str]] = {
     "far": (["far"], "10.79.0.1", ""),
     "bridged": ([("lan", "")], None,
                 "ip link add br0 type bridge forward_delay 0; ip link set eth0 master br0;"
-                "ip addr add 10.77.0.71/24 dev br0; ip link set br0 up"),
-    "tagged": ([("lan", "")], None, f"{VLAN}; ip addr add 10.77.5.72/24 dev eth0.5"),
+                "ip addr add 10.77.0.71/24 dev br0; sysctl -qw net.ipv6.conf.br0.disable_ipv6=1; ip link set br0 up"),
+    "tagged": (["lan"], None, f"{VLAN}; ip addr add 10.77.5.72/24 dev eth0.5"),
     "visitor": ([("lan", "")], None, f"{VLAN}; ip addr add 10.77.5.73/24 dev eth0.5"),
     "flux": (["lan", "lan", ("lan", "")], None, ""),
     "late": (["lan"], None, ""),
@@ -74,7 +76,8 @@ class Town:
             node.sh("modprobe ip_vs")
             self.servers[node.name] = web.start(node)
         for node in fresh:
-            wait_until(lambda: "tentative" not in node.sh("ip addr"), f"{node.name}'s IPv6 addresses to be settled")
+            settled = lambda: not {"tentative", "NO-CARRIER"} & set(re.split(r"[\s<>,]", node.sh("ip addr")))
+            wait_until(settled, f"{node.name}'s links to be settled")
             self.baselines[node.name] = judges.snapshot(node)
         return [self.lab[name] for name in names]
 

@@ -178,7 +178,6 @@ class Cluster(Fleet):
         self.api.kubectl("apply --server-side -f -", self.crds)
         self.api.kubectl("wait --for=condition=Established crd --all --timeout=20s")
         self.lab.start_controller()
-        self.lab.start_controller()
 
     def _write_node(self, name: str) -> None:
         path = f"/api/v1/nodes/{name}"

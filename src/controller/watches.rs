@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1 as core;
 use kube::{
     Api, Client, Resource, ResourceExt,
     core::{ApiResource, DynamicObject},
-    runtime::{WatchStreamExt, watcher},
+    runtime::watcher::{self, watcher},
 };
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
@@ -24,6 +24,9 @@ use crate::{
 /// How long the API server may be silent on a connection: watches end after five minutes by themselves.
 const SILENCE: Duration = Duration::from_secs(310);
 const CONNECT: Duration = Duration::from_secs(5);
+/// Between attempts: from this, doubled, up to that.
+const SOON: Duration = Duration::from_millis(300);
+const LATE: Duration = Duration::from_secs(5);
 
 /// A client with the service account of the pod, or with the kubeconfig.
 pub(super) async fn client() -> Result<Client, String> {
@@ -63,9 +66,8 @@ async fn run<O, K: Clone, T: Clone>(
 ) where
     O: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let mut events = watcher(api, watcher::Config::default())
-        .default_backoff()
-        .boxed();
+    let mut events = watcher(api, watcher::Config::default()).boxed();
+    let mut pause = SOON;
     let mut list = Vec::new();
     let mut trouble = String::new();
     while let Some(event) = events.next().await {
@@ -93,12 +95,15 @@ async fn run<O, K: Clone, T: Clone>(
                     );
                     trouble = error;
                 }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LATE);
                 continue;
             }
         };
         if !trouble.is_empty() {
             tracing::info!(kind, "watch: works again");
             trouble.clear();
+            pause = SOON;
         }
         if changes.send(change(news)).await.is_err() {
             return;

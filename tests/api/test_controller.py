@@ -31,7 +31,7 @@ def controllers(lab):
     running = []
 
     def start(identity="one", port=8191):
-        process = lab.start_controller("--identity", identity, "--namespace", "default", "--admin-address", f"127.0.0.1:{port}")
+        process = lab.start_controller("--identity", identity, "--lease-namespace", "default", "--admin-address", f"127.0.0.1:{port}")
         running.append(process)
         return process
 

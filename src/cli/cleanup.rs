@@ -11,6 +11,9 @@ use crate::{
     plan::{Op, plan},
 };
 
+#[cfg(test)]
+mod tests;
+
 use super::{FAILED, Failure, Outcome, output::OutputArgs, run_dir::RunDirArgs};
 
 /// Options of `cleanup`.
@@ -71,7 +74,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         }
     } else {
         let _lock = lock(args)?;
-        clean(args, &mut Linux::open()?)?
+        clean(&args.run_dir, &mut Linux::open()?)?
     };
     args.output.output.print(&report, || text(&report))?;
     for error in &report.errors {
@@ -94,9 +97,9 @@ fn lock(args: &Args) -> Result<Option<RunDir>, Failure> {
     }
 }
 
-fn clean(args: &Args, kernel: &mut dyn Kernel) -> Result<Report, Failure> {
+fn clean(run_dir: &RunDirArgs, kernel: &mut dyn Kernel) -> Result<Report, Failure> {
     let observed = kernel.observe()?;
-    let ledger = args.run_dir.ledger(&observed)?;
+    let ledger = run_dir.ledger(&observed)?;
     let outcome = execute(kernel, plan(&NodeNet::default(), &observed, &ledger).ops);
     let mut errors: Vec<String> = outcome
         .failures()
@@ -107,10 +110,10 @@ fn clean(args: &Args, kernel: &mut dyn Kernel) -> Result<Report, Failure> {
         Ok(observed) => {
             let rest = plan(&NodeNet::default(), &observed, &ledger);
             let forgotten = if rest.ops.is_empty() {
-                forget(&args.run_dir.run_dir)
+                forget(&run_dir.run_dir)
             } else {
                 errors.extend(left(&rest.ops, &errors));
-                keep(&args.run_dir.run_dir, &rest.ledger)
+                keep(&run_dir.run_dir, &rest.ledger)
             };
             errors.extend(forgotten.err());
         }

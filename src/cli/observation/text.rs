@@ -184,3 +184,41 @@ fn scheduler(service: &Service) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ours_and_foreign_are_told_apart() {
+        let written = include_str!("../../../tests/cli/d.yaml");
+        let document: Observation = serde_saphyr::from_str(written).unwrap();
+        let (observed, ledger) = document.to_model().unwrap();
+        assert_eq!(
+            text(&Observation::new(&observed, &ledger)),
+            "\
+Interfaces (own/effective)
+  NAME        NETWORKS      LINK  ARP_IGNORE  ARP_ANNOUNCE  QUIET  CHANGED BY DIRECTWAY
+  (conf/all)                      0           0
+  eth0        10.77.0.1/24  up    1/1         2/2           yes    arp_ignore 0→1
+  lo          127.0.0.1/8   up    0/0         0/0           -
+
+Addresses (host-sized)
+  ADDRESS      INTERFACE  ARP      OWNER    PROTO  VALID
+  10.77.0.7    eth0       answers  foreign  -      forever
+  10.77.0.100  lo         quiet    ours     215    forever
+
+Host routes
+  none
+
+IPVS services
+  SERVICE             SCHEDULER  REAL SERVER              WEIGHT  OWNER
+  10.77.0.100:80/TCP  wrr                                         ours
+                                 10.77.0.12               1
+                                 10.77.0.13               1
+  10.99.0.1:443/TCP   rr                                          foreign
+                                 10.244.0.5 (masquerade)  1
+"
+        );
+    }
+}

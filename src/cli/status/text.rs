@@ -117,3 +117,86 @@ fn dash(text: String) -> String {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::document::{Condition, NotReady};
+    use super::*;
+    use crate::api::Count;
+
+    #[test]
+    fn what_is_not_as_it_should_be_is_told_with_its_reason() {
+        let condition = |type_: &str, status: &str, reason: &str| Condition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: "why".to_owned(),
+        };
+        let well = Service {
+            namespace: "shop".to_owned(),
+            name: "web".to_owned(),
+            vips: vec!["10.0.0.100".to_owned()],
+            ports: "80/TCP".to_owned(),
+            holder: Some("d".to_owned()),
+            real_servers: Count { ready: 2, total: 2 },
+            ready: "True".to_owned(),
+            conditions: vec![
+                condition("Ready", "True", "Serving"),
+                condition("VIPConflict", "False", "NoConflict"),
+            ],
+            not_ready: vec![],
+        };
+        let ill = Service {
+            name: "mail".to_owned(),
+            holder: None,
+            real_servers: Count { ready: 0, total: 1 },
+            ready: "False".to_owned(),
+            conditions: vec![
+                condition("Ready", "False", "NotHeld"),
+                condition("VIPConflict", "True", "VIPConflict"),
+            ],
+            not_ready: vec![NotReady {
+                address: "10.0.0.11".to_owned(),
+                node: Some("r1".to_owned()),
+                director: "d".to_owned(),
+                reason: "NotBound".to_owned(),
+                message: "wait".to_owned(),
+            }],
+            vips: vec!["10.0.0.101".to_owned()],
+            namespace: "shop".to_owned(),
+            ports: "25/TCP".to_owned(),
+        };
+        let node = NodeLine {
+            name: "d".to_owned(),
+            roles: vec!["director"],
+            held: (0..6).map(|host| format!("10.0.{host}.1")).collect(),
+            services: 2,
+            problems: vec!["IPVSMissing: no; load it".to_owned()],
+            ..NodeLine::default()
+        };
+        let document = Document {
+            virtual_services: vec![well, ill],
+            nodes: vec![node],
+            notes: vec!["mind the gap".to_owned()],
+        };
+        assert_eq!(
+            text(&document),
+            "\
+VIRTUALSERVICE  VIP         PORTS   HOLDER  REAL SERVERS  READY
+shop/web        10.0.0.100  80/TCP  d       2/2           True
+shop/mail       10.0.0.101  25/TCP  -       0/1           False
+
+shop/mail
+  Ready=False       NotHeld      why
+  VIPConflict=True  VIPConflict  why
+  10.0.0.11 (r1)    NotBound     wait
+
+NODE  ROLES     HELD                                              BOUND  SERVICES  PROBLEMS
+d     director  10.0.0.1,10.0.1.1,10.0.2.1,10.0.3.1,… (6 ranges)  -      2         1
+  d: IPVSMissing: no; load it
+
+note: mind the gap
+"
+        );
+    }
+}

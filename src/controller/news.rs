@@ -25,7 +25,11 @@ struct Told {
 
 /// Remembers what was told; times on our monotonic clock.
 #[derive(Debug, Default)]
-pub struct Journal(BTreeMap<Id, Told>);
+pub struct Journal {
+    told: BTreeMap<Id, Told>,
+    /// When the first of the news that [`Self::events`] held back may be told.
+    due: Option<Duration>,
+}
 
 impl Journal {
     /// Takes what is written there already as told: a restart is no news.
@@ -35,9 +39,8 @@ impl Journal {
             let conditions = object.status.iter().flat_map(|status| &status.conditions);
             for (kind, condition) in conditions.filter_map(known) {
                 let what = what(condition);
-                journal
-                    .0
-                    .insert((key.clone(), kind), Told { what, at: None });
+                let told = Told { what, at: None };
+                journal.told.insert((key.clone(), kind), told);
             }
         }
         journal
@@ -48,14 +51,17 @@ impl Journal {
         let mut events = Vec::new();
         for (kind, condition) in conditions.iter().filter_map(known) {
             let what = what(condition);
-            let told = self.0.get(&(key.clone(), kind));
-            if told
-                .is_some_and(|told| told.what == what || told.at.is_some_and(|at| now < at + PAUSE))
-            {
+            let told = self.told.get(&(key.clone(), kind));
+            if told.is_some_and(|told| told.what == what) {
+                continue;
+            }
+            let again = told.and_then(|told| told.at).map(|at| at + PAUSE);
+            if let Some(again) = again.filter(|again| now < *again) {
+                self.due = Some(self.due.map_or(again, |due| due.min(again)));
                 continue;
             }
             let is_first = told.is_none();
-            self.0.insert(
+            self.told.insert(
                 (key.clone(), kind),
                 Told {
                     what,
@@ -69,9 +75,15 @@ impl Journal {
         events
     }
 
-    /// Forgets objects that are gone.
+    /// Before a pass over all objects: forgets those that are gone, and what was held back.
     pub fn retain(&mut self, is_there: impl Fn(&VsKey) -> bool) {
-        self.0.retain(|(key, _), _| is_there(key));
+        self.told.retain(|(key, _), _| is_there(key));
+        self.due = None;
+    }
+
+    /// After a pass over all objects: how long until news that was held back may be told; `None` = there is none.
+    pub fn wait(&self, now: Duration) -> Option<Duration> {
+        self.due.map(|due| due.saturating_sub(now))
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     cluster::{Change, Cluster},
     leader::{Candidate, Leadership},
     metrics::{Metrics, Status},
-    news::{Journal, PAUSE},
+    news::Journal,
     summary::{Context, summarise},
     watches,
     writer::{Update, Writer},
@@ -189,18 +189,18 @@ impl Worker {
             }
         }
         self.metrics.found().by_reason = by_reason;
+        let held_back = journal.wait(now);
         if updates.is_empty() {
-            return None;
+            return held_back;
         }
         let written = self.writer.write(updates, &self.metrics).await;
         for change in written.changes {
             self.cluster.apply(change);
         }
-        // Events that had to wait are due then, if they are still true.
-        Some(if written.failures.is_empty() {
-            PAUSE
+        if written.failures.is_empty() {
+            held_back
         } else {
-            RETRY
-        })
+            Some(held_back.map_or(RETRY, |wait| wait.min(RETRY)))
+        }
     }
 }

@@ -409,3 +409,26 @@ fn news_are_told_once_and_not_too_often() {
     assert_eq!(restarted.events(&key, &serving, now).len() + count, 1);
     assert_eq!(restarted.events(&key, &serving, now + PAUSE).len(), 0);
 }
+
+#[test]
+fn news_that_is_held_back_has_its_time() {
+    let mut ground = Ground::serving();
+    let key = VsKey::new("default", "web");
+    let serving = ground.status("web").conditions;
+    ground.report("d", |report| report.peer.directing[0].ready.clear());
+    let down = ground.status("web").conditions;
+    let mut journal = Journal::default();
+    let mut pass = |conditions, now| {
+        journal.retain(|_| true);
+        let told = journal.events(&key, conditions, now).len();
+        (told, journal.wait(now))
+    };
+    let second = Duration::from_secs(1);
+    assert_eq!(pass(&serving, Duration::ZERO), (2, None));
+    // Also a pass that has nothing to write says when to look again.
+    assert_eq!(pass(&down, 4 * second), (0, Some(6 * second)));
+    assert_eq!(pass(&down, 5 * second), (0, Some(5 * second)));
+    assert_eq!(pass(&serving, 6 * second), (0, None));
+    assert_eq!(pass(&down, 7 * second), (0, Some(3 * second)));
+    assert_eq!(pass(&down, PAUSE), (1, None));
+}

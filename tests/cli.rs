@@ -265,6 +265,31 @@ fn bad_input_is_a_message_and_no_backtrace() {
 }
 
 #[test]
+fn the_variable_of_the_agent_s_pod_names_the_node_and_contradicts_nothing() {
+    let with_variable = |args: &[&str]| {
+        let output = Command::new(BINARY)
+            .args(args)
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli"))
+            .env("NODE_NAME", "r1")
+            .env("KUBECONFIG", "/nonexistent/kubeconfig")
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    };
+    let (code, out) =
+        with_variable(&["plan", "--source", "dir:manifests", "--observed", "r1.yaml"]);
+    assert!(code == Some(0) && out.starts_with("# r1: 7 ops"), "{out}");
+    // Which gets as far as looking for a cluster.
+    assert_eq!(
+        with_variable(&["plan", "-f", "manifests/web.yaml"]).0,
+        Some(1)
+    );
+}
+
+#[test]
 fn crd_prints_both_kinds() {
     let ran = run(&["crd"]);
     let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(&ran.out).unwrap();

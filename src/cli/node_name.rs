@@ -7,21 +7,18 @@ use super::Failure;
 /// The option `--node`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct NodeArgs {
-    /// Which node to look at [default: this machine's host name]
-    #[arg(
-        long = "node",
-        visible_alias = "node-name",
-        env = "NODE_NAME",
-        value_name = "NAME"
-    )]
+    /// Which node to look at [default: $NODE_NAME, else this machine's host name]
+    // Not clap's `env`: a variable that is set in the agent's pod must not contradict other options.
+    #[arg(long = "node", visible_alias = "node-name", value_name = "NAME")]
     pub node: Option<String>,
 }
 
 impl NodeArgs {
-    /// The node asked for, else the one named like this machine.
+    /// The node asked for, else the pod's, else the one named like this machine.
     pub(super) fn name(&self) -> Result<NodeName, Failure> {
-        match &self.node {
-            Some(name) => Ok(NodeName(name.clone())),
+        let of_pod = || std::env::var("NODE_NAME").ok();
+        match self.node.clone().or_else(of_pod) {
+            Some(name) => Ok(NodeName(name)),
             None => host_name().map(NodeName),
         }
     }

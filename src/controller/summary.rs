@@ -117,12 +117,7 @@ impl<'a> View<'a> {
                 .filter(|(_, holds)| *holds)
                 .and_then(|(name, _)| self.report(name));
             programmed.push(self.programmed(*vip, director));
-            let tally = tally(
-                self.virtual_service,
-                *vip,
-                &self.context.cluster.snapshot,
-                report,
-            );
+            let tally = tally(self.virtual_service, *vip, self.context.cluster, report);
             if worst.as_ref().is_none_or(|worst| tally.ready < worst.ready) {
                 worst = Some(tally);
             }

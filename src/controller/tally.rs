@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
+use super::cluster::Cluster;
 use crate::{
     api::Report,
-    desired::members,
-    model::{Reason, Refusal, Snapshot, VirtualService},
+    desired::{MemberId, members},
+    model::{NodeName, Reason, Refusal, VirtualService, VsKey},
 };
 
 /// How many causes a message spells out.
@@ -41,10 +42,10 @@ impl Tally {
 pub(super) fn tally(
     virtual_service: &VirtualService,
     vip: IpAddr,
-    snapshot: &Snapshot,
+    cluster: &Cluster,
     holder: Option<&Report>,
 ) -> Tally {
-    let members = members(virtual_service, vip, snapshot);
+    let members = members(virtual_service, vip, &cluster.snapshot);
     let group = holder.and_then(|report| {
         let mut groups = report.peer.directing.iter();
         groups.find(|group| group.vips.contains(vip))
@@ -59,6 +60,13 @@ pub(super) fn tally(
             continue;
         }
         let told = group.and_then(|group| group.unready.get(address)).cloned();
+        // The director only knows that the node has not reported the VIP; the node itself knows why.
+        let told = match (&member.id, told) {
+            (MemberId::Node(name), Some(told)) if told.reason == Reason::NotBound => {
+                own_words(name, &virtual_service.key, cluster).or(Some(told))
+            }
+            (MemberId::Node(_) | MemberId::External, told) => told,
+        };
         let refusal = told.unwrap_or_else(|| {
             Refusal::new(
                 Reason::Pending,
@@ -74,4 +82,18 @@ pub(super) fn tally(
         .unready
         .extend(refused.map(|(name, refusal)| (name.to_string(), refusal)));
     tally
+}
+
+/// What keeps a node from being a real server, as it says itself.
+fn own_words(name: &NodeName, key: &VsKey, cluster: &Cluster) -> Option<Refusal> {
+    let report = cluster.reports.get(name)?.as_ref().ok()?;
+    let hindrance = || {
+        // IPVS is needed on directors only.
+        let entries = report.preflight.iter();
+        let known = entries.filter_map(|entry| Some((Reason::from_name(&entry.check)?, entry)));
+        let mut told = known.filter(|(reason, _)| *reason != Reason::IpvsMissing);
+        told.next()
+            .map(|(reason, entry)| Refusal::new(reason, entry.message.clone()))
+    };
+    report.refused.get(key).cloned().or_else(hindrance)
 }

@@ -11,7 +11,7 @@ use super::{
     watches::virtual_service,
 };
 use crate::{
-    api::{Report, VirtualServiceStatus},
+    api::{PreflightEntry, Report, VirtualServiceStatus},
     desired::admit,
     model::{Directing, IpRanges, Node, NodeName, Reason, Refusal, VsKey},
 };
@@ -253,6 +253,40 @@ fn a_real_server_that_gets_nothing_is_named_with_its_reason() {
     ground.report("d", |report| report.peer.directing[0].ready.clear());
     assert_eq!(ground.condition("web", "Ready"), "False Pending");
     assert_eq!(ground.condition("web", "Programmed"), "True Programmed");
+}
+
+#[test]
+fn a_real_server_that_did_not_bind_says_why_itself() {
+    let mut ground = Ground::serving();
+    ground.report("d", |report| {
+        let group = &mut report.peer.directing[0];
+        for (name, address) in [("r1", ip("10.0.0.11")), ("r2", ip("10.0.0.12"))] {
+            group.ready.remove(&address);
+            let told = Refusal::new(Reason::NotBound, format!("{name} has not reported the VIP"));
+            group.unready.insert(address, told);
+        }
+    });
+    assert_eq!(ground.condition("web", "Ready"), "False NotBound");
+    ground.report("r1", |report| {
+        let in_use = Refusal::new(Reason::DeviceInUse, "eth0 carries 10.0.0.11/24");
+        report.refused.insert(VsKey::new("default", "web"), in_use);
+    });
+    ground.report("r2", |report| {
+        report.preflight = ["IPVSMissing", "LedgerUnwritable"]
+            .map(|check| PreflightEntry {
+                check: check.to_owned(),
+                message: format!("{check} here"),
+                fix: String::new(),
+            })
+            .into();
+    });
+    assert_eq!(ground.condition("web", "Ready"), "False DeviceInUse");
+    let message = ground.message("web", "Ready");
+    assert!(
+        message.contains("r1 (10.0.0.11): DeviceInUse: eth0 carries")
+            && message.contains("r2 (10.0.0.12): LedgerUnwritable: LedgerUnwritable here"),
+        "{message}"
+    );
 }
 
 #[test]

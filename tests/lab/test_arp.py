@@ -34,7 +34,7 @@ def test_s6_quiet_on_the_ingress_nic_though_all_is_0(cluster):
 def test_s6_a_bridge_master_is_the_ingress(cluster):
     cluster.enlist(backends=("bridged",)).serve()
     assert judges.arp_mode(cluster.lab["bridged"], "br0") == QUIET
-    assert arp.who_has(cluster.host, VIP, tries=20) == {cluster.town.mac("d"): 20}
+    assert arp.who_has(cluster.host, VIP, tries=20).keys() == {cluster.town.mac("d")}
     assert clients.requests(cluster.host, VIP, n=10).counts == {"bridged": 10}
 
 
@@ -56,7 +56,7 @@ def test_s6_a_nic_that_appears_later(cluster):
         wait_until(lambda: judges.arp_mode(node, device) == QUIET, f"{device} to be quiet")
         node.sh(f"ip addr add 10.77.0.99/24 dev {device}; ip link set {device} up")
         wait_until(lambda: arp.who_has(cluster.host, "10.77.0.99", tries=1), "the new NIC to take part in ARP")
-        assert arp.who_has(cluster.host, VIP, tries=20) == {cluster.town.mac("d"): 20}
+        assert arp.who_has(cluster.host, VIP, tries=20).keys() == {cluster.town.mac("d")}
     frames = capture.stop()
     assert arp_answers(frames, "10.77.0.99").keys() & {nic.mac for nic in node.nics}, "the capture sees its answers"
     assert arp_answers(frames, VIP).keys() == {cluster.town.mac("d")}
@@ -101,7 +101,7 @@ def test_s17_three_nics_on_one_segment(cluster, role):
         expected, server = cluster.town.mac("d"), "flux"
     cluster.serve()
     with Capture(cluster.host, "lan", f"arp and host {VIP}") as capture:
-        assert arp.who_has(cluster.host, VIP, tries=20) == {expected: 20}
+        assert arp.who_has(cluster.host, VIP, tries=20).keys() == {expected}
     assert arp_answers(capture.stop(), VIP).keys() == {expected}
     for device in ("eth0", "eth1", "eth2"):
         assert judges.arp_mode(cluster.lab["flux"], device) == QUIET

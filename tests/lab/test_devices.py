@@ -22,7 +22,7 @@ def test_s4_vip_on_a_dummy_device(cluster):
         node = cluster.lab[name]
         assert judges.devices_with(node, VIP) == ["vip0"]
         assert "dummy" in node.sh("ip -d link show vip0") and "UP" in node.sh("ip link show vip0")
-    assert arp.who_has(cluster.host, VIP, tries=20) == {cluster.town.mac("d"): 20}
+    assert arp.who_has(cluster.host, VIP, tries=20).keys() == {cluster.town.mac("d")}
     assert clients.requests(cluster.host, VIP, n=20).counts == {"r1": 10, "r2": 10}
 
 
@@ -43,7 +43,7 @@ def test_s5_vip_on_a_nic_that_carries_nothing_else(cluster):
     node = cluster.lab["r3"]
     assert judges.devices_with(node, VIP) == ["eth1"]
     assert judges.sysctl(node, "net/ipv4/conf/eth1/arp_ignore") == 8
-    assert arp.who_has(cluster.host, VIP, tries=20) == {cluster.town.mac("d"): 20}
+    assert arp.who_has(cluster.host, VIP, tries=20).keys() == {cluster.town.mac("d")}
     assert clients.requests(cluster.host, VIP, n=10).counts == {"r3": 10}
 
 
@@ -51,7 +51,7 @@ def test_s5_any_other_nic_is_refused(cluster):
     cluster.enlist(backends=("r1", "r2"))
     cluster.start()
     cluster.apply(virtual_service("good", "10.77.0.101"), virtual_service(real_servers={"vipDevice": "eth0"}))
-    message = cluster.wait_condition("Programmed", "False", "DeviceInUse")
+    message = cluster.wait_condition("Ready", "False", "DeviceInUse")
     assert "eth0" in message and "carries 10.77.0." in message
     for name in ("r1", "r2"):
         assert judges.devices_with(cluster.lab[name], VIP) == []

@@ -45,7 +45,7 @@ def test_s11_without_a_nic_in_the_vips_network_no_arp_step(cluster):
     cluster.start()
     cluster.wait_serving(service)
     assert judges.arp_mode(node, "eth0") == (0, 0)
-    assert arp.who_has(cluster.host, VIP, tries=20) == {cluster.town.mac("d"): 20}
+    assert arp.who_has(cluster.host, VIP, tries=20).keys() == {cluster.town.mac("d")}
     assert clients.requests(cluster.host, VIP, n=10).counts == {"inner": 10}
 
 

@@ -72,14 +72,19 @@ class Town:
             node.wait_ready()
             if script := LAYOUT[node.name][2]:
                 node.sh(script)
-            # IPVS makes its sysctls when it is loaded; a baseline must not differ for that.
-            node.sh("modprobe ip_vs")
+            self.set_up_ipvs(node)
             self.servers[node.name] = web.start(node)
         for node in fresh:
             settled = lambda: not {"tentative", "NO-CARRIER"} & set(re.split(r"[\s<>,]", node.sh("ip addr")))
             wait_until(settled, f"{node.name}'s links to be settled")
             self.baselines[node.name] = judges.snapshot(node)
         return [self.lab[name] for name in names]
+
+    def set_up_ipvs(self, node: Node) -> None:
+        """IPVS keeps an ended connection for two minutes. Without this setting, a client that comes again from the same
+        port, for a real server that is gone, is met with silence: scenarios would disturb each other.
+        """
+        node.sh("modprobe ip_vs; sysctl -qw net.ipv4.vs.expire_nodest_conn=1")
 
     def node(self, name: str) -> Node:
         return self.up(name)[0]

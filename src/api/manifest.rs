@@ -31,7 +31,7 @@ pub fn parse_manifests(file: &str, text: &str) -> Vec<Result<Manifest, Refusal>>
     let mut manifests = Vec::new();
     for document in documents(text) {
         let place = format!("{file}: line {}", document.line);
-        match serde_saphyr::from_str::<Value>(&document.text) {
+        match read(&document.text) {
             Ok(Value::Null) => {}
             Ok(value) => object(&place, value, &mut manifests),
             Err(error) => manifests.push(Err(not_yaml(file, &document, &error))),
@@ -40,11 +40,19 @@ pub fn parse_manifests(file: &str, text: &str) -> Vec<Result<Manifest, Refusal>>
     manifests
 }
 
+/// One document. The parser's limits are against documents that blow up; a List of ten thousand objects does not.
+pub(super) fn read(text: &str) -> Result<Value, serde_saphyr::Error> {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_nodes: 8_000_000, max_events: 32_000_000 },
+    };
+    serde_saphyr::from_str_with_options(text, options)
+}
+
 /// The parser counts lines from the document's start, people from the file's: it reads again behind as many
 /// empty lines as there are before.
 fn not_yaml(file: &str, document: &Document, error: &serde_saphyr::Error) -> Refusal {
     let padded = format!("{}{}", "\n".repeat(document.line - 1), document.text);
-    let complaint = serde_saphyr::from_str::<Value>(&padded).map_or_else(
+    let complaint = read(&padded).map_or_else(
         |again| again.without_snippet().to_string(),
         |_| error.to_string(),
     );

@@ -3,7 +3,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Admitted, Manifest, VirtualService, admit, crds, parse_manifests,
+    Admitted, Manifest, VirtualService, admit, crds,
+    manifest::read,
+    parse_manifests,
     schema::{self, Unknown},
 };
 use crate::model::{Flag, Reason, Scheduler};
@@ -272,6 +274,32 @@ spec:
         ("default/good".to_owned(), true)
     );
     assert_eq!(found.len(), 7);
+}
+
+#[test]
+fn a_large_list_is_read_and_what_blows_up_is_refused() {
+    // About the nodes of a List of ten thousand VirtualServices.
+    let large = format!("[{}]", vec!["0"; 300_000].join(","));
+    assert_eq!(
+        read(&large).unwrap().as_array().map(Vec::len),
+        Some(300_000)
+    );
+
+    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..9 {
+        let inner = format!("*a{}", level - 1);
+        bomb.push_str(&format!(
+            "a{level}: &a{level} [{}]\n",
+            vec![inner; 10].join(", ")
+        ));
+    }
+    let twice = "kind: Node\nkind: List\n";
+    for text in [bomb.as_str(), twice, "kind: !include /etc/passwd\n"] {
+        assert!(
+            matches!(&parse_manifests("bad.yaml", text)[..], [Err(_)]),
+            "{text} was read"
+        );
+    }
 }
 
 #[test]

@@ -30,7 +30,7 @@ api: build ## CRDs, validation, rights and status on a real API server
 
 vm: build ## The core of the lab's scenarios on a stock Debian kernel under qemu
 	tests/ground/install lab api vm
-	DIRECTWAY_GROUND=vm $(PYTEST) tests/lab -m core $(if $(SCENARIO),-v -k '$(SCENARIO)')
+	DIRECTWAY_GROUND=vm $(PYTEST) tests/lab -m '$(if $(ALL)$(SCENARIO),core or vm,core)' $(if $(SCENARIO),-v -k '$(SCENARIO)')
 
 bench: ## Measure; writes docs/benchmarks.md
 	tests/ground/install lab api

@@ -24,7 +24,7 @@ def heal(cluster):
         cluster.lab.forwarder(cluster.lab[name]).heal()
 
 
-@pytest.mark.core
+@pytest.mark.vm
 def test_gone_at_start(cluster):
     """Agents that start without it touch nothing, say what they miss, and go to work when it is there."""
     cluster.enlist()
@@ -46,7 +46,7 @@ def test_gone_at_start(cluster):
     cluster.start()
 
 
-@pytest.mark.core
+@pytest.mark.vm
 def test_a_restart_without_it_keeps_serving(cluster):
     service = cluster.enlist().serve()
     before = snapshots(cluster)

@@ -59,7 +59,7 @@ def test_scheduler_missing(cluster):
     cluster.wait_serving(service, timeout=40)
 
 
-@pytest.mark.core
+@pytest.mark.vm
 def test_a_stranger_has_the_vip(fleet):
     """It is not claimed; when the stranger is gone, it is."""
     fleet.enlist()
@@ -102,7 +102,7 @@ def test_a_stranger_takes_the_vip_later(cluster):
     cluster.wait_condition("VIPConflict", "False", timeout=60)
 
 
-@pytest.mark.core
+@pytest.mark.vm
 def test_two_agents_on_one_node(cluster):
     """The second one waits; it takes over when the first is gone."""
     cluster.enlist()

@@ -53,7 +53,7 @@ def test_unknown_fields_are_refused_by_kubectl(cluster, place, field):
         cluster.api.apply(service)
 
 
-@pytest.mark.core
+@pytest.mark.vm
 def test_the_older_wins_and_the_other_learns_who_did(serving):
     younger = virtual_service("younger", GOOD)
     serving.apply(younger)
@@ -76,7 +76,7 @@ def test_when_the_older_goes_the_younger_gets_its_turn(cluster):
     assert clients.requests(cluster.host, VIP, n=20).counts == {"r1": 10, "r2": 10}
 
 
-@pytest.mark.core
+@pytest.mark.vm
 def test_a_vip_that_is_a_nodes_own_address(serving):
     serving.apply(virtual_service(vip=serving.town.address("r1")))
     message = serving.wait_condition("Accepted", "False", "VIPIsNodeAddress")
@@ -100,7 +100,7 @@ def test_a_vip_that_a_node_has_without_telling(serving):
         node.sh("ip addr del 10.77.0.140/24 dev eth0")
 
 
-@pytest.mark.core
+@pytest.mark.vm
 def test_no_nic_for_the_vip(serving):
     serving.apply(virtual_service(vip="10.200.0.5"))
     message = serving.wait_condition("Programmed", "False", "NoInterface")
@@ -131,7 +131,7 @@ def test_a_bad_weight_annotation(serving):
     serving._write_node("r2")
 
 
-@pytest.mark.core
+@pytest.mark.vm
 def test_an_object_that_bypassed_validation(serving):
     """Written while the CRD had no schema, as by an older version of it or straight into etcd."""
     loose = json.loads(serving.api.kubectl("get crd virtualservices.directway.dev -o json"))

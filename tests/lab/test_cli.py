@@ -36,7 +36,7 @@ def snapshots(cluster) -> dict:
     return {name: judges.snapshot(cluster.lab[name]) for name in NODES}
 
 
-@pytest.mark.core
+@pytest.mark.vm
 def test_a_plan_typed_by_hand_is_what_the_agents_do(cluster):
     cluster.enlist()
     cluster.weigh("r2", 3)
@@ -82,7 +82,7 @@ def test_a_plan_says_what_would_be_refused(cluster):
     assert status == 2 and document["refusals"][0]["reason"] == "InvalidSpec"
 
 
-@pytest.mark.core
+@pytest.mark.vm
 def test_a_served_node_has_nothing_to_do_here_and_elsewhere(fleet):
     fleet.enlist().serve()
     source = ["--source", "kubernetes" if fleet.source == "kubernetes" else "dir:/run/manifests"]
@@ -98,7 +98,7 @@ def test_a_served_node_has_nothing_to_do_here_and_elsewhere(fleet):
     assert [(words[1], words[3]) for words in held] == [("eth0", "ours")], director
 
 
-@pytest.mark.core
+@pytest.mark.vm
 def test_cleanup_waits_for_the_agent_to_be_gone_and_can_be_repeated(fleet):
     fleet.enlist().serve()
     node = fleet.lab["d"]

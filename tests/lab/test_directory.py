@@ -74,7 +74,7 @@ def test_two_files_claim_the_same(serving):
     assert judges.services(serving.lab["d"])[f"{GOOD}:80"].scheduler == "rr"
 
 
-@pytest.mark.core
+@pytest.mark.vm
 def test_a_file_that_breaks_takes_nothing_away(serving):
     """An editor that writes in place, a copy that stopped halfway: what was served goes on."""
     service = virtual_service("web", VIP)

@@ -17,7 +17,7 @@ def columns(cluster, wide: bool = False) -> list[dict[str, str]]:
     return [{lines[0][s].strip(): line[s].strip() for s in cut} for line in lines[1:]]
 
 
-@pytest.mark.core
+@pytest.mark.vm
 def test_the_columns_of_kubectl_get_dvs(cluster):
     cluster.enlist().serve(scheduler="wrr")
     cluster.wait_condition("Ready", "True")
@@ -30,7 +30,7 @@ def test_the_columns_of_kubectl_get_dvs(cluster):
     assert columns(cluster, wide=True)[0].keys() > row.keys()
 
 
-@pytest.mark.core
+@pytest.mark.vm
 def test_conditions_follow_what_happens(cluster):
     cluster.enlist()
     service = cluster.serve()
@@ -82,7 +82,7 @@ def test_a_real_server_without_power(cluster):
     assert clients.requests(cluster.host, VIP, n=10).counts == {"r1": 5, "r3": 5}
 
 
-@pytest.mark.core
+@pytest.mark.vm
 def test_the_controller_comes_and_goes_without_touching_traffic(cluster):
     service = cluster.enlist().serve()
     cluster.wait_condition("Ready", "True")

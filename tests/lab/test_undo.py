@@ -68,8 +68,14 @@ def clean_nodes(fleet):
         assert result.ok, result
 
 
-@pytest.mark.core
-@pytest.mark.parametrize("undo", [delete, unlabel, cleanup, kill_then_cleanup, kill_then_delete, kill_then_unlabel])
+@pytest.mark.vm
+@pytest.mark.parametrize(
+    "undo",
+    [
+        pytest.param(delete, marks=pytest.mark.core), unlabel, cleanup,
+        pytest.param(kill_then_cleanup, marks=pytest.mark.core), kill_then_delete, kill_then_unlabel,
+    ],
+)
 def test_s15_nothing_is_left(fleet, undo):
     fleet.enlist()
     with others_at_work(fleet) as before:

@@ -42,9 +42,10 @@ pub fn parse_manifests(file: &str, text: &str) -> Vec<Result<Manifest, Refusal>>
 
 /// One document. The parser's limits are against documents that blow up; a List of ten thousand objects does not.
 pub(super) fn read(text: &str) -> Result<Value, serde_saphyr::Error> {
-    let options = serde_saphyr::options! {
+    let mut options = serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_nodes: 8_000_000, max_events: 32_000_000 },
     };
+    options.alias_limits.max_total_replayed_events = 100_000;
     serde_saphyr::from_str_with_options(text, options)
 }
 

@@ -89,7 +89,8 @@ pub enum AgentError {
     WorkerGone,
 }
 
-/// Runs an agent on this machine's kernel until SIGTERM or SIGINT, which leave the data path as it is.
+/// Runs an agent on this machine's kernel until SIGTERM or SIGINT, which leave the data path as it is – unless the
+/// node has just lost its last role: a DaemonSet ends the pod at the same moment, and nobody would undo the node.
 pub async fn run(config: AgentConfig) -> Result<(), AgentError> {
     memory::keep_small();
     let kernels = [Linux::open()?, Linux::open()?];
@@ -120,12 +121,14 @@ pub async fn run_on(
     let trigger = Trigger::default();
     let (feed, changes) = Feed::new(trigger.clone());
     let (reports, _) = watch::channel(None);
+    let mut api = None;
     match config.source.clone() {
         SourceConfig::Directory(path) => source::directory::spawn(path, feed)?,
         SourceConfig::Kubernetes => {
             let client = source::kubernetes::client()
                 .await
                 .map_err(AgentError::Source)?;
+            api = Some(client.clone());
             let own = Arc::new(Own::default());
             let follow = source::kubernetes::follow(
                 client.clone(),
@@ -169,10 +172,27 @@ pub async fn run_on(
         let _ = jobs.send(Job::Pass { cause, done });
         async move { answer.await.unwrap_or(Next::Retry) }
     });
+    let told_to_end = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        let lost = match api {
+            Some(api) => source::kubernetes::has_lost_its_roles(api, &node).await,
+            None => false,
+        };
+        if lost {
+            tracing::info!("this node has no role any more: undoing it before the agent ends");
+            tokio::select! {
+                () = shared.nothing_left() => {}
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
+    };
     let stopped = tokio::select! {
         () = passes => Ok(()),
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
+        () = told_to_end => Ok(()),
         _ = &mut worker_ended => Err(AgentError::WorkerGone),
         failed = &mut admin => match failed {
             Ok(Ok(never)) => match never {},
@@ -184,7 +204,7 @@ pub async fn run_on(
         return Err(error);
     }
     shared.stop();
-    tracing::info!("agent ends; the data path stays as it is");
+    tracing::info!("agent ends; what is there stays as it is");
     // A pass that has begun runs to its end: half of a plan is worse than either.
     // If the worker is gone, there is nobody to stop.
     let _ = jobs.send(Job::Stop);

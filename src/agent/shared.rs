@@ -18,11 +18,14 @@ use crate::{
     admin::Admin,
     api::{NodeState, PreflightEntry, Report},
     metrics::Metrics,
-    model::{NodeName, Reason},
+    model::{Ledger, NodeName, Reason},
 };
 
 /// A pass that takes longer hangs: the largest first one takes seconds.
 const HUNG: Duration = Duration::from_secs(300);
+
+/// How often somebody who waits for passes looks.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Written by the passes, read by the admin endpoint.
 #[derive(Debug)]
@@ -40,6 +43,7 @@ struct State {
     passed: bool,
     error: Option<PassError>,
     stopping: bool,
+    nothing_left: bool,
     report: Option<Arc<Report>>,
 }
 
@@ -64,6 +68,13 @@ impl Shared {
     /// The agent is ending: nobody shall count on it any more.
     pub fn stop(&self) {
         self.state().stopping = true;
+    }
+
+    /// Returns once a pass has left nothing of ours on this node.
+    pub async fn nothing_left(&self) {
+        while !self.state().nothing_left {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     pub(super) fn sources(&self, store: &Store) {
@@ -97,6 +108,10 @@ impl Shared {
         let mut state = self.state();
         state.pass_since = None;
         state.passed |= end.error.is_none();
+        state.nothing_left = end
+            .findings
+            .as_ref()
+            .is_some_and(|findings| findings.ledger == Ledger::default());
         state.error.clone_from(&end.error);
     }
 

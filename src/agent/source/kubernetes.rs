@@ -10,6 +10,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource,
+    api::ListParams,
     core::{ApiResource, ClusterResourceScope, DynamicObject},
     runtime::watcher::{self, Event, watcher},
 };
@@ -20,7 +21,7 @@ use super::{Change, Closed, Feed, SourceName, WATCH_SUBJECT};
 use crate::{
     api::{NodeState, NodeStateStatus, Report, VirtualService, admit, node},
     metrics::Metrics,
-    model::{NodeName, VsKey},
+    model::{Node, NodeName, VsKey},
 };
 
 /// The server ends a watch after this time and the client begins a new one, so that a connection that died without a
@@ -29,6 +30,8 @@ const WATCH: u32 = 120;
 /// No word for longer than a watch lasts: the connection is dead.
 const SILENCE: Duration = Duration::from_secs(WATCH as u64 + 15);
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long an agent that is told to end waits for the answer whether its node still has a role.
+const LAST_LOOK: Duration = Duration::from_secs(2);
 /// Objects per page of a list: what is in memory at once.
 const PAGE: u32 = 250;
 /// Between attempts.
@@ -138,6 +141,20 @@ pub async fn follow(
     );
     // They end only when nobody listens any more.
     let (Closed, Closed, Closed) = tokio::join!(services, nodes, states);
+}
+
+/// Whether the API server says that this node has no role any more; `false` also when it does not answer soon.
+/// The watch may not have told yet.
+pub async fn has_lost_its_roles(client: Client, this: &NodeName) -> bool {
+    let nodes = Api::<LightNode>::all(client);
+    let own = ListParams::default().fields(&format!("metadata.name={this}"));
+    let Ok(Ok(list)) = tokio::time::timeout(LAST_LOOK, nodes.list(&own)).await else {
+        return false;
+    };
+    !list.into_iter().any(|light| {
+        let (_, node, _) = read_node(light);
+        node.is_director() || node.is_backend()
+    })
 }
 
 struct Watch {
@@ -317,15 +334,19 @@ impl Resource for LightNode {
     }
 }
 
-fn node_changes(light: LightNode) -> Vec<Change> {
-    let (name, node, problems) = node(&core::Node {
+fn read_node(light: LightNode) -> (NodeName, Node, Vec<String>) {
+    node(&core::Node {
         metadata: light.metadata,
         status: Some(core::NodeStatus {
             addresses: light.status.addresses,
             ..core::NodeStatus::default()
         }),
         ..core::Node::default()
-    });
+    })
+}
+
+fn node_changes(light: LightNode) -> Vec<Change> {
+    let (name, node, problems) = read_node(light);
     let trouble = trouble(
         SourceName::Nodes,
         format!("Node {name}"),

@@ -53,11 +53,12 @@ ground: ## Install what the test ground needs (Debian packages, API server, …)
 	tests/ground/install
 
 # --- lab: real IPVS, one kernel per node, real API server ---------------------------------------------
-# SCENARIO is a part of a test's name, as for pytest -k.
+# SCENARIO is a part of a test's name, as for pytest -k. Scenarios wait more than they work: several labs at once.
+LABS ?= 3
 .PHONY: lab lab-shell
 lab: build ## Scenarios on real kernels; one alone: make lab SCENARIO=name
 	tests/ground/install lab api
-	$(PYTEST) tests/lab $(if $(SCENARIO),-v -k '$(SCENARIO)')
+	$(PYTEST) tests/lab $(if $(SCENARIO),-v -k '$(SCENARIO)',-n $(LABS) --dist loadfile)
 
 lab-shell: build ## A shell in a running lab: a director, three real servers, API server
 	tests/ground/install lab api

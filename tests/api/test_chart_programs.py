@@ -120,6 +120,10 @@ def release(lab):
         pod.stop()
 
 
+def addresses(space) -> str:
+    return space.sh("ip -brief addr show dev lo")
+
+
 def asked(lab, component: str) -> dict[tuple[str, str, str], list[dict]]:
     """What a program has asked for, by (verb, group, resource)."""
     found: dict[tuple[str, str, str], list[dict]] = {}
@@ -185,6 +189,16 @@ def test_the_processes_have_the_privileges_of_the_chart(release):
 def test_the_ledger_outlives_the_agent(lab, release):
     files = [path.name for path in (lab.dir / "host-node-a-run-directway").iterdir()]
     assert files, "the agent left no ledger on the node"
+
+
+def test_an_agent_that_ends_with_its_nodes_label_undoes_the_node(lab, release):
+    """The DaemonSet takes the pod away at the very moment at which the node loses its last label."""
+    space = release.spaces["node-b"]
+    assert TAKEN in addresses(space)
+    lab.kubectl("label node node-b directway.dev/backend-")
+    assert release.pods.pop("agent-node-b").stop(timeout=60) == 0
+    assert TAKEN not in addresses(space)
+    assert [event for event in lab.api.audit(f"{NAMESPACE}/directway-agent") if event["responseStatus"]["code"] == 403] == []
 
 
 def test_agents_cannot_be_reached_from_elsewhere(release):

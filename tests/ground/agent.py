@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     from .node import Node
 
 ADMIN_PORT = 8090
+# What the chart's pod may do and no more: root with two capabilities that it cannot add to.
+CONFINED = ["setpriv", "--bounding-set=-all,+net_admin,+net_raw", "--inh-caps=-all", "--no-new-privs"]
 
 
 class Agent:
-    """Runs from construction on. Its log stays on this machine when the node loses power."""
+    """Runs from construction on, confined as in a pod. Its log stays on this machine when the node loses power."""
 
     def __init__(
         self, node: "Node", source: str = "kubernetes", *, args: list[str] = (), run_dir: str = "/run/directway",
@@ -30,7 +32,7 @@ class Agent:
             source = "dir:/run/manifests"
         self.process = node.spawn(
             [
-                node.lab.directway(), "agent", "--node-name", node.name, "--source", source,
+                *CONFINED, node.lab.directway(), "agent", "--node-name", node.name, "--source", source,
                 "--run-dir", run_dir, "--admin-address", f"0.0.0.0:{admin_port}", *args,
             ],
             log, variables,

@@ -1,9 +1,11 @@
-"""What the Dockerfile sends to the build is what the build needs. Building the image itself needs Docker: `make image`."""
+"""The Dockerfile: what it sends to the build is what the build needs, and its final stage is understood without Docker."""
 
 import shutil
 import subprocess
 
+import pytest
 from ground import assets
+from ground.dockerfile import Unknown, final_stage
 
 ROOT = assets.ROOT
 
@@ -32,3 +34,36 @@ def test_cargo_accepts_the_context(tmp_path):
         ["cargo", "check", "--locked", "--offline", "--bin", "none"], cwd=tmp_path, capture_output=True, text=True
     )
     assert "no bin target named `none`" in done.stderr, done.stderr
+
+
+@pytest.fixture
+def stage(tmp_path):
+    """Assembles a final stage after the repository's first one; `more` is added to it."""
+    (tmp_path / "built").write_bytes(b"program")
+
+    def assemble(more: str = "", arguments: dict | None = None):
+        dockerfile = tmp_path / "Dockerfile"
+        dockerfile.write_text((ROOT / "Dockerfile").read_text() + more)
+        return final_stage(dockerfile, tmp_path / "built", arguments or {})
+
+    return assemble
+
+
+def test_the_final_stage(stage):
+    image = stage(arguments={"VERSION": "1.2.3", "REVISION": ""})
+    assert {path: file.content for path, file in image.files.items()} == {"directway": b"program"}
+    assert (image.entrypoint, image.user) == (["/directway"], "0:0")
+    assert image.labels["org.opencontainers.image.version"] == "1.2.3"
+    assert image.labels["org.opencontainers.image.revision"] == "unknown", "empty is not given"
+    assert image.labels["org.opencontainers.image.description"] == "LVS direct routing for Kubernetes, declared and reconciled"
+
+
+def test_nothing_in_it_is_overlooked(stage):
+    with pytest.raises(Unknown, match="HEALTHCHECK"):
+        stage("HEALTHCHECK NONE\n")
+
+
+def test_an_archive_is_the_same_twice(stage, tmp_path):
+    digests = {stage().save(tmp_path / name, "localhost/x:1") for name in ("one", "two")}
+    assert len(digests) == 1 and (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    assert stage(arguments={"VERSION": "2"}).save(tmp_path / "three", "localhost/x:1") not in digests

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+TOOLS_IMAGE = "localhost/tools:1"  # made by tools_image.py
 
 
 class Missing(AssertionError):
@@ -42,6 +44,14 @@ def web_server() -> Path:
     return path
 
 
+def containers() -> Path:
+    """Debian's containerd, runc and CNI plugins, unpacked in the cache."""
+    path = cache() / "containers"
+    if not (path / "usr/bin/containerd").exists():
+        raise Missing(f"{path} is missing: run `tests/ground/install cluster`")
+    return path
+
+
 def vm_kernel() -> tuple[Path, Path]:
     """Debian's stock kernel and the directory of its modules."""
     images = sorted((cache() / "kernel" / "boot").glob("vmlinuz-*"))
@@ -51,6 +61,11 @@ def vm_kernel() -> tuple[Path, Path]:
     return images[-1], modules[-1]
 
 
+def version() -> str:
+    """Of this checkout."""
+    return re.search(r'(?m)^version = "(.*)"', (ROOT / "Cargo.toml").read_text()).group(1)
+
+
 def directway() -> Path:
     path = Path(os.environ.get("DIRECTWAY_BIN") or ROOT / "target" / "debug" / "directway")
     if not path.exists():
@@ -58,11 +73,23 @@ def directway() -> Path:
     return path.resolve()
 
 
+def image() -> Path:
+    """The container image as an OCI archive, made by .ci/image."""
+    target = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
+    path = Path(os.environ.get("DIRECTWAY_IMAGE") or target / "directway.oci.tar")
+    if not path.exists():
+        raise Missing(f"{path} is missing: run `make image-archive`, or set DIRECTWAY_IMAGE to an OCI archive")
+    return path.resolve()
+
+
 def check_lab(ground: str) -> None:
     if os.geteuid() != 0:
         raise Missing("the lab makes network namespaces and taps: run it as root")
     needed = ["ip", "tcpdump", "ping", "arping", "ipvsadm", "openssl", "curl", "taskset"]
-    needed += {"uml": ["linux.uml", "uml_mconsole"], "vm": ["qemu-system-x86_64", "busybox", "modprobe"]}.get(ground, [])
+    needed += {
+        "uml": ["linux.uml", "uml_mconsole"], "vm": ["qemu-system-x86_64", "busybox", "modprobe"],
+        "cluster": ["linux.uml", "mkfs.ext4", "busybox", "modprobe"],
+    }.get(ground, [])
     missing = [name for name in needed if not shutil.which(name)]
     if missing:
         raise Missing(f"not installed: {' '.join(missing)}: run `tests/ground/install lab {ground}`")

@@ -1,0 +1,92 @@
+"""Container images as OCI archives, without engine or registry: the same input gives the same bytes.
+
+An image is one uncompressed layer. `ctr images import`, `docker load` (25 and later), skopeo and podman read the archive.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+MEDIA = "application/vnd.oci.image"
+
+
+@dataclass(frozen=True)
+class File:
+    """A regular file with its content, or a symbolic link with its target."""
+
+    content: bytes = b""
+    link: str = ""
+    mode: int = 0o755
+
+
+@dataclass(frozen=True)
+class Image:
+    files: dict[str, File]  # by path without leading slash
+    entrypoint: list[str] = field(default_factory=list)
+    user: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+
+    def layer(self) -> bytes:
+        return _tar({path: self.files[path] for path in sorted(self.files)})
+
+    def config(self, layer: bytes) -> dict:
+        """Without a time: it would be another image each time it is made."""
+        settings = {"User": self.user, "Entrypoint": self.entrypoint, "Labels": self.labels, "WorkingDir": "/"}
+        return {
+            "architecture": "amd64", "os": "linux",
+            "config": {key: value for key, value in settings.items() if value},
+            "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
+        }
+
+    def save(self, path: Path, name: str) -> str:
+        """Writes the archive; `name` is what containerd will call it. Returns the manifest's digest."""
+        layer = self.layer()
+        config = _json(self.config(layer))
+        manifest = _json({
+            "schemaVersion": 2, "mediaType": f"{MEDIA}.manifest.v1+json",
+            "config": _describe(config, "config.v1+json"), "layers": [_describe(layer, "layer.v1.tar")],
+        })
+        entry = {
+            **_describe(manifest, "manifest.v1+json"), "platform": {"architecture": "amd64", "os": "linux"},
+            "annotations": {
+                "io.containerd.image.name": name, "org.opencontainers.image.ref.name": name.rpartition(":")[2],
+            },
+        }
+        index = {"schemaVersion": 2, "mediaType": f"{MEDIA}.index.v1+json", "manifests": [entry]}
+        files = {"oci-layout": File(b'{"imageLayoutVersion":"1.0.0"}', mode=0o644), "index.json": File(_json(index), mode=0o644)}
+        for blob in (manifest, config, layer):
+            files[f"blobs/sha256/{_digest(blob).removeprefix('sha256:')}"] = File(blob, mode=0o644)
+        partial = path.with_name(f".{path.name}.new")
+        partial.write_bytes(_tar(files))
+        partial.rename(path)
+        return _digest(manifest)
+
+
+def _tar(files: dict[str, File]) -> bytes:
+    """In the given order, owned by root, from 1970."""
+    sink = io.BytesIO()
+    with tarfile.open(fileobj=sink, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for path, file in files.items():
+            entry = tarfile.TarInfo(path)
+            entry.mode, entry.size = file.mode, len(file.content)
+            if file.link:
+                entry.type, entry.linkname = tarfile.SYMTYPE, file.link
+            archive.addfile(entry, io.BytesIO(file.content))
+    return sink.getvalue()
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
+
+
+def _digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def _describe(blob: bytes, kind: str) -> dict:
+    return {"mediaType": f"{MEDIA}.{kind}", "digest": _digest(blob), "size": len(blob)}

@@ -64,6 +64,24 @@ lab-shell: build ## A shell in a running lab: a director, three real servers, AP
 	tests/ground/install lab api
 	PYTHONPATH=tests $(PYTHON) -m ground.shell
 
+# --- cluster: the lab's kernels with containerd and real kubelets, directway installed with Helm -----------
+IMAGE := $(or $(CARGO_TARGET_DIR),target)/directway.oci.tar
+.PHONY: cluster cluster-shell cluster-test image-archive
+cluster: image-archive ## A cluster of four nodes, until Ctrl-C
+	tests/ground/install lab api helm cluster
+	PYTHONPATH=tests $(PYTHON) -m ground.shell cluster stay
+
+cluster-shell: image-archive ## A shell in a cluster of four nodes
+	tests/ground/install lab api helm cluster
+	PYTHONPATH=tests $(PYTHON) -m ground.shell cluster
+
+cluster-test: image-archive ## Installed with Helm on real kubelets: install, traffic, upgrade, uninstall
+	tests/ground/install lab api helm cluster
+	$(PYTEST) tests/cluster $(if $(SCENARIO),-v -k '$(SCENARIO)')
+
+image-archive: ## The container image as an OCI archive, assembled without Docker
+	.ci/image $(IMAGE)
+
 # --- packaging ----------------------------------------------------------------------------------------
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import subprocess
 from typing import TYPE_CHECKING
 
 import yaml
 from ground import assets
+from ground.helm import helm, helm_ok
 
 if TYPE_CHECKING:
     from ground import Lab
@@ -46,27 +45,6 @@ VARIANTS = {
         "controller": {"replicas": 0},
     },
 }
-
-
-def helm(words: str, values: dict | None = None, lab: "Lab | None" = None) -> subprocess.CompletedProcess:
-    """Runs `helm WORDS` with values; against the lab's API server if there is one. Never reads a person's settings."""
-    line = [str(assets.tool("helm", "api")), *shlex.split(words)]
-    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "HELM_NO_PLUGINS": "1"}
-    if values is not None:
-        line += ["--values", "-"]
-    if lab:
-        line = ["ip", "netns", "exec", lab.host.netns, *line]
-        environment |= {"KUBECONFIG": str(lab.api.config)}
-        environment |= {f"HELM_{kind}_HOME": str(lab.dir / "helm") for kind in ("CACHE", "CONFIG", "DATA")}
-    return subprocess.run(
-        line, input=yaml.safe_dump(values or {}), capture_output=True, text=True, timeout=120, env=environment
-    )
-
-
-def helm_ok(words: str, values: dict | None = None, lab: "Lab | None" = None) -> str:
-    done = helm(words, values, lab)
-    assert done.returncode == 0, f"helm {words}: {done.stdout}{done.stderr}"
-    return done.stdout
 
 
 def rendered(values: dict | None = None, options: str = "") -> str:

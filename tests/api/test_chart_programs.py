@@ -4,6 +4,7 @@ import json
 
 import pytest
 from chart import CHART, NAMESPACE, helm_ok, objects, rendered, start_pod
+from ground import audit
 from ground.place import CommandFailed
 from ground.wait import wait_until
 
@@ -124,37 +125,22 @@ def addresses(space) -> str:
     return space.sh("ip -brief addr show dev lo")
 
 
-def asked(lab, component: str) -> dict[tuple[str, str, str], list[dict]]:
-    """What a program has asked for, by (verb, group, resource)."""
-    found: dict[tuple[str, str, str], list[dict]] = {}
-    for event in lab.api.audit(f"{NAMESPACE}/directway-{component}"):
-        target = event.get("objectRef", {})
-        if "resource" not in target:
-            continue  # discovery and the like, which everybody may read
-        resource = "/".join(filter(None, (target["resource"], target.get("subresource"))))
-        verbs = [event["verb"]]
-        # Server-side apply of an object that is not there asks for the right to create it, too.
-        if verbs == ["patch"] and event["responseStatus"]["code"] == 201:
-            verbs.append("create")
-        for verb in verbs:
-            found.setdefault((verb, target.get("apiGroup", ""), resource), []).append(event)
-    return found
+def asked(lab, component: str) -> dict[audit.Right, list[dict]]:
+    return audit.asked(lab.api, f"{NAMESPACE}/directway-{component}")
 
 
-def granted(component: str) -> set[tuple[str, str, str]]:
-    rules = [
-        rule for (kind, name), role in objects(rendered()).items()
-        if kind in ("Role", "ClusterRole") and name == f"directway-{component}" for rule in role["rules"]
-    ]
-    return {(verb, g, r) for rule in rules for verb in rule["verbs"] for g in rule["apiGroups"] for r in rule["resources"]}
+def granted(component: str) -> set[audit.Right]:
+    return audit.granted([
+        role for (kind, name), role in objects(rendered()).items()
+        if kind in ("Role", "ClusterRole") and name == f"directway-{component}"
+    ])
 
 
 @pytest.mark.parametrize("component", ["agent", "controller"])
 def test_nothing_is_denied(lab, release, component):
-    events = [event for events in asked(lab, component).values() for event in events]
+    events = asked(lab, component)
     assert events
-    denied = [event for event in events if event["responseStatus"]["code"] in (401, 403)]
-    assert denied == []
+    assert audit.denied(events) == []
 
 
 @pytest.mark.parametrize("component", ["agent", "controller"])

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import assets
+from .netns import NativeProcess
 from .place import CommandFailed
 from .wait import NotInTime, wait_until
 
@@ -50,9 +51,7 @@ class ApiServer:
         self.address = lab.address()
         self.url = f"https://{self.address}:{self.port}"
         self.token = secrets.token_hex(16)
-        names = [f"DNS:{SERVER_NAME}", "DNS:kubernetes.default.svc", "IP:127.0.0.1"]
-        names += [f"IP:{lab.address(segment)}" for segment in lab.segments]
-        subprocess.run(["bash", str(HERE / "certs.sh"), str(self.dir), ",".join(names)], check=True)
+        subprocess.run(["bash", str(HERE / "certs.sh"), str(self.dir), ",".join(self.names())], check=True)
         (self.dir / "tokens.csv").write_text(f'{self.token},admin,admin,"system:masters"\n')
         (self.dir / "audit.json").write_text(json.dumps(AUDIT_POLICY))
         self.config = self.dir / "admin.conf"
@@ -61,13 +60,14 @@ class ApiServer:
         self._connection: http.client.HTTPConnection | None = None
         self.start()
 
-    def start(self) -> None:
-        """Starts both processes, on the data they had before if they ran already."""
-        self.etcd = self.host.spawn(
-            [assets.tool("etcd", "api"), "--data-dir", self.dir / "etcd", "--unsafe-no-fsync", "--log-level", "warn"],
-            "etcd.log",
-        )
-        flags = {
+    def names(self) -> list[str]:
+        """What the server's certificate is for."""
+        names = [f"DNS:{SERVER_NAME}", "DNS:kubernetes.default.svc", "IP:127.0.0.1"]
+        return names + [f"IP:{self.lab.address(segment)}" for segment in self.lab.segments]
+
+    def flags(self) -> dict[str, object]:
+        """Of kube-apiserver."""
+        return {
             "etcd-servers": "http://127.0.0.1:2379",
             "bind-address": "0.0.0.0",
             "secure-port": self.port,
@@ -86,9 +86,17 @@ class ApiServer:
             "audit-log-path": self.dir / "audit.log",
             "v": 1,
         }
-        self.server = self.host.spawn(
-            [assets.tool("kube-apiserver", "api"), *(f"--{key}={value}" for key, value in flags.items())], "api.log"
+
+    def start(self) -> None:
+        """Starts both processes, on the data they had before if they ran already."""
+        self.etcd = self.host.spawn(
+            [assets.tool("etcd", "api"), "--data-dir", self.dir / "etcd", "--unsafe-no-fsync", "--log-level", "warn"],
+            "etcd.log",
         )
+        self.server = self._spawn("kube-apiserver", "api.log", self.flags(), "api")
+
+    def _spawn(self, program: str, log: str, flags: dict[str, object], stage: str) -> NativeProcess:
+        return self.host.spawn([assets.tool(program, stage), *(f"--{key}={value}" for key, value in flags.items())], log)
 
     def stop(self) -> None:
         """Ends the API server and etcd; start() brings them back with their data."""
@@ -137,11 +145,15 @@ class ApiServer:
 
     def kubectl(self, command: str, stdin: str | None = None, timeout: float = 30) -> str:
         """Output of `kubectl COMMAND` as admin, run in the lab's namespace."""
-        words = [str(assets.tool("kubectl", "api")), "--kubeconfig", str(self.config), *shlex.split(command)]
+        return self.kubectl_words(shlex.split(command), stdin, timeout)
+
+    def kubectl_words(self, words: list[str], stdin: str | None = None, timeout: float = 30) -> str:
+        """The same with a command that is split already."""
+        words = [str(assets.tool("kubectl", "api")), "--kubeconfig", str(self.config), *words]
         line = ["ip", "netns", "exec", self.host.netns, *words]
         done = subprocess.run(line, input=stdin or "", capture_output=True, text=True, timeout=timeout)
         if done.returncode:
-            raise CommandFailed(f"kubectl {command}: {done.stdout}{done.stderr}")
+            raise CommandFailed(f"{shlex.join(words)}: {done.stdout}{done.stderr}")
         return done.stdout
 
     def apply(self, *objects: dict) -> None:
@@ -162,15 +174,20 @@ class ApiServer:
         With `node`, and if that Node object exists, the token is bound to it and carries the claim
         `authentication.kubernetes.io/node-name`.
         """
-        token = self.mint(service_account, node) if service_account else self.token
-        authority = base64.b64encode((self.dir / "ca.crt").read_bytes()).decode()
-        cluster = {"server": url, "certificate-authority-data": authority, "tls-server-name": SERVER_NAME}
+        return self._config(url, {"token": self.mint(service_account, node) if service_account else self.token})
+
+    def _config(self, url: str, user: dict[str, str]) -> str:
+        cluster = {"server": url, "certificate-authority-data": self.encoded("ca.crt"), "tls-server-name": SERVER_NAME}
         return json.dumps({
             "apiVersion": "v1", "kind": "Config", "current-context": "lab",
             "clusters": [{"name": "lab", "cluster": cluster}],
-            "users": [{"name": "lab", "user": {"token": token}}],
+            "users": [{"name": "lab", "user": user}],
             "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab"}}],
         })
+
+    def encoded(self, name: str) -> str:
+        """A key or certificate as kubeconfigs have it."""
+        return base64.b64encode((self.dir / name).read_bytes()).decode()
 
     def mint(self, service_account: str, node: str | None = None) -> str:
         """A token of `namespace/name` for one hour."""

@@ -2,14 +2,12 @@
 # certs.sh DIR SAN[,SAN…] : CA, API server certificate and service-account key.
 # ECDSA: made and used in a fraction of RSA's time, which counts on emulated nodes.
 set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
 cd "$1"
 key() { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1" 2>/dev/null; }
 key ca.key
 openssl req -x509 -new -key ca.key -subj /CN=lab-ca -days 30 -out ca.crt \
   -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign
-key server.key
-printf 'subjectAltName=%s\nextendedKeyUsage=serverAuth\n' "$2" > server.ext
-openssl req -new -key server.key -subj /CN=kube-apiserver |
-  openssl x509 -req -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -extfile server.ext -out server.crt 2>/dev/null
+bash "$here/cert.sh" . server /CN=kube-apiserver "subjectAltName=$2" extendedKeyUsage=serverAuth
 key accounts.key
 openssl pkey -in accounts.key -pubout -out accounts.pub

@@ -14,15 +14,17 @@ from pathlib import Path
 
 from . import assets
 from .apiserver import ApiServer
+from .control_plane import ControlPlane
 from .forwarder import Forwarder
 from .janitor import Janitor
+from .kube_node import KubeNode
 from .netns import Namespace, NativeProcess
 from .node import Nic, Node
 from .uml import UmlNode
 from .vm import Machine, VmNode
 
 _numbers = itertools.count()
-GROUNDS: dict[str, type[Node]] = {"uml": UmlNode, "vm": VmNode}
+GROUNDS: dict[str, type[Node]] = {"uml": UmlNode, "vm": VmNode, "cluster": KubeNode}
 API_ONLY = "api"  # a ground without nodes, for tests that need the API server alone
 HOST = 254  # the lab's own address on each segment ends in it
 
@@ -159,8 +161,8 @@ class Lab:
     # Kubernetes -----------------------------------------------------------------------------------
 
     def start_api(self) -> ApiServer:
-        """Starts etcd and the API server in `host`; returns when it serves."""
-        self.api = ApiServer(self)
+        """Starts etcd and the API server in `host`; returns when it serves. On the ground `cluster`, a whole control plane."""
+        self.api = ControlPlane(self) if self.ground == "cluster" else ApiServer(self)
         return self.api.wait_ready()
 
     def forwarder(self, node: Node) -> Forwarder:

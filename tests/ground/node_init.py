@@ -2,10 +2,10 @@
 """First process of a node: mounts, names, addresses, then the command server (execd.py).
 
 On the ground `uml` it is the kernel's init and `dw_exchange=DIR` is on the kernel command line; the root
-is this machine's, read-only. Mounts are made by system calls: each fork costs 12 ms here.
+is this machine's, read-only, unless `dw_disk=DEVICE` is there (disk_root.py). Mounts are made by system calls:
+each fork costs 12 ms here.
 """
 
-import ctypes
 import json
 import os
 import re
@@ -15,14 +15,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
-MS_SYNCHRONOUS = 16  # logs must be on this machine's side even when the power goes the next moment
-libc = ctypes.CDLL(None, use_errno=True)
-
-
-def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -> None:
-    if libc.mount(source.encode(), target.encode(), kind.encode(), flags, data.encode()):
-        number = ctypes.get_errno()
-        raise OSError(number, f"mount {kind} on {target}: {os.strerror(number)}")
+from mounts import MS_SYNCHRONOUS, mount  # noqa: E402
 
 
 def mount_all(modules: str) -> None:
@@ -82,7 +75,16 @@ def main() -> None:
     mount("proc", "/proc", "proc")  # first: until then /proc is this machine's, through hostfs
     with open("/proc/cmdline") as file:
         line = file.read()
-    mount_all(f"/usr/lib/uml/modules/{os.uname().release}")
+    modules = f"/usr/lib/uml/modules/{os.uname().release}"
+    disk = re.search(r"\bdw_disk=(\S+)", line)
+    if disk:
+        import disk_root
+
+        disk_root.enter(disk.group(1), modules)
+    mount_all(modules)
+    if disk:
+        disk_root.settle()
+    # Synchronous: logs must be on this machine's side even when the power goes the next moment.
     mount("exchange", "/run/x", "hostfs", MS_SYNCHRONOUS, re.search(r"\bdw_exchange=(\S+)", line).group(1))
     with open("/run/x/node.json") as file:
         config = json.load(file)

@@ -1,12 +1,17 @@
-"""`make lab-shell`: boots a lab and gives a shell in its namespace; all is gone when the shell ends."""
+"""`make lab-shell`: boots a lab and gives a shell in its namespace; all is gone when the shell ends.
+
+With `cluster` (`make cluster-shell`): real kubelets, and the image loaded; with `cluster stay` (`make cluster`): no shell, until Ctrl-C.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 
-from . import Lab, assets, web
+from . import Lab, assets, cluster, web
 from .standard import standard_lab
 
 HELP = """
@@ -14,6 +19,17 @@ HELP = """
   kubectl …          as cluster admin (KUBECONFIG is set); curl, arping, tcpdump -i lan act in the lab's namespace
   power_off NODE, boot NODE, cut NODE, join NODE, freeze NODE, thaw NODE, agent NODE [dir]
   leave with exit or Ctrl-D
+"""
+CLUSTER_HELP = """
+  kubectl …, helm …  as cluster admin (KUBECONFIG is set), also logs and exec; curl, arping, tcpdump -i lan act in the lab's namespace
+  helm install directway charts/directway --namespace directway-system --create-namespace; its image is on every node
+  on NODE COMMAND…   runs a command on a node: {nodes}
+  power_off NODE, boot NODE, cut NODE, join NODE, freeze NODE, thaw NODE
+  leave with exit or Ctrl-D
+"""
+STAY = """
+  ip netns exec {netns} {kubectl} --kubeconfig {config} get nodes
+  Ctrl-C ends it
 """
 ORDERS = ("power_off", "boot", "cut", "join", "freeze", "thaw", "agent")
 
@@ -63,26 +79,51 @@ rc, text = json.loads(s.makefile().read()); sys.stdout.write(text); sys.exit(rc)
 """
 
 
-def main() -> int:
+def boot_lab(lab: Lab) -> str:
+    standard_lab(lab)
+    for name in ("r1", "r2", "r3"):
+        web.start(lab[name])
+    return HELP
+
+
+def boot_cluster(lab: Lab) -> str:
+    began = time.monotonic()
+    cluster.boot(lab)
+    print(f"{len(lab.nodes)} nodes Ready after {time.monotonic() - began:.1f} s", file=sys.stderr)
+    cluster.load_image(lab, assets.image())
+    return CLUSTER_HELP
+
+
+def shell(lab: Lab) -> int:
+    """A shell in the lab's namespace, or what standard input says; its exit status."""
+    path = f"{lab.dir}/shell"
+    serve(lab, path)
+    (lab.dir / "order.py").write_text(ORDER)
+    lines = [f"{word}() {{ /usr/bin/python3 -S {lab.dir}/order.py {path} {word} \"$@\"; }}" for word in ("on", *ORDERS)]
+    lines += [f"PATH={assets.tool('kubectl', 'api').parent}:$PATH"]
+    (lab.dir / "orders").write_text("\n".join(lines) + "\n")
+    # Not by BASH_ENV: every bash below the shell, scripts too, would read it.
+    (lab.dir / "bashrc").write_text(f"[ -f ~/.bashrc ] && . ~/.bashrc\n. {lab.dir}/orders\nPS1='lab# '\n")
+    env = {**os.environ, "KUBECONFIG": str(lab.api.config), "LAB_DIR": str(lab.dir)}
+    bash = ["--rcfile", f"{lab.dir}/bashrc", "-i"] if sys.stdin.isatty() else ["-c", f". {lab.dir}/orders; . /dev/stdin"]
+    return subprocess.run(["ip", "netns", "exec", lab.host.netns, "bash", *bash], env=env).returncode
+
+
+def main(words: list[str]) -> int:
+    wants_cluster, stays = "cluster" in words, "stay" in words
     print("booting …", file=sys.stderr)
-    with Lab() as lab:
-        standard_lab(lab)
-        for name in ("r1", "r2", "r3"):
-            web.start(lab[name])
-        path = f"{lab.dir}/shell"
-        serve(lab, path)
-        (lab.dir / "order.py").write_text(ORDER)
-        lines = [f"{word}() {{ /usr/bin/python3 -S {lab.dir}/order.py {path} {word} \"$@\"; }}" for word in ("on", *ORDERS)]
-        lines += [f"PATH={assets.tool('kubectl', 'api').parent}:$PATH"]
-        (lab.dir / "orders").write_text("\n".join(lines) + "\n")
-        # Not by BASH_ENV: every bash below the shell, scripts too, would read it.
-        (lab.dir / "bashrc").write_text(f"[ -f ~/.bashrc ] && . ~/.bashrc\n. {lab.dir}/orders\nPS1='lab# '\n")
-        print(HELP.format(nodes=" ".join(f"{n.name} ({n.ip})" for n in lab.nodes.values())), file=sys.stderr)
-        env = {**os.environ, "KUBECONFIG": str(lab.api.config), "LAB_DIR": str(lab.dir)}
-        bash = ["--rcfile", f"{lab.dir}/bashrc", "-i"] if sys.stdin.isatty() else ["-c", f". {lab.dir}/orders; . /dev/stdin"]
-        line = ["ip", "netns", "exec", lab.host.netns, "bash", *bash]
-        return subprocess.run(line, env=env).returncode
+    with Lab("cluster" if wants_cluster else None) as lab:
+        text = (boot_cluster if wants_cluster else boot_lab)(lab)
+        if stays:
+            kubectl = assets.tool("kubectl", "api")
+            print(STAY.format(netns=lab.host.netns, kubectl=kubectl, config=lab.api.config), file=sys.stderr)
+            try:
+                signal.pause()
+            except KeyboardInterrupt:
+                return 0
+        print(text.format(nodes=" ".join(f"{n.name} ({n.ip})" for n in lab.nodes.values())), file=sys.stderr)
+        return shell(lab)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

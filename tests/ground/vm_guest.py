@@ -17,7 +17,7 @@ sys.path.insert(0, HERE)
 
 import execd  # noqa: E402
 import node_init  # noqa: E402
-from node_init import libc, mount  # noqa: E402
+from mounts import libc, mount  # noqa: E402
 
 LAB = "/run/dw"
 MS_BIND, MS_MOVE, MS_REC, MS_PRIVATE = 4096, 8192, 16384, 1 << 18

@@ -1,0 +1,66 @@
+"""A cluster of real kubelets: nodes boot side by side, while the control plane starts."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from .kube_node import KubeNode
+from .lab import Lab
+from .wait import NotInTime, wait_until
+
+NODES = ("d1", "d2", "r1", "r2")
+
+
+def boot(lab: Lab, names: tuple[str, ...] = NODES) -> Lab:
+    """Adds the nodes to a lab on the ground `cluster`, starts all; returns when every node is Ready."""
+    lab.host.sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.default.send_redirects=0")
+    for name in names:
+        lab.node(name)
+    for name in names:
+        lab[name].start()
+    lab.start_api()
+    everywhere(lab, lambda node: node.wait_ready())
+    return wait_ready(lab)
+
+
+def everywhere(lab: Lab, act) -> list:
+    """What `act` returns for each node, all at once."""
+    with ThreadPoolExecutor(len(lab.nodes)) as pool:
+        return list(pool.map(act, lab.nodes.values()))
+
+
+def load_image(lab: Lab, archive: Path) -> None:
+    """Imports an OCI archive into every node's containerd."""
+    everywhere(lab, lambda node: node.load(archive))
+
+
+def ready(lab: Lab) -> dict[str, bool]:
+    """Condition Ready by node."""
+    return {node["metadata"]["name"]: condition(node) == "True" for node in lab.api.get("/api/v1/nodes")["items"]}
+
+
+def condition(thing: dict, kind: str = "Ready") -> str:
+    """Status of a condition of a Node or Pod; "Unknown" where there is none."""
+    found = {one["type"]: one["status"] for one in thing["status"].get("conditions", [])}
+    return found.get(kind, "Unknown")
+
+
+def wait_ready(lab: Lab, timeout: float = 60) -> Lab:
+    names = {name for name, node in lab.nodes.items() if node.powered}
+    try:
+        wait_until(lambda: names <= {name for name, yes in ready(lab).items() if yes}, "all nodes to be Ready", timeout, every=0.2)
+    except NotInTime as reason:
+        logs = "\n".join(f"== {node.name}\n{tail(node)}" for node in lab.nodes.values())
+        raise NotInTime(f"{reason}\n{logs}") from None
+    return lab
+
+
+def tail(node: KubeNode, size: int = 2000) -> str:
+    """The end of what kubelet and containerd of a node wrote."""
+    return "\n".join(f"-- {process.name.split()[0]}\n{process.text()[-size:]}" for process in (node.containerd, node.kubelet))
+
+
+def pods(lab: Lab, namespace: str, selector: str = "") -> list[dict]:
+    return json.loads(lab.kubectl(f"--namespace {namespace} get pods -o json {f'--selector {selector}' if selector else ''}"))["items"]

@@ -1,0 +1,61 @@
+"""kube-proxy as a process on a node, in one of its modes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from . import assets
+from .control_plane import ControlPlane
+from .node import NodeProcess
+from .wait import wait_until
+
+if TYPE_CHECKING:
+    from .node import Node
+
+POD_NETWORK = "10.244.0.0/16"
+HEALTH = "127.0.0.1:10256"
+# The packaged user-mode-linux kernel has no NAT for nftables, which is what Debian's `iptables` speaks.
+LEGACY = "/run/legacy"
+
+
+def config(mode: str, **ipvs) -> dict:
+    """Its configuration, as the ConfigMap kube-system/kube-proxy has it; `ipvs` are settings of that mode."""
+    return {
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration",
+        "mode": mode, "clusterCIDR": POD_NETWORK, "healthzBindAddress": HEALTH, "metricsBindAddress": "",
+        "clientConnection": {"kubeconfig": "/run/kube-proxy/client.conf"}, "ipvs": ipvs,
+        # Left as they are: a node's connection table is small, and some of these are not writable.
+        "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
+    }
+
+
+def start(node: "Node", settings: dict) -> NodeProcess:
+    """Returns when it has written its rules for the first time."""
+    api: ControlPlane = node.lab.api
+    if not (api.dir / "kube-proxy.crt").exists():
+        api.certificate("kube-proxy", "/CN=system:kube-proxy", "extendedKeyUsage=clientAuth")
+    node.write("/run/kube-proxy/client.conf", api.client_config("kube-proxy", api.url), 0o600)
+    node.write("/run/kube-proxy/config.json", json.dumps({**settings, "hostnameOverride": node.name}))
+    node.sh(f"mkdir -p {LEGACY}; for v in '' 6; do for p in '' -save -restore; do "
+            f"ln -sf /usr/sbin/ip${{v}}tables-legacy$p {LEGACY}/ip${{v}}tables$p; done; done")
+    program = assets.tool("kube-proxy", "cluster")
+    process = node.spawn([program, "--config", "/run/kube-proxy/config.json", "-v", "2"], "kube-proxy.log", path())
+
+    def healthy() -> bool:
+        if not process.running():
+            raise RuntimeError(f"{node.name}: kube-proxy ended:\n{process.text()[-3000:]}")
+        return node.http(f"http://{HEALTH}/healthz") != ""
+
+    wait_until(healthy, f"kube-proxy on {node.name}", 30)
+    return process
+
+
+def path() -> dict[str, str]:
+    return {"PATH": f"{LEGACY}:/usr/sbin:/usr/bin:/sbin:/bin"}
+
+
+def clean(node: "Node") -> None:
+    """Removes the rules of every mode."""
+    program = assets.tool("kube-proxy", "cluster")
+    node.sh(["env", *(f"{key}={value}" for key, value in path().items()), program, "--cleanup", "--config", "/run/kube-proxy/config.json"], 60)

@@ -8,10 +8,10 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # --- everything ----------------------------------------------------------------------------------------
-LEVELS := unit sim api lab vm
+LEVELS := unit sim api lab vm cluster-test
 
 .PHONY: test unit sim api vm bench demo
 test: ## All levels, with counts and skips
@@ -79,7 +79,7 @@ cluster-test: image-archive ## Installed with Helm on real kubelets: install, tr
 	tests/ground/install lab api helm cluster
 	$(PYTEST) tests/cluster $(if $(SCENARIO),-v -k '$(SCENARIO)')
 
-image-archive: ## The container image as an OCI archive, assembled without Docker
+image-archive: ## The container image as an OCI archive; needs no Docker
 	.ci/image $(IMAGE)
 
 # --- packaging ----------------------------------------------------------------------------------------

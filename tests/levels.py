@@ -57,10 +57,10 @@ def run(name: str, skips: list[str]) -> Level:
 def main(names: list[str]) -> int:
     skips: list[str] = []
     levels = [run(name, skips) for name in names]
-    print(f"\n{'level':10} {'passed':>7} {'failed':>7} {'skipped':>8} {'seconds':>8}")
+    print(f"\n{'level':12} {'passed':>7} {'failed':>7} {'skipped':>8} {'seconds':>8}")
     for level in levels:
         note = "" if level.status == 0 else f"  exit status {level.status}"
-        print(f"{level.name:10} {level.passed:7} {level.failed:7} {level.skipped:8} {level.seconds:8.0f}{note}")
+        print(f"{level.name:12} {level.passed:7} {level.failed:7} {level.skipped:8} {level.seconds:8.0f}{note}")
     for skip in skips:
         print(skip)
     broken = sum(1 for level in levels if level.status and not level.failed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,13 +23,17 @@ def boot(lab: Lab, names: tuple[str, ...] = NODES) -> Lab:
         lab[name].start()
     lab.start_api()
     everywhere(lab, lambda node: node.wait_ready())
-    return wait_ready(lab)
+    wait_ready(lab)
+    return lab
 
 
 def everywhere(lab: Lab, act) -> list:
-    """What `act` returns for each node, all at once."""
+    """What `act` returns for each node, all at once. A failure tells the nodes' logs."""
     with ThreadPoolExecutor(len(lab.nodes)) as pool:
-        return list(pool.map(act, lab.nodes.values()))
+        try:
+            return list(pool.map(act, lab.nodes.values()))
+        except Exception as reason:
+            raise AssertionError(f"{reason}\n{logs(lab)}") from reason
 
 
 def load_image(lab: Lab, archive: Path) -> None:
@@ -47,19 +52,26 @@ def condition(thing: dict, kind: str = "Ready") -> str:
     return found.get(kind, "Unknown")
 
 
-def wait_ready(lab: Lab, timeout: float = 60) -> Lab:
+def wait_ready(lab: Lab, timeout: float = 60) -> None:
+    """Until every node with power is Ready."""
     names = {name for name, node in lab.nodes.items() if node.powered}
     try:
         wait_until(lambda: names <= {name for name, yes in ready(lab).items() if yes}, "all nodes to be Ready", timeout, every=0.2)
     except NotInTime as reason:
-        logs = "\n".join(f"== {node.name}\n{tail(node)}" for node in lab.nodes.values())
-        raise NotInTime(f"{reason}\n{logs}") from None
-    return lab
+        raise NotInTime(f"{reason}\n{logs(lab)}") from None
 
 
-def tail(node: KubeNode, size: int = 2000) -> str:
-    """The end of what kubelet and containerd of a node wrote."""
-    return "\n".join(f"-- {process.name.split()[0]}\n{process.text()[-size:]}" for process in (node.containerd, node.kubelet))
+def logs(lab: Lab) -> str:
+    """The end of what each node's kernel, containerd and kubelet wrote, and what its processes wait for."""
+    return "\n".join(f"== {node.name}\n{_tail(node)}" for node in lab.nodes.values())
+
+
+def _tail(node: KubeNode, size: int = 2000) -> str:
+    files = [(name, node.exchange / "logs" / f"{name}.log") for name in ("containerd", "kubelet")]
+    texts = [("console", node.console()), *((name, path.read_text(errors="replace")) for name, path in files if path.exists())]
+    group = ["ps", "-o", "pid,stat,wchan:24,time,args", "--cols", "120", "-g", str(node.main.pid)]
+    texts.append(("processes of its kernel", subprocess.run(group, capture_output=True, text=True).stdout))
+    return "\n".join(f"-- {name}\n{text[-size:]}" for name, text in texts)
 
 
 def pods(lab: Lab, namespace: str, selector: str = "") -> list[dict]:

@@ -1,0 +1,45 @@
+"""Fixtures of the cluster level: real kubelets, directway installed with Helm. One cluster for all scenarios of a run.
+
+`cluster`    four nodes that are Ready: director d, real servers r1 and r2, and one without a role; nothing installed
+`installed`  the same with the chart installed with default values
+`web`        the same with a web server on every real server and one VirtualService, Ready
+"""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from ground import Lab  # noqa: E402
+from scene import Scene  # noqa: E402
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    with Lab("cluster") as lab:
+        yield Scene(lab)
+
+
+@pytest.fixture
+def installed(cluster):
+    return cluster.install()
+
+
+@pytest.fixture
+def web(installed):
+    return installed.serve()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    scene = getattr(item, "funcargs", {}).get("cluster")
+    if report.failed and scene is not None:
+        report.sections.append(("state of the cluster", scene.state()))

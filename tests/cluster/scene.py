@@ -1,0 +1,114 @@
+"""The cluster of a run, as its user sees it: labels, Helm, kubectl."""
+
+from __future__ import annotations
+
+import time
+
+from ground import Lab, assets, cluster, judges
+from ground.apiserver import ApiError
+from ground.helm import helm_ok
+from ground.state import describe
+from ground.wait import wait_until
+
+from objects import BACKEND, DIRECTOR, virtual_service, web_servers
+
+CHART = assets.ROOT / "charts" / "directway"
+RELEASE, SPACE = "directway", "directway-system"
+NODES = ("d", "r1", "r2", "other")
+LABELS = {"d": (DIRECTOR,), "r1": (BACKEND,), "r2": (BACKEND,), "other": ()}
+SERVICES = "/apis/directway.dev/v1alpha1/namespaces/default/virtualservices"
+
+
+class Scene:
+    """`lab` for all that the ground can do. Its verbs return when what they ask for is the case."""
+
+    def __init__(self, lab: Lab):
+        began = time.monotonic()
+        self.lab, self.host, self.api = lab, lab.host, cluster.boot(lab, NODES).api
+        self.ready_after = time.monotonic() - began
+        cluster.load_image(lab, assets.image())
+        for name in NODES:
+            self.label(name, *LABELS[name])
+        self.installed = False
+
+    def __getitem__(self, name: str):
+        return self.lab[name]
+
+    def kubectl(self, command: str, stdin: str | None = None, timeout: float = 60) -> str:
+        return self.lab.kubectl(command, stdin, timeout)
+
+    def label(self, node: str, *roles: str) -> None:
+        """Gives a node exactly these roles."""
+        labels = {role: "true" if role in roles else None for role in (DIRECTOR, BACKEND)}
+        self.api.request("PATCH", f"/api/v1/nodes/{node}", {"metadata": {"labels": labels}}, "application/merge-patch+json")
+
+    # Helm -----------------------------------------------------------------------------------------
+
+    def helm(self, words: str, values: dict | None = None, timeout: float = 180) -> str:
+        return helm_ok(f"{words} --namespace {SPACE}", values, self.lab, timeout)
+
+    def install(self, values: dict | None = None) -> "Scene":
+        """`helm install`, unless it is there already; waits for every pod."""
+        if not self.installed:
+            self.helm(f"install {RELEASE} {CHART} --create-namespace --wait --timeout 120s", values or {})
+            self.installed = True
+        return self
+
+    def uninstall(self, *options: str) -> str:
+        text = self.helm(f"uninstall {RELEASE} --wait --timeout 120s {' '.join(options)}")
+        self.installed = False
+        return text
+
+    def pods(self, component: str) -> dict[str, list[dict]]:
+        """Pods of agent or controller that are not being deleted, by node."""
+        found: dict[str, list[dict]] = {}
+        for pod in cluster.pods(self.lab, SPACE, f"app.kubernetes.io/component={component}"):
+            if "deletionTimestamp" not in pod["metadata"]:
+                found.setdefault(pod["spec"].get("nodeName", ""), []).append(pod)
+        return found
+
+    # The application ------------------------------------------------------------------------------
+
+    def serve(self, service: dict | None = None) -> "Scene":
+        """Web servers as pods on the nodes' own network, and a VirtualService that is Ready."""
+        service = service or virtual_service()
+        self.api.apply(web_servers(), service)
+        self.kubectl("rollout status daemonset/web-servers --timeout=60s", timeout=70)
+        self.kubectl(f"wait --for=condition=Ready dvs/{service['metadata']['name']} --timeout=60s", timeout=70)
+        return self
+
+    def stop_serving(self) -> None:
+        """Deletes every VirtualService and waits until the kernels have nothing of them."""
+        for item in self.api.get(SERVICES)["items"]:
+            self.api.raw("DELETE", f"{SERVICES}/{item['metadata']['name']}")
+        for node in self.lab.nodes.values():
+            wait_until(lambda node=node: traces(node) == "", f"nothing of directway on {node.name}", 30, every=0.3)
+
+    def state(self) -> str:
+        parts = [describe(self.lab)]
+        for command in (f"--namespace {SPACE} get pods -o wide", f"--namespace {SPACE} logs --prefix --tail=30 -l app.kubernetes.io/part-of=directway",
+                        "get events -A --sort-by=.lastTimestamp"):
+            try:
+                parts.append(f"$ kubectl {command}\n{self.kubectl(command)[-6000:]}")
+            except (AssertionError, OSError) as reason:
+                parts.append(f"$ kubectl {command}\n{reason}")
+        return "\n".join(parts)
+
+
+def traces(node) -> str:
+    """What directway leaves in a kernel: services, VIPs (all /32 or /128 of the scenarios), quiet NICs."""
+    held = [f"{device} {address}" for device, found in judges.addresses(node).items() for address in found
+            if address.endswith("/32") and address.startswith("10.77.")]
+    quiet = judges.arp_mode(node, "eth0")
+    services = judges.services(node) if node.ok("test -e /proc/net/ip_vs") else {}
+    return "; ".join([*held, *services, *([f"arp_ignore, arp_announce {quiet}"] if quiet != (0, 0) else [])])
+
+
+def there(api, path: str) -> bool:
+    try:
+        api.get(path)
+    except ApiError as reason:
+        if reason.status != 404:
+            raise
+        return False
+    return True

@@ -104,6 +104,7 @@ impl Lan {
             virtual_services: objects.collect(),
             nodes: BTreeMap::from([(NodeName::from(NODE), node)]),
             peers: Peers::Silent,
+            undo: None,
         }
     }
 }

@@ -50,12 +50,14 @@ pub use run_dir::{RunDir, RunDirError};
 pub use runner::{Cause, Intervals, Next, Trigger, run as run_passes};
 pub use shared::Shared;
 use source::{Feed, kubernetes::Own};
-pub use source::{SourceConfig, SourceName, Store};
+pub use source::{InvalidSwitch, SourceConfig, SourceName, Store, UNDO_KEY, UndoSwitch};
 pub use wire::{Asking, Told, Wire};
 use worker::{Job, Worker};
 
 /// How long a pass that is running may take to end after the agent was told to.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long an agent that has undone its node tries to report that.
+const LAST_WORD: Duration = Duration::from_secs(3);
 
 /// What an agent is told.
 #[derive(Clone, Debug)]
@@ -64,6 +66,8 @@ pub struct AgentConfig {
     pub node_name: NodeName,
     /// Where manifests come from.
     pub source: SourceConfig,
+    /// The ConfigMap that may ask for everything to be undone; only with an API server.
+    pub undo_switch: Option<UndoSwitch>,
     /// Where the ledger is kept; must outlive the agent, but not a reboot.
     pub run_dir: PathBuf,
     /// Where the admin endpoint listens.
@@ -90,7 +94,8 @@ pub enum AgentError {
 }
 
 /// Runs an agent on this machine's kernel until SIGTERM or SIGINT, which leave the data path as it is – unless the
-/// node has just lost its last role: a DaemonSet ends the pod at the same moment, and nobody would undo the node.
+/// node has just lost its last role: a DaemonSet ends the pod at the same moment, and nobody would undo the node. The
+/// same holds while everything is being undone.
 pub async fn run(config: AgentConfig) -> Result<(), AgentError> {
     memory::keep_small();
     let kernels = [Linux::open()?, Linux::open()?];
@@ -107,11 +112,16 @@ pub async fn run_on(
     let metrics = Arc::new(Metrics::default());
     let sources = match config.source {
         SourceConfig::Directory(_) => vec![SourceName::Directory],
-        SourceConfig::Kubernetes => vec![
-            SourceName::VirtualServices,
-            SourceName::Nodes,
-            SourceName::NodeStates,
-        ],
+        SourceConfig::Kubernetes => {
+            let switch = config.undo_switch.as_ref();
+            let always = [
+                SourceName::VirtualServices,
+                SourceName::Nodes,
+                SourceName::NodeStates,
+            ];
+            let switch = switch.map(|_| SourceName::UndoSwitch);
+            always.into_iter().chain(switch).collect()
+        }
     };
     let node = config.node_name.clone();
     let shared = Arc::new(Shared::new(node.clone(), &sources, Arc::clone(&metrics)));
@@ -120,7 +130,8 @@ pub async fn run_on(
 
     let trigger = Trigger::default();
     let (feed, changes) = Feed::new(trigger.clone());
-    let (reports, _) = watch::channel(None);
+    let (reports, latest) = watch::channel(None);
+    let (written, mut reported) = watch::channel(None);
     let mut api = None;
     match config.source.clone() {
         SourceConfig::Directory(path) => source::directory::spawn(path, feed)?,
@@ -133,14 +144,22 @@ pub async fn run_on(
             let follow = source::kubernetes::follow(
                 client.clone(),
                 node.clone(),
+                config.undo_switch.clone(),
                 Arc::clone(&own),
                 feed,
                 Arc::clone(&metrics),
             );
             tokio::spawn(follow);
             let reports = reports.subscribe();
-            let write = state_writer::write_states(client, node.clone(), own, reports, metrics);
-            tokio::spawn(write);
+            let writer = state_writer::Writer {
+                client,
+                node: node.clone(),
+                own,
+                reports,
+                written,
+                metrics,
+            };
+            tokio::spawn(writer.run());
         }
     }
     tokio::spawn(links::watch(trigger.clone()));
@@ -183,11 +202,21 @@ pub async fn run_on(
         };
         if lost {
             tracing::info!("this node has no role any more: undoing it before the agent ends");
-            tokio::select! {
-                () = shared.nothing_left() => {}
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+        } else if shared.is_undoing() {
+            tracing::info!("everything is to be undone: this node before the agent ends");
+        } else {
+            return;
+        }
+        let undone = async {
+            shared.nothing_left().await;
+            let last = latest.borrow().clone();
+            // If it cannot be written, there is nothing that could be done about it.
+            let _ = tokio::time::timeout(LAST_WORD, reported.wait_for(|it| *it == last)).await;
+        };
+        tokio::select! {
+            () = undone => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
     };
     let stopped = tokio::select! {

@@ -78,6 +78,14 @@ pub struct PassEnd<'a> {
     pub next: Next,
 }
 
+impl PassEnd<'_> {
+    /// Whether nothing of ours is in this node's kernel.
+    pub fn leaves_nothing(&self) -> bool {
+        let ledger = self.findings.as_ref().map(|findings| &findings.ledger);
+        self.error.is_none() && ledger == Some(&Ledger::default())
+    }
+}
+
 /// What one agent's passes keep between each other.
 #[derive(Debug)]
 pub struct Passes {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    api::{PreflightEntry, Report},
+    api::{PreflightEntry, Report, Undoing},
     desired::MemberState,
     kernel::OpError,
     metrics::Gauges,
@@ -44,6 +44,10 @@ pub fn report(node: &NodeName, store: &Store, end: &PassEnd<'_>, drift: u64) -> 
         services,
         destinations,
         drift,
+        undo: store.snapshot().undo.clone().map(|request| Undoing {
+            request,
+            done: end.leaves_nothing(),
+        }),
         left_out: 0,
     })
 }

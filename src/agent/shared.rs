@@ -18,7 +18,7 @@ use crate::{
     admin::Admin,
     api::{NodeState, PreflightEntry, Report},
     metrics::Metrics,
-    model::{Ledger, NodeName, Reason},
+    model::{NodeName, Reason},
 };
 
 /// A pass that takes longer hangs: the largest first one takes seconds.
@@ -44,6 +44,7 @@ struct State {
     error: Option<PassError>,
     stopping: bool,
     nothing_left: bool,
+    undoing: bool,
     report: Option<Arc<Report>>,
 }
 
@@ -77,8 +78,14 @@ impl Shared {
         }
     }
 
+    /// Whether everything is to be undone.
+    pub fn is_undoing(&self) -> bool {
+        self.state().undoing
+    }
+
     pub(super) fn sources(&self, store: &Store) {
         let mut state = self.state();
+        state.undoing = store.snapshot().undo.is_some();
         state.synced.clone_from(store.synced());
         state.troubles.clone_from(store.troubles());
     }
@@ -108,10 +115,7 @@ impl Shared {
         let mut state = self.state();
         state.pass_since = None;
         state.passed |= end.error.is_none();
-        state.nothing_left = end
-            .findings
-            .as_ref()
-            .is_some_and(|findings| findings.ledger == Ledger::default());
+        state.nothing_left = end.leaves_nothing();
         state.error.clone_from(&end.error);
     }
 

@@ -30,80 +30,104 @@ const LONGEST: Duration = Duration::from_secs(10);
 const MANAGER: &str = "directway-agent";
 
 /// Writes each new report until nobody reports any more.
-pub async fn write_states(
-    client: Client,
-    node: NodeName,
-    own: Arc<Own>,
-    mut reports: watch::Receiver<Option<Arc<Report>>>,
-    metrics: Arc<Metrics>,
-) {
-    let api = Api::<NodeState>::all(client);
-    let mut uid = own.node_uid.subscribe();
-    // The object as it is known to be: with this owner, and this status.
-    let mut owner: Option<String> = None;
-    let mut written: Option<NodeStateStatus> = None;
-    let mut next = Instant::now();
-    let mut retry = RETRY;
-    loop {
-        let wanted_owner = uid.borrow_and_update().clone();
-        let report = reports.borrow_and_update().clone();
-        let status = report.map(|report| report.to_status());
-        let due = match (&wanted_owner, status) {
-            (Some(uid), Some(status))
-                if owner.as_ref() != Some(uid) || written.as_ref() != Some(&status) =>
-            {
-                Some((uid.clone(), status))
-            }
-            _ => None,
-        };
-        let Some((owner_uid, status)) = due else {
-            tokio::select! {
-                changed = reports.changed() => if changed.is_err() { return },
-                changed = uid.changed() => if changed.is_err() { return },
-                () = own.state_deleted.notified() => (owner, written) = (None, None),
-            }
-            continue;
-        };
-        if Instant::now() < next {
-            sleep_until(next).await;
-            // Something newer may be there by now.
-            continue;
-        }
-        next = Instant::now() + PACE;
-        let attempt = async {
-            if owner.as_ref() != Some(&owner_uid) {
-                apply_object(&api, &node, &owner_uid).await?;
-            }
-            apply_status(&api, &node, &status).await
-        };
-        let error = match timeout(PATIENCE, attempt).await {
-            Ok(Ok(())) => {
-                if retry != RETRY {
-                    tracing::info!("NodeState is written again");
+pub struct Writer {
+    /// Where to.
+    pub client: Client,
+    /// Whose.
+    pub node: NodeName,
+    /// What the watches know of the object.
+    pub own: Arc<Own>,
+    /// What is to be written.
+    pub reports: watch::Receiver<Option<Arc<Report>>>,
+    /// What was.
+    pub written: watch::Sender<Option<Arc<Report>>>,
+    /// Where failures are counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Writer {
+    /// Works until the agent ends.
+    pub async fn run(self) {
+        let Self {
+            client,
+            node,
+            own,
+            mut reports,
+            written: done,
+            metrics,
+        } = self;
+        let api = Api::<NodeState>::all(client);
+        let mut uid = own.node_uid.subscribe();
+        // The object as it is known to be: with this owner, and this status.
+        let mut owner: Option<String> = None;
+        let mut written: Option<NodeStateStatus> = None;
+        let mut next = Instant::now();
+        let mut retry = RETRY;
+        loop {
+            let wanted_owner = uid.borrow_and_update().clone();
+            let report = reports.borrow_and_update().clone();
+            let status = report.as_ref().map(|report| report.to_status());
+            let due = match (&wanted_owner, status) {
+                (Some(uid), Some(status))
+                    if owner.as_ref() != Some(uid) || written.as_ref() != Some(&status) =>
+                {
+                    Some((uid.clone(), status))
                 }
-                retry = RETRY;
-                owner = Some(owner_uid);
-                written = Some(status);
+                _ => None,
+            };
+            let Some((owner_uid, status)) = due else {
+                if owner.is_some() {
+                    done.send_replace(report);
+                }
+                tokio::select! {
+                    changed = reports.changed() => if changed.is_err() { return },
+                    changed = uid.changed() => if changed.is_err() { return },
+                    () = own.state_deleted.notified() => (owner, written) = (None, None),
+                }
+                continue;
+            };
+            if Instant::now() < next {
+                sleep_until(next).await;
+                // Something newer may be there by now.
                 continue;
             }
-            Ok(Err(error)) => {
-                if let kube::Error::Api(response) = &error
-                    && response.code == 404
-                {
-                    owner = None;
+            next = Instant::now() + PACE;
+            let attempt = async {
+                if owner.as_ref() != Some(&owner_uid) {
+                    apply_object(&api, &node, &owner_uid).await?;
                 }
-                error.to_string()
+                apply_status(&api, &node, &status).await
+            };
+            let error = match timeout(PATIENCE, attempt).await {
+                Ok(Ok(())) => {
+                    if retry != RETRY {
+                        tracing::info!("NodeState is written again");
+                    }
+                    retry = RETRY;
+                    owner = Some(owner_uid);
+                    written = Some(status);
+                    done.send_replace(report);
+                    continue;
+                }
+                Ok(Err(error)) => {
+                    if let kube::Error::Api(response) = &error
+                        && response.code == 404
+                    {
+                        owner = None;
+                    }
+                    error.to_string()
+                }
+                Err(_) => format!("no answer within {} s", PATIENCE.as_secs()),
+            };
+            metrics.report_error();
+            if retry == RETRY {
+                tracing::warn!(error, "NodeState not written; trying again until it is");
+            } else {
+                tracing::debug!(error, "NodeState not written");
             }
-            Err(_) => format!("no answer within {} s", PATIENCE.as_secs()),
-        };
-        metrics.report_error();
-        if retry == RETRY {
-            tracing::warn!(error, "NodeState not written; trying again until it is");
-        } else {
-            tracing::debug!(error, "NodeState not written");
+            sleep(retry).await;
+            retry = (retry * 2).min(LONGEST);
         }
-        sleep(retry).await;
-        retry = (retry * 2).min(LONGEST);
     }
 }
 

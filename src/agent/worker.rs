@@ -149,18 +149,19 @@ impl Worker {
         *drift = drift.saturating_add(end.drift.try_into().unwrap_or(u64::MAX));
         let report = report::report(&self.node, &self.store, &end, *drift).map(Arc::new);
         journal.pass(&end, report.as_deref());
-        self.shared
-            .pass_ended(&end, started.elapsed(), report.as_deref());
-        if let Some(report) = report {
-            self.shared.report(&report);
+        let took = started.elapsed();
+        if let Some(report) = &report {
+            self.shared.report(report);
             self.reports.send_if_modified(|last| {
-                let news = last.as_ref() != Some(&report);
+                let news = last.as_ref() != Some(report);
                 if news {
-                    *last = Some(Arc::clone(&report));
+                    *last = Some(Arc::clone(report));
                 }
                 news
             });
         }
+        // Last: who waits for the end of this pass finds its report.
+        self.shared.pass_ended(&end, took, report.as_deref());
         end.next
     }
 }

@@ -23,7 +23,7 @@ pub use convert::{Admitted, admit};
 pub use manifest::{Manifest, parse_manifests};
 pub use node::node;
 pub use node_state::{NodeState, NodeStateSpec, NodeStateStatus, PreflightEntry};
-pub use report::{GarbledReport, Report, ReportedNic};
+pub use report::{GarbledReport, Report, ReportedNic, Undoing};
 pub use seen::{Agreement, Seen};
 pub use virtual_service::{
     Count, Directors, ExternalServer, NodeSelector, Persistence, Port, RealServers, Scheduler,

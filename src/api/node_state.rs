@@ -117,6 +117,9 @@ pub struct NodeStateStatus {
     /// How often the node's network was found changed by somebody else, and put right, since the agent started.
     #[serde(default)]
     pub drift: i64,
+    /// The request to undo everything that the node follows; absent when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo: Option<UndoEntry>,
     /// How many entries were left out above so that this object stays small; absent when none was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_out: Option<i64>,
@@ -217,6 +220,17 @@ pub struct PreflightEntry {
     pub message: String,
     /// What to do.
     pub fix: String,
+}
+
+/// How far the node is with undoing everything.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct UndoEntry {
+    /// The request, as the ConfigMap that asks for it names it.
+    pub request: String,
+    /// Whether nothing of directway's is left in the node's kernel.
+    #[serde(default)]
+    pub done: bool,
 }
 
 /// Numbers for the columns of kubectl.

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::node_state::{
     ConflictEntry, DirectingEntry, Network, NodeArp, NodeStateStatus, NodeSummary, PreflightEntry,
-    RefusedEntry, UnreadyEntry,
+    RefusedEntry, UndoEntry, UnreadyEntry,
 };
 use crate::model::{ArpSettings, Dev, Directing, IpRanges, Mac, PeerState, Reason, Refusal, VsKey};
 
@@ -49,8 +49,19 @@ pub struct Report {
     pub destinations: usize,
     /// How often drift was found.
     pub drift: u64,
+    /// How far the node is with a request to undo everything.
+    pub undo: Option<Undoing>,
     /// Entries that did not fit; only when read back.
     pub left_out: u64,
+}
+
+/// A request to undo everything, as one node sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Undoing {
+    /// Which request.
+    pub request: String,
+    /// Whether nothing of directway's is left in the node's kernel.
+    pub done: bool,
 }
 
 /// An interface on which the node can answer ARP, as far as forecasts for the node need it.
@@ -130,6 +141,10 @@ impl Report {
             services: number(self.services),
             destinations: number(self.destinations),
             drift: number(self.drift),
+            undo: self.undo.as_ref().map(|undo| UndoEntry {
+                request: undo.request.clone(),
+                done: undo.done,
+            }),
             left_out: (budget.left_out > 0).then(|| number(budget.left_out)),
         }
     }
@@ -213,6 +228,10 @@ impl Report {
             services: count("status.services", status.services)?,
             destinations: count("status.destinations", status.destinations)?,
             drift: count("status.drift", status.drift)?,
+            undo: status.undo.as_ref().map(|undo| Undoing {
+                request: undo.request.clone(),
+                done: undo.done,
+            }),
             left_out: count("status.leftOut", status.left_out.unwrap_or(0))?,
         })
     }

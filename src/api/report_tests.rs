@@ -3,7 +3,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use proptest::prelude::*;
 
-use super::{NodeStateStatus, PreflightEntry, Report, ReportedNic};
+use super::{NodeStateStatus, PreflightEntry, Report, ReportedNic, Undoing};
 use crate::model::{ArpSettings, Directing, IpRanges, PeerState, Reason, Refusal, VsKey};
 
 fn v4(net: u8, host: usize) -> IpAddr {
@@ -58,6 +58,10 @@ fn report() -> Report {
         services: 4,
         destinations: 12,
         drift: 1,
+        undo: Some(Undoing {
+            request: "2026-11-21T10:13:41Z".to_owned(),
+            done: true,
+        }),
         left_out: 0,
     }
 }

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, process::ExitCode};
 
 use crate::{
-    agent::{self, AgentConfig, Intervals, SourceConfig},
+    agent::{self, AgentConfig, Intervals, SourceConfig, UndoSwitch},
     model::NodeName,
 };
 
@@ -23,7 +23,7 @@ Examples:
 
 Needs CAP_NET_ADMIN and CAP_NET_RAW. SIGTERM and SIGINT end it and leave the
 data path as it is; to take everything back, remove the node's labels or run
-directway cleanup. The admin endpoint serves /healthz, /readyz, /metrics and
+directway cleanup here, or directway undo for all nodes. The admin endpoint serves /healthz, /readyz, /metrics and
 /state.
 
 Exit status: 0 ended by a signal; 1 it could not start or go on;
@@ -35,6 +35,9 @@ pub struct Args {
     /// Where manifests come from: kubernetes or dir:PATH
     #[arg(long, default_value_t = SourceConfig::Kubernetes, value_name = "SOURCE")]
     source: SourceConfig,
+    /// ConfigMap by which directway undo has every agent undo its node; only with kubernetes
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    undo_switch: Option<UndoSwitch>,
     #[command(flatten)]
     run_dir: RunDirArgs,
     /// Where the admin endpoint listens
@@ -45,10 +48,17 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
+    if let (Some(_), SourceConfig::Directory(path)) = (&args.undo_switch, &args.source) {
+        return Err(Failure::Usage(format!(
+            "--undo-switch needs an API server, and --source is dir:{}: leave one of them out",
+            path.display()
+        )));
+    }
     args.log.init()?;
     let config = AgentConfig {
         node_name: NodeName(args.node_name.clone()),
         source: args.source.clone(),
+        undo_switch: args.undo_switch.clone(),
         run_dir: args.run_dir.run_dir.clone(),
         admin_address: args.admin_address,
         intervals: Intervals::default(),

@@ -100,17 +100,23 @@ fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn failed(doing: &str, error: &kube::Error) -> Failure {
+/// What was not done, why, and what to do.
+pub(super) fn failed(doing: &str, error: &kube::Error) -> Failure {
     let hint = match error {
         kube::Error::Api(status) if status.code == 404 => {
             "; is directway installed here? (directway crd | kubectl apply -f -)"
         }
         kube::Error::Api(status) if status.code == 403 || status.code == 401 => {
-            "; use a kubeconfig that may list virtualservices, nodestates and nodes"
+            "; use a kubeconfig that may do that"
         }
         _ => "",
     };
     Failure::Failed(format!("{doing}: {}{hint}", causes(error)))
+}
+
+/// Whether the API server does not know the kind, or the object.
+pub(super) fn is_missing(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
 impl Cluster {
@@ -122,10 +128,13 @@ impl Cluster {
             let services = Api::<DynamicObject>::all_with(client.clone(), &kind);
             let kind = ApiResource::erase::<NodeState>(&());
             let states = Api::<DynamicObject>::all_with(client.clone(), &kind);
-            let states = list(&states, "list NodeStates").await?;
+            let states = list(&states).await;
+            let states = states.map_err(|error| failed("list NodeStates", &error))?;
+            let services = list(&services).await;
+            let nodes = list(&Api::<Node>::all(client)).await;
             Ok(Self {
-                services: list(&services, "list VirtualServices").await?,
-                nodes: list(&Api::<Node>::all(client), "list Nodes").await?,
+                services: services.map_err(|error| failed("list VirtualServices", &error))?,
+                nodes: nodes.map_err(|error| failed("list Nodes", &error))?,
                 states: states.into_iter().map(report).collect(),
             })
         })?
@@ -161,13 +170,15 @@ impl Cluster {
                     .collect(),
                 nodes,
                 peers: Peers::Reported(peers),
+                ..Snapshot::default()
             },
             troubles,
         }
     }
 }
 
-fn report(object: DynamicObject) -> (NodeName, Result<Report, String>) {
+/// What a NodeState says.
+pub(super) fn report(object: DynamicObject) -> (NodeName, Result<Report, String>) {
     let name = NodeName(object.name_any());
     let status = object.data.get("status").cloned();
     let report = match status {
@@ -180,17 +191,14 @@ fn report(object: DynamicObject) -> (NodeName, Result<Report, String>) {
 }
 
 /// All of them, page by page.
-async fn list<K>(api: &Api<K>, doing: &str) -> Result<Vec<K>, Failure>
+pub(super) async fn list<K>(api: &Api<K>) -> Result<Vec<K>, kube::Error>
 where
     K: Clone + DeserializeOwned + std::fmt::Debug + Resource,
 {
     let mut all = Vec::new();
     let mut params = ListParams::default().limit(PAGE);
     loop {
-        let page = api
-            .list(&params)
-            .await
-            .map_err(|error| failed(doing, &error))?;
+        let page = api.list(&params).await?;
         all.extend(page.items);
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => params = ListParams::default().limit(PAGE).continue_token(&token),

@@ -3,6 +3,7 @@
 mod agent;
 mod check;
 mod cleanup;
+mod connect;
 mod controller;
 mod crd;
 mod kubernetes;
@@ -15,6 +16,7 @@ mod plan;
 mod run_dir;
 mod snapshot;
 mod status;
+mod undo;
 
 pub use observation::{BadObservation, Observation};
 
@@ -75,8 +77,12 @@ enum Command {
     Observe(observe::Args),
     /// Look for what would keep directway from working on this node, with fixes
     Check(check::Args),
+    /// Connect to every VIP from here, as a client would
+    Connect(connect::Args),
     /// Remove exactly what is directway's from this node, and restore sysctls
     Cleanup(cleanup::Args),
+    /// Have every agent of a cluster undo its node, and wait until all have
+    Undo(undo::Args),
 }
 
 /// Why a subcommand did not do its work. Printed as one line; it names what to change.
@@ -139,7 +145,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Observe(args) => observe::run(&args),
+        Command::Connect(args) => connect::run(&args),
         Command::Cleanup(args) => cleanup::run(&args),
+        Command::Undo(args) => undo::run(&args),
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("directway: {failure}");

@@ -10,6 +10,9 @@ const SILENT_GRACE: Duration = Duration::from_secs(3);
 /// With reports, how long it keeps the VIP although no director reports a destination: that report may have been on
 /// its way, or not written yet, when the director added one. Reports are written within a second.
 const REPORT_GRACE: Duration = Duration::from_secs(3);
+/// While everything is undone, how long it keeps the VIP for a director that still reports a destination: one that is
+/// switched off will never report anything else, and nobody else is left to send it packets.
+const UNDO_GRACE: Duration = Duration::from_secs(20);
 
 /// Adds what makes the node carry `vip` quietly on `dev`.
 pub(super) fn carry(
@@ -186,6 +189,9 @@ fn still_needed(key: &AddressKey, inputs: &Inputs<'_>, memory: &mut Memory) -> O
                 let mut nodes = inputs.snapshot.nodes.iter();
                 nodes.any(|(name, node)| name != inputs.node && node.is_director())
             };
+            if inputs.snapshot.undo.is_some() && waited >= UNDO_GRACE {
+                return None;
+            }
             peers
                 .iter()
                 .filter(|(name, _)| {

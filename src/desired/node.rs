@@ -85,7 +85,8 @@ pub enum MemberState {
 /// What `inputs.node` should be. Pure: the same inputs give the same answer.
 pub fn desired(inputs: &Inputs<'_>) -> Desired {
     let mut desired = Desired::default();
-    for (key, virtual_service) in &inputs.admission.accepted {
+    let wanted = inputs.admission.accepted.iter();
+    for (key, virtual_service) in wanted.filter(|_| inputs.snapshot.undo.is_none()) {
         let is_director =
             directors(virtual_service, inputs.snapshot).any(|name| name == inputs.node);
         let mut verdict = Verdict::default();

@@ -23,6 +23,9 @@ pub fn questions(
     observed: &Observed,
 ) -> Questions {
     let mut questions = Questions::default();
+    if snapshot.undo.is_some() {
+        return questions;
+    }
     for virtual_service in admission.accepted.values() {
         if !directors(virtual_service, snapshot).any(|name| name == node) {
             continue;

@@ -14,6 +14,8 @@ pub struct Snapshot {
     pub nodes: BTreeMap<NodeName, Node>,
     /// What the nodes' agents report.
     pub peers: Peers,
+    /// Everything is to be undone on every node, whatever else is wanted; the text tells one request from another.
+    pub undo: Option<String>,
 }
 
 /// A node as its manifest says.

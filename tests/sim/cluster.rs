@@ -96,6 +96,7 @@ impl Cluster {
                 virtual_services: BTreeMap::new(),
                 nodes: site::nodes(),
                 peers: Peers::Silent,
+                undo: None,
             },
             safety,
             talk,

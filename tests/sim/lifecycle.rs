@@ -70,6 +70,54 @@ fn unlabelling_every_node_leaves_them_as_they_were() {
 }
 
 #[test]
+fn undoing_everything_leaves_every_node_as_it_was_and_can_be_taken_back() {
+    let mut cluster = Cluster::new(Talk::Reports);
+    let before = cluster.state();
+    cluster.apply(web());
+    cluster.apply(dns());
+    cluster.settle();
+    let serving = cluster.state();
+    cluster.snapshot.undo = Some("now".to_owned());
+    cluster.settle();
+    assert_eq!(cluster.state(), before, "{}", cluster.story);
+    // An agent that is started meanwhile does nothing either.
+    cluster.restart("r1");
+    assert_eq!(cluster.settle(), 0, "{}", cluster.story);
+    cluster.snapshot.undo = None;
+    cluster.settle();
+    assert_eq!(cluster.state(), serving, "{}", cluster.story);
+    assert_eq!(cluster.answers(VIP, 80, Protocol::Tcp, 12), thirds(4));
+    cluster.safety.check(&cluster.story);
+}
+
+#[test]
+fn a_director_whose_agent_is_dead_keeps_nobody_else_from_undoing() {
+    let mut cluster = Cluster::new(Talk::Reports);
+    let before = cluster.state();
+    cluster.apply(web());
+    cluster.settle();
+    // Its kernel goes on sending packets to who is undoing: nobody can help that.
+    cluster.safety.expect_power_loss();
+    cluster.snapshot.undo = Some("now".to_owned());
+    let real_servers = ["r1", "r2", "r3"];
+    let carry =
+        |cluster: &Cluster| real_servers.map(|name| cluster.observe(name).net.carries(ip(VIP)));
+    for second in 0..30 {
+        for name in real_servers {
+            cluster.pass(name);
+        }
+        if second == 15 {
+            assert_eq!(carry(&cluster), [true; 3], "{}", cluster.story);
+        }
+        cluster.wait(Duration::from_secs(1));
+    }
+    assert_eq!(carry(&cluster), [false; 3], "{}", cluster.story);
+    cluster.settle();
+    assert_eq!(cluster.state(), before, "{}", cluster.story);
+    cluster.safety.check(&cluster.story);
+}
+
+#[test]
 fn no_request_is_lost_while_real_servers_change() {
     let mut cluster = serving(Talk::Reports);
     cluster.safety.serving(true);

@@ -1,27 +1,26 @@
-//! The Kubernetes API as a source: three watches, each of them retried for ever, none of them acted on before its
+//! The Kubernetes API as a source: a watch per kind, each of them retried for ever, none of them acted on before its
 //! list is complete. When the API server is gone, what was known last stays in force.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use futures::StreamExt;
-use k8s_openapi::{
-    api::core::v1::{self as core, NodeAddress},
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
-};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, Client, Resource,
     api::ListParams,
-    core::{ApiResource, ClusterResourceScope, DynamicObject},
+    core::{ApiResource, DynamicObject},
     runtime::watcher::{self, Event, watcher},
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, watch};
 
-use super::{Change, Closed, Feed, SourceName, WATCH_SUBJECT};
+use super::{
+    Change, Closed, Feed, SourceName, UndoSwitch, WATCH_SUBJECT, light_node::LightNode, undo_switch,
+};
 use crate::{
-    api::{NodeState, NodeStateStatus, Report, VirtualService, admit, node},
+    api::{NodeState, NodeStateStatus, Report, VirtualService, admit},
     metrics::Metrics,
-    model::{Node, NodeName, VsKey},
+    model::{NodeName, VsKey},
 };
 
 /// The server ends a watch after this time and the client begins a new one, so that a connection that died without a
@@ -73,10 +72,11 @@ pub async fn client() -> Result<Client, String> {
     Client::try_from(config).map_err(|error| format!("Kubernetes client: {error}"))
 }
 
-/// Follows all three kinds until the agent ends.
+/// Follows all kinds, and the switch if there is one, until the agent ends.
 pub async fn follow(
     client: Client,
     this: NodeName,
+    switch: Option<UndoSwitch>,
     own: Arc<Own>,
     feed: Feed,
     metrics: Arc<Metrics>,
@@ -85,9 +85,10 @@ pub async fn follow(
     let services = Api::<DynamicObject>::all_with(client.clone(), &services);
     let states = ApiResource::erase::<NodeState>(&());
     let states = Api::<DynamicObject>::all_with(client.clone(), &states);
-    let nodes = Api::<LightNode>::all(client);
+    let nodes = Api::<LightNode>::all(client.clone());
     let watch = |source| Watch {
         source,
+        only: None,
         feed: feed.clone(),
         metrics: Arc::clone(&metrics),
     };
@@ -139,8 +140,21 @@ pub async fn follow(
             )))
         },
     );
+    let switch = async {
+        let Some(switch) = switch else { return Closed };
+        let only = Some(format!("metadata.name={}", switch.name));
+        let watch = Watch {
+            only,
+            ..watch(SourceName::UndoSwitch)
+        };
+        let maps = Api::<ConfigMap>::namespaced(client, &switch.namespace);
+        // One that is deleted changes nothing: see `undo_switch`.
+        watch
+            .run(maps, |map| vec![undo_switch::change(&map)], |_| None)
+            .await
+    };
     // They end only when nobody listens any more.
-    let (Closed, Closed, Closed) = tokio::join!(services, nodes, states);
+    let (Closed, Closed, Closed, Closed) = tokio::join!(services, nodes, states, switch);
 }
 
 /// Whether the API server says that this node has no role any more; `false` also when it does not answer soon.
@@ -152,13 +166,15 @@ pub async fn has_lost_its_roles(client: Client, this: &NodeName) -> bool {
         return false;
     };
     !list.into_iter().any(|light| {
-        let (_, node, _) = read_node(light);
+        let (_, node, _) = light.read();
         node.is_director() || node.is_backend()
     })
 }
 
 struct Watch {
     source: SourceName,
+    /// A field selector.
+    only: Option<String>,
     feed: Feed,
     metrics: Arc<Metrics>,
 }
@@ -173,7 +189,8 @@ impl Watch {
     where
         K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
     {
-        let config = watcher::Config::default().timeout(WATCH).page_size(PAGE);
+        let mut config = watcher::Config::default().timeout(WATCH).page_size(PAGE);
+        config.field_selector = self.only.clone();
         let mut events = pin!(watcher(api, config));
         let mut batch = Vec::new();
         let mut failures = 0usize;
@@ -290,63 +307,8 @@ fn explain(error: &watcher::Error) -> String {
     format!("{text}; {fix}")
 }
 
-/// A Node without images, conditions and all else that is large or changes with every heartbeat.
-#[derive(Clone, Debug, Deserialize)]
-struct LightNode {
-    #[serde(default)]
-    metadata: ObjectMeta,
-    #[serde(default)]
-    status: LightStatus,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-struct LightStatus {
-    #[serde(default)]
-    addresses: Option<Vec<NodeAddress>>,
-}
-
-impl Resource for LightNode {
-    type DynamicType = ();
-    type Scope = ClusterResourceScope;
-
-    fn kind((): &()) -> std::borrow::Cow<'_, str> {
-        core::Node::kind(&())
-    }
-
-    fn group((): &()) -> std::borrow::Cow<'_, str> {
-        core::Node::group(&())
-    }
-
-    fn version((): &()) -> std::borrow::Cow<'_, str> {
-        core::Node::version(&())
-    }
-
-    fn plural((): &()) -> std::borrow::Cow<'_, str> {
-        core::Node::plural(&())
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
-
-fn read_node(light: LightNode) -> (NodeName, Node, Vec<String>) {
-    node(&core::Node {
-        metadata: light.metadata,
-        status: Some(core::NodeStatus {
-            addresses: light.status.addresses,
-            ..core::NodeStatus::default()
-        }),
-        ..core::Node::default()
-    })
-}
-
 fn node_changes(light: LightNode) -> Vec<Change> {
-    let (name, node, problems) = read_node(light);
+    let (name, node, problems) = light.read();
     let trouble = trouble(
         SourceName::Nodes,
         format!("Node {name}"),
@@ -396,27 +358,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn a_node_is_read_without_its_bulk() {
-        let light: LightNode = serde_json::from_value(json!({
-            "metadata": {"name": "a", "labels": {"x": "y"}, "managedFields": [{"manager": "kubelet"}]},
-            "spec": {"podCIDR": "10.1.0.0/24"},
-            "status": {"images": [{"names": ["big"]}], "addresses": [
-                {"type": "InternalIP", "address": "10.0.0.1"}, {"type": "Hostname", "address": "a"}]},
-        }))
-        .unwrap();
-        let changes = node_changes(light);
-        let Some(Change::Node(name, node)) = changes.first() else {
-            panic!("{changes:?}")
-        };
-        assert_eq!(name.0, "a");
-        assert_eq!(
-            node.addresses,
-            ["10.0.0.1".parse::<std::net::IpAddr>().unwrap()]
-        );
-        assert_eq!(node.labels.len(), 1);
-    }
 
     #[test]
     fn a_garbled_node_state_changes_nothing() {

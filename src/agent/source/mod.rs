@@ -2,7 +2,9 @@
 
 pub mod directory;
 pub mod kubernetes;
+mod light_node;
 mod store;
+mod undo_switch;
 
 use std::{fmt, path::PathBuf, str::FromStr, sync::mpsc};
 
@@ -14,6 +16,7 @@ use crate::{
 use super::Trigger;
 
 pub use store::Store;
+pub use undo_switch::{InvalidSwitch, KEY as UNDO_KEY, UndoSwitch};
 
 /// Which source an agent reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +62,8 @@ pub enum SourceName {
     Nodes,
     /// What the other nodes' agents report to an API server.
     NodeStates,
+    /// The ConfigMap that may ask for everything to be undone.
+    UndoSwitch,
     /// A directory of manifests.
     Directory,
 }
@@ -70,6 +75,7 @@ impl SourceName {
             Self::VirtualServices => "virtualservices",
             Self::Nodes => "nodes",
             Self::NodeStates => "nodestates",
+            Self::UndoSwitch => "undoswitch",
             Self::Directory => "directory",
         }
     }
@@ -99,6 +105,8 @@ pub enum Change {
     Peer(NodeName, PeerState),
     /// This one reports no more.
     NoPeer(NodeName),
+    /// Everything is to be undone on behalf of this request, or no longer.
+    Undo(Option<String>),
     /// A complete list begins, and so does any earlier one that did not end.
     Relist(SourceName),
     /// The list has ended: what it did not name is gone.

@@ -110,6 +110,11 @@ impl Store {
                 Peers::Reported(peers) => peers.remove(&name).is_some(),
                 Peers::Silent => false,
             },
+            Change::Undo(request) => {
+                let different = self.snapshot.undo != request;
+                self.snapshot.undo = request;
+                different
+            }
             Change::Relist(source) => {
                 let all = self.all_of(source);
                 self.relists.insert(source, all);
@@ -183,6 +188,8 @@ impl Store {
                 },
                 ..Relist::default()
             },
+            // What it says stays in force until it says something else: see `undo_switch`.
+            SourceName::UndoSwitch => Relist::default(),
             SourceName::Directory => Relist {
                 virtual_services: virtual_services(),
                 nodes: nodes(),

@@ -105,6 +105,7 @@ impl Lan {
                     .map(|(name, node)| (name.into(), node))
                     .collect(),
                 peers: Peers::Reported(BTreeMap::new()),
+                undo: None,
             },
             observed: Observed {
                 links: [lo, nic(2, "eth0", &[own_network])]

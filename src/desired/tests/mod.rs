@@ -6,3 +6,4 @@ mod director;
 mod fixture;
 mod placement;
 mod quiet;
+mod undo;

@@ -1,0 +1,98 @@
+//! Nodes as a watch reads them.
+
+use k8s_openapi::{
+    api::core::v1::{self as core, NodeAddress},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{Resource, core::ClusterResourceScope};
+use serde::Deserialize;
+
+use crate::{
+    api::node,
+    model::{Node, NodeName},
+};
+
+/// A Node without images, conditions and all else that is large or changes with every heartbeat.
+#[derive(Clone, Debug, Deserialize)]
+pub struct LightNode {
+    /// Name, labels, annotations, UID.
+    #[serde(default)]
+    pub metadata: ObjectMeta,
+    #[serde(default)]
+    status: LightStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct LightStatus {
+    #[serde(default)]
+    addresses: Option<Vec<NodeAddress>>,
+}
+
+impl Resource for LightNode {
+    type DynamicType = ();
+    type Scope = ClusterResourceScope;
+
+    fn kind((): &()) -> std::borrow::Cow<'_, str> {
+        core::Node::kind(&())
+    }
+
+    fn group((): &()) -> std::borrow::Cow<'_, str> {
+        core::Node::group(&())
+    }
+
+    fn version((): &()) -> std::borrow::Cow<'_, str> {
+        core::Node::version(&())
+    }
+
+    fn plural((): &()) -> std::borrow::Cow<'_, str> {
+        core::Node::plural(&())
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+impl LightNode {
+    /// Its name, what directway needs of it, and addresses that are none.
+    pub fn read(self) -> (NodeName, Node, Vec<String>) {
+        node(&core::Node {
+            metadata: self.metadata,
+            status: Some(core::NodeStatus {
+                addresses: self.status.addresses,
+                ..core::NodeStatus::default()
+            }),
+            ..core::Node::default()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_node_is_read_without_its_bulk() {
+        let light: LightNode = serde_json::from_value(json!({
+            "metadata": {"name": "a", "labels": {"x": "y"}, "managedFields": [{"manager": "kubelet"}]},
+            "spec": {"podCIDR": "10.1.0.0/24"},
+            "status": {"images": [{"names": ["big"]}], "addresses": [
+                {"type": "InternalIP", "address": "10.0.0.1"}, {"type": "Hostname", "address": "a"}]},
+        }))
+        .unwrap();
+        let (name, node, problems) = light.read();
+        assert!(problems.is_empty());
+        assert_eq!(name.0, "a");
+        assert_eq!(
+            node.addresses,
+            ["10.0.0.1".parse::<std::net::IpAddr>().unwrap()]
+        );
+        assert_eq!(node.labels.len(), 1);
+    }
+}

@@ -1,0 +1,225 @@
+//! How far each node is with a request to undo everything: a pure function of what the API server has.
+
+use std::{collections::BTreeMap, fmt};
+
+use crate::{api::Report, model::NodeName};
+
+/// A node as far as it matters here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct NodeView {
+    /// Whether its labels call for an agent.
+    pub has_role: bool,
+    /// Why it is not ready.
+    pub not_ready: Option<String>,
+}
+
+/// What the API server has.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct View {
+    /// Nodes.
+    pub nodes: BTreeMap<NodeName, NodeView>,
+    /// What their agents report, or what is wrong with it.
+    pub states: BTreeMap<NodeName, Result<Report, String>>,
+}
+
+/// How far a node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing of directway's is left in its kernel.
+    Done,
+    /// Its agent follows the request.
+    Undoing {
+        /// What is still there.
+        left: String,
+    },
+    /// Its agent has not answered the request.
+    Silent {
+        /// Why the node is not ready, if it is not.
+        not_ready: Option<String>,
+        /// What it reported last, or what is wrong with the report.
+        last: String,
+    },
+    /// Its labels call for no agent, and something is left.
+    Unattended {
+        /// What.
+        left: String,
+    },
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => f.write_str("done"),
+            Self::Undoing { left } => write!(f, "undoing; left: {left}"),
+            Self::Silent { not_ready, last } => {
+                f.write_str("its agent has not answered")?;
+                if let Some(why) = not_ready {
+                    write!(f, ", and the node is not ready ({why})")?;
+                }
+                write!(f, "; reported last: {last}")
+            }
+            Self::Unattended { left } => {
+                write!(
+                    f,
+                    "it has neither role, so no agent runs there; left: {left}"
+                )
+            }
+        }
+    }
+}
+
+/// How far every node is on whose kernel an agent has ever reported. `request` is `None` where the switch itself has
+/// gone: then what was done for any request counts.
+///
+/// A labelled node without a report is not waited for: its agent never ran, or runs for the first time, and reads the
+/// switch before it does anything.
+pub(super) fn standings(request: Option<&str>, view: &View) -> BTreeMap<NodeName, Standing> {
+    let known = view.states.iter();
+    known
+        // The report of a node that was deleted goes with it.
+        .filter_map(|(name, report)| Some((name, report, view.nodes.get(name)?)))
+        .map(|(name, report, node)| (name.clone(), standing(request, report, node)))
+        .collect()
+}
+
+fn standing(request: Option<&str>, report: &Result<Report, String>, node: &NodeView) -> Standing {
+    let silent = |last: String| Standing::Silent {
+        not_ready: node.not_ready.clone(),
+        last,
+    };
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => return silent(error.clone()),
+    };
+    let left = left(report);
+    let answer = report
+        .undo
+        .as_ref()
+        .filter(|undo| request.is_none_or(|request| undo.request == request));
+    match answer {
+        Some(undo) if undo.done => Standing::Done,
+        Some(_) => Standing::Undoing {
+            left: left.unwrap_or_else(|| "settings of its interfaces".to_owned()),
+        },
+        // An agent that ends with its node's labels undoes the node first.
+        None if !node.has_role => match left {
+            Some(left) => Standing::Unattended { left },
+            None => Standing::Done,
+        },
+        None => silent(left.unwrap_or_else(|| "no VIP and no service".to_owned())),
+    }
+}
+
+/// What a report says is there.
+fn left(report: &Report) -> Option<String> {
+    let count = |count: u128, what: &str| match count {
+        0 => None,
+        1 => Some(format!("1 {what}")),
+        many => Some(format!("{many} {what}s")),
+    };
+    let parts = [
+        count(report.peer.held.len(), "VIP on a NIC").map(|text| text.replace("NICs", "NIC")),
+        count(report.peer.bound.len(), "quiet VIP"),
+        count(report.services as u128, "service"),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{api::Undoing, model::PeerState};
+
+    fn report(vips: usize, undo: Option<(&str, bool)>) -> Result<Report, String> {
+        let ip = |last: usize| std::net::IpAddr::from([10, 0, 0, u8::try_from(last).unwrap()]);
+        Ok(Report {
+            peer: PeerState {
+                bound: (0..vips).map(ip).collect(),
+                ..PeerState::default()
+            },
+            undo: undo.map(|(request, done)| Undoing {
+                request: request.to_owned(),
+                done,
+            }),
+            ..Report::default()
+        })
+    }
+
+    fn of(request: Option<&str>, report: Result<Report, String>, node: Option<NodeView>) -> String {
+        let name = NodeName::from("a");
+        let view = View {
+            nodes: node.map(|node| (name.clone(), node)).into_iter().collect(),
+            states: [(name.clone(), report)].into(),
+        };
+        let found = standings(request, &view);
+        found
+            .get(&name)
+            .map_or("nobody".to_owned(), ToString::to_string)
+    }
+
+    fn labelled() -> Option<NodeView> {
+        Some(NodeView {
+            has_role: true,
+            not_ready: None,
+        })
+    }
+
+    #[test]
+    fn only_an_answer_to_this_request_counts() {
+        let asked = |report| of(Some("now"), report, labelled());
+        assert_eq!(asked(report(0, Some(("now", true)))), "done");
+        assert_eq!(
+            asked(report(2, Some(("now", false)))),
+            "undoing; left: 2 quiet VIPs"
+        );
+        assert_eq!(
+            asked(report(0, Some(("now", false)))),
+            "undoing; left: settings of its interfaces"
+        );
+        for stale in [report(1, None), report(1, Some(("before", true)))] {
+            assert_eq!(
+                asked(stale),
+                "its agent has not answered; reported last: 1 quiet VIP"
+            );
+        }
+        assert_eq!(
+            asked(Err("status.bound: what?".to_owned())),
+            "its agent has not answered; reported last: status.bound: what?"
+        );
+    }
+
+    #[test]
+    fn a_node_that_is_down_is_named_so() {
+        let down = NodeView {
+            has_role: true,
+            not_ready: Some("NodeStatusUnknown".to_owned()),
+        };
+        assert_eq!(
+            of(Some("now"), report(0, None), Some(down)),
+            "its agent has not answered, and the node is not ready (NodeStatusUnknown); reported last: no VIP and no service"
+        );
+    }
+
+    #[test]
+    fn where_no_agent_runs_the_last_report_counts() {
+        let bare = || Some(NodeView::default());
+        assert_eq!(of(Some("now"), report(0, None), bare()), "done");
+        assert!(of(Some("now"), report(3, None), bare()).contains("no agent runs there; left: 3"));
+        // It may be ending just now.
+        let ending = report(3, Some(("now", false)));
+        assert!(of(Some("now"), ending, bare()).starts_with("undoing"));
+    }
+
+    #[test]
+    fn a_node_that_was_deleted_is_not_waited_for() {
+        assert_eq!(of(Some("now"), report(3, None), None), "nobody");
+    }
+
+    #[test]
+    fn without_the_switch_any_request_counts() {
+        let undone = report(0, Some(("before", true)));
+        assert_eq!(of(None, undone, labelled()), "done");
+        assert!(of(None, report(0, None), labelled()).starts_with("its agent has not"));
+    }
+}

@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 import yaml
-from chart import CHART, VARIANTS, helm, helm_ok, objects, pod_of, rendered
+from chart import CHART, NAMESPACE, VARIANTS, helm, helm_ok, objects, pod_of, rendered
 from ground import assets
 
 
@@ -61,6 +61,49 @@ def test_the_controller_has_no_privileges():
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
     }
+
+
+@pytest.mark.parametrize("kind", ["Job", "Pod"])
+def test_what_runs_for_a_moment_has_no_privileges(kind):
+    for variant in ("defaults", "full"):
+        (thing,) = [thing for (its, _), thing in objects(rendered(VARIANTS[variant])).items() if its == kind]
+        pod = thing["spec"] if kind == "Pod" else thing["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        assert pod["securityContext"] == pod_of(rendered(), "Deployment")["securityContext"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
+        }
+        assert pod["restartPolicy"] == "Never" and not {"hostNetwork", "volumes"} & pod.keys()
+        if variant == "full":
+            assert pod["imagePullSecrets"] == [{"name": "registry"}] and pod["tolerations"] == [{"operator": "Exists"}]
+            assert {"name": "KUBERNETES_SERVICE_HOST", "value": "192.0.2.1"} in container["env"]
+
+
+def hooks(values: dict, event: str) -> set[str]:
+    return {
+        kind for (kind, _), thing in objects(rendered(values)).items()
+        if thing["metadata"].get("annotations", {}).get("helm.sh/hook") == event
+    }
+
+
+def test_rights_to_undo_are_there_while_a_release_is_deleted_and_the_switch_always():
+    rights = {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
+    assert hooks({}, "pre-delete") == {"Job", *rights}
+    assert hooks({"rbac": {"create": False}}, "pre-delete") == {"Job", "ServiceAccount"}
+    off = {"undo": {"onUninstall": False}}
+    assert hooks(off, "pre-delete") == set()
+    assert hooks({}, "test") == {"Pod", "ServiceAccount", "ClusterRole", "ClusterRoleBinding"}
+    for values in ({}, off):
+        switch = objects(rendered(values))["ConfigMap", "directway-undo"]
+        assert switch["data"] == {"undo": ""} and "annotations" not in switch["metadata"]
+        args = pod_of(rendered(values), "DaemonSet")["containers"][0]["args"]
+        assert f"--undo-switch={NAMESPACE}/directway-undo" in args
+
+
+def test_the_job_outlives_its_program_s_deadline():
+    job = objects(rendered({"undo": {"timeoutSeconds": 300}}))["Job", "directway-undo"]["spec"]
+    assert "--timeout=300" in job["template"]["spec"]["containers"][0]["args"]
+    assert job["activeDeadlineSeconds"] > 300
 
 
 def test_agents_run_on_labelled_nodes_whatever_their_taints():

@@ -7,6 +7,7 @@ import yaml
 from chart import CHART, NAMESPACE, VARIANTS, helm_ok, objects, rendered
 from ground import assets
 from ground.apiserver import ApiError
+from hooks import Hooks
 
 CRDS = ("virtualservices.directway.dev", "nodestates.directway.dev")
 
@@ -61,7 +62,9 @@ def test_a_life(lab):
     helm_ok(f"rollback directway 1 --namespace {NAMESPACE}", lab=lab)
     assert "--log-level=info" in json.dumps(there(lab, daemon_set))
 
-    helm_ok(f"uninstall directway --namespace {NAMESPACE}", lab=lab)
+    with Hooks(lab, lab.host, "nowhere") as hooks:
+        helm_ok(f"uninstall directway --namespace {NAMESPACE}", lab=lab)
+    assert "done: 0 nodes" in hooks.logs["directway-undo"]
     assert there(lab, daemon_set) is None
     for kind in ("clusterroles", "clusterrolebindings"):
         left = lab.api.get(f"/apis/rbac.authorization.k8s.io/v1/{kind}?labelSelector=app.kubernetes.io/part-of=directway")
@@ -72,6 +75,6 @@ def test_a_life(lab):
     # Over what is left, and away with all of it.
     helm_ok(f"install {release}", {"crds": {"keep": False}}, lab)
     assert lab.kubectl("get dvs web -o name") == "virtualservice.directway.dev/web\n"
-    helm_ok(f"uninstall directway --namespace {NAMESPACE}", lab=lab)
+    helm_ok(f"uninstall directway --namespace {NAMESPACE} --no-hooks", lab=lab)
     for name in CRDS:
         lab.kubectl(f"wait --for=delete crd/{name} --timeout=20s")

@@ -1,11 +1,15 @@
 """The Dockerfile: what it sends to the build is what the build needs, and its final stage is understood without Docker."""
 
+import dataclasses
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from ground import assets
 from ground.dockerfile import Unknown, final_stage
+from ground.oci import File, Image
 
 ROOT = assets.ROOT
 
@@ -67,3 +71,23 @@ def test_an_archive_is_the_same_twice(stage, tmp_path):
     digests = {stage().save(tmp_path / name, "localhost/x:1") for name in ("one", "two")}
     assert len(digests) == 1 and (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     assert stage(arguments={"VERSION": "2"}).save(tmp_path / "three", "localhost/x:1") not in digests
+
+
+def test_images_are_compared_by_what_they_hold(tmp_path):
+    """tests/e2e/same_image.py, with which a build by Docker is compared to what is assembled without it."""
+    sys.path.append(str(ROOT / "tests" / "e2e"))
+    import same_image
+
+    def archive(name: str, **changes) -> Path:
+        image = Image(files={"directway": File(b"program")}, entrypoint=["/directway"], user="0:0", labels={"a": "b"})
+        dataclasses.replace(image, **changes).save(tmp_path / name, name)
+        return tmp_path / name
+
+    one = same_image.content(archive("one"))
+    assert one["entrypoint"] == ["/directway"] and "/directway" in one
+    assert same_image.differences(one, same_image.content(archive("same"))) == []
+    for field, change in {
+        "user": {"user": "1:1"}, "label a": {"labels": {}}, "/directway": {"files": {"directway": File(b"program", mode=0o644)}},
+    }.items():
+        (difference,) = same_image.differences(one, same_image.content(archive("other", **change)))
+        assert difference.startswith(f"{field}: ")

@@ -59,3 +59,61 @@ app.kubernetes.io/part-of: directway
 {{- end }}
 {{- end }}
 {{- end }}
+
+{{- /* A part of a hook: what it belongs to, and its place in the order. */}}
+{{- define "directway.hook" -}}
+helm.sh/hook: {{ .event }}
+helm.sh/hook-weight: {{ .weight | quote }}
+# What failed stays to be looked at; the next attempt replaces it.
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
+
+{{- /* Pod and container of what runs once, without privileges: where the controller may run, an ordinary pod may. */}}
+{{- define "directway.shortLivedPod" -}}
+restartPolicy: Never
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+serviceAccountName: {{ .serviceAccount }}
+automountServiceAccountToken: true
+enableServiceLinks: false
+{{- with .root.Values.controller.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+nodeSelector:
+  kubernetes.io/os: linux
+  {{- with .root.Values.controller.nodeSelector }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with .root.Values.controller.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 65532
+  runAsGroup: 65532
+  seccompProfile:
+    type: RuntimeDefault
+{{- end }}
+
+{{- define "directway.shortLivedContainer" -}}
+image: {{ include "directway.image" . | quote }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+env:
+- name: NODE_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: spec.nodeName
+{{- with include "directway.apiServerEnv" . }}
+{{ . }}
+{{- end }}
+resources:
+  {{- toYaml .Values.controller.resources | nindent 2 }}
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities:
+    drop: [ALL]
+{{- end }}

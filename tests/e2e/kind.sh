@@ -38,6 +38,12 @@ make image
 size=$(docker image inspect --format '{{.Size}}' "directway:$version")
 echo "image: $size bytes"
 [ "$size" -le $((15 * 1024 * 1024)) ] || { echo "the image is larger than 15 MiB"; exit 1; }
+# What is assembled without Docker around the same binary has to be the same image.
+docker save --output "$work/built.tar" "directway:$version"
+container=$(docker create "directway:$version")
+docker cp "$container:/directway" "$work/directway" && docker rm "$container" >/dev/null
+.ci/image "$work/assembled.tar" "$work/directway"
+/usr/bin/python3 tests/e2e/same_image.py "$work/built.tar" "$work/assembled.tar"
 kind create cluster --name "$name" --config tests/e2e/kind.yaml --wait 120s
 kind load docker-image --name "$name" "directway:$version"
 PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -m pytest -p no:cacheprovider -rs -v tests/e2e "$@"

@@ -1,6 +1,6 @@
 //! `directway agent`: the agent of one node.
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use crate::{
     agent::{self, AgentConfig, Intervals, SourceConfig, UndoSwitch},
@@ -43,6 +43,12 @@ pub struct Args {
     /// Where the admin endpoint listens
     #[arg(long, default_value_t = DEFAULT_AGENT_ADDRESS, value_name = "HOST:PORT")]
     admin_address: SocketAddr,
+    /// Look for changes that the kernel does not tell of at least this often
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    max_interval: u64,
+    /// Pause between two passes in a storm of changes
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(10..=10_000))]
+    min_interval: u64,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -61,8 +67,48 @@ pub(super) fn run(args: &Args) -> Outcome {
         undo_switch: args.undo_switch.clone(),
         run_dir: args.run_dir.run_dir.clone(),
         admin_address: args.admin_address,
-        intervals: Intervals::default(),
+        intervals: Intervals {
+            max: Duration::from_secs(args.max_interval),
+            min: Duration::from_millis(args.min_interval),
+            ..Intervals::default()
+        },
     };
     block_on(agent::run(config))?.map_err(|error| Failure::Failed(error.to_string()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parse(options: &[&str]) -> Result<Args, clap::Error> {
+        let words = ["agent", "--node-name", "a"].iter().chain(options);
+        Cli::try_parse_from(words).map(|cli| cli.args)
+    }
+
+    #[test]
+    fn the_intervals_defaults_are_those_of_the_runner() {
+        let (args, intervals) = (parse(&[]).unwrap(), Intervals::default());
+        assert_eq!(Duration::from_secs(args.max_interval), intervals.max);
+        assert_eq!(Duration::from_millis(args.min_interval), intervals.min);
+        for wrong in [["--max-interval", "0"], ["--min-interval", "1"]] {
+            assert!(parse(&wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_switch_needs_an_api_server() {
+        let args = parse(&["--undo-switch", "a/b", "--source", "dir:/x"]).unwrap();
+        let error = run(&args).unwrap_err();
+        assert!(error.to_string().contains("dir:/x"), "{error}");
+        assert!(parse(&["--undo-switch", "a"]).is_err());
+    }
 }

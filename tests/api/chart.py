@@ -26,7 +26,8 @@ VARIANTS = {
         "apiServer": {"host": "192.0.2.1", "port": 443}, "metrics": {"enabled": True, "bindAddress": "[::]"},
         "crds": {"keep": False},
         "agent": {
-            "nodeSelector": {"pool": "edge"}, "tolerations": [{"key": "a", "operator": "Exists", "effect": "NoExecute"}],
+            "nodeSelector": {"pool": "edge"}, "nodeExpressions": [{"key": "zone", "operator": "NotIn", "values": ["far"]}],
+            "intervals": {"maxSeconds": 5, "minMilliseconds": 200}, "tolerations": [{"key": "a", "operator": "Exists", "effect": "NoExecute"}],
             "priorityClassName": "", "updateStrategy": {"type": "OnDelete", "rollingUpdate": None},
             "podAnnotations": {"a": "b"}, "podLabels": {"c": "d"}, "extraArgs": ["--an-option"],
             "extraEnv": [{"name": "RUST_BACKTRACE", "value": "1"}],

@@ -117,6 +117,19 @@ def test_agents_run_on_labelled_nodes_whatever_their_taints():
     assert pod["priorityClassName"] == "system-node-critical"
 
 
+def test_agents_nodes_can_be_narrowed():
+    pod = pod_of(rendered(VARIANTS["full"]), "DaemonSet")
+    terms = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    more = {"key": "zone", "operator": "NotIn", "values": ["far"]}
+    assert [(len(term["matchExpressions"]), term["matchExpressions"][1]) for term in terms] == [(2, more), (2, more)]
+    assert pod["nodeSelector"]["pool"] == "edge"
+
+
+def test_intervals_are_arguments():
+    args = pod_of(rendered(VARIANTS["full"]), "DaemonSet")["containers"][0]["args"]
+    assert {"--max-interval=5", "--min-interval=200"} <= set(args)
+
+
 def test_agents_listen_beyond_loopback_only_for_metrics():
     def address(values):
         args = pod_of(rendered(values), "DaemonSet")["containers"][0]["args"]

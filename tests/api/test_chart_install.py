@@ -7,6 +7,7 @@ import yaml
 from chart import CHART, NAMESPACE, VARIANTS, helm_ok, objects, rendered
 from ground import assets
 from ground.apiserver import ApiError
+from ground.place import CommandFailed
 from hooks import Hooks
 
 CRDS = ("virtualservices.directway.dev", "nodestates.directway.dev")
@@ -22,6 +23,27 @@ def test_the_api_server_accepts_it(lab, variant):
     text = rendered(VARIANTS[variant])
     names = lab.kubectl("apply --dry-run=server --validate=strict -o name -f -", text).split()
     assert len(names) == len(objects(text))
+
+
+@pytest.mark.parametrize("kind, enough, too_little", [
+    ("DaemonSet", "privileged", "baseline"), ("Deployment", "restricted", None), ("Job", "restricted", None),
+    ("Pod", "restricted", None),
+])
+def test_the_level_of_pod_security_that_each_needs(lab, kind, enough, too_little):
+    (thing,) = [thing for (its, _), thing in objects(rendered()).items() if its == kind]
+    spec = thing["spec"] if kind == "Pod" else thing["spec"]["template"]["spec"]
+    # Known to no API server without a controller manager.
+    spec = {key: value for key, value in spec.items() if key != "priorityClassName"}
+    for level in filter(None, (enough, too_little)):
+        space = f"pods-{level}"
+        lab.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {
+            "name": space, "labels": {"pod-security.kubernetes.io/enforce": level}}})
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": kind.lower(), "namespace": space}, "spec": spec}
+        if level == enough:
+            lab.kubectl("create --dry-run=server -f -", json.dumps(pod))
+        else:
+            with pytest.raises(CommandFailed, match="violates PodSecurity"):
+                lab.kubectl("create --dry-run=server -f -", json.dumps(pod))
 
 
 def there(lab, path):

@@ -1,0 +1,83 @@
+"""Helm's hooks where pods are pods: helm test proves VIPs, helm uninstall undoes every node that can be reached."""
+
+import pytest
+from ground import clients, cluster as ground
+from ground.helm import helm
+from ground.wait import wait_until
+from objects import VIP
+from scene import CHART, NODES, RELEASE, SPACE, traces
+
+UNINSTALL = f"uninstall {RELEASE} --namespace {SPACE}"
+
+
+def run(scene, words: str) -> tuple[int, str]:
+    """Status of `helm WORDS`, and all that it printed: hooks' logs are on its standard error."""
+    done = helm(words, lab=scene.lab, timeout=240)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_helm_test_proves_vips_from_the_pod_network(web):
+    """The pod would rather be on the node that is neither director nor real server."""
+    code, told = run(web, f"test {RELEASE} --namespace {SPACE} --timeout 60s")
+    assert code == 0, told
+    assert f"PASS  {VIP}:80/TCP  default/web  10 of 10 connections" in told, told
+
+
+@pytest.mark.parametrize("node, why", [("r1", "carries the VIP itself"), ("d", "holds the VIP itself")])
+def test_helm_test_says_where_it_shows_nothing(web, node, why):
+    others = " ".join(set(NODES) - {node})
+    web.kubectl(f"cordon {others}")
+    try:
+        code, told = run(web, f"test {RELEASE} --namespace {SPACE} --timeout 60s")
+    finally:
+        web.kubectl(f"uncordon {others}")
+    assert code == 0 and f"node {node} {why}" in told and "PASS" not in told, told
+
+
+def undone(scene, *nodes: str) -> dict[str, str]:
+    return {name: traces(scene[name]) for name in nodes or NODES if traces(scene[name])}
+
+
+def test_a_release_with_work_is_undone_and_goes(web):
+    load = clients.load(web.host, VIP, interval=0.02)
+    load.wait_answers(20)
+    code, told = run(web, f"{UNINSTALL} --wait --timeout 180s")
+    load.stop()
+    web.installed = False
+    assert code == 0 and "done: 3 nodes" in told, told
+    # Helm has just returned, and the agents' pods may still be there.
+    assert undone(web) == {}
+    wait_until(lambda: not web.pods("agent") and not web.pods("controller"), "all pods to be gone", 60)
+    assert undone(web) == {}
+    assert web.kubectl("get dvs -o name") == "virtualservice.directway.dev/web\n"
+    for kind in ("jobs", "configmaps", "serviceaccounts", "roles", "rolebindings"):
+        left = web.kubectl(f"--namespace {SPACE} get {kind} -l app.kubernetes.io/part-of=directway -o name")
+        assert left == "", left
+
+
+def test_installed_again_it_serves_what_is_left(cluster):
+    cluster.install().serve()
+    assert clients.requests(cluster.host, VIP, n=20).counts == {"r1": 10, "r2": 10}
+
+
+def test_a_director_without_power_stops_the_uninstalling_and_holds_up_nobody(web):
+    web.helm(f"upgrade {RELEASE} {CHART} --wait", {"undo": {"timeoutSeconds": 40}})
+    web["d"].power_off()
+    wait_until(lambda: not ground.ready(web.lab)["d"], "Kubernetes to notice", 90, every=1)
+    code, told = run(web, f"{UNINSTALL} --timeout 180s")
+    assert code != 0 and "1 of 3 nodes not undone after 40 s" in told, told
+    assert "d: its agent has not answered, and the node is not ready (NodeStatusUnknown)" in told, told
+    assert "directway cleanup" in told and "--no-hooks" in told
+    assert undone(web, "r1", "r2", "other") == {}
+    assert web.pods("agent"), "nothing may be deleted"
+
+    # It comes back, its agent follows the request, and the second attempt succeeds.
+    web["d"].start()
+    web["d"].wait_ready()
+    ground.wait_ready(web.lab)
+    code, told = run(web, f"{UNINSTALL} --wait --timeout 180s")
+    web.installed = False
+    assert code == 0 and "done: 3 nodes" in told, told
+    assert undone(web) == {}
+    web.install().serve()
+    assert clients.requests(web.host, VIP, n=20).counts == {"r1": 10, "r2": 10}

@@ -289,6 +289,8 @@ fn in_safe_order(plan: &Plan, observed: &Observed) -> Result<(), TestCaseError> 
             | Op::EditService(..)
             | Op::AddDummy(_)
             | Op::DelDummy(_)
+            | Op::Tune(_)
+            | Op::Untune(_)
             | Op::AddRoute(_)
             | Op::DelRoute(_)
             | Op::Announce(_) => {}

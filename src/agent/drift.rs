@@ -15,6 +15,9 @@ pub fn is_drift(op: &Op, before: &NodeNet, now: &NodeNet) -> bool {
         Op::Quiet(SetArp { dev, .. }) | Op::Restore(SetArp { dev, .. }) => {
             before.arp.get(dev) == now.arp.get(dev)
         }
+        Op::Tune(set) | Op::Untune(set) => {
+            before.ipvs.get(&set.setting) == now.ipvs.get(&set.setting)
+        }
         Op::AddAddress(key, _) | Op::DelAddress(key, _) => {
             before.addresses.get(key) == now.addresses.get(key)
         }

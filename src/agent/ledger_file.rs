@@ -9,7 +9,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AddressKey, Arp, ArpChange, Dev, Ledger, Protocol, ServiceKey};
+use crate::model::{
+    AddressKey, Arp, Dev, IpvsSetting, Ledger, Protocol, ServiceKey, SettingChange,
+    UnknownIpvsSetting,
+};
 
 /// The only format so far. A reader refuses any other: half an understanding of what is ours would delete or forget.
 const VERSION: u32 = 1;
@@ -135,6 +138,8 @@ struct Stored {
     dummies: Vec<String>,
     #[serde(default)]
     arp: Vec<StoredArp>,
+    #[serde(default)]
+    ipvs: Vec<StoredIpvs>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -154,6 +159,13 @@ struct StoredAddress {
 struct StoredArp {
     dev: String,
     setting: StoredSetting,
+    before: u32,
+    set: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredIpvs {
+    setting: String,
     before: u32,
     set: u32,
 }
@@ -195,6 +207,15 @@ impl From<&Ledger> for Stored {
                         Arp::Ignore => StoredSetting::Ignore,
                         Arp::Announce => StoredSetting::Announce,
                     },
+                    before: change.before,
+                    set: change.set,
+                })
+                .collect(),
+            ipvs: ledger
+                .ipvs
+                .iter()
+                .map(|(setting, change)| StoredIpvs {
+                    setting: setting.name().to_owned(),
                     before: change.before,
                     set: change.set,
                 })
@@ -249,11 +270,26 @@ impl TryFrom<Stored> for Ledger {
                         StoredSetting::Ignore => Arp::Ignore,
                         StoredSetting::Announce => Arp::Announce,
                     };
-                    let change = ArpChange {
+                    let change = SettingChange {
                         before: stored.before,
                         set: stored.set,
                     };
                     Ok(((dev(stored.dev)?, which), change))
+                })
+                .collect::<Result<_, String>>()?,
+            ipvs: stored
+                .ipvs
+                .into_iter()
+                .map(|stored| {
+                    let setting: IpvsSetting = stored
+                        .setting
+                        .parse()
+                        .map_err(|error: UnknownIpvsSetting| error.to_string())?;
+                    let change = SettingChange {
+                        before: stored.before,
+                        set: stored.set,
+                    };
+                    Ok((setting, change))
                 })
                 .collect::<Result<_, String>>()?,
         })
@@ -284,8 +320,10 @@ mod tests {
         for (which, before) in [(Arp::Ignore, 0), (Arp::Announce, 1)] {
             ledger
                 .arp
-                .insert((dev.clone(), which), ArpChange { before, set: 2 });
+                .insert((dev.clone(), which), SettingChange { before, set: 2 });
         }
+        let change = SettingChange { before: 0, set: 1 };
+        ledger.ipvs.insert(IpvsSetting::SloppyTcp, change);
         ledger
     }
 
@@ -316,6 +354,7 @@ mod tests {
             good.replace("\"version\":1", "\"version\":2"),
             good.replace("TCP", "ICMP"),
             good.replace("eth0", "no/device"),
+            good.replace("sloppy_tcp", "conntrack"),
         ] {
             fs::write(file.path(), &bad).unwrap();
             let error = file.load().unwrap_err();

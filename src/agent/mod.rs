@@ -23,6 +23,7 @@ mod wire;
 mod worker;
 
 use std::{
+    collections::BTreeMap,
     convert::Infallible,
     net::SocketAddr,
     path::PathBuf,
@@ -39,7 +40,7 @@ use crate::{
     admin::{self, Admin},
     kernel::{Kernel, KernelError, linux::Linux},
     metrics::Metrics,
-    model::NodeName,
+    model::{IpvsSetting, NodeName},
 };
 
 pub use announcer::Announcer;
@@ -74,6 +75,10 @@ pub struct AgentConfig {
     pub admin_address: SocketAddr,
     /// How often passes run.
     pub intervals: Intervals,
+    /// Settings of IPVS that the node shall have while it directs.
+    pub ipvs: BTreeMap<IpvsSetting, u32>,
+    /// Where they are written.
+    pub ipvs_settings_dir: PathBuf,
 }
 
 /// What keeps an agent from starting or running.
@@ -98,7 +103,8 @@ pub enum AgentError {
 /// same holds while everything is being undone.
 pub async fn run(config: AgentConfig) -> Result<(), AgentError> {
     memory::keep_small();
-    let kernels = [Linux::open()?, Linux::open()?];
+    let open = || Linux::open().map(|it| it.with_settings_in(&config.ipvs_settings_dir));
+    let kernels = [open()?, open()?];
     run_on(config, kernels.map(|kernel| Box::new(kernel) as _)).await
 }
 
@@ -169,7 +175,9 @@ pub async fn run_on(
     let told = jobs.clone();
     thread("wire", move || worker::ask(wire.as_mut(), &asked, &told))?;
     let worker = Worker {
-        passes: Passes::new(node.clone(), &config.run_dir).with_asker(asker),
+        passes: Passes::new(node.clone(), &config.run_dir)
+            .with_asker(asker)
+            .with_ipvs(config.ipvs),
         node: node.clone(),
         kernel,
         store: Store::new(&sources),
@@ -196,16 +204,18 @@ pub async fn run_on(
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        let lost = match api {
-            Some(api) => source::kubernetes::has_lost_its_roles(api, &node).await,
-            None => false,
-        };
-        if lost {
-            tracing::info!("this node has no role any more: undoing it before the agent ends");
-        } else if shared.is_undoing() {
+        // What is being uninstalled may have no rights any more to ask anything.
+        if shared.is_undoing() {
             tracing::info!("everything is to be undone: this node before the agent ends");
         } else {
-            return;
+            let lost = match api {
+                Some(api) => source::kubernetes::has_lost_its_roles(api, &node).await,
+                None => false,
+            };
+            if !lost {
+                return;
+            }
+            tracing::info!("this node has no role any more: undoing it before the agent ends");
         }
         let undone = async {
             shared.nothing_left().await;

@@ -49,7 +49,7 @@ fn without_us(link: &Link, ledger: &Ledger) -> ArpSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ArpChange, LinkKind};
+    use crate::model::{LinkKind, SettingChange};
 
     fn nic(index: u32, addresses: &[&str]) -> Link {
         Link {
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn settings_are_told_as_they_are_without_directway() {
         let link = nic(2, &["10.0.0.1/24", "fe80::1/64"]);
-        let change = |set| ArpChange { before: 0, set };
+        let change = |set| SettingChange { before: 0, set };
         let ledger = Ledger {
             // Somebody else has changed the second one since.
             arp: [

@@ -9,9 +9,9 @@ use std::{
 };
 
 use crate::{
-    desired::{Admission, Desired, Inputs, Memory, Questions, admit, desired, questions},
+    desired::{Admission, Desired, Inputs, Memory, Questions, admit, desired, questions, tune},
     kernel::{Kernel, KernelError, OpError, OpResult, Outcome, execute},
-    model::{AddressKey, Ledger, Mac, NodeName, NodeNet, Observed, Role, Snapshot},
+    model::{AddressKey, IpvsSetting, Ledger, Mac, NodeName, NodeNet, Observed, Role, Snapshot},
     plan::{Op, plan},
 };
 
@@ -96,6 +96,8 @@ pub struct Passes {
     announcer: Announcer,
     /// Who asks the wire again what is known already, without holding up a pass.
     asker: Option<Sender<Asking>>,
+    /// Settings of IPVS that this node shall have while it directs.
+    ipvs: BTreeMap<IpvsSetting, u32>,
     /// What was wanted when a pass last completed.
     completed: Option<NodeNet>,
 }
@@ -110,6 +112,7 @@ impl Passes {
             wire: Wire::default(),
             announcer: Announcer::default(),
             asker: None,
+            ipvs: BTreeMap::new(),
             completed: None,
         }
     }
@@ -119,6 +122,13 @@ impl Passes {
     #[must_use]
     pub fn with_asker(mut self, asker: Sender<Asking>) -> Self {
         self.asker = Some(asker);
+        self
+    }
+
+    /// Sets these settings of IPVS for as long as the node directs anything.
+    #[must_use]
+    pub fn with_ipvs(mut self, settings: BTreeMap<IpvsSetting, u32>) -> Self {
+        self.ipvs = settings;
         self
     }
 
@@ -208,6 +218,7 @@ impl Passes {
             memory: &self.memory,
             now,
         });
+        tune(&mut wanted.net, &self.ipvs);
         self.memory = wanted.memory.clone();
         if !view.complete {
             keep_ours(&mut wanted.net, &observed, &ledger);

@@ -23,6 +23,11 @@ pub(super) fn keep_ours(wanted: &mut NodeNet, observed: &Observed, ledger: &Ledg
             wanted.arp.entry(dev.clone()).or_insert(settings);
         }
     }
+    for setting in ledger.ipvs.keys() {
+        if let Some(value) = observed.net.ipvs.get(setting) {
+            wanted.ipvs.entry(*setting).or_insert(*value);
+        }
+    }
     for key in &ledger.services {
         let Some(there) = observed.net.services.get(key) else {
             continue;

@@ -1,10 +1,11 @@
 //! `directway agent`: the agent of one node.
 
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use crate::{
     agent::{self, AgentConfig, Intervals, SourceConfig, UndoSwitch},
-    model::NodeName,
+    kernel::linux::IPVS_SETTINGS,
+    model::{IpvsSetting, NodeName, UnknownIpvsSetting},
 };
 
 use super::{
@@ -49,8 +50,27 @@ pub struct Args {
     /// Pause between two passes in a storm of changes
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(10..=10_000))]
     min_interval: u64,
+    /// Set net.ipv4.vs.NAME while this node directs, and restore it afterwards; may be repeated
+    #[arg(long = "ipvs-setting", value_name = "NAME=VALUE", value_parser = ipvs_setting)]
+    ipvs: Vec<(IpvsSetting, u32)>,
+    /// Where these settings can be written
+    #[arg(long, value_name = "DIRECTORY", default_value = IPVS_SETTINGS)]
+    ipvs_settings_dir: PathBuf,
     #[command(flatten)]
     log: LogArgs,
+}
+
+fn ipvs_setting(text: &str) -> Result<(IpvsSetting, u32), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("use NAME=VALUE, as in expire_nodest_conn=1")?;
+    let setting = name
+        .parse()
+        .map_err(|error: UnknownIpvsSetting| error.to_string())?;
+    let value = value
+        .parse()
+        .map_err(|_| format!("{value:?} is no number"))?;
+    Ok((setting, value))
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
@@ -72,6 +92,8 @@ pub(super) fn run(args: &Args) -> Outcome {
             min: Duration::from_millis(args.min_interval),
             ..Intervals::default()
         },
+        ipvs: args.ipvs.iter().copied().collect(),
+        ipvs_settings_dir: args.ipvs_settings_dir.clone(),
     };
     block_on(agent::run(config))?.map_err(|error| Failure::Failed(error.to_string()))?;
     Ok(ExitCode::SUCCESS)
@@ -101,6 +123,15 @@ mod tests {
         assert_eq!(Duration::from_millis(args.min_interval), intervals.min);
         for wrong in [["--max-interval", "0"], ["--min-interval", "1"]] {
             assert!(parse(&wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn settings_are_named_as_the_kernel_names_them() {
+        let args = parse(&["--ipvs-setting", "schedule_icmp=1"]).unwrap();
+        assert_eq!(args.ipvs, [(IpvsSetting::ScheduleIcmp, 1)]);
+        for wrong in ["schedule_icmp", "schedule_icmp=on", "conntrack=1"] {
+            assert!(parse(&["--ipvs-setting", wrong]).is_err(), "{wrong}");
         }
     }
 

@@ -20,6 +20,6 @@ mod tests;
 pub use admission::{Admission, admit};
 pub use drain::Memory;
 pub use members::{Member, MemberId, Members, members};
-pub use node::{Desired, Inputs, MemberState, Verdict, desired};
+pub use node::{Desired, Inputs, MemberState, Verdict, desired, tune};
 pub use placement::{directors, holder};
 pub use questions::{Questions, questions};

@@ -5,8 +5,8 @@ use std::{
 };
 
 use crate::model::{
-    AddressKey, Ledger, NodeName, NodeNet, Observed, Reason, Refusal, Role, Service, ServiceKey,
-    Snapshot, VirtualService, VsKey, WireEvidence,
+    AddressKey, IpvsSetting, Ledger, NodeName, NodeNet, Observed, Reason, Refusal, Role, Service,
+    ServiceKey, Snapshot, VirtualService, VsKey, WireEvidence,
 };
 
 use super::{
@@ -131,6 +131,13 @@ pub fn desired(inputs: &Inputs<'_>) -> Desired {
     } = &mut desired;
     backend::keep_while_directed(inputs, net, memory, notes);
     desired
+}
+
+/// Adds what the node's administrator wants of IPVS, as long as the node has a service at all.
+pub fn tune(net: &mut NodeNet, settings: &BTreeMap<IpvsSetting, u32>) {
+    if !net.services.is_empty() {
+        net.ipvs.clone_from(settings);
+    }
 }
 
 /// Adds this node's part in serving one VIP; on refusal nothing of it is added.

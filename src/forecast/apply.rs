@@ -26,6 +26,9 @@ pub fn apply(op: &Op, observed: &mut Observed) {
             observed.links.remove(dev);
         }
         Op::Quiet(set) | Op::Restore(set) => set_arp(set, observed),
+        Op::Tune(set) | Op::Untune(set) => {
+            net.ipvs.insert(set.setting, set.to);
+        }
         Op::AddAddress(key, _) => {
             let kind = observed.links.get(&key.dev).map(|link| link.kind);
             let role = match kind {

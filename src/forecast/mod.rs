@@ -15,7 +15,7 @@ pub use world::{Assumed, Wire, World, WorldNode};
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    desired::{Desired, Inputs, admit, desired},
+    desired::{Desired, Inputs, admit, desired, tune},
     model::{NodeName, Snapshot},
     plan::{Op, plan},
 };
@@ -63,7 +63,7 @@ pub fn settle(snapshot: &Snapshot, world: &mut World) -> Forecast {
         let mut plans = Vec::new();
         for (name, node) in &world.nodes {
             let wire = node.evidence(name, &snapshot, &admission);
-            let wanted = desired(&Inputs {
+            let mut wanted = desired(&Inputs {
                 node: name,
                 snapshot: &snapshot,
                 admission: &admission,
@@ -73,6 +73,10 @@ pub fn settle(snapshot: &Snapshot, world: &mut World) -> Forecast {
                 memory: &node.memory,
                 now,
             });
+            // How an agent was started is not known here: what it has set it goes on wanting.
+            let settings = node.ledger.ipvs.iter();
+            let settings = settings.map(|(setting, change)| (*setting, change.set));
+            tune(&mut wanted.net, &settings.collect());
             let plan = plan(&wanted.net, &node.observed, &node.ledger);
             plans.push((name.clone(), wanted, plan));
         }

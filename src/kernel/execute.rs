@@ -98,6 +98,7 @@ impl Failed {
             Op::EditService(..) | Op::AddDestination(..) | Op::EditDestination(..) => {}
             Op::AddRoute(_) | Op::DelRoute(_) | Op::Announce(_) => {}
             Op::Restore(_) | Op::DelDummy(_) => {}
+            Op::Tune(_) | Op::Untune(_) => {}
             Op::AddAddress(..)
             | Op::DelAddress(..)
             | Op::AddService(..)
@@ -122,8 +123,9 @@ impl Failed {
                 // Quiet before VIP; device before address.
                 Op::AddAddress(key, _) => self.quiet || self.dummies.contains(&key.dev),
                 // Sysctls and devices are given back only when everything before went well.
-                Op::Restore(_) | Op::DelDummy(_) => self.any,
+                Op::Restore(_) | Op::Untune(_) | Op::DelDummy(_) => self.any,
                 Op::AddDummy(_)
+                | Op::Tune(_)
                 | Op::Quiet(_)
                 | Op::DelAddress(..)
                 | Op::AddRoute(_)

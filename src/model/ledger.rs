@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{AddressKey, Arp, Dev, ForeignTag, Observed, ServiceKey};
+use super::{AddressKey, Arp, Dev, ForeignTag, IpvsSetting, Observed, ServiceKey};
 
 /// What is ours on this node, as far as the kernel cannot tell by itself.
 ///
@@ -17,12 +17,14 @@ pub struct Ledger {
     /// Dummy devices that directway created.
     pub dummies: BTreeSet<Dev>,
     /// ARP settings that directway changed.
-    pub arp: BTreeMap<(Dev, Arp), ArpChange>,
+    pub arp: BTreeMap<(Dev, Arp), SettingChange>,
+    /// Settings of IPVS that directway changed.
+    pub ipvs: BTreeMap<IpvsSetting, SettingChange>,
 }
 
 /// A setting's value before directway changed it, and the one it was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ArpChange {
+pub struct SettingChange {
     /// To be restored.
     pub before: u32,
     /// Restored only while it still has this value: any other is somebody else's decision.

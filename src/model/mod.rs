@@ -3,6 +3,7 @@
 //! Nothing here does I/O, knows Kubernetes or depends on time.
 
 mod cluster;
+mod ipvs_setting;
 mod ledger;
 mod link;
 mod mac;
@@ -17,7 +18,8 @@ mod service;
 mod virtual_service;
 
 pub use cluster::{Directing, Node, PeerState, Peers, Snapshot};
-pub use ledger::{ArpChange, Ledger};
+pub use ipvs_setting::{IpvsSetting, UnknownIpvsSetting};
+pub use ledger::{Ledger, SettingChange};
 pub use link::{Arp, ArpSettings, Link, LinkKind};
 pub use mac::{Mac, ParseMacError};
 pub use names::{Dev, InvalidDev, NodeName, VsKey};

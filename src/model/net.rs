@@ -3,7 +3,7 @@ use std::{
     net::IpAddr,
 };
 
-use super::{ArpSettings, Dev, Service, ServiceKey};
+use super::{ArpSettings, Dev, IpvsSetting, Service, ServiceKey};
 
 /// An address on a device.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +49,8 @@ pub struct NodeNet {
     pub arp: BTreeMap<Dev, ArpSettings>,
     /// IPVS services with their destinations.
     pub services: BTreeMap<ServiceKey, Service>,
+    /// Settings of IPVS. Observed: those that the kernel has.
+    pub ipvs: BTreeMap<IpvsSetting, u32>,
 }
 
 impl NodeNet {

@@ -1,11 +1,11 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::model::{
-    AddressKey, Arp, ArpChange, ArpSettings, Destination, Dev, Ledger, NodeNet, Observed, Role,
-    ServiceKey,
+    AddressKey, Arp, ArpSettings, Destination, Dev, IpvsSetting, Ledger, NodeNet, Observed, Role,
+    ServiceKey, SettingChange,
 };
 
-use super::{Op, SetArp};
+use super::{Op, SetArp, SetIpvs};
 
 /// Ops that turn what is observed into what is desired, in the order of their phases, and what the ledger must
 /// say before the first of them runs.
@@ -31,6 +31,7 @@ pub fn plan(desired: &NodeNet, observed: &Observed, ledger: &Ledger) -> Plan {
     diff.routes();
     diff.services();
     diff.arp();
+    diff.ipvs();
     // Stable: within a phase ops keep the order of their keys, so that every director adds alike.
     diff.ops.sort_by_key(Op::phase);
     Plan {
@@ -214,7 +215,7 @@ impl Diff<'_> {
                         .map_or(now, |change| change.before);
                     self.ledger.arp.insert(
                         id,
-                        ArpChange {
+                        SettingChange {
                             before,
                             set: target,
                         },
@@ -231,6 +232,39 @@ impl Diff<'_> {
                         self.ops.push(Op::Restore(set));
                     }
                 }
+            }
+        }
+    }
+}
+
+impl Diff<'_> {
+    fn ipvs(&mut self) {
+        for setting in IpvsSetting::ALL {
+            let now = self.observed.net.ipvs.get(&setting).copied();
+            let wanted = self.desired.ipvs.get(&setting).copied();
+            // Ours only while it has the value that we gave it.
+            let change = self.old.ipvs.get(&setting).copied();
+            let change = change.filter(|change| Some(change.set) == now);
+            match (wanted, now, change) {
+                (Some(to), Some(now), change) if to != now => {
+                    self.ops.push(Op::Tune(SetIpvs { setting, to }));
+                    let before = change.map_or(now, |change| change.before);
+                    let change = SettingChange { before, set: to };
+                    self.ledger.ipvs.insert(setting, change);
+                }
+                // The kernel lacks it, and says so itself.
+                (Some(to), None, _) => self.ops.push(Op::Tune(SetIpvs { setting, to })),
+                (None, Some(now), Some(change)) => {
+                    self.ledger.ipvs.insert(setting, change);
+                    if change.before != now {
+                        let to = change.before;
+                        self.ops.push(Op::Untune(SetIpvs { setting, to }));
+                    }
+                }
+                (Some(_), Some(_), Some(change)) => {
+                    self.ledger.ipvs.insert(setting, change);
+                }
+                (Some(_), Some(_), None) | (None, _, None) | (None, None, Some(_)) => {}
             }
         }
     }

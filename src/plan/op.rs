@@ -1,8 +1,8 @@
 use std::{fmt, net::IpAddr};
 
 use crate::model::{
-    AddressKey, Arp, Destination, Dev, Forward, PROTOCOL_TAG, Role, Service, ServiceKey,
-    host_prefix,
+    AddressKey, Arp, Destination, Dev, Forward, IpvsSetting, PROTOCOL_TAG, Role, Service,
+    ServiceKey, host_prefix,
 };
 
 use super::Phase;
@@ -18,6 +18,10 @@ pub enum Op {
     Quiet(SetArp),
     /// Gives an interface its earlier setting back.
     Restore(SetArp),
+    /// Changes a setting of IPVS.
+    Tune(SetIpvs),
+    /// Gives a setting of IPVS its earlier value back.
+    Untune(SetIpvs),
     /// Adds a host-sized address.
     AddAddress(AddressKey, Role),
     /// Removes a host-sized address.
@@ -59,6 +63,15 @@ pub struct SetArp {
     pub to: u32,
 }
 
+/// Sets one value of IPVS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SetIpvs {
+    /// Which.
+    pub setting: IpvsSetting,
+    /// What it shall be.
+    pub to: u32,
+}
+
 /// What an op is about: when it fails, later ops on the same subject are not tried in this pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
@@ -75,14 +88,14 @@ impl Op {
             Self::AddDummy(_) => Phase::Device,
             Self::DelDummy(_) => Phase::Undevice,
             Self::Quiet(_) => Phase::Quiet,
-            Self::Restore(_) => Phase::Restore,
+            Self::Restore(_) | Self::Untune(_) => Phase::Restore,
             Self::AddAddress(_, Role::Quiet) => Phase::Bind,
             Self::AddAddress(_, Role::Held) => Phase::Claim,
             Self::DelAddress(_, Role::Quiet) => Phase::Unbind,
             Self::DelAddress(_, Role::Held) => Phase::Yield,
             Self::AddRoute(_) => Phase::Route,
             Self::DelRoute(_) => Phase::Unroute,
-            Self::AddService(..) | Self::EditService(..) => Phase::Serve,
+            Self::AddService(..) | Self::EditService(..) | Self::Tune(_) => Phase::Serve,
             Self::DelService(_) => Phase::Unserve,
             Self::AddDestination(..) | Self::EditDestination(..) => Phase::Direct,
             Self::QuiesceDestination(..) => Phase::Quiesce,
@@ -95,9 +108,12 @@ impl Op {
     /// What it is about.
     pub fn subject(&self) -> Subject {
         match self {
-            Self::AddDummy(_) | Self::DelDummy(_) | Self::Quiet(_) | Self::Restore(_) => {
-                Subject::Node
-            }
+            Self::AddDummy(_)
+            | Self::DelDummy(_)
+            | Self::Quiet(_)
+            | Self::Restore(_)
+            | Self::Tune(_)
+            | Self::Untune(_) => Subject::Node,
             Self::AddAddress(key, _)
             | Self::DelAddress(key, _)
             | Self::AddRoute(key)
@@ -121,6 +137,8 @@ impl Op {
             Self::DelDummy(_) => "del_dummy",
             Self::Quiet(_) => "quiet",
             Self::Restore(_) => "restore",
+            Self::Tune(_) => "tune",
+            Self::Untune(_) => "untune",
             Self::AddAddress(_, Role::Quiet) => "bind",
             Self::AddAddress(_, Role::Held) => "claim",
             Self::DelAddress(_, Role::Quiet) => "unbind",
@@ -157,12 +175,19 @@ impl fmt::Display for SetArp {
     }
 }
 
+impl fmt::Display for SetIpvs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sysctl -w net.ipv4.vs.{}={}", self.setting, self.to)
+    }
+}
+
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AddDummy(dev) => write!(f, "ip link add {dev} up type dummy"),
             Self::DelDummy(dev) => write!(f, "ip link del {dev}"),
             Self::Quiet(set) | Self::Restore(set) => set.fmt(f),
+            Self::Tune(set) | Self::Untune(set) => set.fmt(f),
             Self::AddAddress(AddressKey { dev, ip }, _) => {
                 write!(
                     f,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use super::{Op, Plan, SetArp, plan};
+use super::{Op, Phase, Plan, SetArp, plan};
 use crate::model::*;
 
 fn ip(text: &str) -> IpAddr {
@@ -74,6 +74,7 @@ fn holder() -> NodeNet {
         routes: [quiet].into(),
         arp: [(dev("eth0"), ArpSettings::QUIET)].into(),
         services: [(key(), service(&[("10.77.0.11", 1)]))].into(),
+        ipvs: BTreeMap::new(),
     }
 }
 
@@ -288,4 +289,50 @@ fn the_dot_of_a_vlan_s_name_stays_in_the_name() {
         set("eth0.5").to_string(),
         "sysctl -w net/ipv4/conf/eth0.5/arp_announce=2"
     );
+}
+
+#[test]
+fn settings_of_ipvs_are_set_kept_and_given_back() {
+    let setting = IpvsSetting::ScheduleIcmp;
+    let mut observed = Observed::default();
+    observed.net.ipvs.insert(setting, 0);
+    let wanted = NodeNet {
+        ipvs: [(setting, 1)].into(),
+        ..NodeNet::default()
+    };
+
+    let first = plan(&wanted, &observed, &Ledger::default());
+    assert_eq!(lines(&first), ["sysctl -w net.ipv4.vs.schedule_icmp=1"]);
+    observed.net.ipvs.insert(setting, 1);
+    let second = plan(&wanted, &observed, &first.ledger);
+    assert_eq!((lines(&second).len(), &second.ledger), (0, &first.ledger));
+    let last = plan(&NodeNet::default(), &observed, &second.ledger);
+    assert_eq!(lines(&last), ["sysctl -w net.ipv4.vs.schedule_icmp=0"]);
+    assert_eq!(last.ops[0].phase(), Phase::Restore);
+    assert_eq!(last.ledger, first.ledger, "known until it is done");
+    observed.net.ipvs.insert(setting, 0);
+    let after = plan(&NodeNet::default(), &observed, &last.ledger);
+    assert_eq!((lines(&after).len(), after.ledger), (0, Ledger::default()));
+}
+
+#[test]
+fn a_setting_of_ipvs_that_somebody_changed_since_is_theirs() {
+    let setting = IpvsSetting::SloppyTcp;
+    let ledger = Ledger {
+        ipvs: [(setting, SettingChange { before: 0, set: 1 })].into(),
+        ..Ledger::default()
+    };
+    let mut observed = Observed::default();
+    observed.net.ipvs.insert(setting, 2);
+    let plan = plan(&NodeNet::default(), &observed, &ledger);
+    assert_eq!((plan.ops.len(), plan.ledger), (0, Ledger::default()));
+}
+
+#[test]
+fn a_setting_that_is_as_wanted_already_is_not_ours() {
+    let setting = IpvsSetting::SloppyTcp;
+    let mut observed = Observed::default();
+    observed.net.ipvs.insert(setting, 1);
+    let plan = plan(&observed.net.clone(), &observed, &Ledger::default());
+    assert_eq!((plan.ops.len(), plan.ledger), (0, Ledger::default()));
 }

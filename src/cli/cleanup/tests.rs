@@ -93,7 +93,7 @@ fn node(name: &str) -> (Scratch, Observed) {
         ..Observed::default()
     };
     let mut ledger = Ledger::default();
-    let change = ArpChange { before: 0, set: 1 };
+    let change = SettingChange { before: 0, set: 1 };
     ledger.arp.insert((eth0, Arp::Ignore), change);
     for (ip, tag) in [
         ("10.0.0.100", ForeignTag::Ours),

@@ -42,6 +42,20 @@ pub struct Observation {
     /// How many IPVS services by firewall mark there are.
     #[serde(default)]
     pub fwmark_services: usize,
+    /// Settings of IPVS (`net.ipv4.vs.*`) that directway may change, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ipvs_settings: BTreeMap<String, IpvsSetting>,
+}
+
+/// A setting of IPVS.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IpvsSetting {
+    /// What it is.
+    pub value: u32,
+    /// If directway changed it: from what to what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<Changed>,
 }
 
 /// Whose an entry is.

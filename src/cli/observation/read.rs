@@ -1,11 +1,11 @@
 use std::str::FromStr;
 
 use crate::model::{
-    self, AddressKey, ArpChange, ArpSettings, Dev, Flag, ForeignTag, Ipvs, Ledger, Link, LinkKind,
-    Observed, ObservedAddress, PROTOCOL_TAG, Protocol, Role, Scheduler, ServiceKey,
+    self, AddressKey, ArpSettings, Dev, Flag, ForeignTag, Ipvs, Ledger, Link, LinkKind, Observed,
+    ObservedAddress, PROTOCOL_TAG, Protocol, Role, Scheduler, ServiceKey, SettingChange,
 };
 
-use super::{Arp, Forward, Interface, Kind, Observation, Owner, Service, VERSION};
+use super::{Arp, Changed, Forward, Interface, Kind, Observation, Owner, Service, VERSION};
 
 /// A document that says something a kernel cannot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,6 +92,13 @@ impl Observation {
         for (index, service) in self.services.iter().enumerate() {
             read_service(index, service, &mut observed, &mut ledger)?;
         }
+        for (name, setting) in &self.ipvs_settings {
+            let key: model::IpvsSetting = parse(|| "ipvsSettings".to_owned(), name)?;
+            observed.net.ipvs.insert(key, setting.value);
+            if let Some(Changed { before, set }) = setting.changed {
+                ledger.ipvs.insert(key, SettingChange { before, set });
+            }
+        }
         Ok((observed, ledger))
     }
 }
@@ -148,7 +155,7 @@ fn read_interface(
                 return Err(bad(field("changedArp"), cause));
             }
         };
-        let change = ArpChange {
+        let change = SettingChange {
             before: change.before,
             set: change.set,
         };
@@ -279,7 +286,7 @@ mod tests {
         ledger.dummies.insert(vip0.clone());
         ledger.arp.insert(
             (eth0.clone(), model::Arp::Announce),
-            ArpChange { before: 1, set: 2 },
+            SettingChange { before: 1, set: 2 },
         );
         for (dev, ip, role, tag) in [
             (&vip0, "10.0.0.100", Role::Quiet, ForeignTag::Ours),
@@ -334,6 +341,9 @@ mod tests {
                 ledger.services.insert(key);
             }
         }
+        observed.net.ipvs = model::IpvsSetting::ALL.map(|setting| (setting, 1)).into();
+        let change = SettingChange { before: 0, set: 1 };
+        ledger.ipvs.insert(model::IpvsSetting::ScheduleIcmp, change);
         (observed, ledger)
     }
 

@@ -12,6 +12,10 @@ pub fn text(observation: &Observation) -> String {
         let count = observation.fwmark_services;
         ipvs.push_str(&format!("  and {count} by firewall mark, foreign\n"));
     }
+    if !observation.ipvs_settings.is_empty() {
+        ipvs.push_str("\nIPVS settings (net.ipv4.vs)\n");
+        ipvs.push_str(&settings(observation).render());
+    }
     [
         (
             "Interfaces (own/effective)",
@@ -169,6 +173,20 @@ fn services(observation: &Observation) -> Option<Table> {
         }
     }
     (!observation.services.is_empty()).then_some(table)
+}
+
+fn settings(observation: &Observation) -> Table {
+    let mut table = Table::new(["NAME", "VALUE", "CHANGED BY DIRECTWAY"]).indented(2);
+    for (name, setting) in &observation.ipvs_settings {
+        let changed = setting.changed;
+        let changed = changed.map(|change| format!("{}→{}", change.before, change.set));
+        table.row([
+            name,
+            &setting.value.to_string(),
+            &changed.unwrap_or_default(),
+        ]);
+    }
+    table
 }
 
 fn scheduler(service: &Service) -> String {

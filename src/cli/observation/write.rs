@@ -6,8 +6,8 @@ use crate::model::{
 };
 
 use super::{
-    Address, Arp, Changed, Connections, Destination, Forward, Interface, Kind, Observation, Owner,
-    Persistence, Route, Service, VERSION,
+    Address, Arp, Changed, Connections, Destination, Forward, Interface, IpvsSetting, Kind,
+    Observation, Owner, Persistence, Route, Service, VERSION,
 };
 
 impl Observation {
@@ -52,6 +52,22 @@ impl Observation {
                 .map(|(key, found)| service(key, found, observed, ledger))
                 .collect(),
             fwmark_services: observed.fwmark_services,
+            ipvs_settings: observed
+                .net
+                .ipvs
+                .iter()
+                .map(|(setting, value)| {
+                    let changed = ledger.ipvs.get(setting).map(|change| Changed {
+                        before: change.before,
+                        set: change.set,
+                    });
+                    let value = IpvsSetting {
+                        value: *value,
+                        changed,
+                    };
+                    (setting.to_string(), value)
+                })
+                .collect(),
         }
     }
 }

@@ -60,6 +60,8 @@ fn attempt(world: &mut World, name: &str, op: &Op) -> Result<(), OpError> {
         | Op::DelDummy(_)
         | Op::Quiet(_)
         | Op::Restore(_)
+        | Op::Tune(_)
+        | Op::Untune(_)
         | Op::AddAddress(..)
         | Op::DelAddress(..)
         | Op::AddRoute(_)
@@ -110,6 +112,8 @@ fn device_of(op: &Op) -> Option<&Dev> {
             Some(&key.dev)
         }
         Op::AddDummy(_)
+        | Op::Tune(_)
+        | Op::Untune(_)
         | Op::AddService(..)
         | Op::EditService(..)
         | Op::DelService(_)
@@ -127,6 +131,7 @@ fn change(machine: &mut Machine, op: &Op) -> Result<(), Errno> {
         Op::Quiet(SetArp { dev, which, to, .. }) | Op::Restore(SetArp { dev, which, to, .. }) => {
             machine.set_arp(dev, *which, *to)
         }
+        Op::Tune(set) | Op::Untune(set) => machine.set_ipvs(set.setting, set.to),
         Op::AddAddress(AddressKey { dev, ip }, _) => {
             machine.add_address(dev, host(*ip), Machine::OURS)
         }

@@ -5,7 +5,9 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::model::{ArpSettings, Dev, ForeignTag, LinkKind, Mac, Protocol, host_prefix};
+use crate::model::{
+    ArpSettings, Dev, ForeignTag, IpvsSetting, LinkKind, Mac, Protocol, host_prefix,
+};
 
 use super::ipvs::Table;
 
@@ -22,6 +24,8 @@ pub struct Machine {
     pub(super) routes: Vec<Route>,
     pub(super) arp_all: ArpSettings,
     pub(super) ipvs: Option<Table>,
+    /// `net.ipv4.vs.*`, which is there as long as IPVS is.
+    pub(super) ipvs_settings: BTreeMap<IpvsSetting, u32>,
     pub(super) neighbours: BTreeMap<(Dev, IpAddr), Mac>,
     pub(super) listening: BTreeSet<(u16, Protocol)>,
     pub(super) forwards: bool,
@@ -102,6 +106,7 @@ impl Machine {
             routes: Vec::new(),
             arp_all: ArpSettings::default(),
             ipvs: Some(Table::default()),
+            ipvs_settings: IpvsSetting::ALL.map(|setting| (setting, 0)).into(),
             neighbours: BTreeMap::new(),
             listening: BTreeSet::new(),
             forwards: false,

@@ -87,6 +87,7 @@ impl Machine {
             observed.ipvs = Ipvs::Missing(NO_IPVS.to_owned());
             return;
         };
+        observed.net.ipvs.clone_from(&self.ipvs_settings);
         observed.fwmark_services = table.fwmark_services;
         observed.draining = table.draining();
         for (key, entry) in &table.services {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::model::{Arp, ArpSettings, Dev, ForeignTag, LinkKind, host_prefix};
+use crate::model::{Arp, ArpSettings, Dev, ForeignTag, IpvsSetting, LinkKind, host_prefix};
 
 use super::{
     errno::Errno,
@@ -53,6 +53,15 @@ impl Machine {
             Arp::Ignore => device.arp.ignore = value,
             Arp::Announce => device.arp.announce = value,
         }
+        Ok(())
+    }
+
+    /// `sysctl -w net.ipv4.vs.…`.
+    pub fn set_ipvs(&mut self, setting: IpvsSetting, value: u32) -> Result<(), Errno> {
+        if self.ipvs.is_none() {
+            return Err(Errno::NoEntry);
+        }
+        self.ipvs_settings.insert(setting, value);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Ops become messages and frames, sent in batches.
 
-use std::{collections::BTreeSet, net::IpAddr, num::NonZeroU32};
+use std::{collections::BTreeSet, io::Write as _, net::IpAddr, num::NonZeroU32};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_generic::GenlMessage;
@@ -8,7 +8,7 @@ use netlink_packet_generic::GenlMessage;
 use crate::{
     kernel::{KernelError, OpError},
     model::{AddressKey, Destination, Dev, LinkKind},
-    plan::{Op, SetArp},
+    plan::{Op, SetArp, SetIpvs},
 };
 
 use super::{
@@ -25,6 +25,7 @@ enum Prepared {
     Ipvs(IpvsMessage),
     Probe(AddressKey),
     Announce(AddressKey),
+    Done,
     Failed(OpError),
 }
 
@@ -39,6 +40,7 @@ pub fn apply(linux: &mut Linux, ops: &[Op]) -> Vec<Result<(), OpError>> {
             Prepared::Ipvs(message) => ipvs.push((index, message)),
             Prepared::Probe(key) => probes.push((index, key)),
             Prepared::Announce(key) => announcements.push((index, key)),
+            Prepared::Done => results[index] = Some(Ok(())),
             Prepared::Failed(error) => results[index] = Some(Err(error)),
         }
     }
@@ -95,6 +97,10 @@ fn prepare(linux: &mut Linux, op: &Op) -> Prepared {
         Op::Quiet(SetArp { dev, which, to, .. }) | Op::Restore(SetArp { dev, which, to, .. }) => {
             on_device(linux, op, dev, 0, |index| link::set_arp(index, *which, *to))
         }
+        Op::Tune(set) | Op::Untune(set) => match tune(linux, *set) {
+            Ok(()) => Prepared::Done,
+            Err(error) => Prepared::Failed(untuned(linux, op, &error)),
+        },
         Op::AddAddress(key, _) => on_device(linux, op, &key.dev, create, |index| {
             address::add(index, key.ip, None)
         }),
@@ -122,6 +128,23 @@ fn prepare(linux: &mut Linux, op: &Op) -> Prepared {
         Op::DelDestination(key, ip) => Prepared::Ipvs(request::delete_destination(key, *ip)),
         Op::Probe(key) => Prepared::Probe(key.clone()),
         Op::Announce(key) => Prepared::Announce(key.clone()),
+    }
+}
+
+fn tune(linux: &Linux, set: SetIpvs) -> std::io::Result<()> {
+    let path = linux.settings.join(set.setting.name());
+    // Never made: what is not there, the kernel does not know.
+    let mut file = std::fs::OpenOptions::new().write(true).open(path)?;
+    writeln!(file, "{}", set.to)
+}
+
+fn untuned(linux: &Linux, op: &Op, error: &std::io::Error) -> OpError {
+    let directory = linux.settings.display();
+    OpError::Refused {
+        errno: error.raw_os_error().unwrap_or(0),
+        message: format!(
+            "{op}: {directory}: {error}; give the agent a writable net/ipv4/vs of the node with --ipvs-settings-dir, or set it on the node"
+        ),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The Linux kernel, spoken to over netlink and packet sockets.
 //!
-//! Needs CAP_NET_ADMIN and, for frames, CAP_NET_RAW; nothing is written below /proc or /sys. Everything concerns the network
-//! namespace of the thread that calls.
+//! Needs CAP_NET_ADMIN and, for frames, CAP_NET_RAW; nothing is written below /proc or /sys but settings of IPVS, which have
+//! no other way. Everything concerns the network namespace of the thread that calls.
 
 mod apply;
 mod ask;
@@ -19,6 +19,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     num::NonZeroU32,
+    path::{Path, PathBuf},
 };
 
 use netlink_packet_core::{DecodeError, NetlinkDeserializable};
@@ -51,7 +52,12 @@ pub struct Linux {
     ipvs: Option<u16>,
     /// Interfaces as they were last listed.
     links: BTreeMap<Dev, Link>,
+    /// Where settings of IPVS are written.
+    settings: PathBuf,
 }
+
+/// Where the kernel has the settings of IPVS.
+pub const IPVS_SETTINGS: &str = "/proc/sys/net/ipv4/vs";
 
 impl Linux {
     /// Opens the kernel of the calling thread's network namespace.
@@ -64,7 +70,15 @@ impl Linux {
             genl: open("generic netlink", NETLINK_GENERIC)?,
             ipvs: None,
             links: BTreeMap::new(),
+            settings: IPVS_SETTINGS.into(),
         })
+    }
+
+    /// Writes settings of IPVS here: in a pod, /proc/sys itself is read-only.
+    #[must_use]
+    pub fn with_settings_in(mut self, directory: &Path) -> Self {
+        self.settings = directory.to_owned();
+        self
     }
 
     /// Netlink messages sent so far, and among them those that change something.

@@ -1,7 +1,7 @@
 //! Everything that the kernel has, as one value of the model.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     io::{self, BufReader},
 };
 
@@ -11,13 +11,13 @@ use netlink_packet_generic::GenlMessage;
 use crate::{
     kernel::KernelError,
     model::{
-        AddressKey, ArpSettings, Dev, ForeignTag, Ipvs, LinkKind, Observed, ObservedAddress,
-        PROTOCOL_TAG, Role, ServiceKey, host_prefix,
+        AddressKey, ArpSettings, Dev, ForeignTag, Ipvs, IpvsSetting, LinkKind, Observed,
+        ObservedAddress, PROTOCOL_TAG, Role, ServiceKey, host_prefix,
     },
 };
 
 use super::{
-    Linux, explain, failure,
+    IPVS_SETTINGS, Linux, explain, failure,
     ipvs::{
         IpvsMessage,
         procfs::{self, Entry},
@@ -49,6 +49,7 @@ pub fn observe(linux: &mut Linux) -> Result<Observed, KernelError> {
         observed.net.arp.insert(link.dev.clone(), link.arp);
     }
     observed.arp_all = arp_all()?;
+    observed.net.ipvs = ipvs_settings()?;
     addresses(linux, &names, &mut observed)?;
     routes(linux, &names, &mut observed)?;
     services(linux, &mut observed)?;
@@ -68,6 +69,23 @@ fn arp_all() -> Result<ArpSettings, KernelError> {
         ignore: read("arp_ignore")?,
         announce: read("arp_announce")?,
     })
+}
+
+/// Settings of IPVS; none as long as it is not loaded, and none that this kernel does not know.
+fn ipvs_settings() -> Result<BTreeMap<IpvsSetting, u32>, KernelError> {
+    let mut settings = BTreeMap::new();
+    for setting in IpvsSetting::ALL {
+        let path = format!("{IPVS_SETTINGS}/{setting}");
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(failure(format!("read {path}"), error)),
+        };
+        let value = text.trim().parse();
+        let value = value.map_err(|error| failure(format!("read {path}"), error))?;
+        settings.insert(setting, value);
+    }
+    Ok(settings)
 }
 
 fn addresses(

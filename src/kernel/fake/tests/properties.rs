@@ -3,8 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     kernel::{Kernel, fake::FakeKernel},
-    model::{AddressKey, LinkKind, NodeNet, Role},
-    plan::{Op, Phase, SetArp},
+    model::{AddressKey, IpvsSetting, LinkKind, NodeNet, Role},
+    plan::{Op, Phase, SetArp, SetIpvs},
 };
 
 fn devices() -> impl Strategy<Value = Dev> {
@@ -67,6 +67,8 @@ fn ops() -> impl Strategy<Value = Op> {
         )),
         (services(), real()).prop_map(|(key, ip)| Op::QuiesceDestination(key, ip)),
         (services(), real()).prop_map(|(key, ip)| Op::DelDestination(key, ip)),
+        (prop::sample::select(IpvsSetting::ALL.to_vec()), 0u32..3)
+            .prop_map(|(setting, to)| Op::Tune(SetIpvs { setting, to })),
     ]
 }
 
@@ -89,6 +91,9 @@ fn expect(net: &mut NodeNet, op: &Op) {
                 Arp::Ignore => settings.ignore = set.to,
                 Arp::Announce => settings.announce = set.to,
             }
+        }
+        Op::Tune(set) | Op::Untune(set) => {
+            net.ipvs.insert(set.setting, set.to);
         }
         Op::AddAddress(key, role) => {
             net.addresses.insert(key.clone(), *role);
@@ -139,6 +144,7 @@ fn thing(op: &Op) -> String {
     match op {
         Op::AddDummy(dev) | Op::DelDummy(dev) => dev.to_string(),
         Op::Quiet(set) | Op::Restore(set) => format!("{} {:?}", set.dev, set.which),
+        Op::Tune(set) | Op::Untune(set) => set.setting.to_string(),
         Op::AddAddress(key, _) | Op::DelAddress(key, _) => address(key),
         // One route per destination.
         Op::AddRoute(key) | Op::DelRoute(key) => key.ip.to_string(),

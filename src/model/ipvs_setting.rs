@@ -1,0 +1,74 @@
+use std::{fmt, str::FromStr};
+
+/// A setting of the node's IPVS (`net.ipv4.vs.NAME`) that directway sets if it is told to.
+///
+/// Only what direct routing may want, and what nothing else than IPVS depends on: see Documentation/networking/ipvs-sysctl.rst
+/// of the kernel. They are for all services of the node, foreign ones too, which is why none is set by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum IpvsSetting {
+    /// A connection whose destination is gone ends at its next packet, instead of being dropped silently.
+    ExpireNodestConn,
+    /// A persistent client leaves a real server that has lost its weight.
+    ExpireQuiescentTemplate,
+    /// ICMP errors find their real server although no connection is known: path MTU discovery after a takeover.
+    ScheduleIcmp,
+    /// Any segment but a RST makes a connection entry: connections outlive their director.
+    SloppyTcp,
+}
+
+impl IpvsSetting {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::ExpireNodestConn,
+        Self::ExpireQuiescentTemplate,
+        Self::ScheduleIcmp,
+        Self::SloppyTcp,
+    ];
+
+    /// The kernel's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ExpireNodestConn => "expire_nodest_conn",
+            Self::ExpireQuiescentTemplate => "expire_quiescent_template",
+            Self::ScheduleIcmp => "schedule_icmp",
+            Self::SloppyTcp => "sloppy_tcp",
+        }
+    }
+}
+
+impl fmt::Display for IpvsSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A name that is none of [`IpvsSetting::ALL`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no setting that directway sets; use one of {all}", all = IpvsSetting::ALL.map(IpvsSetting::name).join(" "))]
+pub struct UnknownIpvsSetting(String);
+
+impl FromStr for IpvsSetting {
+    type Err = UnknownIpvsSetting;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|setting| setting.name() == name);
+        found.ok_or_else(|| UnknownIpvsSetting(name.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_is_known_by_its_name() {
+        for setting in IpvsSetting::ALL {
+            assert_eq!(setting.to_string().parse(), Ok(setting));
+        }
+        let error = "conntrack".parse::<IpvsSetting>().unwrap_err().to_string();
+        assert!(
+            error.contains("conntrack") && error.contains("sloppy_tcp"),
+            "{error}"
+        );
+    }
+}

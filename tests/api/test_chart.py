@@ -182,7 +182,7 @@ def test_nothing_may_be_deleted_and_nothing_is_a_wildcard():
         ({"agnet": {}}, "additional properties 'agnet' not allowed"),
         ({"agent": {"hostNetwork": False}}, "at '/agent': additional properties 'hostNetwork' not allowed"),
         ({"log": {"format": "xml"}}, "at '/log/format': value must be one of 'text', 'json'"),
-        ({"agent": {"ipvsSettings": {"conntrack": 1}}}, "at '/agent/ipvsSettings': invalid propertyName 'conntrack'"),
+        ({"agent": {"ipvsSettings": {"conntrack": 1}}}, "value must be one of 'expire_nodest_conn'"),
         ({"agent": {"adminPort": 0}}, "at '/agent/adminPort': minimum: got 0, want 1"),
         ({"agent": {"adminPort": "8090"}}, "at '/agent/adminPort': got string, want integer"),
         ({"agent": {"tolerations": {"operator": "Exists"}}}, "at '/agent/tolerations': got object, want array"),

@@ -1,7 +1,7 @@
 """Helm's hooks where pods are pods: helm test proves VIPs, helm uninstall undoes every node that can be reached."""
 
 import pytest
-from ground import clients, cluster as ground
+from ground import assets, clients, cluster as ground
 from ground.helm import helm
 from ground.wait import wait_until
 from objects import VIP
@@ -81,3 +81,21 @@ def test_a_director_without_power_stops_the_uninstalling_and_holds_up_nobody(web
     assert undone(web) == {}
     web.install().serve()
     assert clients.requests(web.host, VIP, n=20).counts == {"r1": 10, "r2": 10}
+
+
+def test_what_a_release_left_behind_is_cleaned_up_by_hand(web):
+    """As docs/upgrade.md says it, on nodes without the binary."""
+    code, told = run(web, f"{UNINSTALL} --no-hooks --wait --timeout 120s")
+    web.installed = False
+    assert code == 0, told
+    wait_until(lambda: not web.pods("agent"), "the agents to be gone", 60)
+    assert set(undone(web)) == {"d", "r1", "r2"}, "the nodes go on serving"
+    image = f"docker.io/library/directway:{assets.version()}"
+    for node in ("d", "r1", "r2"):
+        web.kubectl(
+            f"--namespace {SPACE} debug node/{node} --profile=sysadmin --image={image}"
+            " -- /directway cleanup --run-dir /host/run/directway"
+        )
+    wait_until(lambda: undone(web) == {}, "nothing to be left", 30)
+    web.kubectl(f"--namespace {SPACE} delete pods --all --wait=false")
+    web.install().serve()

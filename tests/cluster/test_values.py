@@ -1,0 +1,31 @@
+"""Values of the chart whose effect is in the nodes' kernels."""
+
+from ground import judges
+from ground.wait import wait_until
+from scene import CHART, RELEASE, SPACE
+
+SETTINGS = {"schedule_icmp": 1, "expire_nodest_conn": 1}
+
+
+def settings(node) -> dict[str, int]:
+    return {name: judges.sysctl(node, f"net.ipv4.vs.{name}") for name in SETTINGS}
+
+
+def upgrade(scene, values: dict) -> None:
+    scene.helm(f"upgrade {RELEASE} {CHART} --wait --timeout 180s", values, timeout=200)
+    scene.kubectl(f"--namespace {SPACE} rollout status daemonset/directway-agent --timeout=120s", timeout=130)
+
+
+def test_settings_of_ipvs_last_as_long_as_the_node_directs(web):
+    before = settings(web["d"])
+    assert before == dict.fromkeys(SETTINGS, 0)
+    upgrade(web, {"agent": {"ipvsSettings": SETTINGS}})
+    try:
+        wait_until(lambda: settings(web["d"]) == SETTINGS, "the director to have the settings", 30)
+        web.stop_serving()
+        wait_until(lambda: settings(web["d"]) == before, "the settings to be given back", 30)
+        web.serve()
+        wait_until(lambda: settings(web["d"]) == SETTINGS, "the settings to come back", 30)
+    finally:
+        upgrade(web, {})
+    wait_until(lambda: settings(web["d"]) == before, "an agent that is told of no settings to give them back", 30)

@@ -86,6 +86,7 @@ impl Lan {
                 directors: DirectorPolicy::default(),
                 real_servers: RealServerPolicy {
                     selector: None,
+                    service: None,
                     device: Dev::lo(),
                     weight: 1,
                     host_route: false,
@@ -105,6 +106,7 @@ impl Lan {
             nodes: BTreeMap::from([(NodeName::from(NODE), node)]),
             peers: Peers::Silent,
             undo: None,
+            endpoints: Default::default(),
         }
     }
 }

@@ -23,7 +23,7 @@ mod wire;
 mod worker;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     net::SocketAddr,
     path::PathBuf,
@@ -138,6 +138,7 @@ pub async fn run_on(
     let (feed, changes) = Feed::new(trigger.clone());
     let (reports, latest) = watch::channel(None);
     let (written, mut reported) = watch::channel(None);
+    let (services, _) = watch::channel(BTreeSet::new());
     let mut api = None;
     match config.source.clone() {
         SourceConfig::Directory(path) => source::directory::spawn(path, feed)?,
@@ -152,6 +153,7 @@ pub async fn run_on(
                 node.clone(),
                 config.undo_switch.clone(),
                 Arc::clone(&own),
+                services.subscribe(),
                 feed,
                 Arc::clone(&metrics),
             );
@@ -185,6 +187,7 @@ pub async fn run_on(
         shared: Arc::clone(&shared),
         trigger: trigger.clone(),
         reports,
+        services,
     };
     let (ended, mut worker_ended) = oneshot::channel::<Infallible>();
     let passes_thread = thread("passes", move || {

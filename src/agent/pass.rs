@@ -303,14 +303,16 @@ impl Passes {
 
     /// Whether nothing is on its way out.
     pub fn is_settled(&self) -> bool {
-        self.memory.leaving.is_empty() && self.memory.unwanted.is_empty()
+        !self.memory.is_waiting()
     }
 
     fn next(&self, now: Duration, took: Duration) -> Next {
-        let leaving = !self.is_settled();
+        let leaving = !(self.memory.leaving.is_empty() && self.memory.unwanted.is_empty());
         let leaving = leaving.then(|| LEAVING.max(took * LEAVING_SHARE));
         let wire = self.wire.next_due().map(|due| due.saturating_sub(now));
-        match leaving.into_iter().chain(wire).min() {
+        let absent = self.memory.absent.values().map(|absence| absence.until);
+        let absent = absent.min().map(|until| until.saturating_sub(now));
+        match leaving.into_iter().chain(wire).chain(absent).min() {
             Some(wait) => Next::Within(wait),
             None => Next::Whenever,
         }

@@ -1,7 +1,7 @@
 //! What the admin endpoint tells of the passes.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -18,7 +18,7 @@ use crate::{
     admin::Admin,
     api::{NodeState, PreflightEntry, Report},
     metrics::Metrics,
-    model::{NodeName, Reason},
+    model::{NodeName, Reason, ServiceName},
 };
 
 /// A pass that takes longer hangs: the largest first one takes seconds.
@@ -83,10 +83,16 @@ impl Shared {
         self.state().undoing
     }
 
-    pub(super) fn sources(&self, store: &Store) {
+    /// `services` are those whose endpoints this node has to know.
+    pub(super) fn sources(&self, store: &Store, services: &BTreeSet<ServiceName>) {
         let mut state = self.state();
         state.undoing = store.snapshot().undo.is_some();
         state.synced.clone_from(store.synced());
+        if !services.is_empty() {
+            let known = &store.snapshot().endpoints;
+            let all = services.iter().all(|service| known.contains_key(service));
+            state.synced.insert(SourceName::EndpointSlices, all);
+        }
         state.troubles.clone_from(store.troubles());
     }
 

@@ -1,6 +1,7 @@
 //! The thread that owns the kernel: passes and announcements, one at a time. Kernel calls block, so they run nowhere else.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, Sender},
@@ -16,7 +17,11 @@ use super::{
     report,
     source::{Change, WATCH_SUBJECT},
 };
-use crate::{api::Report, kernel::Kernel, model::NodeName};
+use crate::{
+    api::Report,
+    kernel::Kernel,
+    model::{NodeName, ServiceName},
+};
 
 /// How long the thread sleeps at most, for want of anything to do.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -70,6 +75,8 @@ pub struct Worker {
     pub trigger: Trigger,
     /// For the writer of the NodeState.
     pub reports: watch::Sender<Option<Arc<Report>>>,
+    /// For the source: whose endpoints this node has to know.
+    pub services: watch::Sender<BTreeSet<ServiceName>>,
 }
 
 impl Worker {
@@ -131,11 +138,21 @@ impl Worker {
             self.count_troubles(&changes);
             different |= self.store.apply(changes);
         }
-        self.shared.sources(&self.store);
+        let services = if self.store.is_synced() {
+            self.store.services_of(&self.node)
+        } else {
+            BTreeSet::new()
+        };
+        self.shared.sources(&self.store, &services);
         if !self.store.is_synced() {
             // A partial view never causes anything.
             return Next::Whenever;
         }
+        self.services.send_if_modified(|wanted| {
+            let other = *wanted != services;
+            *wanted = services;
+            other
+        });
         if !different && !cause.kernel && !cause.time {
             return Next::AsBefore;
         }

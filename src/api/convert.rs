@@ -18,7 +18,7 @@ use super::{
 };
 use crate::model::{
     self, Dev, DirectorPolicy, Flag, NodeName, Operator, RealServerPolicy, Reason, Refusal,
-    Requirement, Scheduler, Selector, VirtualService, VsKey,
+    Requirement, Scheduler, Selector, ServiceName, VirtualService, VsKey,
 };
 
 /// A VirtualService as a source gave it, broken or not.
@@ -118,7 +118,7 @@ fn convert(
     };
     let persistences = spec.persistence.as_ref();
     let directors = directors(&spec.directors, problems);
-    let real_servers = real_servers(&spec.real_servers, &vips, problems);
+    let real_servers = real_servers(&spec.real_servers, &key.namespace, &vips, problems);
     let (scheduler, flags) = scheduler?;
     Some(VirtualService {
         key: key.clone(),
@@ -239,22 +239,33 @@ fn directors(api: &Directors, problems: &mut Vec<String>) -> DirectorPolicy {
 
 fn real_servers(
     api: &RealServers,
+    namespace: &str,
     vips: &[IpAddr],
     problems: &mut Vec<String>,
 ) -> Option<RealServerPolicy> {
     let listed = api.external.as_deref().unwrap_or_default();
-    if api.node_selector.is_none() && listed.is_empty() {
-        problems.push("spec.realServers: has no source: set nodeSelector ({} selects every node labelled directway.dev/backend) or list hosts under external".to_owned());
+    if api.node_selector.is_none() && api.service.is_none() && listed.is_empty() {
+        problems.push("spec.realServers: has no source: set nodeSelector ({} selects every node labelled directway.dev/backend), name a service, or list hosts under external".to_owned());
     }
+    let service = api.service.as_ref();
+    if let Some(named) = service.filter(|service| !is_label(&service.name)) {
+        problems.push(format!(
+            "spec.realServers.service.name: \"{}\" is not a Service name: use one that kubectl get services shows",
+            named.name
+        ));
+    }
+    let selected = api
+        .node_selector
+        .as_ref()
+        .map(|node_selector| selector(node_selector, problems));
     let external = listed
         .iter()
         .filter_map(|server| external(server, vips, problems));
     let external = external.collect();
     Some(RealServerPolicy {
-        selector: api
-            .node_selector
-            .as_ref()
-            .map(|node_selector| selector(node_selector, problems)),
+        // A Service alone says where among all backends.
+        selector: selected.or_else(|| service.map(|_| Selector::default())),
+        service: service.map(|service| ServiceName::new(namespace, &service.name)),
         device: device("spec.realServers.vipDevice", &api.vip_device, problems)?,
         weight: collect(
             u16::try_from(api.weight),
@@ -300,13 +311,16 @@ fn device(field: &str, name: &str, problems: &mut Vec<String>) -> Option<Dev> {
 
 /// RFC 1123 subdomain.
 fn is_node_name(name: &str) -> bool {
-    name.split('.').all(|label| {
-        let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        !label.is_empty()
-            && label.bytes().all(inner)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    })
+    name.split('.').all(is_label)
+}
+
+/// RFC 1123 label.
+fn is_label(label: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !label.is_empty()
+        && label.bytes().all(inner)
+        && !label.starts_with('-')
+        && !label.ends_with('-')
 }
 
 fn selector(api: &NodeSelector, problems: &mut Vec<String>) -> Selector {

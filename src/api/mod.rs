@@ -2,6 +2,7 @@
 
 mod conditions;
 mod convert;
+mod endpoint_slice;
 mod manifest;
 mod node;
 mod node_state;
@@ -20,6 +21,7 @@ use kube::CustomResourceExt;
 
 pub use conditions::{ConditionReason, ConditionType, Truth};
 pub use convert::{Admitted, admit};
+pub use endpoint_slice::{SERVICE_NAME_LABEL, endpoint_slice};
 pub use manifest::{Manifest, parse_manifests};
 pub use node::node;
 pub use node_state::{NodeState, NodeStateSpec, NodeStateStatus, PreflightEntry};
@@ -27,7 +29,8 @@ pub use report::{GarbledReport, Report, ReportedNic, Undoing};
 pub use seen::{Agreement, Seen};
 pub use virtual_service::{
     Count, Directors, ExternalServer, NodeSelector, Persistence, Port, RealServers, Scheduler,
-    SelectorRequirement, Summary, VirtualService, VirtualServiceSpec, VirtualServiceStatus,
+    SelectorRequirement, ServiceReference, Summary, VirtualService, VirtualServiceSpec,
+    VirtualServiceStatus,
 };
 
 /// Every kind's definition, in the order in which they are installed.

@@ -17,6 +17,9 @@ const DEVICE: &str = "self.matches('^[!-.0-9;-~]{1,15}$') && self != '.' && self
 const NODE_NAME: &str =
     "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')";
 
+/// A Kubernetes Service name (RFC 1123 label; RFC 1035 before 1.34).
+const SERVICE_NAME: &str = "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')";
+
 /// A rule that holds for all addresses of a list; the message names the first one that breaks it.
 fn each_address(field: &str, address: &str, holds: &str, complaint: &str) -> Rule {
     let addresses = format!("self.map(item, {address})");
@@ -116,9 +119,15 @@ pub(super) fn preferred_is_a_node_name() -> Rule {
 }
 
 pub(super) fn some_source_of_real_servers() -> Rule {
-    Rule::new("has(self.nodeSelector) || (has(self.external) && size(self.external) > 0)").message(
-        "spec.realServers: has no source: set nodeSelector ({} selects every node labelled directway.dev/backend) or list hosts under external",
+    Rule::new("has(self.nodeSelector) || has(self.service) || (has(self.external) && size(self.external) > 0)").message(
+        "spec.realServers: has no source: set nodeSelector ({} selects every node labelled directway.dev/backend), name a service, or list hosts under external",
     )
+}
+
+pub(super) fn is_service_name() -> Rule {
+    Rule::new(SERVICE_NAME).message(Message::Expression(
+        "'spec.realServers.service.name: \"' + self + '\" is not a Service name: use one that kubectl get services shows'".to_owned(),
+    ))
 }
 
 pub(super) fn values_fit_the_operator() -> Rule {

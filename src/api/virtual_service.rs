@@ -206,9 +206,13 @@ pub struct Directors {
 #[x_kube(validation = rules::some_source_of_real_servers())]
 pub struct RealServers {
     /// Narrows the nodes labelled directway.dev/backend to those with these labels; {} selects all of them. Default:
-    /// no node, external hosts only.
+    /// all of them if a service is named, else no node, external hosts only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_selector: Option<NodeSelector>,
+    /// A Service whose endpoints say which of the selected nodes get new connections: those where a ready one runs.
+    /// Its pods are on the host's network (hostNetwork: true) and listen on the VIP's ports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceReference>,
     /// The device that carries the VIPs on real servers: lo, the name of a dummy device (made if it is not there), or a
     /// network interface that carries nothing else.
     #[serde(default = "default_device")]
@@ -236,6 +240,16 @@ pub struct RealServers {
     #[x_kube(validation = rules::external_are_unicast())]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["address".into()]))]
     pub external: Option<Vec<ExternalServer>>,
+}
+
+/// A Service in the VirtualService's namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceReference {
+    /// The Service's name.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = rules::is_service_name())]
+    pub name: String,
 }
 
 /// A real server that is not a node.

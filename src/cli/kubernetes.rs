@@ -1,8 +1,12 @@
 //! The cluster as a subcommand sees it: one look, reads only.
 
-use std::{collections::BTreeMap, future::Future, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    path::PathBuf,
+};
 
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::{core::v1::Node, discovery::v1::EndpointSlice};
 use kube::{
     Api, Client, Config, ResourceExt,
     api::{DynamicObject, ListParams},
@@ -12,8 +16,8 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use crate::{
-    api::{self, NodeState, Report, VirtualService},
-    model::{NodeName, Peers, Snapshot},
+    api::{self, NodeState, Report, SERVICE_NAME_LABEL, VirtualService},
+    model::{Endpoints, NodeName, Peers, ServiceName, Slices, Snapshot},
 };
 
 use super::{Failure, snapshot::Read};
@@ -41,6 +45,8 @@ pub(super) struct Cluster {
     pub nodes: Vec<Node>,
     /// What the agents report, or what is wrong with it.
     pub states: BTreeMap<NodeName, Result<Report, String>>,
+    /// Endpoints of Services, those that were asked for.
+    pub endpoints: Endpoints,
 }
 
 /// Runs a future to its end on a runtime of its own.
@@ -120,24 +126,42 @@ pub(super) fn is_missing(error: &kube::Error) -> bool {
 }
 
 impl Cluster {
-    /// Reads everything once.
+    /// Reads everything once, except endpoints.
     pub(super) fn fetch(args: &KubeArgs) -> Result<Self, Failure> {
+        block_on(async { Self::fetch_from(args.client().await?).await })?
+    }
+
+    /// Reads everything once, with the endpoints of the Services that VirtualServices name, and of `more`.
+    pub(super) fn fetch_with_endpoints(
+        args: &KubeArgs,
+        more: &BTreeSet<ServiceName>,
+    ) -> Result<Self, Failure> {
         block_on(async {
             let client = args.client().await?;
-            let kind = ApiResource::erase::<VirtualService>(&());
-            let services = Api::<DynamicObject>::all_with(client.clone(), &kind);
-            let kind = ApiResource::erase::<NodeState>(&());
-            let states = Api::<DynamicObject>::all_with(client.clone(), &kind);
-            let states = list(&states).await;
-            let states = states.map_err(|error| failed("list NodeStates", &error))?;
-            let services = list(&services).await;
-            let nodes = list(&Api::<Node>::all(client)).await;
-            Ok(Self {
-                services: services.map_err(|error| failed("list VirtualServices", &error))?,
-                nodes: nodes.map_err(|error| failed("list Nodes", &error))?,
-                states: states.into_iter().map(report).collect(),
-            })
+            let mut cluster = Self::fetch_from(client.clone()).await?;
+            let named = cluster.services.iter().map(api::admit);
+            let mut services: BTreeSet<_> = named.filter_map(|one| service_of(&one)).collect();
+            services.extend(more.iter().cloned());
+            cluster.endpoints = endpoints(client, services).await?;
+            Ok(cluster)
         })?
+    }
+
+    async fn fetch_from(client: Client) -> Result<Self, Failure> {
+        let kind = ApiResource::erase::<VirtualService>(&());
+        let services = Api::<DynamicObject>::all_with(client.clone(), &kind);
+        let kind = ApiResource::erase::<NodeState>(&());
+        let states = Api::<DynamicObject>::all_with(client.clone(), &kind);
+        let states = list(&states).await;
+        let states = states.map_err(|error| failed("list NodeStates", &error))?;
+        let services = list(&services).await;
+        let nodes = list(&Api::<Node>::all(client)).await;
+        Ok(Self {
+            services: services.map_err(|error| failed("list VirtualServices", &error))?,
+            nodes: nodes.map_err(|error| failed("list Nodes", &error))?,
+            states: states.into_iter().map(report).collect(),
+            endpoints: Endpoints::new(),
+        })
     }
 
     /// As an agent would know it.
@@ -170,11 +194,43 @@ impl Cluster {
                     .collect(),
                 nodes,
                 peers: Peers::Reported(peers),
+                endpoints: self.endpoints.clone(),
                 ..Snapshot::default()
             },
             troubles,
         }
     }
+}
+
+/// The Service whose endpoints a VirtualService asks for.
+pub(super) fn service_of(admitted: &api::Admitted) -> Option<ServiceName> {
+    let accepted = admitted.verdict.as_ref().ok()?;
+    accepted.real_servers.service.clone()
+}
+
+/// Namespace by namespace: that is as much as many users may read.
+async fn endpoints(client: Client, services: BTreeSet<ServiceName>) -> Result<Endpoints, Failure> {
+    let mut endpoints: Endpoints = services
+        .into_iter()
+        .map(|service| (service, Slices::new()))
+        .collect();
+    let namespaces: BTreeSet<String> = endpoints
+        .keys()
+        .map(|service| service.namespace.clone())
+        .collect();
+    for namespace in namespaces {
+        let slices = Api::<EndpointSlice>::namespaced(client.clone(), &namespace);
+        let of_services = ListParams::default().labels(SERVICE_NAME_LABEL);
+        let doing = format!("list EndpointSlices of namespace {namespace}");
+        let found = list_some(&slices, &of_services).await;
+        for object in found.map_err(|error| failed(&doing, &error))? {
+            let (service, name, slice) = api::endpoint_slice(&object);
+            if let Some(slices) = service.and_then(|service| endpoints.get_mut(&service)) {
+                slices.insert(name, slice);
+            }
+        }
+    }
+    Ok(endpoints)
 }
 
 /// What a NodeState says.
@@ -195,13 +251,21 @@ pub(super) async fn list<K>(api: &Api<K>) -> Result<Vec<K>, kube::Error>
 where
     K: Clone + DeserializeOwned + std::fmt::Debug + Resource,
 {
+    list_some(api, &ListParams::default()).await
+}
+
+/// All that are asked for, page by page.
+async fn list_some<K>(api: &Api<K>, which: &ListParams) -> Result<Vec<K>, kube::Error>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug + Resource,
+{
     let mut all = Vec::new();
-    let mut params = ListParams::default().limit(PAGE);
+    let mut params = which.clone().limit(PAGE);
     loop {
         let page = api.list(&params).await?;
         all.extend(page.items);
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => params = ListParams::default().limit(PAGE).continue_token(&token),
+            Some(token) => params = which.clone().limit(PAGE).continue_token(&token),
             None => return Ok(all),
         }
     }

@@ -1,6 +1,7 @@
 //! One complete look at a source, for subcommands that run once.
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     time::{Duration, Instant},
 };
@@ -39,7 +40,9 @@ impl SourceArgs {
     pub(super) fn read(&self, kube: &KubeArgs) -> Result<Read, Failure> {
         match &self.source {
             SourceConfig::Directory(path) => directory(path),
-            SourceConfig::Kubernetes => Ok(Cluster::fetch(kube)?.read()),
+            SourceConfig::Kubernetes => {
+                Ok(Cluster::fetch_with_endpoints(kube, &BTreeSet::new())?.read())
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
         Agreement, ConditionReason, ConditionType, Count, Report, Summary, Truth,
         VirtualServiceStatus,
     },
-    desired::{Admission, directors, holder},
+    desired::{Admission, directors, holder, no_endpoints},
     model::{NodeName, Reason, Refusal, VirtualService, VsKey},
 };
 
@@ -238,7 +238,12 @@ impl<'a> View<'a> {
             holders.join(",")
         );
         let why = tally.why();
+        let service = &self.virtual_service.real_servers.service;
         match (tally.ready, tally.unready.first()) {
+            (0, None) if let Some(service) = service && tally.absent > 0 => {
+                let refusal = no_endpoints(service);
+                Finding::known(false, refusal.reason, refusal.message)
+            }
             (0, None) => Finding::known(
                 false,
                 Reason::NoRealServers,

@@ -17,10 +17,12 @@ const SPELT_OUT: usize = 3;
 pub(super) struct Tally {
     /// How many get new connections.
     pub ready: usize,
-    /// How many are selected.
+    /// How many there are.
     pub total: usize,
     /// The others, by name or address, and why.
     pub unready: Vec<(String, Refusal)>,
+    /// How many are selected, but are none as long as no endpoint of the Service runs there.
+    pub absent: usize,
 }
 
 impl Tally {
@@ -50,10 +52,8 @@ pub(super) fn tally(
         let mut groups = report.peer.directing.iter();
         groups.find(|group| group.vips.contains(vip))
     });
-    let mut tally = Tally {
-        total: members.by_address.len() + members.refused.len(),
-        ..Tally::default()
-    };
+    let follows_service = virtual_service.real_servers.service.is_some();
+    let mut tally = Tally::default();
     for (address, member) in &members.by_address {
         if group.is_some_and(|group| group.ready.contains(address)) {
             tally.ready += 1;
@@ -67,6 +67,11 @@ pub(super) fn tally(
             }
             (MemberId::Node(_) | MemberId::External, told) => told,
         };
+        if told.is_none() && follows_service && member.id != MemberId::External {
+            // Directors say nothing of nodes without an endpoint: that is most of them, of most Services.
+            tally.absent += 1;
+            continue;
+        }
         let refusal = told.unwrap_or_else(|| {
             Refusal::new(
                 Reason::Pending,
@@ -81,6 +86,7 @@ pub(super) fn tally(
     tally
         .unready
         .extend(refused.map(|(name, refusal)| (name.to_string(), refusal)));
+    tally.total = tally.ready + tally.unready.len();
     tally
 }
 

@@ -5,7 +5,10 @@ use crate::model::{
     VirtualService,
 };
 
-use super::{Inputs, Member, MemberId, MemberState, Memory};
+use super::{
+    Inputs, Member, MemberId, MemberState, Members, Memory,
+    endpoints::{Standing, standing},
+};
 
 /// The interface on which a director of `virtual_service` would answer ARP for `vip`.
 pub(super) fn clients_nic<'a>(
@@ -67,13 +70,43 @@ pub(super) fn may_serve(
     Ok(())
 }
 
-/// Whether a real server may get new connections for `vip`.
-pub(super) fn readiness(
+/// How the real servers of `virtual_service` for `vip` stand.
+pub(super) fn states(
+    virtual_service: &VirtualService,
     vip: IpAddr,
-    address: IpAddr,
-    member: &Member,
+    members: &Members,
     inputs: &Inputs<'_>,
-) -> MemberState {
+) -> BTreeMap<IpAddr, MemberState> {
+    let mut leaving = Vec::new();
+    let mut states = BTreeMap::new();
+    for (address, member) in &members.by_address {
+        let state = match standing(virtual_service, &member.id, inputs.snapshot) {
+            Standing::Takes => readiness(vip, *address, member, inputs),
+            Standing::Leaves(refusal) => {
+                leaving.push((*address, member));
+                MemberState::Unready(refusal)
+            }
+            Standing::Refuses(refusal) => MemberState::Unready(refusal),
+            Standing::Absent => MemberState::Absent,
+            Standing::Unread(refusal) => MemberState::Unknown(refusal),
+        };
+        states.insert(*address, state);
+    }
+    let gets_some = |state: &MemberState| matches!(state, MemberState::Ready { weight: 1.. });
+    // As kube-proxy does: while nobody else takes connections, one that is about to end still does (KEP-1669).
+    if !states.values().any(gets_some) {
+        for (address, member) in leaving {
+            let state = readiness(vip, address, member, inputs);
+            if gets_some(&state) {
+                states.insert(address, state);
+            }
+        }
+    }
+    states
+}
+
+/// Whether a real server may get new connections for `vip`, whatever a Service's endpoints say.
+fn readiness(vip: IpAddr, address: IpAddr, member: &Member, inputs: &Inputs<'_>) -> MemberState {
     let check = || -> Result<(), Refusal> {
         let mac = match inputs.wire.reach.get(&address) {
             None => {
@@ -138,7 +171,7 @@ pub(super) fn readiness(
 }
 
 /// The destinations a service should have: ready members with their weight; unready and leaving ones keep
-/// their connections with weight 0 for as long as they are there.
+/// their connections with weight 0 for as long as they are there; so do, for a while, those without an endpoint.
 pub(super) fn destinations(
     key: ServiceKey,
     virtual_service: &VirtualService,
@@ -163,6 +196,25 @@ pub(super) fn destinations(
             MemberState::Unready(_) => {
                 if present.is_some_and(|present| present.contains_key(address)) {
                     wanted.insert(*address, Destination::direct(0));
+                }
+            }
+            MemberState::Unknown(_) => {
+                if let Some(found) = present.and_then(|present| present.get(address)) {
+                    wanted.insert(*address, Destination::direct(found.weight));
+                }
+            }
+            // Where endpoints come and go, the next one may come soon: the place is kept for as long as connections
+            // may last, so that mh keeps its table.
+            MemberState::Absent => {
+                let there = present.is_some_and(|present| present.contains_key(address));
+                let id = (key, *address);
+                if there
+                    && inputs
+                        .memory
+                        .is_kept(memory, id, inputs.now, virtual_service.drain)
+                {
+                    wanted.insert(*address, Destination::direct(0));
+                    draining.push(*address);
                 }
             }
         }

@@ -9,11 +9,44 @@ use crate::model::{AddressKey, ServiceKey};
 pub struct Memory {
     /// Since when a destination is leaving.
     pub leaving: BTreeMap<(ServiceKey, IpAddr), Duration>,
+    /// Destinations on nodes where no endpoint runs any more.
+    pub absent: BTreeMap<(ServiceKey, IpAddr), Absence>,
     /// Since when nobody asks for an address that the node still carries quietly.
     pub unwanted: BTreeMap<AddressKey, Duration>,
 }
 
+/// The time for which a destination's place is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Absence {
+    /// From when.
+    pub since: Duration,
+    /// Until when.
+    pub until: Duration,
+}
+
 impl Memory {
+    /// Whether less than `limit` has passed since the endpoint at `(service, address)` went; starts the clock.
+    pub(super) fn is_kept(
+        &self,
+        next: &mut Self,
+        key: (ServiceKey, IpAddr),
+        now: Duration,
+        limit: Duration,
+    ) -> bool {
+        let since = self.absent.get(&key).map_or(now, |absence| absence.since);
+        let until = since.saturating_add(limit);
+        if now >= until {
+            return false;
+        }
+        next.absent.insert(key, Absence { since, until });
+        true
+    }
+
+    /// Whether time alone will change something.
+    pub fn is_waiting(&self) -> bool {
+        !(self.leaving.is_empty() && self.absent.is_empty() && self.unwanted.is_empty())
+    }
+
     /// Whether `limit` has passed since `(service, address)` began to leave; starts the clock.
     pub(super) fn drain_expired(
         &self,

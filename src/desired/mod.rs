@@ -9,6 +9,7 @@ mod backend;
 
 mod director;
 mod drain;
+mod endpoints;
 mod members;
 mod node;
 mod placement;
@@ -19,6 +20,7 @@ mod tests;
 
 pub use admission::{Admission, admit};
 pub use drain::Memory;
+pub use endpoints::no_endpoints;
 pub use members::{Member, MemberId, Members, members};
 pub use node::{Desired, Inputs, MemberState, Verdict, desired, tune};
 pub use placement::{directors, holder};

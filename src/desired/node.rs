@@ -10,7 +10,8 @@ use crate::model::{
 };
 
 use super::{
-    Admission, MemberId, Memory, backend, director, directors, holder, members, quiet::quiet_nics,
+    Admission, MemberId, Members, Memory, backend, director, directors, holder, members,
+    quiet::quiet_nics,
 };
 
 /// All that one node's decision depends on.
@@ -80,6 +81,10 @@ pub enum MemberState {
     },
     /// May not.
     Unready(Refusal),
+    /// Nobody can tell yet: whatever it gets now, it goes on getting.
+    Unknown(Refusal),
+    /// Is selected, but none now: no endpoint of the Service runs there.
+    Absent,
 }
 
 /// What `inputs.node` should be. Pure: the same inputs give the same answer.
@@ -99,22 +104,12 @@ pub fn desired(inputs: &Inputs<'_>) -> Desired {
             if let Some(refusal) = members.refused.get(inputs.node) {
                 verdict.refusal.get_or_insert_with(|| refusal.clone());
             }
-            let states = members
-                .by_address
-                .iter()
-                .map(|(address, member)| {
-                    (
-                        *address,
-                        director::readiness(*vip, *address, member, inputs),
-                    )
-                })
-                .collect();
             // One VIP that cannot be served leaves the other family's alone.
             if let Err(refusal) = serve_vip(
                 virtual_service,
                 *vip,
                 is_director,
-                states,
+                &members,
                 inputs,
                 &mut verdict,
                 &mut desired,
@@ -145,7 +140,7 @@ fn serve_vip(
     virtual_service: &VirtualService,
     vip: IpAddr,
     is_director: bool,
-    states: BTreeMap<IpAddr, MemberState>,
+    members: &Members,
     inputs: &Inputs<'_>,
     verdict: &mut Verdict,
     desired: &mut Desired,
@@ -192,6 +187,7 @@ fn serve_vip(
     } else {
         None
     };
+    let states = director::states(virtual_service, vip, members, inputs);
     for key in keys {
         let (destinations, draining) =
             director::destinations(key, virtual_service, &states, inputs, &mut desired.memory);

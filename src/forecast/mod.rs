@@ -85,7 +85,7 @@ pub fn settle(snapshot: &Snapshot, world: &mut World) -> Forecast {
         for (name, wanted, plan) in plans {
             if let Some(node) = world.nodes.get_mut(&name) {
                 node.memory = wanted.memory.clone();
-                waiting |= !node.memory.leaving.is_empty() || !node.memory.unwanted.is_empty();
+                waiting |= node.memory.is_waiting();
                 for op in &plan.ops {
                     apply(op, &mut node.observed);
                 }

@@ -27,6 +27,7 @@ fn web() -> VirtualService {
         directors: DirectorPolicy::default(),
         real_servers: RealServerPolicy {
             selector: Some(Selector::default()),
+            service: None,
             device: "vip0".parse().unwrap(),
             weight: 1,
             host_route: true,

@@ -3,7 +3,9 @@ use std::{
     net::IpAddr,
 };
 
-use super::{BACKEND_LABEL, DIRECTOR_LABEL, IpRanges, NodeName, Refusal, VirtualService, VsKey};
+use super::{
+    BACKEND_LABEL, DIRECTOR_LABEL, Endpoints, IpRanges, NodeName, Refusal, VirtualService, VsKey,
+};
 
 /// What the sources say, all of them synced: the same on every node.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,6 +18,8 @@ pub struct Snapshot {
     pub peers: Peers,
     /// Everything is to be undone on every node, whatever else is wanted; the text tells one request from another.
     pub undo: Option<String>,
+    /// The endpoints of the Services that VirtualServices name. Only directors read them.
+    pub endpoints: Endpoints,
 }
 
 /// A node as its manifest says.

@@ -3,6 +3,7 @@
 //! Nothing here does I/O, knows Kubernetes or depends on time.
 
 mod cluster;
+mod endpoints;
 mod ipvs_setting;
 mod ledger;
 mod link;
@@ -18,11 +19,12 @@ mod service;
 mod virtual_service;
 
 pub use cluster::{Directing, Node, PeerState, Peers, Snapshot};
+pub use endpoints::{Endpoint, EndpointPorts, EndpointState, Endpoints, Slice, Slices};
 pub use ipvs_setting::{IpvsSetting, UnknownIpvsSetting};
 pub use ledger::{Ledger, SettingChange};
 pub use link::{Arp, ArpSettings, Link, LinkKind};
 pub use mac::{Mac, ParseMacError};
-pub use names::{Dev, InvalidDev, NodeName, VsKey};
+pub use names::{Dev, InvalidDev, NodeName, ServiceName, VsKey};
 pub use net::{AddressKey, NodeNet, Role, host_prefix};
 pub use observed::{
     Answer, Connections, ForeignTag, Ipvs, Observed, ObservedAddress, Reach, WireEvidence,

@@ -41,6 +41,31 @@ impl fmt::Display for VsKey {
     }
 }
 
+/// Namespace and name of a Kubernetes Service; sorts and prints as `namespace/name`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceName {
+    /// Namespace.
+    pub namespace: String,
+    /// Name within the namespace.
+    pub name: String,
+}
+
+impl ServiceName {
+    /// `namespace/name`.
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}/{}", self.namespace, self.name))
+    }
+}
+
 /// The name of a network interface that the kernel would accept.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Dev(String);

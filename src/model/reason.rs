@@ -18,6 +18,14 @@ pub enum Reason {
     NoDirector,
     /// No node or external host is selected as a real server.
     NoRealServers,
+    /// No endpoint of the Service runs on a selected node.
+    NoEndpoints,
+    /// The endpoint on the node is not ready.
+    EndpointNotReady,
+    /// The endpoint on the node is a pod with a network of its own, which direct routing does not reach.
+    EndpointOnPodNetwork,
+    /// The endpoint on the node listens on another port than the VIP's.
+    EndpointPortDiffers,
     /// A node lacks an address of the VIP's family.
     NoNodeAddress,
     /// The node's weight annotation is not a weight.
@@ -54,7 +62,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 27] = [
         Self::InvalidSpec,
         Self::PortClaimed,
         Self::VipShapeDiffers,
@@ -62,6 +70,10 @@ impl Reason {
         Self::Ipv6NotServed,
         Self::NoDirector,
         Self::NoRealServers,
+        Self::NoEndpoints,
+        Self::EndpointNotReady,
+        Self::EndpointOnPodNetwork,
+        Self::EndpointPortDiffers,
         Self::NoNodeAddress,
         Self::InvalidWeightAnnotation,
         Self::NoInterface,
@@ -90,6 +102,10 @@ impl Reason {
             Self::Ipv6NotServed => "IPv6NotServed",
             Self::NoDirector => "NoDirector",
             Self::NoRealServers => "NoRealServers",
+            Self::NoEndpoints => "NoEndpoints",
+            Self::EndpointNotReady => "EndpointNotReady",
+            Self::EndpointOnPodNetwork => "EndpointOnPodNetwork",
+            Self::EndpointPortDiffers => "EndpointPortDiffers",
             Self::NoNodeAddress => "NoNodeAddress",
             Self::InvalidWeightAnnotation => "InvalidWeightAnnotation",
             Self::NoInterface => "NoInterface",

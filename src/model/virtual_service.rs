@@ -1,6 +1,6 @@
 use std::{net::IpAddr, time::Duration};
 
-use super::{Dev, Flag, NodeName, Persistence, Protocol, Scheduler, Selector, VsKey};
+use super::{Dev, Flag, NodeName, Persistence, Protocol, Scheduler, Selector, ServiceName, VsKey};
 
 /// A VirtualService that passed validation: the API's object without its optional corners.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +58,8 @@ pub struct DirectorPolicy {
 pub struct RealServerPolicy {
     /// Narrows the nodes labelled backend; `None` = no node of the cluster.
     pub selector: Option<Selector>,
+    /// Of the selected nodes, only those where an endpoint of this Service runs get connections.
+    pub service: Option<ServiceName>,
     /// The device that carries the VIPs quietly.
     pub device: Dev,
     /// Weight of nodes without an annotation of their own.

@@ -97,6 +97,7 @@ impl Cluster {
                 nodes: site::nodes(),
                 peers: Peers::Silent,
                 undo: None,
+                endpoints: BTreeMap::new(),
             },
             safety,
             talk,

@@ -145,6 +145,7 @@ pub fn web() -> VirtualService {
         directors: DirectorPolicy::default(),
         real_servers: RealServerPolicy {
             selector: Some(Selector::default()),
+            service: None,
             device: Dev::lo(),
             weight: 1,
             host_route: false,

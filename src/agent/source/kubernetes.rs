@@ -1,7 +1,10 @@
-//! The Kubernetes API as a source: a watch per kind, each of them retried for ever, none of them acted on before its
-//! list is complete. When the API server is gone, what was known last stays in force.
+//! The Kubernetes API as a source: a watch per kind, and one for endpoints where it is needed; each of them retried for
+//! ever, none of them acted on before its list is complete. When the API server is gone, what was known last stays in
+//! force.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+mod endpoints;
+
+use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -20,7 +23,7 @@ use super::{
 use crate::{
     api::{NodeState, NodeStateStatus, Report, VirtualService, admit},
     metrics::Metrics,
-    model::{NodeName, VsKey},
+    model::{NodeName, ServiceName, VsKey},
 };
 
 /// The server ends a watch after this time and the client begins a new one, so that a connection that died without a
@@ -72,15 +75,17 @@ pub async fn client() -> Result<Client, String> {
     Client::try_from(config).map_err(|error| format!("Kubernetes client: {error}"))
 }
 
-/// Follows all kinds, and the switch if there is one, until the agent ends.
+/// Follows all kinds until the agent ends; the switch if there is one, endpoints of the Services in `wanted` only.
 pub async fn follow(
     client: Client,
     this: NodeName,
     switch: Option<UndoSwitch>,
     own: Arc<Own>,
+    wanted: watch::Receiver<BTreeSet<ServiceName>>,
     feed: Feed,
     metrics: Arc<Metrics>,
 ) {
+    let endpoints = endpoints::follow(client.clone(), wanted, feed.clone(), Arc::clone(&metrics));
     let services = ApiResource::erase::<VirtualService>(&());
     let services = Api::<DynamicObject>::all_with(client.clone(), &services);
     let states = ApiResource::erase::<NodeState>(&());
@@ -92,7 +97,7 @@ pub async fn follow(
         feed: feed.clone(),
         metrics: Arc::clone(&metrics),
     };
-    let services = watch(SourceName::VirtualServices).run(
+    let services = watch(SourceName::VirtualServices).list(
         services,
         |object| vec![Change::VirtualService(Box::new(admit(&object)))],
         |object| {
@@ -101,7 +106,7 @@ pub async fn follow(
             Some(Change::NoVirtualService(VsKey::new(&namespace, &name)))
         },
     );
-    let nodes = watch(SourceName::Nodes).run(
+    let nodes = watch(SourceName::Nodes).list(
         nodes,
         |light| {
             if light.metadata.name.as_deref() == Some(this.0.as_str()) {
@@ -120,7 +125,7 @@ pub async fn follow(
         },
     );
     let is_own = |object: &DynamicObject| object.metadata.name.as_deref() == Some(this.0.as_str());
-    let states = watch(SourceName::NodeStates).run(
+    let states = watch(SourceName::NodeStates).list(
         states,
         |object| {
             // What this agent writes is no news to it.
@@ -150,11 +155,12 @@ pub async fn follow(
         let maps = Api::<ConfigMap>::namespaced(client, &switch.namespace);
         // One that is deleted changes nothing: see `undo_switch`.
         watch
-            .run(maps, |map| vec![undo_switch::change(&map)], |_| None)
+            .list(maps, |map| vec![undo_switch::change(&map)], |_| None)
             .await
     };
     // They end only when nobody listens any more.
-    let (Closed, Closed, Closed, Closed) = tokio::join!(services, nodes, states, switch);
+    let (Closed, Closed, Closed, Closed, Closed) =
+        tokio::join!(services, nodes, states, endpoints, switch);
 }
 
 /// Whether the API server says that this node has no role any more; `false` also when it does not answer soon.
@@ -179,8 +185,13 @@ struct Watch {
     metrics: Arc<Metrics>,
 }
 
+fn config() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH).page_size(PAGE)
+}
+
 impl Watch {
-    async fn run<K>(
+    /// Follows all objects of a kind.
+    async fn list<K>(
         self,
         api: Api<K>,
         changed: impl Fn(K) -> Vec<Change>,
@@ -189,8 +200,29 @@ impl Watch {
     where
         K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
     {
-        let mut config = watcher::Config::default().timeout(WATCH).page_size(PAGE);
+        let source = self.source;
+        let read = |event| match event {
+            // Said before every attempt at a list, whatever becomes of it.
+            Event::Init => vec![Change::Relist(source)],
+            Event::InitDone => vec![Change::Listed(source)],
+            Event::InitApply(object) | Event::Apply(object) => changed(object),
+            Event::Delete(object) => gone(object).into_iter().collect(),
+        };
+        let mut config = config();
         config.field_selector = self.only.clone();
+        self.run(api, config, read).await
+    }
+
+    /// Follows what `config` selects, as `read` understands it.
+    async fn run<K>(
+        self,
+        api: Api<K>,
+        config: watcher::Config,
+        mut read: impl FnMut(Event<K>) -> Vec<Change>,
+    ) -> Closed
+    where
+        K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+    {
         let mut events = pin!(watcher(api, config));
         let mut batch = Vec::new();
         let mut failures = 0usize;
@@ -212,25 +244,17 @@ impl Watch {
             };
             match event {
                 None => {}
-                // Said before every attempt at a list, whatever becomes of it.
-                Some(Ok(Event::Init)) => batch.push(Change::Relist(self.source)),
+                Some(Ok(event @ Event::Init)) => batch.extend(read(event)),
                 Some(Ok(event)) => {
                     if failures > 0 {
                         failures = 0;
                         told = None;
                         batch.push(self.no_trouble());
                     }
-                    match event {
-                        Event::InitApply(object) => {
-                            batch.extend(changed(object));
-                            if batch.len() < PAGE as usize {
-                                continue;
-                            }
-                        }
-                        Event::Init => {}
-                        Event::InitDone => batch.push(Change::Listed(self.source)),
-                        Event::Apply(object) => batch.extend(changed(object)),
-                        Event::Delete(object) => batch.extend(gone(object)),
+                    let listing = matches!(event, Event::InitApply(_));
+                    batch.extend(read(event));
+                    if listing && batch.len() < PAGE as usize {
+                        continue;
                     }
                 }
                 Some(Err(error)) => {

@@ -10,7 +10,7 @@ use std::{fmt, path::PathBuf, str::FromStr, sync::mpsc};
 
 use crate::{
     api::Admitted,
-    model::{Node, NodeName, PeerState, VsKey},
+    model::{Endpoints, Node, NodeName, PeerState, ServiceName, Slice, VsKey},
 };
 
 use super::Trigger;
@@ -64,6 +64,9 @@ pub enum SourceName {
     NodeStates,
     /// The ConfigMap that may ask for everything to be undone.
     UndoSwitch,
+    /// The endpoints of Services, of an API server. Read only where a director needs them: until then the
+    /// VirtualServices concerned stay as they are.
+    EndpointSlices,
     /// A directory of manifests.
     Directory,
 }
@@ -76,6 +79,7 @@ impl SourceName {
             Self::Nodes => "nodes",
             Self::NodeStates => "nodestates",
             Self::UndoSwitch => "undoswitch",
+            Self::EndpointSlices => "endpointslices",
             Self::Directory => "directory",
         }
     }
@@ -107,6 +111,12 @@ pub enum Change {
     NoPeer(NodeName),
     /// Everything is to be undone on behalf of this request, or no longer.
     Undo(Option<String>),
+    /// The endpoints of all Services that were asked for are now so.
+    Endpoints(Endpoints),
+    /// This slice of this Service is now so.
+    EndpointSlice(ServiceName, String, Slice),
+    /// This one is gone.
+    NoEndpointSlice(ServiceName, String),
     /// A complete list begins, and so does any earlier one that did not end.
     Relist(SourceName),
     /// The list has ended: what it did not name is gone.

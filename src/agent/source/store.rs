@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     api::Seen,
-    model::{NodeName, Peers, Snapshot, VsKey},
+    model::{NodeName, Peers, ServiceName, Snapshot, VsKey},
 };
 
 use super::{Change, SourceName, WATCH_SUBJECT};
@@ -115,6 +115,26 @@ impl Store {
                 self.snapshot.undo = request;
                 different
             }
+            Change::Endpoints(endpoints) => {
+                let different = self.snapshot.endpoints != endpoints;
+                self.snapshot.endpoints = endpoints;
+                different
+            }
+            Change::EndpointSlice(service, name, slice) => {
+                // Of those that have been read completely: the list of another one is on its way.
+                let Some(slices) = self.snapshot.endpoints.get_mut(&service) else {
+                    return false;
+                };
+                if slices.get(&name) == Some(&slice) {
+                    return false;
+                }
+                slices.insert(name, slice);
+                true
+            }
+            Change::NoEndpointSlice(service, name) => {
+                let slices = self.snapshot.endpoints.get_mut(&service);
+                slices.is_some_and(|slices| slices.remove(&name).is_some())
+            }
             Change::Relist(source) => {
                 let all = self.all_of(source);
                 self.relists.insert(source, all);
@@ -190,6 +210,8 @@ impl Store {
             },
             // What it says stays in force until it says something else: see `undo_switch`.
             SourceName::UndoSwitch => Relist::default(),
+            // Their lists come as a whole.
+            SourceName::EndpointSlices => Relist::default(),
             SourceName::Directory => Relist {
                 virtual_services: virtual_services(),
                 nodes: nodes(),
@@ -201,6 +223,20 @@ impl Store {
     /// What is known.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// The Services whose endpoints `node` has to know: those of the VIPs that it may hold.
+    pub fn services_of(&self, node: &NodeName) -> BTreeSet<ServiceName> {
+        let labels = match self.snapshot.nodes.get(node) {
+            Some(node) if node.is_director() => &node.labels,
+            Some(_) | None => return BTreeSet::new(),
+        };
+        let accepted = self.snapshot.virtual_services.values();
+        let accepted = accepted.filter_map(|object| object.as_ref().ok());
+        accepted
+            .filter(|object| object.directors.selector.matches(labels))
+            .filter_map(|object| object.real_servers.service.clone())
+            .collect()
     }
 
     /// Whether what is known is all there is.

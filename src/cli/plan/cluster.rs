@@ -4,8 +4,11 @@ use std::{collections::BTreeSet, path::Path};
 
 use crate::{
     api::{Admitted, Manifest, parse_manifests},
-    cli::{Failure, kubernetes::Cluster},
-    desired::{admit, directors, holder, members},
+    cli::{
+        Failure,
+        kubernetes::{Cluster, service_of},
+    },
+    desired::{MemberState, admit, directors, holder, members, no_endpoints},
     forecast::{Forecast, World, settle},
     model::{Reason, Refusal, Snapshot, VirtualService, VsKey},
 };
@@ -18,7 +21,8 @@ use super::{
 
 pub(super) fn plan(args: &Args, file: &Path) -> Result<Document, Failure> {
     let changes = changes(file, &read("--filename", file)?)?;
-    let cluster = Cluster::fetch(&args.kube)?;
+    let services = changes.services.iter().filter_map(service_of).collect();
+    let cluster = Cluster::fetch_with_endpoints(&args.kube, &services)?;
     let input = cluster.read();
     let mut world = world::world(&cluster, &input.snapshot);
     let mut document = forecast(&input.snapshot, &changes, args.delete, &mut world);
@@ -145,7 +149,7 @@ fn refused(
         let Some(virtual_service) = is.accepted.get(key) else {
             continue;
         };
-        refused.extend(nobody_s(virtual_service, after, world));
+        refused.extend(nobody_s(virtual_service, after, forecast, world));
         for (name, node) in &forecast.nodes {
             let Some(verdict) = node.verdicts.get(key) else {
                 continue;
@@ -158,7 +162,12 @@ fn refused(
 }
 
 /// What no node refuses because no node has a part in it, or because its agent is silent.
-fn nobody_s(virtual_service: &VirtualService, snapshot: &Snapshot, world: &World) -> Vec<Refused> {
+fn nobody_s(
+    virtual_service: &VirtualService,
+    snapshot: &Snapshot,
+    forecast: &Forecast,
+    world: &World,
+) -> Vec<Refused> {
     let key = &virtual_service.key;
     let mut refused = Vec::new();
     if directors(virtual_service, snapshot).next().is_none() {
@@ -170,6 +179,23 @@ fn nobody_s(virtual_service: &VirtualService, snapshot: &Snapshot, world: &World
     }
     for vip in &virtual_service.vips {
         let members = members(virtual_service, *vip, snapshot);
+        let absent = |state: &MemberState| *state == MemberState::Absent;
+        if let Some(service) = &virtual_service.real_servers.service
+            && !members.by_address.is_empty()
+            && holder(virtual_service, *vip, snapshot)
+                .and_then(|name| {
+                    forecast
+                        .nodes
+                        .get(name)?
+                        .verdicts
+                        .get(key)?
+                        .members
+                        .get(vip)
+                })
+                .is_some_and(|states| states.values().all(absent))
+        {
+            refused.push(Refused::new(key, None, &no_endpoints(service)));
+        }
         if members.by_address.is_empty() {
             let refusal = Refusal::new(
                 Reason::NoRealServers,

@@ -78,8 +78,8 @@ pub(super) fn by_node(forecast: &Forecast) -> Vec<NodePlan> {
 pub(super) fn refusals_of(verdict: &Verdict) -> impl Iterator<Item = &Refusal> {
     let members = verdict.members.values().flat_map(BTreeMap::values);
     let unready = members.filter_map(|state| match state {
-        MemberState::Unready(refusal) => Some(refusal),
-        MemberState::Ready { .. } => None,
+        MemberState::Unready(refusal) | MemberState::Unknown(refusal) => Some(refusal),
+        MemberState::Ready { .. } | MemberState::Absent => None,
     });
     verdict.refusal.iter().chain(unready)
 }

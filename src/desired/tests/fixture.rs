@@ -45,6 +45,7 @@ pub fn virtual_service(name: &str) -> VirtualService {
         directors: DirectorPolicy::default(),
         real_servers: RealServerPolicy {
             selector: Some(Selector::default()),
+            service: None,
             device: Dev::lo(),
             weight: 1,
             host_route: false,
@@ -106,6 +107,7 @@ impl Lan {
                     .collect(),
                 peers: Peers::Reported(BTreeMap::new()),
                 undo: None,
+                endpoints: Endpoints::new(),
             },
             observed: Observed {
                 links: [lo, nic(2, "eth0", &[own_network])]

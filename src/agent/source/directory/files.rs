@@ -305,7 +305,8 @@ fn parse(name: &str, bytes: Vec<u8>) -> (Result<(), String>, Content) {
     }
     for manifest in manifests {
         match manifest {
-            Ok(Manifest::VirtualService(admitted)) => {
+            Ok(Manifest::VirtualService(mut admitted)) => {
+                refuse_service(name, &mut admitted);
                 if let Err(refusal) = &admitted.verdict {
                     problems.push(refusal.message.clone());
                 }
@@ -332,6 +333,22 @@ fn parse(name: &str, bytes: Vec<u8>) -> (Result<(), String>, Content) {
         (Ok(()), content)
     } else {
         (Err(problems.join("; ")), content)
+    }
+}
+
+/// Nobody tells of endpoints here.
+fn refuse_service(file: &str, admitted: &mut Admitted) {
+    let service = admitted
+        .verdict
+        .as_ref()
+        .ok()
+        .and_then(|accepted| accepted.real_servers.service.as_ref());
+    if let Some(service) = service {
+        let message = format!(
+            "{file}: VirtualService {}: spec.realServers.service: \"{}\" has endpoints in a Kubernetes API only, not in a directory: use nodeSelector or external",
+            admitted.key, service.name
+        );
+        admitted.verdict = Err(Refusal::new(Reason::InvalidSpec, message));
     }
 }
 

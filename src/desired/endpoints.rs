@@ -1,0 +1,113 @@
+use crate::model::{
+    EndpointState, Node, NodeName, Reason, Refusal, ServiceName, Snapshot, VirtualService,
+};
+
+use super::MemberId;
+
+/// What the endpoints of the Service that a VirtualService names say of one of its real servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing against it.
+    Takes,
+    /// It is about to end, but still takes connections: better than nobody.
+    Leaves(Refusal),
+    /// It must get none.
+    Refuses(Refusal),
+    /// None of them runs there.
+    Absent,
+    /// They have not been read.
+    Unread(Refusal),
+}
+
+/// How `member` stands with the Service, if one is named.
+pub(super) fn standing(
+    virtual_service: &VirtualService,
+    member: &MemberId,
+    snapshot: &Snapshot,
+) -> Standing {
+    let (Some(service), MemberId::Node(name)) = (&virtual_service.real_servers.service, member)
+    else {
+        return Standing::Takes;
+    };
+    if !snapshot.endpoints.contains_key(service) {
+        let unread = format!("the EndpointSlices of Service {service} have not been read yet");
+        return Standing::Unread(Refusal::new(Reason::Pending, unread));
+    }
+    match snapshot.nodes.get(name) {
+        Some(node) => on_node(virtual_service, service, name, node, snapshot),
+        None => Standing::Absent,
+    }
+}
+
+// The messages name neither the Service nor the pod: VIPs whose real servers stand alike share an entry of the
+// NodeState, which must stay small.
+fn on_node(
+    virtual_service: &VirtualService,
+    service: &ServiceName,
+    name: &NodeName,
+    node: &Node,
+    snapshot: &Snapshot,
+) -> Standing {
+    let mut best: Option<EndpointState> = None;
+    let mut unserved = None;
+    let mut has_pod = false;
+    for slice in snapshot
+        .endpoints
+        .get(service)
+        .into_iter()
+        .flat_map(|slices| slices.values())
+    {
+        let lacking = virtual_service
+            .ports
+            .iter()
+            .find(|port| !slice.ports.contains(port.port, port.protocol));
+        for endpoint in &slice.endpoints {
+            // A pod on the host's network has the node's address, and so has its endpoint.
+            if node.addresses.contains(&endpoint.address) {
+                match lacking {
+                    Some(port) => unserved = Some(port),
+                    // While slices are rearranged, an endpoint may be in two of them.
+                    None => best = Some(best.map_or(endpoint.state, |b| b.min(endpoint.state))),
+                }
+            } else {
+                has_pod |= endpoint.node.as_ref() == Some(name);
+            }
+        }
+    }
+    let refusal = match (best, unserved) {
+        (Some(EndpointState::Ready), _) => return Standing::Takes,
+        (Some(EndpointState::Leaving), _) => return Standing::Leaves(ending()),
+        (Some(EndpointState::Ending), _) => ending(),
+        (Some(EndpointState::NotReady), _) => {
+            Refusal::new(Reason::EndpointNotReady, "its endpoint is not ready")
+        }
+        (None, Some(port)) => Refusal::new(
+            Reason::EndpointPortDiffers,
+            format!(
+                "its endpoint does not listen on {}/{}, and direct routing cannot change the port: let the pod and the Service's targetPort use it",
+                port.port, port.protocol
+            ),
+        ),
+        (None, None) if has_pod => Refusal::new(
+            Reason::EndpointOnPodNetwork,
+            "its endpoint is a pod with a network of its own, which direct routing cannot reach: give the pod hostNetwork: true",
+        ),
+        (None, None) => return Standing::Absent,
+    };
+    Standing::Refuses(refusal)
+}
+
+fn ending() -> Refusal {
+    Refusal::new(Reason::Draining, "its endpoint is terminating")
+}
+
+/// Why a VirtualService has nobody to serve it although nodes are selected.
+pub fn no_endpoints(service: &ServiceName) -> Refusal {
+    let ServiceName { namespace, name } = service;
+    Refusal::new(
+        Reason::NoEndpoints,
+        format!(
+            "no endpoint of Service {service} runs on a node that is labelled directway.dev/backend and selected; see kubectl get endpointslices -n {namespace} -l kubernetes.io/service-name={name}"
+        ),
+    )
+}

@@ -9,6 +9,8 @@
 mod cluster;
 #[path = "sim/crashes.rs"]
 mod crashes;
+#[path = "sim/endpoints.rs"]
+mod endpoints;
 #[path = "sim/lifecycle.rs"]
 mod lifecycle;
 #[path = "sim/safety.rs"]

@@ -193,8 +193,8 @@ fn is_unicast(ip: IpAddr) -> bool {
 fn scheduler(api: &ApiScheduler, problems: &mut Vec<String>) -> Option<(Scheduler, Vec<Flag>)> {
     let scheduler: Scheduler = collect(api.name.parse(), "spec.scheduler.name", problems)?;
     let Some(names) = &api.flags else {
-        let default = (scheduler == Scheduler::Mh).then_some(Flag::Port);
-        return Some((scheduler, default.into_iter().collect()));
+        let default = default_flags(&scheduler).to_vec();
+        return Some((scheduler, default));
     };
     let flags = names.iter().filter_map(|name| {
         let flag = Flag::of_scheduler(name, &scheduler);
@@ -214,6 +214,27 @@ fn scheduler(api: &ApiScheduler, problems: &mut Vec<String>) -> Option<(Schedule
     flags.sort_unstable();
     flags.dedup();
     Some((scheduler, flags))
+}
+
+/// Without its fallback flag a hashing scheduler refuses connections whose real server has weight 0
+/// (net/netfilter/ipvs/ip_vs_mh.c, ip_vs_sh.c), and weight 0 is how real servers leave and drain here.
+fn default_flags(scheduler: &Scheduler) -> &'static [Flag] {
+    match scheduler {
+        Scheduler::Mh => &[Flag::Fallback, Flag::Port],
+        Scheduler::Sh => &[Flag::Fallback],
+        Scheduler::Rr
+        | Scheduler::Wrr
+        | Scheduler::Lc
+        | Scheduler::Wlc
+        | Scheduler::Lblc
+        | Scheduler::Lblcr
+        | Scheduler::Dh
+        | Scheduler::Sed
+        | Scheduler::Nq
+        | Scheduler::Fo
+        | Scheduler::Ovf
+        | Scheduler::Other(_) => &[],
+    }
 }
 
 fn directors(api: &Directors, problems: &mut Vec<String>) -> DirectorPolicy {

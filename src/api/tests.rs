@@ -142,19 +142,22 @@ fn defaults_are_those_of_the_schema() {
         kube::core::cel::apply_defaults(&schema::VIRTUAL_SERVICE, &json!({"spec": spec}));
     assert_eq!(
         defaulted["spec"]["scheduler"],
-        json!({"name": "mh", "flags": ["mh-port"]})
+        json!({"name": "mh", "flags": ["mh-port", "mh-fallback"]})
     );
     assert_eq!(defaulted["spec"]["drainSeconds"], 60);
     assert_eq!(defaulted["spec"]["realServers"]["vipDevice"], "lo");
     assert_eq!(admit(&object(&defaulted["spec"])).verdict.unwrap(), direct);
     assert_eq!(
         (direct.scheduler, direct.flags),
-        (Scheduler::Mh, vec![Flag::Port])
+        (Scheduler::Mh, vec![Flag::Fallback, Flag::Port])
     );
     assert_eq!(direct.created, 1_767_323_045);
     let mut mh = cases().swap_remove(0).1;
     mh["scheduler"] = json!({"name": "mh"});
-    assert_eq!(admit(&object(&mh)).verdict.unwrap().flags, [Flag::Port]);
+    assert_eq!(
+        admit(&object(&mh)).verdict.unwrap().flags,
+        [Flag::Fallback, Flag::Port]
+    );
     mh["scheduler"] = json!({"name": "mh", "flags": []});
     assert_eq!(admit(&object(&mh)).verdict.unwrap().flags, []);
 }

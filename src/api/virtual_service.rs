@@ -109,7 +109,7 @@ pub struct VirtualServiceSpec {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["port".into(), "protocol".into()]))]
     pub ports: Vec<Port>,
     /// How new connections are spread over the real servers. Default: consistent hashing of client address and port
-    /// (mh with mh-port), which sends a connection to the same real server whichever director gets it.
+    /// (mh with mh-port and mh-fallback), which sends a connection to the same real server whichever director gets it.
     #[serde(default)]
     pub scheduler: Scheduler,
     /// Keeps clients with their real server over several connections. Default: every connection is scheduled by itself.
@@ -153,8 +153,8 @@ pub struct Scheduler {
     #[schemars(extend("enum" = ["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh"]))]
     pub name: String,
     /// The scheduler's flags: mh-port and mh-fallback for mh, sh-port and sh-fallback for sh. The -port ones hash the
-    /// client's port too; the -fallback ones pass over a real server that has weight 0. Default: mh-port for mh, none
-    /// for all others.
+    /// client's port too; the -fallback ones pass over a real server that has weight 0, whose share of new connections
+    /// is refused without them. Default: mh-port and mh-fallback for mh, sh-fallback for sh, none for all others.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 2),
@@ -361,7 +361,7 @@ impl Default for Scheduler {
     fn default() -> Self {
         Self {
             name: default_scheduler(),
-            flags: Some(vec!["mh-port".to_owned()]),
+            flags: Some(vec!["mh-port".to_owned(), "mh-fallback".to_owned()]),
         }
     }
 }

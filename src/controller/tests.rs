@@ -72,6 +72,18 @@ impl Ground {
     }
 
     fn apply(&mut self, name: &str, uid: &str, generation: i64, vips: serde_json::Value) {
+        let real_servers = json!({"nodeSelector": {}});
+        self.apply_with(name, uid, generation, vips, real_servers);
+    }
+
+    fn apply_with(
+        &mut self,
+        name: &str,
+        uid: &str,
+        generation: i64,
+        vips: serde_json::Value,
+        real_servers: serde_json::Value,
+    ) {
         let key = VsKey::new("default", name);
         let status = self
             .cluster
@@ -82,7 +94,7 @@ impl Ground {
             "apiVersion": "directway.dev/v1alpha1", "kind": "VirtualService",
             "metadata": {"name": name, "namespace": "default", "uid": uid, "generation": generation,
                          "creationTimestamp": format!("2026-01-01T00:00:0{generation}Z")},
-            "spec": {"vips": vips, "ports": [{"port": 80}], "realServers": {"nodeSelector": {}}},
+            "spec": {"vips": vips, "ports": [{"port": 80}], "realServers": real_servers},
             "status": status,
         }))
         .unwrap();
@@ -320,6 +332,52 @@ fn nobody_to_direct_and_nobody_to_serve() {
     let mut ground = Ground::new();
     ground.cluster.apply(Change::Node(News::Gone("d".into())));
     assert_eq!(ground.condition("web", "Ready"), "False NoDirector");
+}
+
+#[test]
+fn nodes_without_an_endpoint_are_no_real_servers() {
+    let mut ground = Ground::serving();
+    ground.node("r3", "backend", "10.0.0.13");
+    let follow = json!({"service": {"name": "shop"}});
+    ground.apply_with("web", "u-web", 2, json!([VIP]), follow);
+    let directing = |ground: &mut Ground, change: fn(&mut Directing)| {
+        ground.report("d", |report| change(&mut report.peer.directing[0]));
+        ground.write_back();
+    };
+    // r3 runs none, and the director does not mention it.
+    directing(&mut ground, |_| ());
+    assert_eq!(ground.condition("web", "Ready"), "True Serving");
+    assert_eq!(ground.status("web").summary.unwrap().real_servers, "2/2");
+    directing(&mut ground, |group| {
+        group.ready.remove(&ip("10.0.0.12"));
+        let pod = Refusal::new(Reason::EndpointOnPodNetwork, "give it hostNetwork: true");
+        group.unready.insert(ip("10.0.0.12"), pod);
+    });
+    assert_eq!(ground.condition("web", "Ready"), "True Degraded");
+    assert!(
+        ground
+            .message("web", "Ready")
+            .contains("r2 (10.0.0.12): EndpointOnPodNetwork")
+    );
+    assert_eq!(ground.status("web").summary.unwrap().real_servers, "1/2");
+    // What is gone drains; it is no real server any more.
+    directing(&mut ground, |group| {
+        group.unready.clear();
+        group.draining.insert(ip("10.0.0.12"));
+    });
+    assert_eq!(ground.condition("web", "Ready"), "True Serving");
+    directing(&mut ground, |group| group.ready.clear());
+    assert_eq!(ground.condition("web", "Ready"), "False NoEndpoints");
+    let message = ground.message("web", "Ready");
+    assert!(
+        message.contains("Service default/shop") && message.contains("service-name=shop"),
+        "{message}"
+    );
+    assert_eq!(ground.condition("web", "Programmed"), "True Programmed");
+    for name in ["r1", "r2", "r3"] {
+        ground.cluster.apply(Change::Node(News::Gone(name.into())));
+    }
+    assert_eq!(ground.condition("web", "Ready"), "False NoRealServers");
 }
 
 #[test]

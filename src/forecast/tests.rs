@@ -231,3 +231,57 @@ fn without_reports_the_wire_speaks_and_time_passes_once() {
             .all(|node| node.ledger == Ledger::default())
     );
 }
+
+#[test]
+fn endpoints_say_who_gets_connections() {
+    let (mut snapshot, mut world) = lan();
+    with_web(&mut snapshot);
+    let service = ServiceName::new("shop", "web");
+    let follow = |snapshot: &mut Snapshot, running: &[u8]| {
+        let endpoints = running.iter().map(|host| Endpoint {
+            address: [10, 77, 0, *host].into(),
+            node: None,
+            state: EndpointState::Ready,
+        });
+        let slice = Slice {
+            endpoints: endpoints.collect(),
+            ..Slice::default()
+        };
+        let web = snapshot.virtual_services.get_mut(&web().key).unwrap();
+        web.as_mut().unwrap().real_servers.service = Some(service.clone());
+        let slices = [("web-1".to_owned(), slice)].into();
+        snapshot.endpoints = [(service.clone(), slices)].into();
+    };
+    follow(&mut snapshot, &[11]);
+    let forecast = settle(&snapshot, &mut world);
+    assert!(forecast.settled);
+    place(
+        &forecast,
+        "d",
+        "ipvsadm -a -t 10.77.0.100:80 -r 10.77.0.11:80",
+    );
+    place(&forecast, "r2", "ip addr add");
+    let adds = |forecast: &Forecast| {
+        let steps = forecast.steps.iter();
+        steps
+            .filter(|step| matches!(step.op, Op::AddDestination(..)))
+            .count()
+    };
+    assert_eq!(adds(&forecast), 1);
+    // The pod moves to r2: r1's place goes in the end, its VIP stays.
+    follow(&mut snapshot, &[12]);
+    let forecast = settle(&snapshot, &mut world);
+    assert!(forecast.settled);
+    let added = place(
+        &forecast,
+        "d",
+        "ipvsadm -a -t 10.77.0.100:80 -r 10.77.0.12:80",
+    );
+    let deleted = place(
+        &forecast,
+        "d",
+        "ipvsadm -d -t 10.77.0.100:80 -r 10.77.0.11:80",
+    );
+    assert!(added < deleted && forecast.steps[deleted].after_drain);
+    assert!(forecast.steps.iter().all(|step| step.node.0 == "d"));
+}

@@ -25,6 +25,12 @@ def release(lab):
     generation = release.web()
     release.wait(lambda: release.accepted(generation) == "True", "the first summary")
 
+    # The director asks for endpoints when a VirtualService follows a Service.
+    generation = release.web("following", vips=["10.77.0.202"], realServers={"service": {"name": "shop"}})
+    release.wait(lambda: release.accepted(generation, "following") == "True", "the summary of the one that follows a Service")
+    endpoints = lambda: [key[0] for key in asked(lab, "agent") if key[1:] == ("discovery.k8s.io", "endpointslices")]
+    release.wait(lambda: set(endpoints()) == {"list", "watch"}, "the director's questions for endpoints")
+
     # Somebody deletes a report; the agent is replaced; the leading controller goes.
     lab.kubectl("delete nodestate node-b")
     release.wait(lambda: reported() == set(NODES), "node-b's report to come back")

@@ -53,7 +53,7 @@ def test_the_words_of_a_refusal(api):
         ({"realServers": {"vipDevice": "eth0:1"}}, 'spec.realServers.vipDevice: "eth0:1" is not an interface name: use 1 to 15'
             ' ASCII characters without "/", ":" or space, and not "." or ".."'),
         ({"realServers": {"nodeSelector": None}}, "spec.realServers: has no source: set nodeSelector ({} selects every node"
-            " labelled directway.dev/backend) or list hosts under external"),
+            " labelled directway.dev/backend), name a service, or list hosts under external"),
     ]:
         with pytest.raises(CommandFailed) as refused:
             api.kubectl("create --dry-run=server -f -", text(virtual_service("words", spec)))
@@ -76,7 +76,7 @@ def test_unknown_fields_are_named_by_kubectl(api):
 def test_defaults_are_written_into_the_object(api):
     api.apply(virtual_service("plain", {}))
     spec = api.get(f"{RESOURCES}/plain")["spec"]
-    assert spec["scheduler"] == {"name": "mh", "flags": ["mh-port"]}
+    assert spec["scheduler"] == {"name": "mh", "flags": ["mh-port", "mh-fallback"]}
     assert spec["ports"] == [{"port": 80, "protocol": "TCP"}]
     assert spec["directors"] == {} and spec["drainSeconds"] == 60
     assert spec["realServers"] == {

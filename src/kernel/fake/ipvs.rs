@@ -40,6 +40,8 @@ pub(super) struct Entry {
     pub settings: Service,
     /// In the order they were added: schedulers go by it.
     pub destinations: Vec<(IpAddr, Destination)>,
+    /// The weights for which hashing schedulers keep places: the last ones that were not 0, or the first ones.
+    pub places: BTreeMap<IpAddr, u32>,
     pub turn: schedule::Turn,
 }
 
@@ -72,6 +74,7 @@ impl Machine {
         let entry = Entry {
             settings: service.settings(),
             destinations: Vec::new(),
+            places: BTreeMap::new(),
             turn: schedule::Turn::default(),
         };
         table.services.insert(key, entry);
@@ -123,6 +126,7 @@ impl Machine {
             return Err(Errno::Invalid);
         }
         entry.destinations.push((address, destination));
+        entry.places.insert(address, destination.weight);
         Ok(())
     }
 
@@ -145,6 +149,9 @@ impl Machine {
             .find(|(ip, _)| *ip == address)
             .ok_or(Errno::NoEntry)?;
         *there = destination;
+        if destination.weight > 0 {
+            entry.places.insert(address, destination.weight);
+        }
         Ok(())
     }
 
@@ -161,6 +168,7 @@ impl Machine {
             .position(|(ip, _)| *ip == address)
             .ok_or(Errno::NoEntry)?;
         entry.destinations.remove(index);
+        entry.places.remove(&address);
         entry.turn.removed(index);
         Ok(())
     }

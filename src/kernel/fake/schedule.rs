@@ -75,14 +75,22 @@ pub(super) fn pick(
         Scheduler::Ovf => heaviest(
             weighted().filter(|(ip, destination)| count(ip) < u64::from(destination.weight)),
         ),
-        Scheduler::Dh => hashed(weighted(), flow.service.vip, 0),
+        Scheduler::Dh => {
+            hashed(places(entry), flow.service.vip, 0).filter(|ip| has_weight(all, *ip))
+        }
         Scheduler::Sh | Scheduler::Mh => {
             let port = if entry.settings.flags.contains(&Flag::Port) {
                 flow.client_port
             } else {
                 0
             };
-            hashed(weighted(), flow.client, port)
+            let first = hashed(places(entry), flow.client, port);
+            match first.filter(|ip| has_weight(all, *ip)) {
+                None if entry.settings.flags.contains(&Flag::Fallback) => {
+                    hashed(weights(all), flow.client, port)
+                }
+                chosen => chosen,
+            }
         }
         Scheduler::Other(_) => None,
     }
@@ -133,13 +141,23 @@ fn heaviest<'a>(from: impl Iterator<Item = &'a (IpAddr, Destination)>) -> Option
     best.map(|(_, ip)| ip)
 }
 
+/// A quiesced destination keeps its place (`last_weight` in net/netfilter/ipvs/ip_vs_mh.c).
+fn places(entry: &Entry) -> impl Iterator<Item = (IpAddr, u32)> {
+    entry.places.iter().map(|(ip, weight)| (*ip, *weight))
+}
+
+fn weights(all: &[(IpAddr, Destination)]) -> impl Iterator<Item = (IpAddr, u32)> {
+    let weights = all.iter();
+    weights.map(|(ip, destination)| (*ip, destination.weight))
+}
+
+fn has_weight(all: &[(IpAddr, Destination)], ip: IpAddr) -> bool {
+    weights(all).any(|(one, weight)| one == ip && weight > 0)
+}
+
 /// Weighted rendezvous: of all hashes of (destination, n < weight, client) the greatest wins.
-fn hashed<'a>(
-    from: impl Iterator<Item = &'a (IpAddr, Destination)>,
-    client: IpAddr,
-    port: u16,
-) -> Option<IpAddr> {
-    from.flat_map(|(ip, destination)| (0..destination.weight.min(1024)).map(move |n| (*ip, n)))
+fn hashed(from: impl Iterator<Item = (IpAddr, u32)>, client: IpAddr, port: u16) -> Option<IpAddr> {
+    from.flat_map(|(ip, weight)| (0..weight.min(1024)).map(move |n| (ip, n)))
         .max_by_key(|(ip, n)| {
             // DefaultHasher::new has fixed keys: the same choice in every run.
             let mut hasher = DefaultHasher::new();

@@ -275,3 +275,25 @@ fn an_editor_that_moves_the_file_away_and_writes_a_new_one_removes_nothing() {
     fixture.settle();
     assert_eq!(fixture.port("web"), 81);
 }
+
+#[test]
+fn a_service_has_no_endpoints_here() {
+    let mut fixture = Fixture::new();
+    let text = service("web", 80).replace("{nodeSelector: {}}", "{service: {name: web}}");
+    fixture.write("a.yaml", &text);
+    fixture.write("b.yaml", &service("dns", 53));
+    fixture.settle();
+    let services = &fixture.store.snapshot().virtual_services;
+    let refusal = services[&VsKey::new("default", "web")]
+        .as_ref()
+        .unwrap_err();
+    assert!(
+        refusal
+            .message
+            .contains("spec.realServers.service: \"web\"")
+            && refusal.message.contains("use nodeSelector or external"),
+        "{refusal}"
+    );
+    assert!(services[&VsKey::new("default", "dns")].is_ok());
+    assert_eq!(fixture.store.troubles().len(), 1);
+}

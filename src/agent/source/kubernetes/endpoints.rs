@@ -131,3 +131,81 @@ fn reader(
             .collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn services(names: &[&str]) -> BTreeSet<ServiceName> {
+        let names = names.iter().map(|name| ServiceName::new("shop", name));
+        names.collect()
+    }
+
+    fn slice(namespace: &str, service: &str, address: &str) -> EndpointSlice {
+        serde_json::from_value(json!({
+            "metadata": {"name": format!("{service}-1"), "namespace": namespace, "labels": {SERVICE_NAME_LABEL: service}},
+            "addressType": "IPv4", "endpoints": [{"addresses": [address]}],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_is_asked_for_fits_into_a_request() {
+        let mut two = services(&["web", "api"]);
+        two.insert(ServiceName::new("other", "web"));
+        assert_eq!(selector(&two), "kubernetes.io/service-name in (api,web)");
+        let names: Vec<String> = (0..1000).map(|n| format!("service-{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        assert_eq!(selector(&services(&names)), "kubernetes.io/service-name");
+    }
+
+    #[test]
+    fn a_list_is_one_change_and_names_services_without_slices() {
+        let mut lists = 0;
+        let mut read = reader(services(&["api", "web"]), || lists += 1);
+        assert!(read(Event::Init).is_empty());
+        for object in [
+            slice("shop", "web", "10.0.0.1"),
+            slice("other", "web", "10.0.0.2"),
+            slice("shop", "db", "10.0.0.3"),
+        ] {
+            assert!(read(Event::InitApply(object)).is_empty());
+        }
+        let changes = read(Event::InitDone);
+        let [Change::Endpoints(found)] = &changes[..] else {
+            panic!("{changes:?}")
+        };
+        let counts = found
+            .iter()
+            .map(|(service, slices)| (service.to_string(), slices.len()));
+        let counts: Vec<_> = counts.collect();
+        assert_eq!(
+            counts,
+            [("shop/api".to_owned(), 0), ("shop/web".to_owned(), 1)]
+        );
+        // A list that began anew forgets what the one before had.
+        read(Event::Init);
+        let changes = read(Event::InitDone);
+        assert!(
+            matches!(&changes[..], [Change::Endpoints(found)] if found.values().all(Slices::is_empty))
+        );
+        drop(read);
+        assert_eq!(lists, 2);
+    }
+
+    #[test]
+    fn slices_of_others_are_no_news() {
+        let mut read = reader(services(&["web"]), || ());
+        assert!(read(Event::Apply(slice("other", "web", "10.0.0.2"))).is_empty());
+        assert!(read(Event::Delete(slice("shop", "db", "10.0.0.2"))).is_empty());
+        let changed = read(Event::Apply(slice("shop", "web", "10.0.0.2")));
+        assert!(
+            matches!(&changed[..], [Change::EndpointSlice(service, name, slice)]
+            if service.name == "web" && name == "web-1" && slice.endpoints.len() == 1)
+        );
+        let gone = read(Event::Delete(slice("shop", "web", "10.0.0.2")));
+        assert!(matches!(&gone[..], [Change::NoEndpointSlice(_, name)] if name == "web-1"));
+    }
+}

@@ -51,9 +51,38 @@ fn wrr_shares_by_weight() {
 }
 
 #[test]
+fn hashing_without_fallback_refuses_the_share_of_weight_zero() {
+    let refused = |flags: &[Flag]| {
+        let lan = by_hand(Scheduler::Mh);
+        let settings = Service {
+            flags: flags.to_vec(),
+            ..service(Scheduler::Mh)
+        };
+        lan.on("d", |machine| machine.edit_service(web(), &settings));
+        weigh(&lan, "10.0.0.11", 0);
+        let sent = (0..200).map(|_| lan.send("c", ip(VIP), 80, Protocol::Tcp).verdict);
+        sent.filter(|verdict| !matches!(verdict, Verdict::Answered { by } if by == "r2"))
+            .count()
+    };
+    assert!((60..140).contains(&refused(&[Flag::Port])));
+    assert_eq!(refused(&[Flag::Fallback, Flag::Port]), 0);
+}
+
+#[test]
 fn every_scheduler_skips_weight_zero_and_finds_somebody() {
     for scheduler in Scheduler::ALL {
+        // Hashing to a destination without weight finds nobody; dh knows no way around that.
+        if scheduler == Scheduler::Dh {
+            continue;
+        }
         let lan = by_hand(scheduler.clone());
+        if matches!(scheduler, Scheduler::Mh | Scheduler::Sh) {
+            let settings = Service {
+                flags: vec![Flag::Fallback],
+                ..service(scheduler.clone())
+            };
+            lan.on("d", |machine| machine.edit_service(web(), &settings));
+        }
         for weight in [1, 100] {
             weigh(&lan, "10.0.0.11", 0);
             weigh(&lan, "10.0.0.12", weight);

@@ -19,6 +19,20 @@ def endpoints(cluster):
     endpoints.delete()
 
 
+@pytest.fixture
+def load(cluster):
+    """`load()` starts a client that comes again and again; those that a failed scenario leaves are ended."""
+    running = []
+
+    def start(interval: float = 0.01) -> clients.Running:
+        running.append(clients.load(cluster.host, VIP, interval=interval))
+        return running[-1]
+
+    yield start
+    for client in running:
+        client.process.kill()
+
+
 def following(**spec) -> dict:
     service = virtual_service(**spec)
     service["spec"]["realServers"] = {"service": {"name": "web"}, **spec.get("real_servers", {})}
@@ -98,7 +112,7 @@ def test_a_pod_that_ends_keeps_its_connections(cluster, endpoints):
     assert outcome.errors == [] and all(len(who) == 1 for who in outcome.servers_per_connection.values())
 
 
-def test_the_last_pod_serves_to_its_end(cluster, endpoints):
+def test_the_last_pod_serves_to_its_end(cluster, endpoints, load):
     cluster.enlist()
     endpoints.write(r1="ready")
     service = following()
@@ -106,13 +120,13 @@ def test_the_last_pod_serves_to_its_end(cluster, endpoints):
     cluster.apply(service)
     cluster.wait_serving(service, ["r1"])
     endpoints.write(r1="terminating", r2="starting")
-    load = clients.load(cluster.host, VIP)
-    load.wait_answers(50)
+    client = load()
+    client.wait_answers(50)
     cluster.wait_weights(service, {"r1": 1})
     endpoints.write(r1="terminating", r2="ready")
     cluster.wait_weights(service, {"r1": 0, "r2": 1})
-    load.wait_answers(len(load.so_far().answers) + 50)
-    outcome = load.stop()
+    client.wait_answers(len(client.so_far().answers) + 50)
+    outcome = client.stop()
     assert outcome.errors == [], outcome
     assert outcome.counts.keys() == {"r1", "r2"}
 
@@ -135,7 +149,7 @@ def roll_out(cluster, endpoints, service, name: str, busy) -> None:
 
 
 @pytest.mark.parametrize("scheduler", ["rr", "default"])
-def test_a_rolling_update_under_load_loses_nothing(cluster, endpoints, scheduler):
+def test_a_rolling_update_under_load_loses_nothing(cluster, endpoints, load, scheduler):
     cluster.enlist(backends=("r1", "r2", "r3"))
     endpoints.write(r1="ready", r2="ready", r3="ready")
     service = following(drainSeconds=30)
@@ -145,13 +159,13 @@ def test_a_rolling_update_under_load_loses_nothing(cluster, endpoints, scheduler
         service["spec"]["scheduler"] = {"name": scheduler}
     cluster.serve(service)
     before = real_servers(cluster)
-    loads = [clients.load(cluster.host, VIP, interval=0.008) for _ in range(3)]
-    answered = lambda: sum(len(load.so_far().answers) for load in loads)
+    running = [load(interval=0.008) for _ in range(3)]
+    answered = lambda: sum(len(client.so_far().answers) for client in running)
 
     def busy(more: int) -> None:
         """Until every client has had so many more answers."""
-        for load in loads:
-            load.wait_answers(len(load.so_far().answers) + more, timeout=20)
+        for client in running:
+            client.wait_answers(len(client.so_far().answers) + more, timeout=20)
 
     busy(50)
     rounds = 0
@@ -160,7 +174,7 @@ def test_a_rolling_update_under_load_loses_nothing(cluster, endpoints, scheduler
         for name in ("r1", "r2", "r3"):
             roll_out(cluster, endpoints, service, name, busy)
         assert rounds < 60, f"{answered()} answers after {rounds} updates"
-    outcomes = [load.stop() for load in loads]
+    outcomes = [client.stop() for client in running]
     print(f"{scheduler}: {rounds} rolling updates of 3 pods: " + "; ".join(map(str, outcomes)))
     assert rounds >= 1 and all(outcome.errors == [] for outcome in outcomes), "; ".join(map(str, outcomes))
     assert sum(len(outcome.answers) for outcome in outcomes) >= REQUESTS
@@ -207,17 +221,17 @@ def test_a_plan_knows_the_endpoints(cluster, endpoints):
     assert status == 0 and len(added) == 1 and f"-r {cluster.town.address('r2')}:80" in added[0], text
 
 
-def test_an_agent_that_restarts_serves_on(cluster, endpoints):
+def test_an_agent_that_restarts_serves_on(cluster, endpoints, load):
     cluster.enlist()
     endpoints.write(r1="ready", r2="ready")
     cluster.serve(following())
-    load = clients.load(cluster.host, VIP)
-    load.wait_answers(50)
+    client = load()
+    client.wait_answers(50)
     for kill in (False, True, True):
         cluster.stop("d", kill=kill)
         cluster.start("d")
-        load.wait_answers(len(load.so_far().answers) + 100)
-    outcome = load.stop()
+        client.wait_answers(len(client.so_far().answers) + 100)
+    outcome = client.stop()
     assert outcome.errors == [] and abs(outcome.counts["r1"] - outcome.counts["r2"]) <= 1, outcome
 
 

@@ -48,3 +48,15 @@ def web_servers(port: int = 80) -> dict:
             },
         },
     }
+
+
+def echo(nodes: tuple[str, ...]) -> list[dict]:
+    """A Service on the cluster's network with a pod on each of the nodes, which answers the node's name."""
+    script = "mkdir -p /tmp/web; echo $NODE_NAME > /tmp/web/index.html; exec httpd -f -p 8080 -h /tmp/web"
+    pods = []
+    for node in nodes:
+        one = pod(f"echo-{node}", nodeName=node, containers=[container("echo", script, env=[NODE_NAME])])
+        one["metadata"]["labels"] = {"app": "echo"}
+        pods.append(one)
+    spec = {"selector": {"app": "echo"}, "ports": [{"port": 80, "targetPort": 8080}]}
+    return [*pods, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "echo", "namespace": "default"}, "spec": spec}]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ground import Lab, assets, cluster, judges
+from ground import Lab, assets, cluster, judges, oci
 from ground.apiserver import ApiError
 from ground.helm import helm_ok
 from ground.state import describe
@@ -67,6 +67,13 @@ class Scene:
                 found.setdefault(pod["spec"].get("nodeName", ""), []).append(pod)
         return found
 
+    def directway(self, node: str, *words: str, timeout: float = 30):
+        """Runs the image's program on a node, as cluster admin, as an administrator would who copied it there."""
+        place, program = self.lab[node], "/run/program/directway"
+        if not place.ok(["test", "-x", program]):
+            place.write(program, oci.contents(assets.image())["directway"], 0o755)
+        return place.call(["env", f"KUBECONFIG={place.kubeconfig()}", program, *words], timeout)
+
     # The application ------------------------------------------------------------------------------
 
     def serve(self, service: dict | None = None) -> "Scene":
@@ -100,7 +107,7 @@ def traces(node) -> str:
     held = [f"{device} {address}" for device, found in judges.addresses(node).items() for address in found
             if address.endswith("/32") and address.startswith("10.77.")]
     quiet = judges.arp_mode(node, "eth0")
-    services = judges.services(node) if node.ok("test -e /proc/net/ip_vs") else {}
+    services = [name for name in judges.services(node) if name.startswith("10.77.")] if node.ok("test -e /proc/net/ip_vs") else []
     return "; ".join([*held, *services, *([f"arp_ignore, arp_announce {quiet}"] if quiet != (0, 0) else [])])
 
 

@@ -19,11 +19,6 @@ def busy(cluster):
     pod = next(name for name in names(scene) if name in leader)
     scene.kubectl(f"--namespace {SPACE} delete pod {pod} --wait=false")
     wait_until(lambda: pod not in scene.kubectl(f"--namespace {SPACE} get lease directway-controller -o yaml"), "another leader", 60)
-    # A director asks for endpoints while a VirtualService follows a Service.
-    scene.api.apply(virtual_service("following", "10.77.0.151", realServers={"service": {"name": "web"}}))
-    wait_until(lambda: {verb for verb, _, resource in audit.asked(scene.api, f"{SPACE}/directway-agent") if resource == "endpointslices"}
-               == {"list", "watch"}, "the director to ask for endpoints", 30)
-    scene.api.raw("DELETE", f"{SERVICES}/following")
     # The same news twice: the second time the Event is counted up, not made anew.
     turns = ((scene["r1"].ip, "False", "Warning", False), ("10.77.0.150", "True", "Normal", False), (scene["r1"].ip, "False", "Warning", True))
     for vip, verdict, kind, again in turns:

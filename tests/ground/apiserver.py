@@ -121,7 +121,8 @@ class ApiServer:
 
     def raw(self, method: str, path: str, body: object = None, kind: str = "application/json") -> str:
         """One request as admin; ApiError for a status ≥ 400."""
-        if self._connection is None:
+        kept = self._connection is not None
+        if not kept:
             self._connection = http.client.HTTPConnection(self.address, self.port, timeout=10)
             plain = self.host.connect(self.address, self.port, 10)
             self._connection.sock = self._tls.wrap_socket(plain, server_hostname=SERVER_NAME)
@@ -132,6 +133,8 @@ class ApiServer:
             text = response.read().decode(errors="replace")
         except (OSError, http.client.HTTPException) as reason:
             self._connection = None
+            if method == "GET" and isinstance(reason, http.client.RemoteDisconnected) and kept:
+                return self.raw(method, path, body, kind)  # the server ends connections that were idle for long
             raise ConnectionError(f"{method} {path}: {reason}") from None
         if response.status >= 400:
             raise ApiError(method, path, response.status, text)

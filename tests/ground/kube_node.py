@@ -11,6 +11,7 @@ from pathlib import Path
 
 from . import assets, tools_image
 from .node import NodeProcess
+from .place import PlaceSilent
 from .uml import UmlNode
 from .wait import wait_until
 
@@ -57,12 +58,17 @@ class KubeNode(UmlNode):
         """Booted, and containerd and kubelet started; the lab has to have an API server."""
         super().wait_ready(timeout)
         if self.joined != self.boots:
-            self._start_containerd()
-            self.start_kubelet()
-            if not self.joined:
+            first = not self.joined
+            self._join()
+            if first:
                 self.load(tools_image.archive(self.exchange))
-            self.joined = self.boots
         return self
+
+    def _join(self) -> None:
+        super().wait_ready(60)
+        self._start_containerd()
+        self.start_kubelet()
+        self.joined = self.boots
 
     def close(self) -> None:
         super().close()
@@ -94,7 +100,14 @@ class KubeNode(UmlNode):
         shared = self.exchange / archive.name
         if shared != archive:
             shutil.copyfile(archive, shared)
-        self.ctr("images", "import", f"/run/x/{shared.name}")
+        try:
+            self.ctr("images", "import", f"/run/x/{shared.name}", timeout=30)
+        except PlaceSilent:
+            # Seen once in some fifty boots on a busy machine: the packaged kernel spins, and nothing in it runs any more.
+            self.power_off()
+            self.start()
+            self._join()
+            self.ctr("images", "import", f"/run/x/{shared.name}")
         shared.unlink()
         self.sh(["sync", "-f", "/var/lib/containerd"], 60)
 

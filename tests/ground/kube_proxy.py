@@ -23,11 +23,17 @@ def config(mode: str, **ipvs) -> dict:
     """Its configuration, as the ConfigMap kube-system/kube-proxy has it; `ipvs` are settings of that mode."""
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration",
-        "mode": mode, "clusterCIDR": POD_NETWORK, "healthzBindAddress": HEALTH, "metricsBindAddress": "",
+        "mode": mode, "clusterCIDR": POD_NETWORK, "healthzBindAddress": HEALTH, "metricsBindAddress": "127.0.0.1:10249",
         "clientConnection": {"kubeconfig": "/run/kube-proxy/client.conf"}, "ipvs": ipvs,
         # Left as they are: a node's connection table is small, and some of these are not writable.
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
     }
+
+
+def config_map(settings: dict) -> dict:
+    """Where kubeadm puts it."""
+    metadata = {"name": "kube-proxy", "namespace": "kube-system"}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"config.conf": json.dumps(settings)}}
 
 
 def start(node: "Node", settings: dict) -> NodeProcess:
@@ -53,9 +59,3 @@ def start(node: "Node", settings: dict) -> NodeProcess:
 
 def path() -> dict[str, str]:
     return {"PATH": f"{LEGACY}:/usr/sbin:/usr/bin:/sbin:/bin"}
-
-
-def clean(node: "Node") -> None:
-    """Removes the rules of every mode."""
-    program = assets.tool("kube-proxy", "cluster")
-    node.sh(["env", *(f"{key}={value}" for key, value in path().items()), program, "--cleanup", "--config", "/run/kube-proxy/config.json"], 60)

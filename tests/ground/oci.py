@@ -67,6 +67,18 @@ class Image:
         return _digest(manifest)
 
 
+def contents(archive: Path) -> dict[str, bytes]:
+    """Regular files by path of an archive that save() wrote."""
+    with tarfile.open(archive) as outer:
+        def blob(descriptor: dict) -> bytes:
+            return outer.extractfile("blobs/" + descriptor["digest"].replace(":", "/")).read()
+
+        (entry,) = json.load(outer.extractfile("index.json"))["manifests"]
+        (layer,) = json.loads(blob(entry))["layers"]
+        with tarfile.open(fileobj=io.BytesIO(blob(layer))) as inner:
+            return {member.name: inner.extractfile(member).read() for member in inner.getmembers() if member.isfile()}
+
+
 def _tar(files: dict[str, File]) -> bytes:
     """In the given order, owned by root, from 1970."""
     sink = io.BytesIO()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .apiserver import ApiServer
 
+STARTING = '"system:basic-user" not found'  # a role that every API server has
 Right = tuple[str, str, str]
 
 
@@ -34,8 +35,9 @@ def granted(roles: list[dict]) -> set[Right]:
 
 
 def denied(events: dict[Right, list[dict]]) -> list[str]:
-    """Requests that were refused, as text."""
+    """Requests that were refused, as text; but by a server that is starting, and has not read its own roles yet."""
     return [
         f"{' '.join(right)} {event['objectRef'].get('name', '')}: {event['responseStatus']}"
-        for right, found in events.items() for event in found if event["responseStatus"]["code"] in (401, 403)
+        for right, found in events.items() for event in found
+        if event["responseStatus"]["code"] in (401, 403) and STARTING not in event["responseStatus"].get("message", "")
     ]

@@ -35,7 +35,6 @@ vm: build ## The core of the lab's scenarios on a stock Debian kernel under qemu
 bench: ## Measure; writes docs/benchmarks.md
 	tests/ground/install lab api
 	cargo build --locked --profile bench --bench kernel
-	cargo build --locked --release
 	PYTHONPATH=tests $(PYTHON) benches/run.py
 
 demo: ## One director, three real servers, one manifest, and proof; SOURCE=directory: without an API server

@@ -52,7 +52,7 @@ Peak (VmHWM) with manifests from a directory; anonymous and file-backed parts at
 |---:|---:|---:|---:|---:|
 {chr(10).join(f"| {row['services']:,} | {row['destinations']:,} | {row['vmhwm_kib'] / 1024:.1f} | {row['rssanon_kib'] / 1024:.1f} | {row['rssfile_kib'] / 1024:.1f} |" for row in peaks)}
 
-The binary has {binary.stat().st_size / 2**20:.1f} MiB.
+The static binary, all that the image holds, has {binary.stat().st_size / 2**20:.1f} MiB.
 
 ## From a change to its effect
 

@@ -100,8 +100,8 @@ pub struct Persistence {
 pub enum Forward {
     /// By its MAC (direct routing): the only one directway programs.
     Direct,
-    /// The real server is this node: the kernel turns `Direct` into this by itself
-    /// (`__ip_vs_update_dest`, net/netfilter/ipvs/ip_vs_ctl.c).
+    /// The real server is this node, by the word of whoever added it. With any other method the kernel finds that out per
+    /// packet (`__ip_vs_get_out_rt`, net/netfilter/ipvs/ip_vs_xmit.c) and leaves the method as it is.
     Local,
     /// By a tunnel.
     Tunnel,

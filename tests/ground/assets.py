@@ -67,7 +67,8 @@ def version() -> str:
 
 
 def directway() -> Path:
-    path = Path(os.environ.get("DIRECTWAY_BIN") or ROOT / "target" / "debug" / "directway")
+    built = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "debug" / "directway"
+    path = Path(os.environ.get("DIRECTWAY_BIN") or built)
     if not path.exists():
         raise Missing(f"{path} is missing: run `cargo build`, or set DIRECTWAY_BIN to the binary")
     return path.resolve()

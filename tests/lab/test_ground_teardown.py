@@ -9,7 +9,9 @@ import pytest
 from ground.wait import wait_until
 
 OWNER = """
-import sys, time; sys.path.insert(0, sys.argv[1])
+import signal, sys, time; sys.path.insert(0, sys.argv[1])
+# A shell starts background jobs with SIGINT ignored, and that is inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from ground import Lab
 lab = Lab("uml"); lab.node("n"); lab.boot()
 print(lab.id, lab.nodes["n"].main.pid, lab.dir, flush=True)

@@ -34,6 +34,9 @@ With -f, every agent's decisions are run on what the agents reported, step by
 step until nothing changes: what one step does, the next one's agents have read
 in each other's reports. Nothing is sent to the API server but reads.
 
+Lines are commands to type, but `proto 215` (directway's mark) needs iproute2
+6.4 or newer: with an older one leave it out, and the entry is not directway's.
+
 Exit status: 0 all of it would be served; 2 something would be refused;
 1 failed; 64 wrong command line.")]
 pub struct Args {

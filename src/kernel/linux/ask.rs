@@ -17,8 +17,11 @@ use super::packet::ArpSocket;
 /// How often a question is asked. RFC 5227 asks three times within three to seven seconds, for networks of any kind; on the
 /// segments that directway serves, a host that is there answers within milliseconds.
 const ROUNDS: u32 = 3;
-/// From one round to the next, and from the last one to the end.
-const INTERVAL: Duration = Duration::from_millis(100);
+/// From one probe to the next, and from the last one to the end: a claim waits that long, and clients with it. Held VIPs are
+/// probed again and again, so who was too slow to answer is found out later.
+const PROBE_INTERVAL: Duration = Duration::from_millis(40);
+/// The same for neighbours. Answers end the waiting, so only a missing one takes the time.
+const RESOLVE_INTERVAL: Duration = Duration::from_millis(100);
 /// Frames sent at once, and the pause after them: some ten thousand questions per second at most.
 const BURST: usize = 64;
 const PAUSE: Duration = Duration::from_millis(4);
@@ -34,7 +37,7 @@ pub fn probe(
         .iter()
         .map(|vip| Frame::probe(socket.mac(), *vip))
         .collect();
-    ask(socket, &frames, |packet| {
+    ask(socket, &frames, PROBE_INTERVAL, |packet| {
         for ip in [packet.sender_ip, packet.target_ip] {
             if vips.contains(&ip) && packet.claims(ip) && !own.contains(&packet.sender_mac) {
                 claims.entry(ip).or_default().insert(packet.sender_mac);
@@ -56,7 +59,7 @@ pub fn resolve(
         .iter()
         .map(|(ip, source)| Frame::resolve(socket.mac(), *source, *ip))
         .collect();
-    ask(socket, &frames, |packet| {
+    ask(socket, &frames, RESOLVE_INTERVAL, |packet| {
         if neighbours.contains_key(&packet.sender_ip) && packet.sender_mac != socket.mac() {
             found.entry(packet.sender_ip).or_insert(packet.sender_mac);
         }
@@ -76,10 +79,11 @@ pub fn announce(socket: &ArpSocket, vips: &BTreeSet<Ipv4Addr>) -> io::Result<()>
     Ok(())
 }
 
-/// Sends every question in every round and hands all that is heard to `take`, until it is content or the time is up.
+/// Sends every question in every round, `interval` apart, and hands all that is heard to `take`, until it is content or the time is up.
 fn ask(
     socket: &ArpSocket,
     frames: &[Frame],
+    interval: Duration,
     mut take: impl FnMut(&Packet) -> bool,
 ) -> io::Result<()> {
     for _ in 0..ROUNDS {
@@ -104,7 +108,7 @@ fn ask(
         } else {
             start
         };
-        if listen(sent + INTERVAL)? {
+        if listen(sent + interval)? {
             return Ok(());
         }
     }

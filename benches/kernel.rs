@@ -1,7 +1,7 @@
-//! How fast IPVS tables are filled: our pass, the raw netlink floor, and `ipvsadm -R`, in one run.
+//! How fast IPVS tables are filled: our pass, the raw netlink floor, and `ipvsadm -R`; and what one more real server costs.
 //!
-//! Runs inside a node of the lab (`make bench`), because it changes the IPVS table of the kernel it finds.
-//! Prints one JSON object per line.
+//! `make bench` runs each way in a node of its own, because it changes the IPVS table of the kernel it finds, and because
+//! the kernel keeps deleted destinations in a list for minutes, which makes adding others slow. Prints a JSON object.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use std::{
@@ -34,11 +34,10 @@ const NODE: &str = "d";
 const RUN_DIR: &str = "/run/directway-bench";
 
 fn main() {
-    let mut args = std::env::args().skip(1).filter(|arg| arg != "--bench");
-    let (Some(vip), Some(first_server), Some(services)) = (args.next(), args.next(), args.next())
-    else {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [way, vip, first_server, services] = args.as_slice() else {
         println!(
-            "skipped: run `make bench`, which starts this inside a node of the lab: kernel VIP FIRST_SERVER SERVICES"
+            "skipped: run `make bench`, which starts this inside nodes of the lab: ours|floor|ipvsadm|one-more VIP FIRST_SERVER SERVICES"
         );
         return;
     };
@@ -47,10 +46,17 @@ fn main() {
         first_server: first_server.parse().unwrap(),
     };
     let services: u16 = services.parse().unwrap();
-    fill(&lan, services);
-    for size in [10, services] {
-        one_more(&lan, size);
+    match way.as_str() {
+        "ours" => ours(&lan, services),
+        "floor" => print(floor(&lan.ops(services))),
+        "ipvsadm" => print(restore(&lan.saved(services))),
+        "one-more" => one_more(&lan, services),
+        other => panic!("no such way: {other}"),
     }
+}
+
+fn print(took: Duration) {
+    println!(r#"{{"seconds":{:.4}}}"#, took.as_secs_f64());
 }
 
 /// Real servers have ten addresses in a row, which somebody on the segment answers for.
@@ -63,6 +69,44 @@ impl Lan {
     fn servers(&self, count: u32) -> impl Iterator<Item = Ipv4Addr> {
         let first = u32::from(self.first_server);
         (0..count).map(move |number| Ipv4Addr::from(first + number))
+    }
+
+    /// The ops that fill an empty table as [`Self::snapshot`] wants it.
+    fn ops(&self, count: u16) -> Vec<Op> {
+        let table = (0..count).map(|number| {
+            let key = ServiceKey {
+                vip: self.vip.into(),
+                port: 1 + number,
+                protocol: Protocol::Tcp,
+            };
+            let service = Service {
+                scheduler: Scheduler::Wrr,
+                flags: Vec::new(),
+                persistence: None,
+                destinations: self
+                    .servers(10)
+                    .map(|server| (server.into(), Destination::direct(1)))
+                    .collect(),
+            };
+            (key, service)
+        });
+        let wanted = NodeNet {
+            services: table.collect(),
+            ..NodeNet::default()
+        };
+        plan(&wanted, &Observed::default(), &Ledger::default()).ops
+    }
+
+    /// The same as `ipvsadm -Sn` prints it.
+    fn saved(&self, count: u16) -> String {
+        let mut text = String::new();
+        for port in 1..=count {
+            text += &format!("-A -t {}:{port} -s wrr\n", self.vip);
+            for server in self.servers(10) {
+                text += &format!("-a -t {}:{port} -r {server}:{port} -g -w 1\n", self.vip);
+            }
+        }
+        text
     }
 
     /// `count` VirtualServices on one VIP, each with a port of its own and ten real servers.
@@ -167,31 +211,21 @@ impl Agent {
     }
 }
 
-fn fill(lan: &Lan, count: u16) {
+fn ours(lan: &Lan, count: u16) {
     let snapshot = lan.snapshot(count);
     let mut agent = Agent::start();
     // The first VirtualService brings the VIP, with its probe's waiting time; the rest is the table alone.
     agent.pass(&lan.snapshot(1));
-    let (ours, changes) = agent.pass(&snapshot);
+    let (took, changes) = agent.pass(&snapshot);
     let (idle, idle_changes) = agent.pass(&snapshot);
-    let ops = agent.ops_of_table();
-    let saved = Command::new("ipvsadm").arg("-Sn").output().unwrap().stdout;
-    agent.pass(&Snapshot {
-        virtual_services: BTreeMap::new(),
-        ..snapshot.clone()
-    });
-
-    let raw = floor(&ops);
-    flush();
-    let ipvsadm = restore(&saved);
-    flush();
+    assert!(
+        agent.ops_of_table() == lan.ops(count),
+        "the table is not what the other ways build"
+    );
     println!(
-        r#"{{"bench":"fill","services":{count},"destinations":{},"ours_s":{:.3},"changes":{changes},"idle_s":{:.3},"idle_changes":{idle_changes},"floor_s":{:.3},"ipvsadm_s":{:.3}}}"#,
-        u32::from(count) * 10,
-        ours.as_secs_f64(),
+        r#"{{"seconds":{:.4},"changes":{changes},"idle_seconds":{:.4},"idle_changes":{idle_changes}}}"#,
+        took.as_secs_f64(),
         idle.as_secs_f64(),
-        raw.as_secs_f64(),
-        ipvsadm.as_secs_f64(),
     );
 }
 
@@ -252,26 +286,21 @@ fn floor(ops: &[Op]) -> Duration {
     began.elapsed()
 }
 
-fn restore(saved: &[u8]) -> Duration {
+fn restore(saved: &str) -> Duration {
     let began = Instant::now();
     let mut child = Command::new("ipvsadm")
         .arg("-R")
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(saved).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(saved.as_bytes())
+        .unwrap();
     assert!(child.wait().unwrap().success(), "ipvsadm -R failed");
     began.elapsed()
-}
-
-fn flush() {
-    assert!(
-        Command::new("ipvsadm")
-            .arg("-C")
-            .status()
-            .unwrap()
-            .success()
-    );
 }
 
 /// A real server is added to one of `count` services: how many messages does that take?
@@ -294,11 +323,7 @@ fn one_more(lan: &Lan, count: u16) {
     });
     let (took, changes) = agent.pass(&snapshot);
     println!(
-        r#"{{"bench":"one_more","services":{count},"changes":{changes},"took_s":{:.4}}}"#,
+        r#"{{"services":{count},"changes":{changes},"seconds":{:.4}}}"#,
         took.as_secs_f64()
     );
-    agent.pass(&Snapshot {
-        virtual_services: BTreeMap::new(),
-        ..snapshot
-    });
 }

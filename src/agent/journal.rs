@@ -85,14 +85,15 @@ impl Journal {
 }
 
 fn ops(end: &PassEnd<'_>) {
-    let done = &end.outcome.done;
+    let done = end.outcome.done();
+    let count = done.len();
     if end.drift > 0 {
         tracing::warn!(
             ops = end.drift,
             "drift: somebody else changed what directway had set up; put right"
         );
     }
-    for (index, (op, result)) in done.iter().enumerate() {
+    for (index, (op, result)) in done.enumerate() {
         match result {
             OpResult::Applied if index < LINES => tracing::info!(op = op.kind(), "{op}"),
             OpResult::Applied => tracing::debug!(op = op.kind(), "{op}"),
@@ -105,9 +106,9 @@ fn ops(end: &PassEnd<'_>) {
             }
         }
     }
-    if done.len() > LINES {
+    if count > LINES {
         tracing::info!(
-            ops = done.len(),
+            ops = count,
             "applied; those after the first {LINES} are told at level debug"
         );
     }

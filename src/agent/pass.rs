@@ -291,8 +291,7 @@ impl Passes {
             .map(|(key, _)| key.clone())
             .collect();
         let claimed = outcome
-            .done
-            .iter()
+            .done()
             .filter_map(|(op, result)| match (op, result) {
                 (Op::AddAddress(key, Role::Held), OpResult::Applied) => Some(key.clone()),
                 _ => None,

@@ -106,7 +106,7 @@ impl Shared {
 
     pub(super) fn pass_ended(&self, end: &PassEnd<'_>, took: Duration, report: Option<&Report>) {
         let complete = end.error.is_none() && end.outcome.is_complete();
-        for (op, result) in &end.outcome.done {
+        for (op, result) in end.outcome.done() {
             self.metrics.op(op, result);
         }
         self.metrics.pass(took, complete, end.drift);

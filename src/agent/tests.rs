@@ -213,8 +213,7 @@ impl Summary {
         Self {
             ops: end
                 .outcome
-                .done
-                .iter()
+                .done()
                 .map(|(op, _)| op.to_string())
                 .collect(),
             drift: end.drift,

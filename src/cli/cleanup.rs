@@ -121,7 +121,7 @@ fn clean(run_dir: &RunDirArgs, kernel: &mut dyn Kernel) -> Result<Report, Failur
             "whether everything is gone cannot be seen ({error}); the ledger stays, run cleanup again"
         )),
     }
-    let ops = outcome.done.iter().map(|(op, result)| match result {
+    let ops = outcome.done().map(|(op, result)| match result {
         OpResult::Applied => line(op, "done", None),
         OpResult::Failed(error) => line(op, "failed", Some(error.to_string())),
         OpResult::Skipped => line(op, "skipped", None),

@@ -1,4 +1,7 @@
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use crate::{
     model::Dev,
@@ -7,11 +10,17 @@ use crate::{
 
 use super::{Kernel, OpError};
 
+/// How many ops are handed over at once: what a batch needs on its way to the kernel is needed once, not for the whole
+/// plan.
+const AT_ONCE: usize = 1024;
+
 /// What became of each op of a plan.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Ops in the plan's order.
-    pub done: Vec<(Op, OpResult)>,
+    /// In the plan's order.
+    ops: Vec<Op>,
+    /// By position: what did not take effect, and why.
+    undone: BTreeMap<usize, OpResult>,
 }
 
 /// What became of one op.
@@ -26,54 +35,68 @@ pub enum OpResult {
 }
 
 impl Outcome {
+    /// Each op in the plan's order, with its result.
+    pub fn done(&self) -> impl ExactSizeIterator<Item = (&Op, &OpResult)> {
+        self.ops.iter().enumerate().map(|(position, op)| {
+            let result = self.undone.get(&position).unwrap_or(&OpResult::Applied);
+            (op, result)
+        })
+    }
+
     /// Whether every op took effect.
     pub fn is_complete(&self) -> bool {
-        self.done
-            .iter()
-            .all(|(_, result)| *result == OpResult::Applied)
+        self.undone.is_empty()
     }
 
     /// The ops that failed, with their errors.
     pub fn failures(&self) -> impl Iterator<Item = (&Op, &OpError)> {
-        self.done.iter().filter_map(|(op, result)| match result {
+        self.done().filter_map(|(op, result)| match result {
             OpResult::Failed(error) => Some((op, error)),
             OpResult::Applied | OpResult::Skipped => None,
         })
     }
 }
 
-/// Applies `ops`, sorted by phase, a batch per phase. An op that rests on a failed one is skipped; everything else
-/// goes on, and the next pass tries again.
+/// Applies `ops`, sorted by phase, in batches that never hold two phases. An op that rests on a failed one of an earlier
+/// phase is skipped; everything else goes on, and the next pass tries again.
 pub fn execute(kernel: &mut dyn Kernel, ops: Vec<Op>) -> Outcome {
-    let mut outcome = Outcome::default();
+    let mut undone = BTreeMap::new();
     let mut failed = Failed::default();
-    let mut ops = ops.into_iter().peekable();
-    while let Some(phase) = ops.peek().map(Op::phase) {
-        let mut batch: Vec<Op> = Vec::new();
-        while let Some(op) = ops.next_if(|op| op.phase() == phase) {
-            if failed.blocks(&op) {
-                failed.add(&op);
-                outcome.done.push((op, OpResult::Skipped));
-            } else {
-                batch.push(op);
+    let mut position = 0;
+    for phase in ops.chunk_by(|a, b| a.phase() == b.phase()) {
+        let mut failed_now = Vec::new();
+        for batch in phase.chunks(AT_ONCE) {
+            for (offset, result) in apply(kernel, batch, &failed) {
+                failed_now.push(&batch[offset]);
+                undone.insert(position + offset, result);
             }
+            position += batch.len();
         }
-        if batch.is_empty() {
-            continue;
-        }
-        let results = kernel.apply(&batch);
-        for (op, result) in batch.into_iter().zip(results) {
-            let result = match result {
-                Ok(()) => OpResult::Applied,
-                Err(error) => {
-                    failed.add(&op);
-                    OpResult::Failed(error)
-                }
-            };
-            outcome.done.push((op, result));
+        for op in failed_now {
+            failed.add(op);
         }
     }
-    outcome
+    Outcome { ops, undone }
+}
+
+/// The results other than success, by their place in `batch`.
+fn apply(kernel: &mut dyn Kernel, batch: &[Op], failed: &Failed) -> BTreeMap<usize, OpResult> {
+    let (blocked, free): (Vec<usize>, Vec<usize>) =
+        (0..batch.len()).partition(|place| failed.blocks(&batch[*place]));
+    let results = if blocked.is_empty() {
+        kernel.apply(batch)
+    } else if free.is_empty() {
+        Vec::new()
+    } else {
+        let rest: Vec<Op> = free.iter().map(|place| batch[*place].clone()).collect();
+        kernel.apply(&rest)
+    };
+    let skipped = blocked.into_iter().map(|place| (place, OpResult::Skipped));
+    let refused = free.into_iter().zip(results).filter_map(|(place, result)| {
+        let error = result.err()?;
+        Some((place, OpResult::Failed(error)))
+    });
+    skipped.chain(refused).collect()
 }
 
 /// What failed so far in this pass, as far as later ops rest on it.

@@ -136,18 +136,27 @@ impl Diff<'_> {
         for (key, wanted) in &self.desired.services {
             match self.observed.net.services.get(key) {
                 None => {
-                    self.ops.push(Op::AddService(*key, wanted.settings()));
+                    self.ops
+                        .push(Op::AddService(*key, wanted.settings().into()));
                     self.ledger.services.insert(*key);
-                    self.destinations(key, &wanted.destinations, &BTreeMap::new());
                 }
                 Some(present) if self.old.services.contains(key) => {
                     self.ledger.services.insert(*key);
                     if !wanted.same_settings(present) {
-                        self.ops.push(Op::EditService(*key, wanted.settings()));
+                        self.ops
+                            .push(Op::EditService(*key, wanted.settings().into()));
                     }
-                    self.destinations(key, &wanted.destinations, &present.destinations);
                 }
                 // Foreign: `desired` refuses such a service; to be safe, it is left alone here too.
+                Some(_) => {}
+            }
+        }
+        for (key, wanted) in &self.desired.services {
+            match self.observed.net.services.get(key) {
+                None => self.destinations(key, &wanted.destinations, &BTreeMap::new()),
+                Some(present) if self.old.services.contains(key) => {
+                    self.destinations(key, &wanted.destinations, &present.destinations);
+                }
                 Some(_) => {}
             }
         }

@@ -31,9 +31,9 @@ pub enum Op {
     /// Removes a host route from the main table.
     DelRoute(AddressKey),
     /// Adds an IPVS service; the destinations in it are ignored.
-    AddService(ServiceKey, Service),
+    AddService(ServiceKey, Box<Service>),
     /// Changes an IPVS service's settings; the destinations in it are ignored.
-    EditService(ServiceKey, Service),
+    EditService(ServiceKey, Box<Service>),
     /// Deletes an IPVS service with all its destinations.
     DelService(ServiceKey),
     /// Adds a destination.

@@ -10,7 +10,7 @@ use crate::world::{
 const SERVER: &str = "10.77.0.12";
 
 fn with_service(world: &mut World) {
-    world.must([Op::AddService(http(VIP), service(Scheduler::Wrr))]);
+    world.must([Op::AddService(http(VIP), service(Scheduler::Wrr).into())]);
 }
 
 pub fn destinations_are_added_weighed_and_deleted(world: &mut World) {
@@ -178,7 +178,7 @@ pub fn destinations_agree_with_ipvsadm(world: &mut World) {
             Service {
                 flags: vec![Flag::Port],
                 ..service(Scheduler::Mh)
-            },
+            }.into(),
         ),
     ]);
     let text = world.judge.as_ref().unwrap().node("ipvsadm -Sn");

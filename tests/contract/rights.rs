@@ -82,7 +82,7 @@ fn everything_works() {
         Op::AddDummy("vip0".parse().unwrap()),
         quiet("vip0", VIP),
         Op::AddRoute(on("lo", VIP)),
-        Op::AddService(http(VIP), service(Scheduler::Mh)),
+        Op::AddService(http(VIP), service(Scheduler::Mh).into()),
         add_destination(http(VIP), PEER, 1),
         Op::Probe(on("eth0", VIP)),
         Op::AddAddress(on("eth0", VIP), Role::Held),
@@ -104,7 +104,7 @@ fn nothing_works() {
     let mut kernel = Linux::open().unwrap();
     for op in [
         quiet("lo", VIP),
-        Op::AddService(http(VIP), service(Scheduler::Rr)),
+        Op::AddService(http(VIP), service(Scheduler::Rr).into()),
     ] {
         let results = kernel.apply(std::slice::from_ref(&op));
         let [Err(OpError::Refused { errno: 1, message })] = results.as_slice() else {

@@ -32,7 +32,7 @@ pub fn every_scheduler_and_flag_round_trips(world: &mut World) {
     }
     let ops: Vec<Op> = expected
         .iter()
-        .map(|(key, service)| Op::AddService(*key, service.clone()))
+        .map(|(key, service)| Op::AddService(*key, service.clone().into()))
         .collect();
     for (op, result) in ops.iter().zip(world.kernel.apply(&ops)) {
         assert_eq!(result, Ok(()), "{op}");
@@ -59,17 +59,17 @@ pub fn persistence_round_trips(world: &mut World) {
             persistence,
             ..service(Scheduler::Wrr)
         };
-        world.must([Op::AddService(http(VIP), wanted.clone())]);
+        world.must([Op::AddService(http(VIP), wanted.clone().into())]);
         assert_eq!(world.observe().net.services[&http(VIP)], wanted);
-        world.must([Op::EditService(http(VIP), service(Scheduler::Wrr))]);
+        world.must([Op::EditService(http(VIP), service(Scheduler::Wrr).into())]);
         assert_eq!(world.observe().net.services[&http(VIP)].persistence, None);
         world.must([Op::DelService(http(VIP))]);
     }
 }
 
 pub fn a_service_is_added_once(world: &mut World) {
-    world.must([Op::AddService(http(VIP), service(Scheduler::Rr))]);
-    world.refused(Op::AddService(http(VIP), service(Scheduler::Wrr)), EEXIST);
+    world.must([Op::AddService(http(VIP), service(Scheduler::Rr).into())]);
+    world.refused(Op::AddService(http(VIP), service(Scheduler::Wrr).into()), EEXIST);
     assert_eq!(
         world.observe().net.services[&http(VIP)].scheduler,
         Scheduler::Rr
@@ -78,10 +78,10 @@ pub fn a_service_is_added_once(world: &mut World) {
 
 pub fn an_unknown_scheduler_is_named(world: &mut World) {
     let unknown = || service(Scheduler::Other("nosuch".to_owned()));
-    let message = world.refused(Op::AddService(http(VIP), unknown()), ENOENT);
+    let message = world.refused(Op::AddService(http(VIP), unknown().into()), ENOENT);
     assert!(message.contains("ip_vs_nosuch"), "{message}");
-    world.must([Op::AddService(http(VIP), service(Scheduler::Rr))]);
-    world.refused(Op::EditService(http(VIP), unknown()), ENOENT);
+    world.must([Op::AddService(http(VIP), service(Scheduler::Rr).into())]);
+    world.refused(Op::EditService(http(VIP), unknown().into()), ENOENT);
     assert_eq!(
         world.observe().net.services[&http(VIP)].scheduler,
         Scheduler::Rr
@@ -89,21 +89,21 @@ pub fn an_unknown_scheduler_is_named(world: &mut World) {
 }
 
 pub fn a_missing_service_cannot_be_changed(world: &mut World) {
-    world.refused(Op::EditService(http(VIP), service(Scheduler::Rr)), ESRCH);
+    world.refused(Op::EditService(http(VIP), service(Scheduler::Rr).into()), ESRCH);
     world.refused(Op::DelService(http(VIP)), ESRCH);
 }
 
 pub fn a_changed_service_keeps_its_destinations(world: &mut World) {
     let key = http(VIP);
     world.must([
-        Op::AddService(key, service(Scheduler::Rr)),
+        Op::AddService(key, service(Scheduler::Rr).into()),
         add_destination(key, "10.77.0.12", 3),
         Op::EditService(
             key,
             Service {
                 flags: vec![Flag::Port],
                 ..service(Scheduler::Mh)
-            },
+            }.into(),
         ),
     ]);
     let seen = world.observe().net.services[&key].clone();
@@ -114,7 +114,7 @@ pub fn a_changed_service_keeps_its_destinations(world: &mut World) {
     // and are deleted with it
     world.must([
         Op::DelService(key),
-        Op::AddService(key, service(Scheduler::Rr)),
+        Op::AddService(key, service(Scheduler::Rr).into()),
     ]);
     assert!(world.observe().net.services[&key].destinations.is_empty());
 }
@@ -173,7 +173,7 @@ pub fn services_agree_with_ipvsadm(world: &mut World) {
     world.must(
         expected
             .into_iter()
-            .map(|(key, service)| Op::AddService(key, service)),
+            .map(|(key, service)| Op::AddService(key, service.into())),
     );
     let judge = world.judge.as_ref().unwrap();
     assert_eq!(judge.node("ipvsadm -Sn | grep -v -- -f | sort"), before);

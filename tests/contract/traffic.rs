@@ -6,7 +6,7 @@ use directway::{
 use crate::world::{VIP, World, add_destination, http, ip, service};
 
 pub fn one_more_real_server_is_one_message(world: &mut World) {
-    world.must([Op::AddService(http(VIP), service(Scheduler::Rr))]);
+    world.must([Op::AddService(http(VIP), service(Scheduler::Rr).into())]);
     let Some(before) = world.kernel.changes_sent() else {
         return;
     };

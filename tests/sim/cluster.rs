@@ -185,7 +185,7 @@ impl Cluster {
         };
         let end = agent.passes.run(&mut kernel, view, self.now);
         let _ = writeln!(self.story, "{:>4} s {name}", self.now.as_secs());
-        for (op, result) in &end.outcome.done {
+        for (op, result) in end.outcome.done() {
             let result = match result {
                 OpResult::Applied => String::new(),
                 OpResult::Failed(error) => format!("   ✗ {error}"),
@@ -196,8 +196,8 @@ impl Cluster {
         if let Some(error) = &end.error {
             let _ = writeln!(self.story, "       ✗ {error}");
         }
-        let tried = |(_, result): &&(_, OpResult)| *result != OpResult::Skipped;
-        let tried = end.outcome.done.iter().filter(tried).count() as u64;
+        let tried = |(_, result): &(_, &OpResult)| **result != OpResult::Skipped;
+        let tried = end.outcome.done().filter(tried).count() as u64;
         if !kernel.is_killed()
             && let Some(findings) = &end.findings
         {

@@ -24,8 +24,8 @@ fn key(on: &str, address: &str) -> AddressKey {
 #[test]
 fn services_and_destinations_are_refused_as_ip_vs_ctl_does() {
     let mut kernel = FakeKernel::alone(host(10));
-    let add = |scheduler| Op::AddService(web(), service(scheduler));
-    let edit = |scheduler| Op::EditService(web(), service(scheduler));
+    let add = |scheduler| Op::AddService(web(), service(scheduler).into());
+    let edit = |scheduler| Op::EditService(web(), service(scheduler).into());
     let twos = || Scheduler::Other("twos".to_owned());
     let real = ip("10.0.0.11");
     let destination =
@@ -70,7 +70,7 @@ fn with_lo_down_no_destination_is_taken() {
     let mut kernel = FakeKernel::alone(host(10));
     kernel.lan().on("alone", |m| m.set_up(&Dev::lo(), false));
     assert_eq!(
-        errno(&mut kernel, Op::AddService(web(), service(Scheduler::Rr))),
+        errno(&mut kernel, Op::AddService(web(), service(Scheduler::Rr).into())),
         0
     );
     let add = Op::AddDestination(web(), ip("10.0.0.11"), Destination::direct(1));
@@ -81,7 +81,7 @@ fn with_lo_down_no_destination_is_taken() {
 fn without_ipvs_everything_else_works_and_the_lack_is_seen() {
     let mut kernel = FakeKernel::alone(host(10).without_ipvs());
     assert_eq!(
-        errno(&mut kernel, Op::AddService(web(), service(Scheduler::Rr))),
+        errno(&mut kernel, Op::AddService(web(), service(Scheduler::Rr).into())),
         ENOENT
     );
     let bind = Op::AddAddress(key("lo", VIP), Role::Quiet);

@@ -52,8 +52,8 @@ fn ops() -> impl Strategy<Value = Op> {
         keys().prop_map(|key| Op::DelAddress(key.clone(), role(&key))),
         keys().prop_map(Op::AddRoute),
         keys().prop_map(Op::DelRoute),
-        (services(), scheduler.clone()).prop_map(|(key, s)| Op::AddService(key, service(s))),
-        (services(), scheduler).prop_map(|(key, s)| Op::EditService(key, service(s))),
+        (services(), scheduler.clone()).prop_map(|(key, s)| Op::AddService(key, service(s).into())),
+        (services(), scheduler).prop_map(|(key, s)| Op::EditService(key, service(s).into())),
         services().prop_map(Op::DelService),
         (services(), real(), 0u32..4).prop_map(|(key, ip, weight)| Op::AddDestination(
             key,
@@ -114,7 +114,7 @@ fn expect(net: &mut NodeNet, op: &Op) {
             net.routes.remove(key);
         }
         Op::AddService(key, service) => {
-            net.services.insert(*key, service.clone());
+            net.services.insert(*key, (**service).clone());
         }
         Op::EditService(key, service) => {
             let there = net.services.get_mut(key).unwrap();

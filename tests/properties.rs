@@ -121,7 +121,10 @@ fn inhabited() -> FakeKernel {
         ..service(BTreeMap::new())
     };
     for vip in [FOREIGN_VIP, 100] {
-        let ops = [Op::AddService(key(vip, FOREIGN_PORT), foreign.clone().into())];
+        let ops = [Op::AddService(
+            key(vip, FOREIGN_PORT),
+            foreign.clone().into(),
+        )];
         assert_eq!(kernel.apply(&ops), [Ok(())]);
         let ops = [Op::AddDestination(
             key(vip, FOREIGN_PORT),

@@ -164,7 +164,9 @@ fn explain(group: &mut Directing, members: &BTreeMap<IpAddr, MemberState>) {
             continue;
         }
         let refusal = match state {
-            MemberState::Unready(refusal) | MemberState::Unknown(refusal) => refusal.clone(),
+            MemberState::Unready(refusal) | MemberState::Unknown(refusal) => {
+                Refusal::clone(refusal)
+            }
             // Nothing is expected of it. A node that is named nowhere in the group is one without an endpoint.
             MemberState::Absent => continue,
             // Wanted, and not in the kernel with weight.

@@ -211,11 +211,7 @@ struct Summary {
 impl Summary {
     fn of(end: &PassEnd<'_>) -> Self {
         Self {
-            ops: end
-                .outcome
-                .done()
-                .map(|(op, _)| op.to_string())
-                .collect(),
+            ops: end.outcome.done().map(|(op, _)| op.to_string()).collect(),
             drift: end.drift,
             error: end.error.clone(),
             next: end.next,

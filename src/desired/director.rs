@@ -166,7 +166,7 @@ fn readiness(vip: IpAddr, address: IpAddr, member: &Member, inputs: &Inputs<'_>)
         Ok(()) => MemberState::Ready {
             weight: member.weight,
         },
-        Err(refusal) => MemberState::Unready(refusal),
+        Err(refusal) => MemberState::Unready(refusal.into()),
     }
 }
 

@@ -61,12 +61,10 @@ impl Desired {
 pub struct Verdict {
     /// What keeps this node from its part; `None` = nothing.
     pub refusal: Option<Refusal>,
-    /// VIPs that this node should hold.
-    pub holds: BTreeSet<IpAddr>,
     /// Whether this node is one of its real servers.
     pub is_real_server: bool,
-    /// VIPs on this director → its real servers' states.
-    pub members: BTreeMap<IpAddr, BTreeMap<IpAddr, MemberState>>,
+    /// Per VIP on this director its real servers' states. No map: there are 10,000 of these, with one or two VIPs each.
+    pub members: Vec<(IpAddr, BTreeMap<IpAddr, MemberState>)>,
     /// Destinations that left the spec and keep their connections.
     pub draining: BTreeSet<IpAddr>,
 }
@@ -80,9 +78,9 @@ pub enum MemberState {
         weight: u32,
     },
     /// May not.
-    Unready(Refusal),
+    Unready(Box<Refusal>),
     /// Nobody can tell yet: whatever it gets now, it goes on getting.
-    Unknown(Refusal),
+    Unknown(Box<Refusal>),
     /// Is selected, but none now: no endpoint of the Service runs there.
     Absent,
 }
@@ -200,7 +198,8 @@ fn serve_vip(
         };
         desired.net.services.insert(key, service);
     }
-    verdict.members.insert(vip, states);
+    verdict.members.reserve_exact(1);
+    verdict.members.push((vip, states));
     if let Some(nic) = nic {
         let claim = AddressKey::new(nic.dev.clone(), vip);
         let held = inputs.observed.net.addresses.contains_key(&claim);
@@ -227,7 +226,6 @@ fn serve_vip(
         }
         if held || rivals.is_none() {
             desired.net.addresses.insert(claim, Role::Held);
-            verdict.holds.insert(vip);
         }
     }
     Ok(())

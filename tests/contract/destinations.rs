@@ -178,7 +178,8 @@ pub fn destinations_agree_with_ipvsadm(world: &mut World) {
             Service {
                 flags: vec![Flag::Port],
                 ..service(Scheduler::Mh)
-            }.into(),
+            }
+            .into(),
         ),
     ]);
     let text = world.judge.as_ref().unwrap().node("ipvsadm -Sn");

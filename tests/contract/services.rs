@@ -69,7 +69,10 @@ pub fn persistence_round_trips(world: &mut World) {
 
 pub fn a_service_is_added_once(world: &mut World) {
     world.must([Op::AddService(http(VIP), service(Scheduler::Rr).into())]);
-    world.refused(Op::AddService(http(VIP), service(Scheduler::Wrr).into()), EEXIST);
+    world.refused(
+        Op::AddService(http(VIP), service(Scheduler::Wrr).into()),
+        EEXIST,
+    );
     assert_eq!(
         world.observe().net.services[&http(VIP)].scheduler,
         Scheduler::Rr
@@ -89,7 +92,10 @@ pub fn an_unknown_scheduler_is_named(world: &mut World) {
 }
 
 pub fn a_missing_service_cannot_be_changed(world: &mut World) {
-    world.refused(Op::EditService(http(VIP), service(Scheduler::Rr).into()), ESRCH);
+    world.refused(
+        Op::EditService(http(VIP), service(Scheduler::Rr).into()),
+        ESRCH,
+    );
     world.refused(Op::DelService(http(VIP)), ESRCH);
 }
 
@@ -103,7 +109,8 @@ pub fn a_changed_service_keeps_its_destinations(world: &mut World) {
             Service {
                 flags: vec![Flag::Port],
                 ..service(Scheduler::Mh)
-            }.into(),
+            }
+            .into(),
         ),
     ]);
     let seen = world.observe().net.services[&key].clone();

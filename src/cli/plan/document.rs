@@ -76,9 +76,12 @@ pub(super) fn by_node(forecast: &Forecast) -> Vec<NodePlan> {
 
 /// All that a node would not do for a VirtualService.
 pub(super) fn refusals_of(verdict: &Verdict) -> impl Iterator<Item = &Refusal> {
-    let members = verdict.members.values().flat_map(BTreeMap::values);
+    let members = verdict
+        .members
+        .iter()
+        .flat_map(|(_, members)| members.values());
     let unready = members.filter_map(|state| match state {
-        MemberState::Unready(refusal) | MemberState::Unknown(refusal) => Some(refusal),
+        MemberState::Unready(refusal) | MemberState::Unknown(refusal) => Some(&**refusal),
         MemberState::Ready { .. } | MemberState::Absent => None,
     });
     verdict.refusal.iter().chain(unready)

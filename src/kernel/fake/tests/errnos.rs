@@ -70,7 +70,10 @@ fn with_lo_down_no_destination_is_taken() {
     let mut kernel = FakeKernel::alone(host(10));
     kernel.lan().on("alone", |m| m.set_up(&Dev::lo(), false));
     assert_eq!(
-        errno(&mut kernel, Op::AddService(web(), service(Scheduler::Rr).into())),
+        errno(
+            &mut kernel,
+            Op::AddService(web(), service(Scheduler::Rr).into())
+        ),
         0
     );
     let add = Op::AddDestination(web(), ip("10.0.0.11"), Destination::direct(1));
@@ -81,7 +84,10 @@ fn with_lo_down_no_destination_is_taken() {
 fn without_ipvs_everything_else_works_and_the_lack_is_seen() {
     let mut kernel = FakeKernel::alone(host(10).without_ipvs());
     assert_eq!(
-        errno(&mut kernel, Op::AddService(web(), service(Scheduler::Rr).into())),
+        errno(
+            &mut kernel,
+            Op::AddService(web(), service(Scheduler::Rr).into())
+        ),
         ENOENT
     );
     let bind = Op::AddAddress(key("lo", VIP), Role::Quiet);

@@ -10,6 +10,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     path::Path,
     process::{Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -138,7 +139,7 @@ impl Lan {
                 },
                 drain: Duration::ZERO,
             };
-            (key, Ok(object))
+            (key, Ok(Arc::new(object)))
         });
         let labels = BTreeMap::from([(DIRECTOR_LABEL.to_owned(), "true".to_owned())]);
         let node = Node {
@@ -317,10 +318,13 @@ fn one_more(lan: &Lan, count: u16) {
         .unwrap()
         .as_mut()
         .unwrap();
-    object.real_servers.external.push(ExternalServer {
-        address: added,
-        weight: 1,
-    });
+    Arc::make_mut(object)
+        .real_servers
+        .external
+        .push(ExternalServer {
+            address: added,
+            weight: 1,
+        });
     let (took, changes) = agent.pass(&snapshot);
     println!(
         r#"{{"services":{count},"changes":{changes},"seconds":{:.4}}}"#,

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    sync::mpsc::Sender,
+    sync::{Arc, mpsc::Sender},
     time::{Duration, Instant},
 };
 
@@ -99,7 +99,7 @@ pub struct Passes {
     /// Settings of IPVS that this node shall have while it directs.
     ipvs: BTreeMap<IpvsSetting, u32>,
     /// What was wanted when a pass last completed.
-    completed: Option<NodeNet>,
+    completed: Option<Arc<NodeNet>>,
 }
 
 impl Passes {
@@ -218,10 +218,10 @@ impl Passes {
             memory: &self.memory,
             now,
         });
-        tune(&mut wanted.net, &self.ipvs);
+        tune(Arc::make_mut(&mut wanted.net), &self.ipvs);
         self.memory = wanted.memory.clone();
         if !view.complete {
-            keep_ours(&mut wanted.net, &observed, &ledger);
+            keep_ours(Arc::make_mut(&mut wanted.net), &observed, &ledger);
         }
         let plan = plan(&wanted.net, &observed, &ledger);
         let written = match opened {
@@ -243,9 +243,9 @@ impl Passes {
         self.note_held(&findings, &end.outcome, now);
         findings.rivals = self.wire.rivals(&asked);
         end.findings = Some(findings);
-        let wanted = end.findings.as_ref().map(|findings| &findings.desired.net);
         if acted.is_ok() && end.outcome.is_complete() {
-            self.completed = wanted.cloned();
+            let findings = end.findings.as_ref();
+            self.completed = findings.map(|findings| Arc::clone(&findings.desired.net));
         }
         acted.and(sensed.map_err(PassError::from))
     }

@@ -3,7 +3,7 @@
 //! Everything that the API server checks is checked again, because admission can be bypassed, and a
 //! directory has none. All problems of an object are told at once.
 
-use std::{net::IpAddr, str::FromStr, time::Duration};
+use std::{net::IpAddr, str::FromStr, sync::Arc, time::Duration};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DynamicObject;
@@ -31,7 +31,7 @@ pub struct Admitted {
     /// Counts changes of the spec.
     pub generation: i64,
     /// What it asks for, or everything that is wrong with it.
-    pub verdict: Result<VirtualService, Refusal>,
+    pub verdict: Result<Arc<VirtualService>, Refusal>,
 }
 
 /// Judges one object from a watch. Never fails: what is wrong stays with the object.
@@ -77,7 +77,7 @@ pub(super) fn admit_parts(
         key,
         uid,
         generation,
-        verdict,
+        verdict: verdict.map(Arc::new),
     }
 }
 

@@ -148,8 +148,8 @@ fn defaults_are_those_of_the_schema() {
     assert_eq!(defaulted["spec"]["realServers"]["vipDevice"], "lo");
     assert_eq!(admit(&object(&defaulted["spec"])).verdict.unwrap(), direct);
     assert_eq!(
-        (direct.scheduler, direct.flags),
-        (Scheduler::Mh, vec![Flag::Fallback, Flag::Port])
+        (&direct.scheduler, &direct.flags),
+        (&Scheduler::Mh, &vec![Flag::Fallback, Flag::Port])
     );
     assert_eq!(direct.created, 1_767_323_045);
     let mut mh = cases().swap_remove(0).1;

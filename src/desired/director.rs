@@ -84,11 +84,11 @@ pub(super) fn states(
             Standing::Takes => readiness(vip, *address, member, inputs),
             Standing::Leaves(refusal) => {
                 leaving.push((*address, member));
-                MemberState::Unready(refusal)
+                MemberState::Unready(refusal.into())
             }
-            Standing::Refuses(refusal) => MemberState::Unready(refusal),
+            Standing::Refuses(refusal) => MemberState::Unready(refusal.into()),
             Standing::Absent => MemberState::Absent,
-            Standing::Unread(refusal) => MemberState::Unknown(refusal),
+            Standing::Unread(refusal) => MemberState::Unknown(refusal.into()),
         };
         states.insert(*address, state);
     }

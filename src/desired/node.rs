@@ -1,6 +1,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -39,7 +40,7 @@ pub struct Inputs<'a> {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Desired {
     /// Its network.
-    pub net: NodeNet,
+    pub net: Arc<NodeNet>,
     /// Per VirtualService in which this node has a part: how it stands.
     pub verdicts: BTreeMap<VsKey, Verdict>,
     /// For people: why some things are not done.
@@ -67,6 +68,14 @@ pub struct Verdict {
     pub members: Vec<(IpAddr, BTreeMap<IpAddr, MemberState>)>,
     /// Destinations that left the spec and keep their connections.
     pub draining: BTreeSet<IpAddr>,
+}
+
+impl Verdict {
+    /// The real servers of `vip`, if it is on this director.
+    pub fn members_of(&self, vip: IpAddr) -> Option<&BTreeMap<IpAddr, MemberState>> {
+        let found = self.members.iter().find(|(of, _)| *of == vip);
+        found.map(|(_, members)| members)
+    }
 }
 
 /// A real server as a director sees it.
@@ -122,7 +131,7 @@ pub fn desired(inputs: &Inputs<'_>) -> Desired {
     let Desired {
         net, notes, memory, ..
     } = &mut desired;
-    backend::keep_while_directed(inputs, net, memory, notes);
+    backend::keep_while_directed(inputs, Arc::make_mut(net), memory, notes);
     desired
 }
 
@@ -152,7 +161,13 @@ fn serve_vip(
     } else {
         (crate::model::Dev::lo(), false)
     };
-    backend::carry(vip, &device, host_route, inputs, &mut desired.net)?;
+    backend::carry(
+        vip,
+        &device,
+        host_route,
+        inputs,
+        Arc::make_mut(&mut desired.net),
+    )?;
     if quiet_nics(vip, inputs.observed).is_empty() {
         desired.notes.push(format!("{vip}: no interface of this node is in its network, so nobody asks this node for it: no ARP step needed"));
     }
@@ -196,7 +211,9 @@ fn serve_vip(
             persistence: virtual_service.persistence(vip),
             destinations,
         };
-        desired.net.services.insert(key, service);
+        Arc::make_mut(&mut desired.net)
+            .services
+            .insert(key, service);
     }
     verdict.members.reserve_exact(1);
     verdict.members.push((vip, states));
@@ -225,7 +242,9 @@ fn serve_vip(
             ));
         }
         if held || rivals.is_none() {
-            desired.net.addresses.insert(claim, Role::Held);
+            Arc::make_mut(&mut desired.net)
+                .addresses
+                .insert(claim, Role::Held);
         }
     }
     Ok(())

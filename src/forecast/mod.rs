@@ -12,7 +12,7 @@ mod tests;
 pub use apply::apply;
 pub use world::{Assumed, Wire, World, WorldNode};
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
     desired::{Desired, Inputs, admit, desired, tune},
@@ -76,7 +76,7 @@ pub fn settle(snapshot: &Snapshot, world: &mut World) -> Forecast {
             // How an agent was started is not known here: what it has set it goes on wanting.
             let settings = node.ledger.ipvs.iter();
             let settings = settings.map(|(setting, change)| (*setting, change.set));
-            tune(&mut wanted.net, &settings.collect());
+            tune(Arc::make_mut(&mut wanted.net), &settings.collect());
             let plan = plan(&wanted.net, &node.observed, &node.ledger);
             plans.push((name.clone(), wanted, plan));
         }

@@ -1,4 +1,4 @@
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use super::{Assumed, Forecast, Wire, World, WorldNode, settle};
 use crate::{
@@ -90,7 +90,9 @@ fn lan() -> (Snapshot, World) {
 
 fn with_web(snapshot: &mut Snapshot) {
     let web = web();
-    snapshot.virtual_services.insert(web.key.clone(), Ok(web));
+    snapshot
+        .virtual_services
+        .insert(web.key.clone(), Ok(web.into()));
 }
 
 /// The place of the first op on `node` with this line's start.
@@ -189,7 +191,7 @@ fn what_is_known_to_fail_is_foretold() {
         verdict.refusal.as_ref().unwrap().reason,
         Reason::VipConflict
     );
-    let (_, members) = verdict.members.iter().find(|(of, _)| *of == vip).unwrap();
+    let members = verdict.members_of(vip).unwrap();
     assert!(
         matches!(&members[&r1], MemberState::Unready(refusal) if refusal.reason == Reason::Unreachable)
     );
@@ -249,7 +251,7 @@ fn endpoints_say_who_gets_connections() {
             ..Slice::default()
         };
         let web = snapshot.virtual_services.get_mut(&web().key).unwrap();
-        web.as_mut().unwrap().real_servers.service = Some(service.clone());
+        Arc::make_mut(web.as_mut().unwrap()).real_servers.service = Some(service.clone());
         let slices = [("web-1".to_owned(), slice)].into();
         snapshot.endpoints = [(service.clone(), slices)].into();
     };

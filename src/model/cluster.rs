@@ -1,6 +1,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 use super::{
@@ -10,8 +11,9 @@ use super::{
 /// What the sources say, all of them synced: the same on every node.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
-    /// Every VirtualService; a broken one is its refusal and disturbs no other.
-    pub virtual_services: BTreeMap<VsKey, Result<VirtualService, Refusal>>,
+    /// Every VirtualService; a broken one is its refusal and disturbs no other. Shared with the source, so that ten
+    /// thousand of them are in memory once.
+    pub virtual_services: BTreeMap<VsKey, Result<Arc<VirtualService>, Refusal>>,
     /// Every node.
     pub nodes: BTreeMap<NodeName, Node>,
     /// What the nodes' agents report.

@@ -114,7 +114,7 @@ impl Cluster {
         let key = virtual_service.key.clone();
         self.snapshot
             .virtual_services
-            .insert(key, Ok(virtual_service));
+            .insert(key, Ok(virtual_service.into()));
     }
 
     pub fn delete(&mut self, virtual_service: &VirtualService) {

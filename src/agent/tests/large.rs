@@ -1,6 +1,6 @@
 //! A report of thousands of VirtualServices.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::*;
 use crate::{
@@ -26,7 +26,7 @@ pub(super) fn reports(services: u32, servers: u8) -> (Report, Report) {
         let mut another = one.clone();
         another.key.name = format!("web-{index}");
         another.uid = format!("6f1c0b4e-0000-4000-8000-{index:012}");
-        let virtual_service = another.verdict.as_mut().unwrap();
+        let virtual_service = Arc::make_mut(another.verdict.as_mut().unwrap());
         virtual_service.key.name.clone_from(&another.key.name);
         virtual_service.uid.clone_from(&another.uid);
         virtual_service.vips = vec![vip(index)];

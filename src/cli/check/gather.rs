@@ -39,7 +39,7 @@ pub(super) fn gather(args: &Args) -> Result<Facts, Failure> {
         };
         let snapshot = source.read(&args.kube)?.snapshot;
         for object in snapshot.virtual_services.values().flatten() {
-            let VirtualService { scheduler, .. } = object;
+            let VirtualService { scheduler, .. } = &**object;
             vips.extend(&object.vips);
             wanted_schedulers.insert(scheduler.to_string());
         }

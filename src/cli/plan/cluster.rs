@@ -1,6 +1,6 @@
 //! What applying (or deleting) manifests would change on every node of a cluster.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use crate::{
     api::{Admitted, Manifest, parse_manifests},
@@ -110,9 +110,10 @@ pub(super) fn forecast(
 /// What the API server would make of it: an object that exists keeps its age, a new one is the youngest.
 fn as_applied(
     admitted: &Admitted,
-    old: Option<&Result<VirtualService, Refusal>>,
-) -> Result<VirtualService, Refusal> {
-    let mut new = admitted.verdict.clone()?;
+    old: Option<&Result<Arc<VirtualService>, Refusal>>,
+) -> Result<Arc<VirtualService>, Refusal> {
+    let mut shared = admitted.verdict.clone()?;
+    let new = Arc::make_mut(&mut shared);
     match old {
         Some(Ok(old)) => {
             new.created = old.created;
@@ -122,7 +123,7 @@ fn as_applied(
         Some(Err(_)) => {}
         None => new.created = i64::MAX,
     }
-    Ok(new)
+    Ok(shared)
 }
 
 /// Everything of the file's objects, and of others because of them, that would not be served.
@@ -184,13 +185,8 @@ fn nobody_s(
             && !members.by_address.is_empty()
             && holder(virtual_service, *vip, snapshot)
                 .and_then(|name| {
-                    forecast
-                        .nodes
-                        .get(name)?
-                        .verdicts
-                        .get(key)?
-                        .members
-                        .get(vip)
+                    let verdicts = &forecast.nodes.get(name)?.verdicts;
+                    verdicts.get(key)?.members_of(*vip)
                 })
                 .is_some_and(|states| states.values().all(absent))
         {

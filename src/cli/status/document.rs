@@ -105,7 +105,7 @@ pub(super) fn of_cluster(cluster: &Cluster) -> Document {
             namespace: admitted.key.namespace.clone(),
             name: admitted.key.name.clone(),
             vips: vips.iter().map(ToString::to_string).collect(),
-            ports: accepted.map(ports).unwrap_or_default(),
+            ports: accepted.map(|object| ports(object)).unwrap_or_default(),
             holder: status.holder.clone(),
             real_servers: status.real_servers.unwrap_or_default(),
             conditions: conditions(&status),

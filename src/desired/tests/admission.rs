@@ -13,7 +13,7 @@ fn reasons(lan: &Lan) -> Vec<(String, Reason)> {
 fn add(lan: &mut Lan, virtual_service: VirtualService) {
     lan.snapshot
         .virtual_services
-        .insert(virtual_service.key.clone(), Ok(virtual_service));
+        .insert(virtual_service.key.clone(), Ok(virtual_service.into()));
 }
 
 #[test]

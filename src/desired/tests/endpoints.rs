@@ -49,7 +49,7 @@ impl Lan {
     }
 
     fn state(&self, address: &str) -> MemberState {
-        self.verdict().members[&ip(VIP)][&ip(address)].clone()
+        self.verdict().members_of(ip(VIP)).unwrap()[&ip(address)].clone()
     }
 
     fn unready(&self, address: &str) -> Reason {

@@ -1,6 +1,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -100,7 +101,7 @@ impl Lan {
         let mut lan = Self {
             node: node.into(),
             snapshot: Snapshot {
-                virtual_services: BTreeMap::from([(web.key.clone(), Ok(web))]),
+                virtual_services: BTreeMap::from([(web.key.clone(), Ok(web.into()))]),
                 nodes: nodes
                     .into_iter()
                     .map(|(name, node)| (name.into(), node))
@@ -149,12 +150,9 @@ impl Lan {
     }
 
     pub fn web(&mut self) -> &mut VirtualService {
-        self.snapshot
-            .virtual_services
-            .get_mut(&VsKey::new("shop", "web"))
-            .unwrap()
-            .as_mut()
-            .unwrap()
+        let known = &mut self.snapshot.virtual_services;
+        let web = known.get_mut(&VsKey::new("shop", "web")).unwrap();
+        Arc::make_mut(web.as_mut().unwrap())
     }
 
     pub fn eth0(&mut self) -> &mut Link {
@@ -229,10 +227,10 @@ impl Lan {
 
     /// Devices on which the VIP is wanted.
     pub fn devices(&self) -> BTreeSet<(String, bool)> {
-        let addresses = self.desired().net.addresses;
+        let desired = self.desired();
+        let addresses = desired.net.addresses.iter();
         addresses
-            .into_iter()
-            .map(|(key, role)| (key.dev.to_string(), role == Role::Held))
+            .map(|(key, role)| (key.dev.to_string(), *role == Role::Held))
             .collect()
     }
 }

@@ -19,7 +19,7 @@ fn a_director_drops_everything_and_asks_the_wire_nothing() {
     assert!(!lan.desired().net.services.is_empty());
     let lan = asked(lan);
     let desired = lan.desired();
-    assert_eq!(desired.net, NodeNet::default());
+    assert_eq!(*desired.net, NodeNet::default());
     assert!(desired.verdicts.is_empty());
     let admission = crate::desired::admit(&lan.snapshot);
     let questions = questions(&lan.node, &lan.snapshot, &admission, &lan.observed);

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .apiserver import ApiServer
 
-STARTING = '"system:basic-user" not found'  # a role that every API server has
+STARTING = re.compile("RBAC: .*not found")  # the roles of a binding that is there
 Right = tuple[str, str, str]
 
 
@@ -39,5 +40,5 @@ def denied(events: dict[Right, list[dict]]) -> list[str]:
     return [
         f"{' '.join(right)} {event['objectRef'].get('name', '')}: {event['responseStatus']}"
         for right, found in events.items() for event in found
-        if event["responseStatus"]["code"] in (401, 403) and STARTING not in event["responseStatus"].get("message", "")
+        if event["responseStatus"]["code"] in (401, 403) and not STARTING.search(event["responseStatus"].get("message", ""))
     ]

@@ -95,7 +95,8 @@ static: ## The static release binary that the image holds (several minutes)
 image: ## The container image directway:VERSION; needs Docker
 	@docker info >/dev/null 2>&1 || { echo 'no Docker engine answers: start one, or build the binary alone: make static'; exit 1; }
 	docker build --tag directway:$(VERSION) --build-arg VERSION=$(VERSION) \
-	  --build-arg REVISION="$$(git rev-parse HEAD)" --build-arg SOURCE="$$(git config --get remote.origin.url)" .
+	  --build-arg REVISION="$$(git rev-parse HEAD || echo unknown)" \
+	  --build-arg SOURCE="$$(git config --get remote.origin.url || echo unknown)" .
 
 kind: ## The chart on a kind cluster; needs Docker, says so where there is none
 	@tests/e2e/kind.sh || { [ $$? = 3 ] && exit 0; exit 1; }

@@ -366,3 +366,21 @@ fn as_a_plugin_it_calls_itself_kubectl_directway() {
     let ran = run_as(&plugin, &["crd"]);
     assert_eq!(ran.out, run(&["crd"]).out);
 }
+
+#[test]
+fn what_needs_a_cluster_says_so() {
+    for command in ["undo", "connect", "status"] {
+        let ran = run(&[command]);
+        assert_eq!(ran.code, 1, "{command}: {}", ran.err);
+        assert!(ran.err.contains("no cluster"), "{command}: {}", ran.err);
+    }
+    let ran = run(&["undo", "--switch", "nowhere"]);
+    assert_eq!(ran.code, 64);
+    assert!(
+        ran.err.contains("\"nowhere\" is not NAMESPACE/NAME"),
+        "{}",
+        ran.err
+    );
+    let ran = run(&["undo", "--cancel", "--timeout", "5"]);
+    assert_eq!(ran.code, 64, "{}", ran.err);
+}

@@ -149,7 +149,8 @@ fn late(told: &BTreeMap<NodeName, Standing>, trouble: &str, timeout: Duration) -
         "What to do: bring the node and its agent back and run this (or helm uninstall) again; or run
 \"directway cleanup\" on it; or reboot it, which leaves nothing of directway's either. The request
 stays in force: an agent that comes back follows it. To uninstall without these nodes: helm
-uninstall --no-hooks. To serve again instead: directway undo --cancel, or helm rollback.",
+uninstall --no-hooks. To serve again instead: directway undo --cancel, or helm rollback to the
+newest revision.",
     );
     text
 }

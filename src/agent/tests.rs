@@ -1,6 +1,8 @@
 //! Whole agents on simulated kernels.
 
+mod ipvs;
 mod large;
+mod undo;
 
 use std::{fs, net::IpAddr, time::Duration};
 
@@ -14,7 +16,7 @@ use crate::{
         Kernel,
         fake::{FakeKernel, FakeLan, Machine, Verdict},
     },
-    model::{Dev, IpvsSetting, NodeName, Observed, Protocol, Reason},
+    model::{Dev, NodeName, Observed, Protocol, Reason},
 };
 
 const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 100));
@@ -443,22 +445,6 @@ fn an_incomplete_view_takes_nothing_away() {
     world.agent("d").store.apply(vec![Change::Complete(true)]);
     let (end, _) = world.pass("d");
     assert!(!end.ops.is_empty());
-}
-
-#[test]
-fn settings_of_ipvs_come_with_the_first_service_and_go_with_the_last() {
-    let mut world = World::new(false);
-    let settings = [(IpvsSetting::ScheduleIcmp, 1)];
-    for agent in &mut world.agents {
-        let passes = Passes::new(agent.name.into(), agent.run_dir.path());
-        agent.passes = passes.with_ipvs(settings.into());
-    }
-    let set = |world: &World, name| world.look(name).net.ipvs[&IpvsSetting::ScheduleIcmp];
-    world.settle();
-    assert_eq!(["d", "b1", "b2"].map(|name| set(&world, name)), [1, 0, 0]);
-    world.delete();
-    world.settle();
-    assert_eq!(set(&world, "d"), 0);
 }
 
 #[test]

@@ -264,8 +264,8 @@ impl Diff<'_> {
                 // The kernel lacks it, and says so itself.
                 (Some(to), None, _) => self.ops.push(Op::Tune(SetIpvs { setting, to })),
                 (None, Some(now), Some(change)) => {
-                    self.ledger.ipvs.insert(setting, change);
                     if change.before != now {
+                        self.ledger.ipvs.insert(setting, change);
                         let to = change.before;
                         self.ops.push(Op::Untune(SetIpvs { setting, to }));
                     }

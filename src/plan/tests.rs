@@ -336,3 +336,22 @@ fn a_setting_that_is_as_wanted_already_is_not_ours() {
     let plan = plan(&observed.net.clone(), &observed, &Ledger::default());
     assert_eq!((plan.ops.len(), plan.ledger), (0, Ledger::default()));
 }
+
+#[test]
+fn a_setting_of_ipvs_that_is_wanted_as_it_was_is_forgotten_with_the_wish() {
+    let setting = IpvsSetting::SloppyTcp;
+    let change = SettingChange { before: 0, set: 1 };
+    let ledger = Ledger {
+        ipvs: [(setting, change)].into(),
+        ..Ledger::default()
+    };
+    let mut observed = Observed::default();
+    observed.net.ipvs.insert(setting, 1);
+    let mut wanted = NodeNet::default();
+    wanted.ipvs.insert(setting, 0);
+    let back = plan(&wanted, &observed, &ledger);
+    assert_eq!(lines(&back), ["sysctl -w net.ipv4.vs.sloppy_tcp=0"]);
+    observed.net.ipvs.insert(setting, 0);
+    let after = plan(&NodeNet::default(), &observed, &back.ledger);
+    assert_eq!((after.ops.len(), after.ledger), (0, Ledger::default()));
+}

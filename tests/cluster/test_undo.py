@@ -2,23 +2,13 @@
 
 import pytest
 from ground import assets, clients, cluster as ground
-from ground.helm import helm
 from ground.wait import wait_until
 from objects import VIP
 from scene import CHART, NODES, RELEASE, SPACE, traces
 
-UNINSTALL = f"uninstall {RELEASE} --namespace {SPACE}"
-
-
-def run(scene, words: str) -> tuple[int, str]:
-    """Status of `helm WORDS`, and all that it printed: hooks' logs are on its standard error."""
-    done = helm(words, lab=scene.lab, timeout=240)
-    return done.returncode, done.stdout + done.stderr
-
-
 def test_helm_test_proves_vips_from_the_pod_network(web):
     """The pod would rather be on the node that is neither director nor real server."""
-    code, told = run(web, f"test {RELEASE} --namespace {SPACE} --timeout 60s")
+    code, told = web.hooked(f"test {RELEASE} --timeout 60s")
     assert code == 0, told
     assert f"PASS  {VIP}:80/TCP  default/web  10 of 10 connections" in told, told
 
@@ -28,7 +18,7 @@ def test_helm_test_says_where_it_shows_nothing(web, node, why):
     others = " ".join(set(NODES) - {node})
     web.kubectl(f"cordon {others}")
     try:
-        code, told = run(web, f"test {RELEASE} --namespace {SPACE} --timeout 60s")
+        code, told = web.hooked(f"test {RELEASE} --timeout 60s")
     finally:
         web.kubectl(f"uncordon {others}")
     assert code == 0 and f"node {node} {why}" in told and "PASS" not in told, told
@@ -41,9 +31,8 @@ def undone(scene, *nodes: str) -> dict[str, str]:
 def test_a_release_with_work_is_undone_and_goes(web):
     load = clients.load(web.host, VIP, interval=0.02)
     load.wait_answers(20)
-    code, told = run(web, f"{UNINSTALL} --wait --timeout 180s")
+    code, told = web.try_uninstall()
     load.stop()
-    web.installed = False
     assert code == 0 and "done: 3 nodes" in told, told
     # Helm has just returned, and the agents' pods may still be there.
     assert undone(web) == {}
@@ -64,7 +53,7 @@ def test_a_director_without_power_stops_the_uninstalling_and_holds_up_nobody(web
     web.helm(f"upgrade {RELEASE} {CHART} --wait", {"undo": {"timeoutSeconds": 40}})
     web["d"].power_off()
     wait_until(lambda: not ground.ready(web.lab)["d"], "Kubernetes to notice", 90, every=1)
-    code, told = run(web, f"{UNINSTALL} --timeout 180s")
+    code, told = web.try_uninstall()
     assert code != 0 and "1 of 3 nodes not undone after 40 s" in told, told
     assert "d: its agent has not answered, and the node is not ready (NodeStatusUnknown)" in told, told
     assert "directway cleanup" in told and "--no-hooks" in told
@@ -75,8 +64,7 @@ def test_a_director_without_power_stops_the_uninstalling_and_holds_up_nobody(web
     web["d"].start()
     web["d"].wait_ready()
     ground.wait_ready(web.lab)
-    code, told = run(web, f"{UNINSTALL} --wait --timeout 180s")
-    web.installed = False
+    code, told = web.try_uninstall()
     assert code == 0 and "done: 3 nodes" in told, told
     assert undone(web) == {}
     web.install().serve()
@@ -85,9 +73,7 @@ def test_a_director_without_power_stops_the_uninstalling_and_holds_up_nobody(web
 
 def test_what_a_release_left_behind_is_cleaned_up_by_hand(web):
     """As docs/upgrade.md says it, on nodes without the binary."""
-    code, told = run(web, f"{UNINSTALL} --no-hooks --wait --timeout 120s")
-    web.installed = False
-    assert code == 0, told
+    web.uninstall("--no-hooks")
     wait_until(lambda: not web.pods("agent"), "the agents to be gone", 60)
     assert set(undone(web)) == {"d", "r1", "r2"}, "the nodes go on serving"
     image = f"docker.io/library/directway:{assets.version()}"

@@ -26,6 +26,9 @@ def test_settings_of_ipvs_last_as_long_as_the_node_directs(web):
         wait_until(lambda: settings(web["d"]) == before, "the settings to be given back", 30)
         web.serve()
         wait_until(lambda: settings(web["d"]) == SETTINGS, "the settings to come back", 30)
+        # Without the value the agent could not write them any more: first back, then away.
+        upgrade(web, {"agent": {"ipvsSettings": before}})
+        wait_until(lambda: settings(web["d"]) == before, "the settings to be as before", 30)
     finally:
         upgrade(web, {})
-    wait_until(lambda: settings(web["d"]) == before, "an agent that is told of no settings to give them back", 30)
+    assert settings(web["d"]) == before

@@ -22,6 +22,8 @@ mod rights;
 mod routes;
 #[path = "contract/services.rs"]
 mod services;
+#[path = "contract/settings.rs"]
+mod settings;
 #[path = "contract/simulator.rs"]
 mod simulator;
 #[path = "contract/traffic.rs"]
@@ -95,6 +97,8 @@ contract! {
         a_destination_without_weight_reports_its_connections
         many_ops_each_get_their_own_result
         destinations_agree_with_ipvsadm;
+    settings:
+        settings_of_ipvs_are_set_and_given_back;
     wire:
         a_free_vip_is_met_with_silence
         whoever_has_the_vip_is_found

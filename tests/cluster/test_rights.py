@@ -17,8 +17,9 @@ def busy(cluster):
     scene = cluster.install().serve()
     scene.kubectl("delete nodestate r1")
     wait_until(lambda: "r1" in scene.kubectl("get nodestates -o name"), "the report to come back", 30)
-    leader = scene.kubectl(f"--namespace {SPACE} get lease directway-controller -o jsonpath={{.spec.holderIdentity}}")
-    pod = next(name for name in names(scene) if name in leader)
+    # The leader of an earlier release may not have given its Lease back.
+    wait_until(lambda: leading(scene), "one of the controllers to lead", 60)
+    pod = leading(scene)
     scene.kubectl(f"--namespace {SPACE} delete pod {pod} --wait=false")
     wait_until(lambda: pod not in scene.kubectl(f"--namespace {SPACE} get lease directway-controller -o yaml"), "another leader", 60)
     # The same news twice: the second time the Event is counted up, not made anew.
@@ -29,6 +30,11 @@ def busy(cluster):
         wait_until(lambda: told(scene, kind, again), f"the news that Accepted={verdict} for {vip}", 30)
     scene.api.raw("DELETE", f"{SERVICES}/turning")
     return scene
+
+
+def leading(scene) -> str | None:
+    leader = scene.kubectl(f"--namespace {SPACE} get lease directway-controller -o jsonpath={{.spec.holderIdentity}}")
+    return next((name for name in names(scene) if name in leader), None)
 
 
 def names(scene) -> list[str]:

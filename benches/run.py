@@ -81,6 +81,7 @@ def tables(services: int) -> dict:
     return {
         "services": services, "destinations": services * 10,
         "seconds": {way: statistics.median(row["seconds"] for row in found) for way, found in rows.items()},
+        "pass_seconds": statistics.median(row["pass_seconds"] for row in ours),
         "idle_seconds": statistics.median(row["idle_seconds"] for row in ours),
         "idle_changes": max(row["idle_changes"] for row in ours),
         "more": more,

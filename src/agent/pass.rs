@@ -306,7 +306,7 @@ impl Passes {
     }
 
     fn next(&self, now: Duration, took: Duration) -> Next {
-        let leaving = !(self.memory.leaving.is_empty() && self.memory.unwanted.is_empty());
+        let leaving = self.memory.is_leaving();
         let leaving = leaving.then(|| LEAVING.max(took * LEAVING_SHARE));
         let wire = self.wire.next_due().map(|due| due.saturating_sub(now));
         let absent = self.memory.absent.values().map(|absence| absence.until);

@@ -42,9 +42,14 @@ impl Memory {
         true
     }
 
+    /// Whether something is on its way out.
+    pub fn is_leaving(&self) -> bool {
+        !(self.leaving.is_empty() && self.unwanted.is_empty())
+    }
+
     /// Whether time alone will change something.
     pub fn is_waiting(&self) -> bool {
-        !(self.leaving.is_empty() && self.absent.is_empty() && self.unwanted.is_empty())
+        self.is_leaving() || !self.absent.is_empty()
     }
 
     /// Whether `limit` has passed since `(service, address)` began to leave; starts the clock.

@@ -151,13 +151,13 @@ impl Diff<'_> {
                 Some(_) => {}
             }
         }
+        // After all services, so that the ops come in the order of their phases: there may be 100,000 to sort.
+        let none = BTreeMap::new();
         for (key, wanted) in &self.desired.services {
-            match self.observed.net.services.get(key) {
-                None => self.destinations(key, &wanted.destinations, &BTreeMap::new()),
-                Some(present) if self.old.services.contains(key) => {
-                    self.destinations(key, &wanted.destinations, &present.destinations);
-                }
-                Some(_) => {}
+            if self.ledger.services.contains(key) {
+                let present = self.observed.net.services.get(key);
+                let present = present.map_or(&none, |service| &service.destinations);
+                self.destinations(key, &wanted.destinations, present);
             }
         }
         for key in self.observed.net.services.keys() {

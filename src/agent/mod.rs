@@ -1,6 +1,7 @@
 //! The agent of one node: sources → pass → kernel → report.
 
 mod announcer;
+mod claims;
 mod drift;
 mod journal;
 mod ledger_file;

@@ -17,6 +17,7 @@ use crate::{
 
 use super::{
     Announcer, Asking, Next, RunDir, RunDirError, Told, Wire,
+    claims::Claims,
     drift::is_drift,
     unseen::{assume_ours, keep_ours},
 };
@@ -70,6 +71,8 @@ pub struct PassEnd<'a> {
     pub outcome: Outcome,
     /// How many of the ops repaired what somebody else had changed.
     pub drift: usize,
+    /// VIPs that it has begun to probe for: they are claimed by a later one, unless somebody answers.
+    pub probing: BTreeSet<AddressKey>,
     /// What kept the pass from its work.
     pub error: Option<PassError>,
     /// What it found; nothing if the kernel could not be looked at, or if the node is another agent's.
@@ -93,8 +96,9 @@ pub struct Passes {
     run_dir: RunDir,
     memory: Memory,
     wire: Wire,
+    claims: Claims,
     announcer: Announcer,
-    /// Who asks the wire again what is known already, without holding up a pass.
+    /// Who asks the wire what need not hold up a pass.
     asker: Option<Sender<Asking>>,
     /// Settings of IPVS that this node shall have while it directs.
     ipvs: BTreeMap<IpvsSetting, u32>,
@@ -110,6 +114,7 @@ impl Passes {
             run_dir: RunDir::new(run_dir),
             memory: Memory::default(),
             wire: Wire::default(),
+            claims: Claims::default(),
             announcer: Announcer::default(),
             asker: None,
             ipvs: BTreeMap::new(),
@@ -117,8 +122,8 @@ impl Passes {
         }
     }
 
-    /// Lets somebody else ask the wire again what is known already; answers come through [`Self::hear`]. Without
-    /// this, passes ask everything themselves and wait for the answers.
+    /// Lets somebody else probe for what is to be claimed, and ask the wire again what is known already; answers
+    /// come through [`Self::hear`]. Without this, passes ask everything themselves and wait for the answers.
     #[must_use]
     pub fn with_asker(mut self, asker: Sender<Asking>) -> Self {
         self.asker = Some(asker);
@@ -134,7 +139,8 @@ impl Passes {
 
     /// Takes answers from the wire; tells whether they are worth a pass.
     pub fn hear(&mut self, told: Told, now: Duration) -> bool {
-        self.wire.hear(told, now)
+        let awaited = self.claims.hear(&told, now);
+        self.wire.hear(told, now) || awaited
     }
 
     fn sense(
@@ -169,6 +175,7 @@ impl Passes {
         let mut end = PassEnd {
             outcome: Outcome::default(),
             drift: 0,
+            probing: BTreeSet::new(),
             error: None,
             findings: None,
             next: Next::Retry,
@@ -223,7 +230,18 @@ impl Passes {
         if !view.complete {
             keep_ours(Arc::make_mut(&mut wanted.net), &observed, &ledger);
         }
-        let plan = plan(&wanted.net, &observed, &ledger);
+        let mut plan = plan(&wanted.net, &observed, &ledger);
+        if let Some(asker) = &self.asker {
+            let probes = self.claims.hold_back(&mut plan.ops, now);
+            if !probes.is_empty() {
+                end.probing.clone_from(&probes);
+                // If it has ended, so will this agent.
+                let _ = asker.send(Asking {
+                    probes,
+                    ..Asking::default()
+                });
+            }
+        }
         let written = match opened {
             Ok(()) => self.run_dir.save(&plan.ledger).map(|_| ()),
             Err(error) => Err(error),
@@ -243,7 +261,7 @@ impl Passes {
         self.note_held(&findings, &end.outcome, now);
         findings.rivals = self.wire.rivals(&asked);
         end.findings = Some(findings);
-        if acted.is_ok() && end.outcome.is_complete() {
+        if acted.is_ok() && end.outcome.is_complete() && !self.claims.are_waiting() {
             let findings = end.findings.as_ref();
             self.completed = findings.map(|findings| Arc::clone(&findings.desired.net));
         }
@@ -308,7 +326,12 @@ impl Passes {
     fn next(&self, now: Duration, took: Duration) -> Next {
         let leaving = self.memory.is_leaving();
         let leaving = leaving.then(|| LEAVING.max(took * LEAVING_SHARE));
-        let wire = self.wire.next_due().map(|due| due.saturating_sub(now));
+        let wire = self
+            .wire
+            .next_due()
+            .into_iter()
+            .chain(self.claims.next_due());
+        let wire = wire.min().map(|due| due.saturating_sub(now));
         let absent = self.memory.absent.values().map(|absence| absence.until);
         let absent = absent.min().map(|until| until.saturating_sub(now));
         match leaving.into_iter().chain(wire).chain(absent).min() {

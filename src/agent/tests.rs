@@ -1,5 +1,6 @@
 //! Whole agents on simulated kernels.
 
+mod claims;
 mod ipvs;
 mod large;
 mod undo;

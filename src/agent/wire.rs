@@ -57,8 +57,12 @@ pub struct Asking {
 /// Answers from the wire.
 #[derive(Debug, Default)]
 pub struct Told {
-    reach: BTreeMap<IpAddr, Reach>,
-    answers: BTreeMap<AddressKey, Answer>,
+    /// How addresses are reached.
+    pub reach: BTreeMap<IpAddr, Reach>,
+    /// Who else answers for VIPs.
+    pub answers: BTreeMap<AddressKey, Answer>,
+    /// VIPs whose probe could not be sent.
+    pub unsent: BTreeSet<AddressKey>,
 }
 
 impl Asking {
@@ -89,10 +93,13 @@ impl Asking {
         for key in self.probes {
             by_dev.entry(key.dev.clone()).or_default().insert(key);
         }
-        for targets in by_dev.values() {
-            match kernel.probe(targets) {
+        for targets in by_dev.into_values() {
+            match kernel.probe(&targets) {
                 Ok(answers) => told.answers.extend(answers),
-                Err(error) => result = result.and(Err(error)),
+                Err(error) => {
+                    told.unsent.extend(targets);
+                    result = result.and(Err(error));
+                }
             }
         }
         (told, result)

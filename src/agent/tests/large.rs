@@ -1,6 +1,9 @@
 //! A report of thousands of VirtualServices.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::*;
 use crate::{
@@ -99,6 +102,7 @@ fn report_after(
     let end = PassEnd {
         outcome: Outcome::default(),
         drift: 0,
+        probing: BTreeSet::new(),
         error: None,
         findings: Some(Findings {
             admission,

@@ -10,6 +10,9 @@ export PYTHONDONTWRITEBYTECODE := 1
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# Tests on the ground wait more than they work: several of its labs at once.
+LABS ?= 3
+
 # --- everything ----------------------------------------------------------------------------------------
 LEVELS := unit sim api lab vm cluster-test
 
@@ -26,7 +29,7 @@ sim: ## Whole nodes on simulated kernels, and the kernel contract on the simulat
 
 api: build ## CRDs, validation, rights and status on a real API server
 	tests/ground/install api helm
-	$(PYTEST) tests/api
+	$(PYTEST) tests/api -n $(LABS) --dist loadfile
 
 vm: build ## The core of the lab's scenarios on a stock Debian kernel under qemu
 	tests/ground/install lab api vm
@@ -52,8 +55,7 @@ ground: ## Install what the test ground needs (Debian packages, API server, …)
 	tests/ground/install
 
 # --- lab: real IPVS, one kernel per node, real API server ---------------------------------------------
-# SCENARIO is a part of a test's name, as for pytest -k. Scenarios wait more than they work: several labs at once.
-LABS ?= 3
+# SCENARIO is a part of a test's name, as for pytest -k.
 .PHONY: lab lab-shell
 lab: build ## Scenarios on real kernels; one alone: make lab SCENARIO=name
 	tests/ground/install lab api

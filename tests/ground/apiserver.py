@@ -13,6 +13,7 @@ import secrets
 import shlex
 import ssl
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,8 @@ class ApiServer:
         self.config.write_text(self.kubeconfig(self.url))
         self._tls = ssl.create_default_context(cafile=str(self.dir / "ca.crt"))
         self._connection: http.client.HTTPConnection | None = None
+        # From each start until it says that it is ready. It answers before it has read roles and bindings, and refuses what they grant.
+        self.starting: list[list[float]] = []
         self.start()
 
     def names(self) -> list[str]:
@@ -89,6 +92,7 @@ class ApiServer:
 
     def start(self) -> None:
         """Starts both processes, on the data they had before if they ran already."""
+        self.starting.append([time.time(), float("inf")])
         self.etcd = self.host.spawn(
             [assets.tool("etcd", "api"), "--data-dir", self.dir / "etcd", "--unsafe-no-fsync", "--log-level", "warn"],
             "etcd.log",
@@ -102,6 +106,7 @@ class ApiServer:
         """Ends the API server and etcd; start() brings them back with their data."""
         self.server.kill()
         self.etcd.kill()
+        self._started()
         self._connection = None
 
     def wait_ready(self, timeout: float = 60) -> "ApiServer":
@@ -115,7 +120,11 @@ class ApiServer:
             wait_until(ready, "the API server to serve", timeout)
         except NotInTime as reason:
             raise NotInTime(f"{reason}\n{self.server.text()[-3000:]}") from None
+        self._started()
         return self
+
+    def _started(self) -> None:
+        self.starting[-1][1] = min(self.starting[-1][1], time.time())
 
     # Requests -------------------------------------------------------------------------------------
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .apiserver import ApiServer
 
-STARTING = re.compile("RBAC: .*not found")  # the roles of a binding that is there
 Right = tuple[str, str, str]
 
 
@@ -35,10 +34,14 @@ def granted(roles: list[dict]) -> set[Right]:
     return {(verb, g, r) for rule in rules for verb in rule["verbs"] for g in rule["apiGroups"] for r in rule["resources"]}
 
 
-def denied(events: dict[Right, list[dict]]) -> list[str]:
-    """Requests that were refused, as text; but by a server that is starting, and has not read its own roles yet."""
+def denied(events: dict[Right, list[dict]], gaps: list[list[float]] = ()) -> list[str]:
+    """Requests that were refused, as text; without those in `gaps`, times (first and last second) when nothing was granted yet."""
     return [
-        f"{' '.join(right)} {event['objectRef'].get('name', '')}: {event['responseStatus']}"
+        f"{event['requestReceivedTimestamp']} {' '.join(right)} {event['objectRef'].get('name', '')}: {event['responseStatus']}"
         for right, found in events.items() for event in found
-        if event["responseStatus"]["code"] in (401, 403) and not STARTING.search(event["responseStatus"].get("message", ""))
+        if event["responseStatus"]["code"] in (401, 403) and not any(start <= received(event) <= end for start, end in gaps)
     ]
+
+
+def received(event: dict) -> float:
+    return datetime.fromisoformat(event["requestReceivedTimestamp"].replace("Z", "+00:00")).timestamp()

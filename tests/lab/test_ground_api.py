@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from ground import Lab, assets
+from ground import Lab, assets, audit
 from ground.place import CommandFailed
 from ground.wait import wait_until
 
@@ -73,3 +73,31 @@ def test_it_comes_back_with_its_data(api_lab):
     api_lab.api.start()
     api_lab.api.wait_ready()
     wait_until(lambda: api_lab.kubectl("get configmap kept -o name") == "configmap/kept\n", "the object")
+
+
+ASKING = "while :; do curl -sk -o /dev/null -H 'Authorization: Bearer {token}' {url}/api/v1/nodes?limit=1; sleep 0.005; done"
+
+
+def test_what_a_starting_server_refuses_does_not_count_as_denied(api_lab):
+    """It serves before it has read roles and bindings; from then on a refusal is one."""
+    api = api_lab.api
+    api_lab.kubectl("create serviceaccount asking")
+    api_lab.kubectl("create clusterrole asking --verb=list --resource=nodes")
+    api_lab.kubectl("create clusterrolebinding asking --clusterrole=asking --serviceaccount=default:asking")
+    may = "auth can-i list nodes --as=system:serviceaccount:default:asking"
+    wait_until(lambda: api_lab.kubectl(may) == "yes\n", "the right to be there")
+    process = api_lab.host.spawn(ASKING.format(token=api.mint("default/asking"), url=api.url), "asking.log")
+    denied = lambda: audit.denied(audit.asked(api, "default/asking"), api.starting)  # noqa: E731
+    answered = lambda: len(api.audit("default/asking"))  # noqa: E731
+    try:
+        wait_until(lambda: answered() > 10, "the account to ask")
+        api.stop()
+        api.start()
+        api.wait_ready()
+        before = answered()
+        wait_until(lambda: answered() > before + 10, "the account to ask again")
+        assert denied() == []
+        api_lab.kubectl("delete clusterrolebinding asking")
+        wait_until(denied, "refusals that count")
+    finally:
+        process.kill()

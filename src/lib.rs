@@ -9,6 +9,7 @@ pub mod cli;
 pub mod controller;
 pub mod desired;
 pub mod forecast;
+pub mod http;
 pub mod kernel;
 pub mod metrics;
 pub mod model;

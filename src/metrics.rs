@@ -50,6 +50,8 @@ pub struct Gauges {
     pub vips_bound: usize,
     /// VirtualServices that this node cannot do its part for, by the reason why.
     pub refused: BTreeMap<Reason, usize>,
+    /// VIPs whose services somebody on this node deletes or may delete, by the reason.
+    pub endangered: BTreeMap<Reason, usize>,
     /// Seconds since the epoch of the last pass in which nothing failed.
     pub last_success: Option<f64>,
     /// Whether the agent is ready.
@@ -221,10 +223,12 @@ impl Collector for Snapshot {
             }
             Ok::<(), fmt::Error>(())
         };
-        let unready = gauges
-            .real_servers_unready
-            .iter()
-            .map(|(reason, count)| ([("state", reason.to_string())], *count));
+        let labelled = |label: &'static str, counts: &BTreeMap<Reason, usize>| {
+            let counts = counts.iter();
+            let entries = counts.map(|(reason, count)| ([(label, reason.to_string())], *count));
+            entries.collect::<Vec<_>>()
+        };
+        let unready = labelled("state", &gauges.real_servers_unready);
         let states = [
             ([("state", "Ready".to_owned())], gauges.real_servers_ready),
             (
@@ -240,11 +244,12 @@ impl Collector for Snapshot {
         by_label(
             "refused_virtual_services",
             "VirtualServices that this node cannot do its part for, by reason",
-            gauges
-                .refused
-                .iter()
-                .map(|(reason, count)| ([("reason", reason.to_string())], *count))
-                .collect(),
+            labelled("reason", &gauges.refused),
+        )?;
+        by_label(
+            "vips_endangered",
+            "VIPs whose services somebody on this node deletes or may delete, by reason",
+            labelled("reason", &gauges.endangered),
         )?;
         by_label(
             "source_synced",
@@ -274,6 +279,7 @@ mod tests {
             gauges.services = 7;
             gauges.real_servers_ready = 5;
             gauges.real_servers_unready.insert(Reason::NotBound, 2);
+            gauges.endangered.insert(Reason::KubeProxyIpvs, 4);
             gauges.synced.insert("nodes", true);
             gauges.last_success = Some(12.5);
         });
@@ -288,6 +294,7 @@ mod tests {
             "directway_services 7",
             r#"directway_real_servers{state="Ready"} 5"#,
             r#"directway_real_servers{state="NotBound"} 2"#,
+            r#"directway_vips_endangered{reason="KubeProxyIPVS"} 4"#,
             r#"directway_source_synced{source="nodes"} 1"#,
             "directway_last_successful_pass_timestamp_seconds 12.5",
             "# EOF",

@@ -6,7 +6,7 @@ use super::{PassEnd, PassError};
 use crate::{
     api::Report,
     kernel::OpResult,
-    model::{Reason, Refusal, VsKey},
+    model::{IpRanges, Reason, Refusal, VsKey},
     plan::Op,
 };
 
@@ -18,6 +18,7 @@ const LINES: usize = 200;
 pub struct Journal {
     refusals: BTreeMap<VsKey, Refusal>,
     servers: BTreeMap<(IpAddr, Reason), String>,
+    warnings: BTreeMap<Reason, IpRanges>,
     error: Option<PassError>,
 }
 
@@ -37,6 +38,7 @@ impl Journal {
             }
             self.refusals(refusals);
             self.servers(report);
+            self.warnings(report);
         }
     }
 
@@ -59,6 +61,22 @@ impl Journal {
             tracing::info!(virtual_service = %key, "no longer refused");
         }
         self.refusals = now;
+    }
+
+    fn warnings(&mut self, report: &Report) {
+        let mut now = BTreeMap::new();
+        for (warning, vips) in &report.warnings {
+            now.insert(warning.reason, vips.clone());
+            if self.warnings.get(&warning.reason) != Some(vips) {
+                tracing::warn!(%vips, reason = warning.reason.name(), "endangered: {}", warning.message);
+            }
+        }
+        for (reason, vips) in &self.warnings {
+            if !now.contains_key(reason) {
+                tracing::info!(%vips, reason = reason.name(), "that is over");
+            }
+        }
+        self.warnings = now;
     }
 
     /// A real server is told of once, not once per VIP.

@@ -4,6 +4,7 @@ mod announcer;
 mod claims;
 mod drift;
 mod journal;
+mod kube_proxy;
 mod ledger_file;
 mod links;
 mod memory;
@@ -41,10 +42,11 @@ use crate::{
     admin::{self, Admin},
     kernel::{Kernel, KernelError, linux::Linux},
     metrics::Metrics,
-    model::{IpvsSetting, NodeName},
+    model::{IpvsSetting, NodeName, ProxyAnswer},
 };
 
 pub use announcer::Announcer;
+pub use kube_proxy::{ask as ask_kube_proxy, parse_config as parse_kube_proxy};
 pub use ledger_file::{LedgerError, LedgerFile};
 pub use pass::{Findings, PassEnd, PassError, Passes, View};
 pub use report::{peer_state, report};
@@ -140,6 +142,8 @@ pub async fn run_on(
     let (reports, latest) = watch::channel(None);
     let (written, mut reported) = watch::channel(None);
     let (services, _) = watch::channel(BTreeSet::new());
+    let (asks_kube_proxy, asked_kube_proxy) = watch::channel(false);
+    let (answers, answer) = watch::channel(ProxyAnswer::NotAsked);
     let mut api = None;
     match config.source.clone() {
         SourceConfig::Directory(path) => source::directory::spawn(path, feed)?,
@@ -172,6 +176,11 @@ pub async fn run_on(
         }
     }
     tokio::spawn(links::watch(trigger.clone()));
+    tokio::spawn(kube_proxy::follow(
+        asked_kube_proxy,
+        answers,
+        trigger.clone(),
+    ));
 
     let (asker, asked) = mpsc::channel();
     let (jobs, todo) = mpsc::channel();
@@ -189,6 +198,8 @@ pub async fn run_on(
         trigger: trigger.clone(),
         reports,
         services,
+        kube_proxy: answer,
+        asks_kube_proxy,
     };
     let (ended, mut worker_ended) = oneshot::channel::<Infallible>();
     let passes_thread = thread("passes", move || {

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     path::Path,
     sync::{Arc, mpsc::Sender},
     time::{Duration, Instant},
@@ -11,7 +12,10 @@ use std::{
 use crate::{
     desired::{Admission, Desired, Inputs, Memory, Questions, admit, desired, questions, tune},
     kernel::{Kernel, KernelError, OpError, OpResult, Outcome, execute},
-    model::{AddressKey, IpvsSetting, Ledger, Mac, NodeName, NodeNet, Observed, Role, Snapshot},
+    model::{
+        AddressKey, IpvsSetting, Ledger, Mac, NodeName, NodeNet, Observed, ProxyAnswer, Role,
+        Snapshot, has_proxy_device,
+    },
     plan::{Op, plan},
 };
 
@@ -26,6 +30,8 @@ use super::{
 const LEAVING: Duration = Duration::from_millis(500);
 /// ... but passes for that alone shall not take more than a tenth of the time.
 const LEAVING_SHARE: u32 = 10;
+/// How long services that were found gone are held against kube-proxy: several of its syncs.
+const GRUDGE: Duration = Duration::from_secs(300);
 /// How soon to try for the lock that another agent holds.
 const BUSY: Duration = Duration::from_millis(500);
 
@@ -62,6 +68,17 @@ pub struct Findings<'a> {
     pub ledger: Ledger,
     /// Who else answers for VIPs that this node should hold.
     pub rivals: BTreeMap<AddressKey, BTreeSet<Mac>>,
+    /// What kube-proxy says of itself.
+    pub kube_proxy: ProxyAnswer,
+    /// VIPs whose services were found gone lately.
+    pub vanished: BTreeSet<IpAddr>,
+}
+
+impl Findings<'_> {
+    /// Whether kube-proxy in ipvs mode may see services of this node.
+    pub fn meets_kube_proxy(&self) -> bool {
+        !self.desired.net.services.is_empty() && has_proxy_device(&self.observed)
+    }
 }
 
 /// A pass that has ended.
@@ -104,6 +121,9 @@ pub struct Passes {
     ipvs: BTreeMap<IpvsSetting, u32>,
     /// What was wanted when a pass last completed.
     completed: Option<Arc<NodeNet>>,
+    kube_proxy: ProxyAnswer,
+    /// When services of a VIP were last found gone.
+    vanished: BTreeMap<IpAddr, Duration>,
 }
 
 impl Passes {
@@ -119,6 +139,8 @@ impl Passes {
             asker: None,
             ipvs: BTreeMap::new(),
             completed: None,
+            kube_proxy: ProxyAnswer::NotAsked,
+            vanished: BTreeMap::new(),
         }
     }
 
@@ -141,6 +163,11 @@ impl Passes {
     pub fn hear(&mut self, told: Told, now: Duration) -> bool {
         let awaited = self.claims.hear(&told, now);
         self.wire.hear(told, now) || awaited
+    }
+
+    /// Takes what kube-proxy says of itself; it changes reports, never the kernel.
+    pub fn hear_kube_proxy(&mut self, answer: ProxyAnswer) {
+        self.kube_proxy = answer;
     }
 
     fn sense(
@@ -252,6 +279,8 @@ impl Passes {
             observed,
             ledger: plan.ledger,
             rivals: BTreeMap::new(),
+            kube_proxy: self.kube_proxy.clone(),
+            vanished: BTreeSet::new(),
         };
         let acted = match written {
             Ok(()) if plan.ops.is_empty() => Ok(()),
@@ -260,6 +289,9 @@ impl Passes {
         };
         self.note_held(&findings, &end.outcome, now);
         findings.rivals = self.wire.rivals(&asked);
+        self.vanished
+            .retain(|_, at| now.saturating_sub(*at) < GRUDGE);
+        findings.vanished = self.vanished.keys().copied().collect();
         end.findings = Some(findings);
         if acted.is_ok() && end.outcome.is_complete() && !self.claims.are_waiting() {
             let findings = end.findings.as_ref();
@@ -279,7 +311,12 @@ impl Passes {
     ) -> Result<(), PassError> {
         let net = &findings.desired.net;
         if let Some(before) = &self.completed {
-            end.drift = ops.iter().filter(|op| is_drift(op, before, net)).count();
+            for op in ops.iter().filter(|op| is_drift(op, before, net)) {
+                end.drift += 1;
+                if let Op::AddService(key, _) = op {
+                    self.vanished.insert(key.vip, now);
+                }
+            }
         }
         // Two looks at a large table need not be in memory together.
         findings.observed = Observed::default();

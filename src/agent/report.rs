@@ -11,8 +11,8 @@ use crate::{
     kernel::OpError,
     metrics::Gauges,
     model::{
-        AddressKey, Directing, IpRanges, Ipvs, NodeName, Observed, PeerState, Peers, Reason,
-        Refusal, Role, Service, VsKey,
+        AddressKey, Directing, IpRanges, Ipvs, NodeName, Observed, PeerState, Peers, ProxyDanger,
+        Reason, Refusal, Role, Service, VsKey, has_proxy_device,
     },
     plan::{Op, Subject},
 };
@@ -40,6 +40,7 @@ pub fn report(node: &NodeName, store: &Store, end: &PassEnd<'_>, drift: u64) -> 
             .iter()
             .map(|(key, macs)| ((key.ip, key.dev.clone()), macs.clone()))
             .collect(),
+        warnings: warnings(findings),
         preflight: preflight(store, end, &findings.observed),
         services,
         destinations,
@@ -177,6 +178,32 @@ fn explain(group: &mut Directing, members: &BTreeMap<IpAddr, MemberState>) {
     }
 }
 
+/// What endangers the services that this node should have.
+fn warnings(findings: &Findings<'_>) -> BTreeMap<Refusal, IpRanges> {
+    let device = has_proxy_device(&findings.observed);
+    let vips: BTreeSet<IpAddr> = findings
+        .desired
+        .net
+        .services
+        .keys()
+        .map(|key| key.vip)
+        .collect();
+    let mut endangered: BTreeMap<ProxyDanger, Vec<IpAddr>> = BTreeMap::new();
+    for vip in vips {
+        let vanished = findings.vanished.contains(&vip);
+        if let Some(danger) = findings.kube_proxy.danger(device, vip, vanished) {
+            endangered.entry(danger).or_default().push(vip);
+        }
+    }
+    endangered
+        .into_iter()
+        .map(|(danger, vips)| {
+            let ranges = vips.into_iter().collect();
+            (findings.kube_proxy.explain(danger), ranges)
+        })
+        .collect()
+}
+
 fn refused(store: &Store, end: &PassEnd<'_>, findings: &Findings<'_>) -> BTreeMap<VsKey, Refusal> {
     let mut refused = BTreeMap::new();
     let failed: BTreeMap<IpAddr, Refusal> = end
@@ -302,6 +329,10 @@ pub fn gauges(report: &Report, gauges: &mut Gauges) {
                 reason => *gauges.real_servers_unready.entry(reason).or_default() += vips,
             }
         }
+    }
+    gauges.endangered.clear();
+    for (warning, vips) in &report.warnings {
+        *gauges.endangered.entry(warning.reason).or_default() += size(vips);
     }
     gauges.refused.clear();
     for refusal in report.refused.values() {

@@ -2,6 +2,7 @@
 
 mod claims;
 mod ipvs;
+mod kube_proxy;
 mod large;
 mod undo;
 
@@ -472,6 +473,7 @@ fn the_report_of_ten_thousand_virtual_services_is_small() {
         serving.refused.values().next()
     );
     assert_eq!((serving.services, serving.destinations), (10_000, 100_000));
+    assert_eq!(serving.warnings.values().next().unwrap().len(), 10_000);
     for (what, report) in [("waiting", waiting), ("serving", serving)] {
         let size = size(&report);
         assert!(size < 256 * 1024, "{what}: {size} bytes");

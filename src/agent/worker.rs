@@ -20,7 +20,7 @@ use super::{
 use crate::{
     api::Report,
     kernel::Kernel,
-    model::{NodeName, ServiceName},
+    model::{NodeName, ProxyAnswer, ServiceName},
 };
 
 /// How long the thread sleeps at most, for want of anything to do.
@@ -77,6 +77,10 @@ pub struct Worker {
     pub reports: watch::Sender<Option<Arc<Report>>>,
     /// For the source: whose endpoints this node has to know.
     pub services: watch::Sender<BTreeSet<ServiceName>>,
+    /// Whether kube-proxy is to be asked for its configuration.
+    pub asks_kube_proxy: watch::Sender<bool>,
+    /// What it answers.
+    pub kube_proxy: watch::Receiver<ProxyAnswer>,
 }
 
 impl Worker {
@@ -162,11 +166,19 @@ impl Worker {
             snapshot: self.store.snapshot(),
             complete: self.store.is_complete(),
         };
+        let answer = self.kube_proxy.borrow_and_update().clone();
+        self.passes.hear_kube_proxy(answer);
         let end = self.passes.run(self.kernel.as_mut(), view, now);
         *drift = drift.saturating_add(end.drift.try_into().unwrap_or(u64::MAX));
         let report = report::report(&self.node, &self.store, &end, *drift).map(Arc::new);
         journal.pass(&end, report.as_deref());
         let took = started.elapsed();
+        if let Some(findings) = &end.findings {
+            self.asks_kube_proxy.send_if_modified(|asks| {
+                let asked = std::mem::replace(asks, findings.meets_kube_proxy());
+                *asks != asked
+            });
+        }
         if let Some(report) = &report {
             self.shared.report(report);
             self.reports.send_if_modified(|last| {

@@ -15,15 +15,18 @@ pub enum ConditionType {
     Ready,
     /// Somebody else on the wire answers for a VIP.
     VipConflict,
+    /// kube-proxy on a director deletes a VIP's services, or will.
+    KubeProxyConflict,
 }
 
 impl ConditionType {
     /// All of them, in the order of the status.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Accepted,
         Self::Programmed,
         Self::Ready,
         Self::VipConflict,
+        Self::KubeProxyConflict,
     ];
 
     /// The word in `status.conditions[].type`.
@@ -33,6 +36,7 @@ impl ConditionType {
             Self::Programmed => "Programmed",
             Self::Ready => "Ready",
             Self::VipConflict => "VIPConflict",
+            Self::KubeProxyConflict => "KubeProxyConflict",
         }
     }
 }
@@ -52,7 +56,7 @@ pub enum ConditionReason {
     Programmed,
     /// Ready is true.
     Serving,
-    /// VIPConflict is false.
+    /// VIPConflict or KubeProxyConflict is false.
     NoConflict,
     /// Some real servers get connections, others don't.
     Degraded,

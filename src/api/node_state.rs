@@ -105,6 +105,9 @@ pub struct NodeStateStatus {
     /// VIPs that somebody else answers ARP for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<ConflictEntry>,
+    /// VIPs that are served, with what endangers them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<WarningEntry>,
     /// What the node lacks for directway's work; absent when it lacks nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub preflight: Vec<PreflightEntry>,
@@ -208,6 +211,18 @@ pub struct ConflictEntry {
     pub interface: String,
     /// Who answered.
     pub macs: Vec<String>,
+}
+
+/// VIPs that are endangered in the same way.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct WarningEntry {
+    /// The VIPs, as addresses and ranges.
+    pub vips: Vec<String>,
+    /// By what, in one word.
+    pub reason: String,
+    /// By what, and what to do.
+    pub message: String,
 }
 
 /// Something that the node lacks.

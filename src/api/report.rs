@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::node_state::{
     ConflictEntry, DirectingEntry, Network, NodeArp, NodeStateStatus, NodeSummary, PreflightEntry,
-    RefusedEntry, UndoEntry, UnreadyEntry,
+    RefusedEntry, UndoEntry, UnreadyEntry, WarningEntry,
 };
 use crate::model::{ArpSettings, Dev, Directing, IpRanges, Mac, PeerState, Reason, Refusal, VsKey};
 
@@ -41,6 +41,8 @@ pub struct Report {
     pub refused: BTreeMap<VsKey, Refusal>,
     /// VIPs that somebody else answers for.
     pub conflicts: BTreeMap<(IpAddr, Dev), BTreeSet<Mac>>,
+    /// What endangers VIPs that are served.
+    pub warnings: BTreeMap<Refusal, IpRanges>,
     /// What the node lacks.
     pub preflight: Vec<PreflightEntry>,
     /// IPVS services programmed.
@@ -137,6 +139,7 @@ impl Report {
             directing: self.peer.directing.iter().map(directing_entry).collect(),
             refused,
             conflicts,
+            warnings: self.warnings.iter().map(warning_entry).collect(),
             preflight,
             services: number(self.services),
             destinations: number(self.destinations),
@@ -206,6 +209,11 @@ impl Report {
             let key = (parse(field, &entry.vip)?, parse(field, &entry.interface)?);
             conflicts.insert(key, macs.collect::<Result<_, _>>()?);
         }
+        let field = "status.warnings";
+        let warnings = status.warnings.iter().map(|entry| {
+            let warning = refusal(&entry.reason, &entry.message);
+            Ok((warning, ranges(field, &entry.vips)?))
+        });
         Ok(Self {
             agent_version: status.agent_version.clone(),
             observed: status.observed.clone(),
@@ -224,6 +232,7 @@ impl Report {
             },
             refused,
             conflicts,
+            warnings: warnings.collect::<Result<_, _>>()?,
             preflight: status.preflight.clone(),
             services: count("status.services", status.services)?,
             destinations: count("status.destinations", status.destinations)?,
@@ -321,6 +330,14 @@ fn directing_entry(group: &Directing) -> DirectingEntry {
             .copied()
             .collect::<IpRanges>()
             .to_strings(),
+    }
+}
+
+fn warning_entry((warning, vips): (&Refusal, &IpRanges)) -> WarningEntry {
+    WarningEntry {
+        vips: vips.to_strings(),
+        reason: warning.reason.name().to_owned(),
+        message: warning.message.clone(),
     }
 }
 

@@ -50,6 +50,10 @@ fn report() -> Report {
             (v4(10, 1), "eth0".parse().unwrap()),
             BTreeSet::from(["02:00:00:00:00:01".parse().unwrap()]),
         )]),
+        warnings: BTreeMap::from([(
+            Refusal::new(Reason::KubeProxyIpvs, "it deletes them"),
+            vips(2),
+        )]),
         preflight: vec![PreflightEntry {
             check: "ipvs".to_owned(),
             message: "missing".to_owned(),
@@ -160,6 +164,7 @@ fn garbage_is_an_error_that_names_its_field() {
         }),
         garble(|status| status.refused[0].virtual_services.push("web".to_owned())),
         garble(|status| status.conflicts[0].macs.push("me".to_owned())),
+        garble(|status| status.warnings[0].vips.push("all".to_owned())),
         garble(|status| status.services = -1),
     ];
     for (error, field) in errors.iter().zip([
@@ -168,6 +173,7 @@ fn garbage_is_an_error_that_names_its_field() {
         "directing",
         "refused",
         "conflicts",
+        "warnings",
         "services",
     ]) {
         assert!(error.starts_with(&format!("status.{field}: ")), "{error}");

@@ -318,7 +318,8 @@ pub struct VirtualServiceStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
     /// Accepted (the spec is valid and collides with no other), Programmed (the holder has done its part), Ready
-    /// (programmed, and at least one real server gets new connections) and VIPConflict (somebody else on the wire answers for a VIP).
+    /// (programmed, and at least one real server gets new connections), VIPConflict (somebody else on the wire answers for a VIP)
+    /// and KubeProxyConflict (kube-proxy in ipvs mode deletes the VIP's services, or will).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

@@ -101,9 +101,10 @@ fn what(condition: &Condition) -> (String, String) {
 
 /// Nobody waits for the news that a new object is in no conflict, or that nothing is known of it yet.
 fn is_worth_telling(kind: ConditionType, condition: &Condition, is_first: bool) -> bool {
-    let holds = condition.status == Truth::True.name();
     match kind {
-        ConditionType::VipConflict => holds || !is_first,
+        ConditionType::VipConflict | ConditionType::KubeProxyConflict => {
+            condition.status != Truth::False.name() || !is_first
+        }
         ConditionType::Accepted | ConditionType::Ready => condition.status != Truth::Unknown.name(),
         // Ready says the same, and more.
         ConditionType::Programmed => false,
@@ -111,15 +112,14 @@ fn is_worth_telling(kind: ConditionType, condition: &Condition, is_first: bool) 
 }
 
 fn event(kind: ConditionType, condition: &Condition) -> Event {
-    let holds = condition.status == Truth::True.name();
-    let good = match kind {
-        ConditionType::VipConflict => !holds,
-        ConditionType::Accepted | ConditionType::Programmed | ConditionType::Ready => holds,
+    let well = match kind {
+        ConditionType::VipConflict | ConditionType::KubeProxyConflict => Truth::False,
+        ConditionType::Accepted | ConditionType::Programmed | ConditionType::Ready => Truth::True,
     };
     // The API's limit for a note is 1 kB.
     let note = condition.message.chars().take(1_000).collect();
     Event {
-        type_: if good {
+        type_: if condition.status == well.name() {
             EventType::Normal
         } else {
             EventType::Warning

@@ -22,6 +22,13 @@ use crate::{
     model::{NodeName, Reason, Refusal, VirtualService, VsKey},
 };
 
+/// What an agent may say of kube-proxy, and whether that is certain.
+const PROXY_CONFLICTS: [(Reason, Truth); 3] = [
+    (Reason::KubeProxyUnknown, Truth::Unknown),
+    (Reason::KubeProxyIpvs, Truth::True),
+    (Reason::KubeProxyDeletes, Truth::True),
+];
+
 /// What all VirtualServices' statuses are made from.
 pub struct Context<'a> {
     /// The cluster.
@@ -87,11 +94,17 @@ fn not_accepted(refusal: &Refusal) -> Vec<(ConditionType, Finding)> {
         (ConditionType::Programmed, no()),
         (ConditionType::Ready, no()),
         (ConditionType::VipConflict, no_conflict()),
+        (ConditionType::KubeProxyConflict, no_proxy_conflict()),
     ]
 }
 
 fn no_conflict() -> Finding {
     let message = "nobody else answers for the VIP";
+    Finding::known(false, ConditionReason::NoConflict, message.to_owned())
+}
+
+fn no_proxy_conflict() -> Finding {
+    let message = "no director says that kube-proxy endangers the VIP's services";
     Finding::known(false, ConditionReason::NoConflict, message.to_owned())
 }
 
@@ -147,6 +160,7 @@ impl<'a> View<'a> {
             (ConditionType::Programmed, programmed),
             (ConditionType::Ready, ready),
             (ConditionType::VipConflict, self.conflict()),
+            (ConditionType::KubeProxyConflict, self.proxy_conflict()),
         ]
     }
 
@@ -283,5 +297,35 @@ impl<'a> View<'a> {
             macs.join(", ")
         );
         Finding::known(true, Reason::VipConflict, message)
+    }
+
+    /// Of several warnings the gravest: in the order of the reasons.
+    fn proxy_conflict(&self) -> Finding {
+        let reports = self.context.cluster.reports.iter();
+        let warnings = reports.flat_map(|(name, report)| {
+            let warnings = report.iter().flat_map(|report| &report.warnings);
+            warnings.map(move |(warning, vips)| (name, warning, vips))
+        });
+        let ours = warnings.filter_map(|(name, warning, vips)| {
+            // A newer agent may warn of something else.
+            let (_, truth) = PROXY_CONFLICTS
+                .iter()
+                .find(|(reason, _)| *reason == warning.reason)?;
+            let mut ours = self.virtual_service.vips.iter();
+            let vip = ours.find(|vip| vips.contains(**vip))?;
+            Some((
+                warning,
+                *truth,
+                format!("{vip} on {name}: {}", warning.message),
+            ))
+        });
+        match ours.max_by_key(|(warning, ..)| warning.reason) {
+            Some((warning, truth, message)) => Finding::Known {
+                truth,
+                reason: warning.reason.into(),
+                message,
+            },
+            None => no_proxy_conflict(),
+        }
     }
 }

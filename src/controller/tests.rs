@@ -428,6 +428,56 @@ fn a_rival_on_the_wire_is_a_conflict_that_goes_on_being_served() {
 }
 
 #[test]
+fn kube_proxy_s_conflict_is_told_and_disturbs_no_other_condition() {
+    let mut ground = Ground::serving();
+    let key = VsKey::new("default", "web");
+    let mut journal = Journal::begin(&ground.cluster.objects);
+    let mut now = Duration::ZERO;
+    let kind = "KubeProxyConflict";
+    assert_eq!(ground.condition("web", kind), "False NoConflict");
+    for (reason, condition, event) in [
+        (
+            Reason::KubeProxyUnknown,
+            "Unknown KubeProxyUnknown",
+            "Warning",
+        ),
+        (Reason::KubeProxyIpvs, "True KubeProxyIPVS", "Warning"),
+        (Reason::KubeProxyDeletes, "True KubeProxyDeletes", "Warning"),
+        // What only a newer agent knows of.
+        (Reason::Pending, "False NoConflict", "Normal"),
+    ] {
+        ground.report("d", |report| {
+            let warning = Refusal::new(reason, "set ipvs.excludeCIDRs");
+            report.warnings = [(warning, one(VIP))].into();
+        });
+        assert_eq!(ground.condition("web", kind), condition);
+        let conditions = ground.status("web").conditions;
+        let events = journal.events(&key, &conditions, now);
+        let told: Vec<_> = events
+            .iter()
+            .map(|event| (event.action.as_str(), format!("{:?}", event.type_)))
+            .collect();
+        assert_eq!(told, [(kind, event.to_owned())]);
+        assert_eq!(ground.condition("web", "Ready"), "True Serving");
+        now += PAUSE;
+    }
+    // Another VIP's danger is not this one's; of several dangers the gravest counts, whoever tells it.
+    let warn = |ground: &mut Ground, node, reason, vip| {
+        ground.report(node, |report| {
+            let warning = Refusal::new(reason, "set ipvs.excludeCIDRs");
+            report.warnings = [(warning, one(vip))].into();
+        });
+    };
+    warn(&mut ground, "d", Reason::KubeProxyDeletes, "10.0.0.101");
+    assert_eq!(ground.condition("web", kind), "False NoConflict");
+    warn(&mut ground, "d", Reason::KubeProxyIpvs, VIP);
+    warn(&mut ground, "r1", Reason::KubeProxyUnknown, VIP);
+    assert_eq!(ground.condition("web", kind), "True KubeProxyIPVS");
+    let message = ground.message("web", kind);
+    assert!(message.starts_with("10.0.0.100 on d: set"), "{message}");
+}
+
+#[test]
 fn while_a_vip_moves_the_one_that_should_hold_it_is_named() {
     let mut ground = Ground::serving();
     ground.report("r1", |report| report.peer.held = one(VIP));

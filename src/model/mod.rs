@@ -5,6 +5,7 @@
 mod cluster;
 mod endpoints;
 mod ipvs_setting;
+mod kube_proxy;
 mod ledger;
 mod link;
 mod mac;
@@ -21,6 +22,7 @@ mod virtual_service;
 pub use cluster::{Directing, Node, PeerState, Peers, Snapshot};
 pub use endpoints::{Endpoint, EndpointPorts, EndpointState, Endpoints, Slice, Slices};
 pub use ipvs_setting::{IpvsSetting, UnknownIpvsSetting};
+pub use kube_proxy::{KubeProxy, PROXY_FIX, ProxyAnswer, ProxyDanger, has_proxy_device};
 pub use ledger::{Ledger, SettingChange};
 pub use link::{Arp, ArpSettings, Link, LinkKind};
 pub use mac::{Mac, ParseMacError};

@@ -56,13 +56,19 @@ pub enum Reason {
     Unreachable,
     /// The real server is leaving; its connections go on until it is drained.
     Draining,
+    /// kube-proxy is in ipvs mode, and nobody tells whether it leaves the VIP's services alone.
+    KubeProxyUnknown,
+    /// kube-proxy is in ipvs mode, and the VIP is not in its excludeCIDRs.
+    KubeProxyIpvs,
+    /// kube-proxy in ipvs mode has deleted the VIP's services.
+    KubeProxyDeletes,
     /// Not yet seen by the node concerned.
     Pending,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 30] = [
         Self::InvalidSpec,
         Self::PortClaimed,
         Self::VipShapeDiffers,
@@ -89,6 +95,9 @@ impl Reason {
         Self::NotOnSegment,
         Self::Unreachable,
         Self::Draining,
+        Self::KubeProxyUnknown,
+        Self::KubeProxyIpvs,
+        Self::KubeProxyDeletes,
         Self::Pending,
     ];
 
@@ -121,6 +130,9 @@ impl Reason {
             Self::NotOnSegment => "NotOnSegment",
             Self::Unreachable => "Unreachable",
             Self::Draining => "Draining",
+            Self::KubeProxyUnknown => "KubeProxyUnknown",
+            Self::KubeProxyIpvs => "KubeProxyIPVS",
+            Self::KubeProxyDeletes => "KubeProxyDeletes",
             Self::Pending => "Pending",
         }
     }

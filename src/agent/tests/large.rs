@@ -10,7 +10,10 @@ use crate::{
     agent::Findings,
     desired::{Inputs, Memory, admit, desired},
     kernel::Outcome,
-    model::{ForeignTag, Ledger, Mac, ObservedAddress, PeerState, Reach, WireEvidence},
+    model::{
+        ForeignTag, KubeProxy, Ledger, Mac, ObservedAddress, PeerState, ProxyAnswer, Reach,
+        WireEvidence,
+    },
     plan::plan,
 };
 
@@ -110,6 +113,12 @@ fn report_after(
             observed: observed.clone(),
             ledger: ledger.clone(),
             rivals: BTreeMap::new(),
+            // All of them endangered, besides.
+            kube_proxy: ProxyAnswer::Config(KubeProxy {
+                mode: "ipvs".to_owned(),
+                exclude_cidrs: Vec::new(),
+            }),
+            vanished: BTreeSet::new(),
         }),
         next: Next::Whenever,
     };

@@ -3,9 +3,7 @@ use std::{
     net::IpAddr,
 };
 
-use ipnet::IpNet;
-
-use crate::model::{Answer, Observed, Scheduler};
+use crate::model::{Answer, Observed, ProxyAnswer, Scheduler};
 
 /// All that the preflight looks at.
 #[derive(Clone, Debug)]
@@ -28,8 +26,8 @@ pub(super) struct Facts {
     pub vips: BTreeMap<IpAddr, Option<Answer>>,
     /// Whether the run directory can be used.
     pub run_dir: Result<(), String>,
-    /// What the cluster says of kube-proxy, as far as there is a cluster.
-    pub kube_proxy: Option<KubeProxy>,
+    /// What kube-proxy says of itself, or the cluster says of it.
+    pub kube_proxy: ProxyAnswer,
     /// Programs that may remove foreign addresses.
     pub network_managers: Vec<&'static str>,
 }
@@ -45,15 +43,6 @@ pub(super) enum Module {
     Absent,
     /// The node's modules cannot be seen from here.
     Unseen,
-}
-
-/// kube-proxy's configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct KubeProxy {
-    /// `mode`.
-    pub mode: String,
-    /// `ipvs.excludeCIDRs`.
-    pub exclude_cidrs: Vec<IpNet>,
 }
 
 impl Facts {

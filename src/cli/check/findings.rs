@@ -1,6 +1,9 @@
 use std::net::IpAddr;
 
-use crate::model::{ArpSettings, Dev, Forward, Ipvs, Link, Observed, Role};
+use crate::model::{
+    ArpSettings, Dev, Forward, Ipvs, Link, Observed, PROXY_FIX, ProxyAnswer, ProxyDanger, Role,
+    has_proxy_device,
+};
 
 use super::{
     Finding, Level,
@@ -292,68 +295,54 @@ fn rp_filter(facts: &Facts, observed: &Observed) -> Finding {
     }
 }
 
-/// kube-proxy in IPVS mode deletes services that are not its own (kubernetes#59507), unless they are excluded.
+/// kube-proxy in ipvs mode deletes services that are not its own (kubernetes#59507), unless they are excluded.
 fn kube_proxy(facts: &Facts, observed: &Observed) -> Finding {
-    let signs = observed
-        .links
+    const CHECK: &str = "kube-proxy";
+    let (answer, device) = (&facts.kube_proxy, has_proxy_device(observed));
+    let complain = |level, danger, about: &str| {
+        let found = format!("{about}{}", answer.found(danger));
+        finding(level, CHECK, found, PROXY_FIX)
+    };
+    let dangers = facts
+        .vips
         .keys()
-        .any(|dev| dev.as_str() == "kube-ipvs0");
-    let configured = facts
-        .kube_proxy
-        .as_ref()
-        .is_some_and(|proxy| proxy.mode == "ipvs");
+        .filter_map(|vip| Some((answer.danger(device, *vip, false)?, *vip)));
+    if let Some((danger, vip)) = dangers.max() {
+        let level = match danger {
+            ProxyDanger::Possible => Level::Warn,
+            ProxyDanger::Certain | ProxyDanger::Happening => Level::Fail,
+        };
+        return complain(level, danger, &format!("{vip}: "));
+    }
+    if answer.is_ipvs(device) {
+        return match answer {
+            ProxyAnswer::NotAsked | ProxyAnswer::Silence => {
+                complain(Level::Warn, ProxyDanger::Possible, "")
+            }
+            ProxyAnswer::Config(config)
+                if facts.vips.is_empty() && config.exclude_cidrs.is_empty() =>
+            {
+                complain(Level::Fail, ProxyDanger::Certain, "")
+            }
+            ProxyAnswer::Config(config) => pass(
+                CHECK,
+                format!("in ipvs mode, and leaves {} alone", config.excluded()),
+            ),
+        };
+    }
     let masquerades = observed.net.services.values().any(|service| {
         let mut destinations = service.destinations.values();
         destinations.any(|destination| destination.forward == Forward::Masquerade)
     });
-    let fix = "set ipvs.excludeCIDRs in kube-proxy's configuration to the VIPs' ranges, or use its nftables or iptables mode";
-    if !signs && !configured {
-        return match masquerades {
-            true => finding(
-                Level::Warn,
-                "kube-proxy",
-                "somebody else balances with IPVS on this node",
-                "make sure that they leave services alone that are not theirs",
-            ),
-            false => pass("kube-proxy", "not in IPVS mode on this node"),
-        };
-    }
-    let Some(proxy) = &facts.kube_proxy else {
-        return finding(
+    match masquerades {
+        true => finding(
             Level::Warn,
-            "kube-proxy",
-            "kube-proxy is in IPVS mode here (device kube-ipvs0); whether it leaves the VIPs alone is not known",
-            fix,
-        );
-    };
-    let exposed: Vec<String> = facts
-        .vips
-        .keys()
-        .filter(|vip| !proxy.exclude_cidrs.iter().any(|net| net.contains(*vip)))
-        .map(ToString::to_string)
-        .collect();
-    if proxy.exclude_cidrs.is_empty() || !exposed.is_empty() {
-        let what = if exposed.is_empty() {
-            "without excludeCIDRs".to_owned()
-        } else {
-            format!("and {} not in its excludeCIDRs", exposed.join(", "))
-        };
-        return finding(
-            Level::Fail,
-            "kube-proxy",
-            format!("kube-proxy is in IPVS mode {what}: it deletes directway's services"),
-            fix,
-        );
+            CHECK,
+            "somebody else balances with IPVS on this node",
+            "make sure that they leave services alone that are not theirs",
+        ),
+        false => pass(CHECK, "not in ipvs mode on this node"),
     }
-    let excluded: Vec<String> = proxy
-        .exclude_cidrs
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    pass(
-        "kube-proxy",
-        format!("in IPVS mode, and leaves {} alone", excluded.join(", ")),
-    )
 }
 
 fn ipvs_sysctls(facts: &Facts) -> Finding {

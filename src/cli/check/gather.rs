@@ -6,25 +6,23 @@ use std::{
     time::Duration,
 };
 
-use ipnet::IpNet;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
-use serde::Deserialize;
 
 use crate::{
-    agent::LedgerFile,
+    agent::{LedgerFile, ask_kube_proxy, parse_kube_proxy},
     cli::{
         Failure,
         kubernetes::{KubeArgs, block_on},
         snapshot::SourceArgs,
     },
     kernel::{Kernel, linux::Linux},
-    model::{AddressKey, Answer, Observed, Scheduler, VirtualService},
+    model::{AddressKey, Answer, Observed, ProxyAnswer, Scheduler, VirtualService},
 };
 
 use super::{
     Args,
-    facts::{Facts, KubeProxy, Module, module},
+    facts::{Facts, Module, module},
 };
 
 /// How long a cluster may take to tell about kube-proxy; a plain host has none.
@@ -69,7 +67,7 @@ pub(super) fn gather(args: &Args) -> Result<Facts, Failure> {
             .map(|vip| (vip, probed.get(&vip).cloned()))
             .collect(),
         run_dir: run_dir(&args.run_dir.run_dir),
-        kube_proxy: kube_proxy(&args.kube),
+        kube_proxy: kube_proxy(&args.kube)?,
         network_managers: network_managers(),
         release: release.trim().to_owned(),
     })
@@ -188,43 +186,22 @@ fn run_dir(dir: &Path) -> Result<(), String> {
     ledger.map(|_| ()).map_err(|error| error.to_string())
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct ProxyConfig {
-    mode: String,
-    ipvs: ProxyIpvs,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct ProxyIpvs {
-    #[serde(rename = "excludeCIDRs")]
-    exclude_cidrs: Option<Vec<String>>,
-}
-
-/// What kubeadm's ConfigMap says; nothing where there is no cluster or another way of configuring.
-fn kube_proxy(args: &KubeArgs) -> Option<KubeProxy> {
-    let config = block_on(async {
+/// What kube-proxy on this node says; else what kubeadm's ConfigMap does, where the cluster has one and lets us read it.
+fn kube_proxy(args: &KubeArgs) -> Result<ProxyAnswer, Failure> {
+    let answer = block_on(ask_kube_proxy())?;
+    if answer != ProxyAnswer::Silence {
+        return Ok(answer);
+    }
+    let found = block_on(async {
         let look = async {
             let client = args.client().await.ok()?;
             let maps: Api<ConfigMap> = Api::namespaced(client, "kube-system");
             maps.get_opt("kube-proxy").await.ok()?
         };
         tokio::time::timeout(CLUSTER, look).await.ok()?
-    });
-    parse_proxy(config.ok()??.data?.get("config.conf")?)
-}
-
-fn parse_proxy(text: &str) -> Option<KubeProxy> {
-    let config: ProxyConfig = serde_saphyr::from_str(text).ok()?;
-    let cidrs = config.ipvs.exclude_cidrs.unwrap_or_default();
-    Some(KubeProxy {
-        mode: config.mode,
-        exclude_cidrs: cidrs
-            .iter()
-            .filter_map(|cidr| cidr.parse::<IpNet>().ok())
-            .collect(),
-    })
+    })?;
+    let config = found.and_then(|map| parse_kube_proxy(map.data?.get("config.conf")?));
+    Ok(config.map_or(ProxyAnswer::Silence, ProxyAnswer::Config))
 }
 
 fn network_managers() -> Vec<&'static str> {
@@ -241,16 +218,6 @@ fn network_managers() -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn kubeadm_s_configuration_is_understood() {
-        let text = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nmode: ipvs\nipvs:\n  excludeCIDRs: [10.0.0.0/24]\n  strictARP: true\n";
-        let proxy = parse_proxy(text).unwrap();
-        assert_eq!(proxy.mode, "ipvs");
-        assert_eq!(proxy.exclude_cidrs, ["10.0.0.0/24".parse().unwrap()]);
-        let text = "mode: \"\"\nipvs:\n  excludeCIDRs: null\n";
-        assert_eq!(parse_proxy(text), Some(KubeProxy::default()));
-    }
 
     #[test]
     fn a_run_dir_that_was_not_there_is_not_left_behind() {

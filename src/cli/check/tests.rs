@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Finding, Level,
-    facts::{Facts, KubeProxy, Module},
+    facts::{Facts, Module},
     findings::findings,
 };
 use crate::model::*;
@@ -37,7 +37,7 @@ fn good() -> Facts {
         vips: [("10.0.0.100".parse().unwrap(), Some(Answer::default()))].into(),
         run_dir: Ok(()),
         proc_sys_writable: false,
-        kube_proxy: None,
+        kube_proxy: ProxyAnswer::Silence,
         network_managers: vec![],
     }
 }
@@ -200,7 +200,7 @@ fn kube_proxy_in_ipvs_mode_must_exclude_the_vips() {
         observed(f).links.insert(link.dev.clone(), link);
     };
     let excluding = |cidrs: &[&str]| {
-        Some(KubeProxy {
+        ProxyAnswer::Config(KubeProxy {
             mode: "ipvs".to_owned(),
             exclude_cidrs: cidrs.iter().map(|cidr| cidr.parse().unwrap()).collect(),
         })
@@ -217,7 +217,16 @@ fn kube_proxy_in_ipvs_mode_must_exclude_the_vips() {
             "{cidrs:?}"
         );
     }
-    let iptables = Some(KubeProxy {
+    let no_vips = |f: &mut Facts, cidrs: &[&str]| {
+        f.vips.clear();
+        f.kube_proxy = excluding(cidrs);
+    };
+    assert_eq!(
+        complaints(|f| no_vips(f, &[])),
+        [(Level::Fail, "kube-proxy")]
+    );
+    assert_eq!(complaints(|f| no_vips(f, &["10.9.0.0/24"])), []);
+    let iptables = ProxyAnswer::Config(KubeProxy {
         mode: "iptables".to_owned(),
         exclude_cidrs: vec![],
     });

@@ -1,19 +1,16 @@
-use std::{
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use serde::Deserialize;
 
 use crate::{
     api::{NodeStateStatus, Report},
-    cli::Failure,
+    cli::{Failure, kubernetes::block_on},
+    http,
     model::NodeName,
 };
 
-/// How long the agent may take for anything.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the agent may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// More than any NodeState has.
 const MAX_ANSWER: u64 = 4 << 20;
 
@@ -35,27 +32,13 @@ pub(super) fn fetch(address: SocketAddr) -> Result<(NodeName, Report), Failure> 
             "the agent at {address} gave no state: {cause}; is it running? (--admin-address names where it listens)"
         ))
     };
-    let answer = get(address).map_err(|error| failed(error.to_string()))?;
-    let (head, body) = answer
-        .split_once("\r\n\r\n")
-        .ok_or_else(|| failed("the answer is not HTTP".to_owned()))?;
-    let status = head.lines().next().unwrap_or_default();
-    if status.split(' ').nth(1) != Some("200") {
-        return Err(failed(format!("{status}: {}", body.trim())));
+    let answer = block_on(http::get(address, "/state", MAX_ANSWER, PATIENCE))?;
+    let answer = answer.map_err(|error| failed(error.to_string()))?;
+    if !answer.is_ok() {
+        return Err(failed(format!("{}: {}", answer.status, answer.body.trim())));
     }
-    let state: State = serde_json::from_str(body).map_err(|error| failed(error.to_string()))?;
+    let state: State =
+        serde_json::from_str(&answer.body).map_err(|error| failed(error.to_string()))?;
     let report = Report::from_status(&state.status).map_err(|error| failed(error.to_string()))?;
     Ok((NodeName(state.metadata.name), report))
-}
-
-/// One GET, with the connection's end as the end of the answer.
-fn get(address: SocketAddr) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
-    let request = format!("GET /state HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
-    let mut answer = String::new();
-    stream.take(MAX_ANSWER).read_to_string(&mut answer)?;
-    Ok(answer)
 }

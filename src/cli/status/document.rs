@@ -286,6 +286,10 @@ fn node_line(name: &NodeName, report: &Report) -> NodeLine {
             macs.join(", ")
         )
     });
+    let warnings = report
+        .warnings
+        .iter()
+        .map(|(warning, vips)| format!("{}: {vips}: {}", warning.reason, warning.message));
     NodeLine {
         name: name.to_string(),
         roles: roles
@@ -298,6 +302,10 @@ fn node_line(name: &NodeName, report: &Report) -> NodeLine {
         services: report.services,
         destinations: report.destinations,
         agent_version: report.agent_version.clone(),
-        problems: preflight.chain(refused).chain(conflicts).collect(),
+        problems: preflight
+            .chain(refused)
+            .chain(conflicts)
+            .chain(warnings)
+            .collect(),
     }
 }

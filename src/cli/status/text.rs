@@ -49,6 +49,7 @@ fn services(services: &[Service]) -> String {
 fn why_not(service: &Service) -> Option<String> {
     let bad = |type_: &str, status: &str| match type_ {
         "VIPConflict" => status == "True",
+        "KubeProxyConflict" => status != "False",
         _ => status != "True",
     };
     let mut table = Table::default().indented(2);

@@ -1,7 +1,9 @@
 //! Telling a repair from a change: an op is drift if what it brings about was wanted before already, and was there.
 
+use std::ops::Bound;
+
 use crate::{
-    model::NodeNet,
+    model::{NodeNet, ServiceKey},
     plan::{Op, SetArp},
 };
 
@@ -43,6 +45,22 @@ pub fn is_drift(op: &Op, before: &NodeNet, now: &NodeNet) -> bool {
         }
         // They go with the address that they are about.
         Op::Probe(_) | Op::Announce(_) => false,
+    }
+}
+
+/// Goes through the services that should be there, one after the other, again and again: who deletes all of them, as
+/// kube-proxy does, is found out at the first one.
+#[derive(Debug, Default)]
+pub struct Round(Option<ServiceKey>);
+
+impl Round {
+    /// The service to look for next.
+    pub fn next(&mut self, wanted: &NodeNet) -> Option<ServiceKey> {
+        let services = &wanted.services;
+        let after = self.0.map(|last| (Bound::Excluded(last), Bound::Unbounded));
+        let following = after.and_then(|range| services.range(range).next());
+        self.0 = following.or(services.iter().next()).map(|(key, _)| *key);
+        self.0
     }
 }
 
@@ -101,5 +119,21 @@ mod tests {
             !is_drift(&add(1, 1), &NodeNet::default(), &one),
             "its service is new"
         );
+    }
+
+    #[test]
+    fn every_service_has_its_turn() {
+        let (mut round, mut wanted) = (Round::default(), net(&[]));
+        let ports = |round: &mut Round, wanted: &NodeNet| {
+            let next = (0..3).map(|_| round.next(wanted).map(|key| key.port));
+            next.collect::<Vec<_>>()
+        };
+        assert_eq!(ports(&mut round, &wanted), [Some(80); 3]);
+        let one = wanted.services[&KEY].clone();
+        wanted.services.insert(ServiceKey { port: 443, ..KEY }, one);
+        assert_eq!(ports(&mut round, &wanted), [Some(443), Some(80), Some(443)]);
+        wanted.services.remove(&KEY);
+        assert_eq!(ports(&mut round, &wanted), [Some(443); 3]);
+        assert_eq!(ports(&mut round, &NodeNet::default()), [None; 3]);
     }
 }

@@ -22,7 +22,7 @@ use crate::{
 use super::{
     Announcer, Asking, Next, RunDir, RunDirError, Told, Wire,
     claims::Claims,
-    drift::is_drift,
+    drift::{Round, is_drift},
     unseen::{assume_ours, keep_ours},
 };
 
@@ -121,6 +121,9 @@ pub struct Passes {
     ipvs: BTreeMap<IpvsSetting, u32>,
     /// What was wanted when a pass last completed.
     completed: Option<Arc<NodeNet>>,
+    /// Whether the last one did.
+    is_complete: bool,
+    round: Round,
     kube_proxy: ProxyAnswer,
     /// When services of a VIP were last found gone.
     vanished: BTreeMap<IpAddr, Duration>,
@@ -139,6 +142,8 @@ impl Passes {
             asker: None,
             ipvs: BTreeMap::new(),
             completed: None,
+            is_complete: false,
+            round: Round::default(),
             kube_proxy: ProxyAnswer::NotAsked,
             vanished: BTreeMap::new(),
         }
@@ -168,6 +173,20 @@ impl Passes {
     /// Takes what kube-proxy says of itself; it changes reports, never the kernel.
     pub fn hear_kube_proxy(&mut self, answer: ProxyAnswer) {
         self.kube_proxy = answer;
+    }
+
+    /// Looks for one of the services that should be there, between passes: IPVS tells nobody of what is deleted.
+    pub fn misses_a_service(&mut self, kernel: &mut dyn Kernel) -> bool {
+        let wanted = self.completed.as_ref().filter(|_| self.is_complete);
+        let key = wanted.and_then(|wanted| self.round.next(wanted));
+        // If the kernel does not answer, the next pass says so.
+        key.is_some_and(|key| matches!(kernel.has_service(&key), Ok(false)))
+    }
+
+    /// Whether this node should have services.
+    pub fn is_directing(&self) -> bool {
+        let wanted = self.completed.as_ref();
+        wanted.is_some_and(|wanted| !wanted.services.is_empty())
     }
 
     fn sense(
@@ -216,6 +235,7 @@ impl Passes {
             Ok(()) => self.next(now, started.elapsed()),
         };
         end.error = result.err();
+        self.is_complete = end.error.is_none() && end.outcome.is_complete();
         end
     }
 

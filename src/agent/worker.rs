@@ -25,6 +25,8 @@ use crate::{
 
 /// How long the thread sleeps at most, for want of anything to do.
 const IDLE: Duration = Duration::from_secs(3600);
+/// How often it looks whether services of ours were deleted.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What the thread is asked to do.
 pub enum Job {
@@ -89,12 +91,16 @@ impl Worker {
         let start = Instant::now();
         let mut journal = Journal::default();
         let mut drift = 0u64;
+        let mut look = LOOK;
         loop {
-            let due = self.passes.next_announcement();
+            let looks = self.passes.is_directing().then_some(look);
+            let announces = self.passes.next_announcement();
+            let due = looks.into_iter().chain(announces).min();
             let wait = due.map_or(IDLE, |due| due.saturating_sub(start.elapsed()));
             match jobs.recv_timeout(wait) {
                 Ok(Job::Pass { cause, done }) => {
                     let next = self.pass(cause, start.elapsed(), &mut journal, &mut drift);
+                    look = start.elapsed() + LOOK;
                     // The runner may have been stopped meanwhile.
                     let _ = done.send(next);
                 }
@@ -107,6 +113,12 @@ impl Worker {
                     let kernel = self.kernel.as_mut();
                     for error in self.passes.announce(kernel, start.elapsed()) {
                         tracing::warn!(%error, "a held VIP was not announced again");
+                    }
+                    if start.elapsed() >= look {
+                        look = start.elapsed() + LOOK;
+                        if self.passes.misses_a_service(kernel) {
+                            self.trigger.kernel();
+                        }
                     }
                 }
                 Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => return,

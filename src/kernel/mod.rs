@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    model::{AddressKey, Answer, Mac, Observed, Reach},
+    model::{AddressKey, Answer, Mac, Observed, Reach, ServiceKey},
     plan::Op,
 };
 
@@ -21,6 +21,11 @@ use crate::{
 pub trait Kernel: Send {
     /// Everything there is, ours and foreign.
     fn observe(&mut self) -> Result<Observed, KernelError>;
+
+    /// Whether there is an IPVS service with this key: a look that costs next to nothing.
+    fn has_service(&mut self, key: &ServiceKey) -> Result<bool, KernelError> {
+        Ok(self.observe()?.net.services.contains_key(key))
+    }
 
     /// Applies ops of one phase, batched; one result per op, in order. Ops don't depend on each other.
     fn apply(&mut self, ops: &[Op]) -> Vec<Result<(), OpError>>;

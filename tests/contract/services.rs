@@ -99,6 +99,28 @@ pub fn a_missing_service_cannot_be_changed(world: &mut World) {
     world.refused(Op::DelService(http(VIP)), ESRCH);
 }
 
+pub fn a_service_is_looked_for_by_its_key(world: &mut World) {
+    let has = |world: &mut World, key| world.kernel.has_service(&key).unwrap();
+    assert!(!has(world, http(VIP)));
+    world.must([Op::AddService(http(VIP), service(Scheduler::Rr).into())]);
+    assert!(has(world, http(VIP)));
+    for other in [
+        ServiceKey {
+            port: 81,
+            ..http(VIP)
+        },
+        ServiceKey {
+            protocol: Protocol::Udp,
+            ..http(VIP)
+        },
+        http("10.77.0.99"),
+    ] {
+        assert!(!has(world, other), "{other}");
+    }
+    world.must([Op::DelService(http(VIP))]);
+    assert!(!has(world, http(VIP)));
+}
+
 pub fn a_changed_service_keeps_its_destinations(world: &mut World) {
     let key = http(VIP);
     world.must([

@@ -27,7 +27,7 @@ use netlink_packet_generic::GenlMessage;
 use netlink_sys::protocols::{NETLINK_GENERIC, NETLINK_ROUTE};
 
 use crate::{
-    model::{AddressKey, Answer, Dev, Link, LinkKind, Observed, Reach},
+    model::{AddressKey, Answer, Dev, Link, LinkKind, Observed, Reach, ServiceKey},
     plan::Op,
 };
 
@@ -182,6 +182,10 @@ impl Linux {
 impl Kernel for Linux {
     fn observe(&mut self) -> Result<Observed, KernelError> {
         observe::observe(self)
+    }
+
+    fn has_service(&mut self, key: &ServiceKey) -> Result<bool, KernelError> {
+        observe::has_service(self, key)
     }
 
     fn apply(&mut self, ops: &[Op]) -> Vec<Result<(), OpError>> {

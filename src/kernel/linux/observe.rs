@@ -243,6 +243,23 @@ fn list_destinations(
     seen.map_err(|error| failure(doing(), error))
 }
 
+/// Whether a service is there; not where the kernel has no IPVS.
+pub fn has_service(linux: &mut Linux, key: &ServiceKey) -> Result<bool, KernelError> {
+    let Some(family) = linux.ipvs_family()? else {
+        return Ok(false);
+    };
+    let mut question = GenlMessage::from_payload(request::get_service(key));
+    question.set_resolved_family_id(family);
+    let answer = linux.genl.ask::<_, GenlMessage<IpvsMessage>>(&question);
+    match answer {
+        Ok(_) => Ok(true),
+        Err(NetlinkError::Refused {
+            errno: libc::ESRCH, ..
+        }) => Ok(false),
+        Err(error) => Err(failure(format!("look for {key}"), error)),
+    }
+}
+
 /// All services without their destinations; `None` if the kernel has no IPVS.
 fn list_services(linux: &mut Linux) -> Result<Option<Vec<SeenService>>, KernelError> {
     const DOING: &str = "list the IPVS services";

@@ -35,6 +35,11 @@ pub fn list_services() -> IpvsMessage {
     }
 }
 
+/// Asks for one service.
+pub fn get_service(key: &ServiceKey) -> IpvsMessage {
+    message(Command::GetService, identified(key), None)
+}
+
 /// Adds a destination.
 pub fn add_destination(key: &ServiceKey, address: IpAddr, destination: Destination) -> IpvsMessage {
     message(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 from . import assets
@@ -14,28 +15,25 @@ if TYPE_CHECKING:
     from .node import Node
 
 POD_NETWORK = "10.244.0.0/16"
-HEALTH = "127.0.0.1:10256"
+METRICS = "127.0.0.1:10249"
 ACCOUNT = "kube-system/kube-proxy"
 CONFIG = "/run/kube-proxy.json"
+TOOLS = "/run/kube-proxy"  # the programs that it finds before others
 # The packaged user-mode-linux kernel has no NAT for nftables, which is what Debian's `iptables` speaks.
-LEGACY = "/run/legacy"
+LEGACY = "for v in '' 6; do for p in '' -save -restore; do ln -s /usr/sbin/ip${v}tables-legacy$p ip${v}tables$p; done; done"
+# Without iptables: in an emulated machine it takes half a minute to remove rules that are not there.
+NFTABLES = "ln -s /usr/sbin/nft /usr/sbin/modprobe /usr/sbin/conntrack ."
 
 
 def config(mode: str, **ipvs) -> dict:
-    """Its configuration, as the ConfigMap kube-system/kube-proxy has it; `ipvs` are settings of that mode."""
+    """Its configuration, as kubeadm's ConfigMap has it; `ipvs` are settings of that mode."""
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration",
-        "mode": mode, "clusterCIDR": POD_NETWORK, "healthzBindAddress": HEALTH, "metricsBindAddress": "127.0.0.1:10249",
+        "mode": mode, "clusterCIDR": POD_NETWORK, "healthzBindAddress": "127.0.0.1:10256", "metricsBindAddress": METRICS,
         "ipvs": ipvs,
         # Left as they are: a node's connection table is small, and some of these are not writable.
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
     }
-
-
-def config_map(settings: dict) -> dict:
-    """Where kubeadm puts it."""
-    metadata = {"name": "kube-proxy", "namespace": "kube-system"}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"config.conf": json.dumps(settings)}}
 
 
 def enlist(api: "ApiServer") -> None:
@@ -55,18 +53,22 @@ def start(node: "Node", settings: dict) -> NodeProcess:
     enlist(node.lab.api)
     client = {"kubeconfig": node.kubeconfig(ACCOUNT)}
     node.write(CONFIG, json.dumps({**settings, "hostnameOverride": node.name, "clientConnection": client}))
-    node.sh(f"mkdir -p {LEGACY}; for v in '' 6; do for p in '' -save -restore; do "
-            f"ln -sf /usr/sbin/ip${{v}}tables-legacy$p {LEGACY}/ip${{v}}tables$p; done; done")
-    process = node.spawn([assets.tool("kube-proxy", "cluster"), "--config", CONFIG, "-v", "2"], "kube-proxy.log", path())
+    nftables = settings["mode"] == "nftables"
+    node.sh(f"rm -rf {TOOLS}; mkdir -p {TOOLS}; cd {TOOLS}; " + (NFTABLES if nftables else LEGACY))
+    path = {"PATH": TOOLS if nftables else f"{TOOLS}:/usr/sbin:/usr/bin:/sbin:/bin"}
+    process = node.spawn([assets.tool("kube-proxy", "cluster"), "--config", CONFIG, "-v", "2"], "kube-proxy.log", path)
 
-    def healthy() -> bool:
+    def synced() -> bool:
         if not process.running():
             raise RuntimeError(f"{node.name}: kube-proxy ended:\n{process.text()[-3000:]}")
-        return node.http(f"http://{HEALTH}/healthz") != ""
+        return syncs(node) > 0
 
-    wait_until(healthy, f"kube-proxy on {node.name}", 30)
+    wait_until(synced, f"the first sync of kube-proxy on {node.name}", 30)
     return process
 
 
-def path() -> dict[str, str]:
-    return {"PATH": f"{LEGACY}:/usr/sbin:/usr/bin:/sbin:/bin"}
+def syncs(node: "Node") -> int:
+    """How often the one that runs now has written its rules for IPv4."""
+    count = r'^kubeproxy_sync_proxy_rules_duration_seconds_count{ip_family="IPv4"} (\d+)$'
+    found = re.search(count, node.http(f"http://{METRICS}/metrics"), re.MULTILINE)
+    return int(found[1]) if found else 0

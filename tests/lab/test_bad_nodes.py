@@ -157,3 +157,17 @@ def test_a_missing_run_directory(cluster):
     lost.kill()
     cluster.start("r1")
     cluster.wait_serving(service)
+
+
+@pytest.mark.core
+def test_a_table_that_somebody_emptied_is_back_at_once(fleet):
+    """As kube-proxy does when it starts in nftables mode. IPVS tells nobody, so the agent looks, every second."""
+    service = fleet.enlist().serve()
+    with_load = clients.load(fleet.host, VIP)
+    with_load.wait_answers(20)
+    fleet.lab["d"].sh("ipvsadm -C")
+    fleet.wait_weights(service, {"r1": 1, "r2": 1}, timeout=5)
+    with_load.wait_answers(len(with_load.so_far().answers) + 20)
+    outcome = with_load.stop()
+    print(f"\n{outcome}")
+    assert outcome.worst_gap < 5

@@ -235,7 +235,8 @@ impl Passes {
             Ok(()) => self.next(now, started.elapsed()),
         };
         end.error = result.err();
-        self.is_complete = end.error.is_none() && end.outcome.is_complete();
+        let is_done = end.outcome.is_complete() && !self.claims.are_waiting();
+        self.is_complete = end.error.is_none() && is_done;
         end
     }
 

@@ -5,6 +5,7 @@
 `new_lab`    an empty lab of this scenario alone, for another topology: add nodes, boot()
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -23,8 +24,13 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "core: the part that also runs on the ground `vm`")
 
 
-def pytest_collection_modifyitems(items):
-    """First what has agents fed from the API server, last from directories: they change sides once."""
+def pytest_collection_modifyitems(config, items):
+    """Leaves out what is for another ground. First what has agents fed from the API server, last from directories: they change sides once."""
+    ground = os.environ.get("DIRECTWAY_GROUND", "uml")
+    elsewhere = [item for item in items if any(ground not in only.args for only in item.iter_markers("only_on"))]
+    config.hook.pytest_deselected(items=elsewhere)
+    items[:] = [item for item in items if item not in elsewhere]
+
     def side(item) -> int:
         source = item.callspec.params.get("fleet") if hasattr(item, "callspec") else None
         return next((n for n, name in ((1, "cluster"), (2, "hosts")) if name in (source, *item.fixturenames)), 0)

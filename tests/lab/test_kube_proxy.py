@@ -15,8 +15,6 @@ SERVICE = {
 @pytest.fixture
 def proxy(cluster):
     """kube-proxy on the director, and a Service whose endpoint is a real server; `proxy()` starts it, or starts it anew."""
-    if cluster.lab.ground != "vm":
-        pytest.skip(f"the kernels of the ground {cluster.lab.ground} have no NAT for nftables")
     node = cluster.town.node("d")
     endpoints = Endpoints(cluster, "echo")
     cluster.api.apply(SERVICE)
@@ -34,7 +32,8 @@ def proxy(cluster):
     cluster.town.discard("d")
 
 
-@pytest.mark.vm
+@pytest.mark.core
+@pytest.mark.only_on("vm")
 def test_kube_proxy_in_nftables_mode(cluster, proxy):
     """Both serve, and neither touches what the other wrote – but for the IPVS table, which kube-proxy empties as it starts."""
     cluster.enlist()

@@ -6,7 +6,10 @@ use std::{fmt, str::FromStr};
 /// of the kernel. They are for all services of the node, foreign ones too, which is why none is set by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IpvsSetting {
-    /// A connection whose destination is gone ends at its next packet, instead of being dropped silently.
+    /// A client that comes again from the same port is scheduled anew (2, 3), or sent where it was before (0, 1).
+    ConnReuseMode,
+    /// A connection whose destination is gone ends at its next packet, instead of being dropped silently; and a client that
+    /// comes again from the same port is scheduled anew if its destination is gone or has no weight.
     ExpireNodestConn,
     /// A persistent client leaves a real server that has lost its weight.
     ExpireQuiescentTemplate,
@@ -18,7 +21,8 @@ pub enum IpvsSetting {
 
 impl IpvsSetting {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
+        Self::ConnReuseMode,
         Self::ExpireNodestConn,
         Self::ExpireQuiescentTemplate,
         Self::ScheduleIcmp,
@@ -28,6 +32,7 @@ impl IpvsSetting {
     /// The kernel's name.
     pub fn name(self) -> &'static str {
         match self {
+            Self::ConnReuseMode => "conn_reuse_mode",
             Self::ExpireNodestConn => "expire_nodest_conn",
             Self::ExpireQuiescentTemplate => "expire_quiescent_template",
             Self::ScheduleIcmp => "schedule_icmp",

@@ -9,17 +9,20 @@ pub fn settings_of_ipvs_are_set_and_given_back(world: &mut World) {
     let before = world.observe().net.ipvs;
     assert_eq!(
         before,
-        IpvsSetting::ALL.map(|setting| (setting, 0)).into(),
+        IpvsSetting::ALL
+            .map(|setting| (setting, u32::from(setting == IpvsSetting::ConnReuseMode)))
+            .into(),
         "what a fresh namespace has"
     );
     for setting in IpvsSetting::ALL {
-        world.must([Op::Tune(SetIpvs { setting, to: 1 })]);
-        assert_eq!(world.observe().net.ipvs[&setting], 1, "{setting}");
+        let (from, to) = (before[&setting], before[&setting] + 1);
+        world.must([Op::Tune(SetIpvs { setting, to })]);
+        assert_eq!(world.observe().net.ipvs[&setting], to, "{setting}");
         if let Some(judge) = &world.judge {
             let text = judge.node(&format!("sysctl -n net.ipv4.vs.{setting}"));
-            assert_eq!(text.trim(), "1", "{setting}");
+            assert_eq!(text.trim(), to.to_string(), "{setting}");
         }
-        world.must([Op::Untune(SetIpvs { setting, to: 0 })]);
+        world.must([Op::Untune(SetIpvs { setting, to: from })]);
     }
     assert_eq!(world.observe().net.ipvs, before);
 }

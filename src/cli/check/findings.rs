@@ -364,12 +364,20 @@ fn ipvs_sysctls(facts: &Facts) -> Finding {
         );
     }
     if facts.sysctl("net.ipv4.vs.backup_only").is_none() {
-        return pass(
+        return pass("ipvs_sysctls", "not there until IPVS is loaded");
+    }
+    if !on("net.ipv4.vs.expire_nodest_conn") {
+        return finding(
+            Level::Warn,
             "ipvs_sysctls",
-            "not there until IPVS is loaded; the defaults are right",
+            "net.ipv4.vs.expire_nodest_conn=0: a client that comes again from the same port within two minutes is sent to its last real server, also after that has lost its weight: it is refused, or hangs",
+            "on a director: --ipvs-setting expire_nodest_conn=1 for its agent (agent.ipvsSettings in the chart)",
         );
     }
-    pass("ipvs_sysctls", "no traps (backup_only=0, conntrack=0)")
+    pass(
+        "ipvs_sysctls",
+        "no traps (backup_only=0, conntrack=0, expire_nodest_conn=1)",
+    )
 }
 
 fn run_dir(facts: &Facts) -> Finding {

@@ -31,7 +31,9 @@ fn good() -> Facts {
             links: [(link.dev.clone(), link)].into(),
             ..Observed::default()
         }),
-        sysctls: [("net.ipv4.vs.backup_only".to_owned(), "0\n".to_owned())].into(),
+        sysctls: [("backup_only", "0\n"), ("expire_nodest_conn", "1\n")]
+            .map(|(name, value)| (format!("net.ipv4.vs.{name}"), value.to_owned()))
+            .into(),
         wanted_schedulers: ["mh".to_owned()].into(),
         schedulers: [("mh".to_owned(), Module::Loaded)].into(),
         vips: [("10.0.0.100".parse().unwrap(), Some(Answer::default()))].into(),
@@ -128,9 +130,13 @@ fn traps_warn() {
             "{release}"
         );
     }
-    for name in ["backup_only", "conntrack"] {
+    for (name, value) in [
+        ("backup_only", "1\n"),
+        ("conntrack", "1\n"),
+        ("expire_nodest_conn", "0\n"),
+    ] {
         let name = format!("net.ipv4.vs.{name}");
-        let set = |f: &mut Facts| f.sysctls.extend([(name, "1\n".to_owned())]);
+        let set = |f: &mut Facts| f.sysctls.extend([(name, value.to_owned())]);
         assert_eq!(complaints(set), [(Warn, "ipvs_sysctls")]);
     }
     assert_eq!(

@@ -106,7 +106,9 @@ impl Machine {
             routes: Vec::new(),
             arp_all: ArpSettings::default(),
             ipvs: Some(Table::default()),
-            ipvs_settings: IpvsSetting::ALL.map(|setting| (setting, 0)).into(),
+            ipvs_settings: IpvsSetting::ALL
+                .map(|setting| (setting, initial(setting)))
+                .into(),
             neighbours: BTreeMap::new(),
             listening: BTreeSet::new(),
             forwards: false,
@@ -233,6 +235,17 @@ impl Machine {
             .values()
             .filter_map(|device| device.mac)
             .collect()
+    }
+}
+
+/// What a fresh network namespace has.
+fn initial(setting: IpvsSetting) -> u32 {
+    match setting {
+        IpvsSetting::ConnReuseMode => 1,
+        IpvsSetting::ExpireNodestConn
+        | IpvsSetting::ExpireQuiescentTemplate
+        | IpvsSetting::ScheduleIcmp
+        | IpvsSetting::SloppyTcp => 0,
     }
 }
 

@@ -98,9 +98,11 @@ def _spawn(place: Namespace, *words: object) -> Process:
     return place.spawn(["/usr/bin/python3", "-S", CLIENT, *map(str, words)], log)
 
 
-def requests(place: Namespace, vip: str, port: int = 80, n: int = 100, interval: float = 0, timeout: float = 60) -> Outcome:
-    """`n` requests, each on a new connection, one after the other."""
-    process = _spawn(place, "new", vip, port, n, interval)
+def requests(
+    place: Namespace, vip: str, port: int = 80, n: int = 100, interval: float = 0, timeout: float = 60, sources: tuple[str, ...] = ()
+) -> Outcome:
+    """`n` requests, each on a new connection, one after the other; from `sources` in turn, each `address` or `address:first-last`."""
+    process = _spawn(place, "new", vip, port, n, interval, *sources)
     try:
         process.wait(timeout)
     finally:
@@ -108,9 +110,9 @@ def requests(place: Namespace, vip: str, port: int = 80, n: int = 100, interval:
     return Running(process).so_far()
 
 
-def load(place: Namespace, vip: str, port: int = 80, interval: float = 0.01) -> Running:
+def load(place: Namespace, vip: str, port: int = 80, interval: float = 0.01, sources: tuple[str, ...] = ()) -> Running:
     """New connections until stopped, one every `interval` seconds."""
-    return Running(_spawn(place, "new", vip, port, 0, interval))
+    return Running(_spawn(place, "new", vip, port, 0, interval, *sources))
 
 
 def hold(place: Namespace, vip: str, port: int = 80, n: int = 40, interval: float = 0.1) -> Running:

@@ -1,9 +1,13 @@
 """Load client, run natively in a namespace: prints one JSON line per request, until SIGTERM or N requests.
 
-load_client.py new  ADDRESS PORT N INTERVAL   new connection each; N = 0: until stopped
-load_client.py hold ADDRESS PORT N INTERVAL   N connections kept open, a request on each every INTERVAL s
+load_client.py new  ADDRESS PORT N INTERVAL [SOURCE…]  new connection each; N = 0: until stopped
+load_client.py hold ADDRESS PORT N INTERVAL            N connections kept open, a request on each every INTERVAL s
+
+SOURCE is ADDRESS or ADDRESS:FIRST-LAST (ports); connections come from all of them in turn. With ports, the server is made to
+close first: this side then keeps nothing of the connection, and the port can be used again at once.
 """
 
+import itertools
 import json
 import signal
 import socket
@@ -20,15 +24,17 @@ def say(**values) -> None:
         print(json.dumps(values), flush=True)
 
 
-def exchange(one: socket.socket) -> str:
-    """One HTTP/1.1 request on an open connection; returns the body."""
-    one.sendall(b"GET / HTTP/1.1\r\nHost: vip\r\n\r\n")
+def exchange(one: socket.socket, last: bool = False) -> str:
+    """One HTTP/1.1 request on an open connection; returns the body. If it is the last one, the server has closed then."""
+    one.sendall(b"GET / HTTP/1.1\r\nHost: vip\r\n" + (b"Connection: close\r\n" if last else b"") + b"\r\n")
     data = b""
     while True:
         head, blank, body = data.partition(b"\r\n\r\n")
         if blank:
             fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
             if len(body) >= int(fields[b"content-length"]):
+                while last and one.recv(65536):
+                    pass
                 return body.decode().strip()
         chunk = one.recv(65536)
         if not chunk:
@@ -36,15 +42,41 @@ def exchange(one: socket.socket) -> str:
         data += chunk
 
 
-def new(address: str, port: int, count: int, interval: float) -> None:
-    done, due = 0, time.monotonic()
+def places(sources: list[str]):
+    """Addresses and ports to come from, in turn, without end; port 0 is any."""
+    found = []
+    for source in sources or [""]:
+        address, _, ports = source.partition(":")
+        first, _, last = ports.partition("-")
+        found.append([(address, port) for port in range(int(first or 0), int(last or first or 0) + 1)])
+    # All addresses before the next port.
+    return itertools.cycle([place for places in itertools.zip_longest(*found) for place in places if place])
+
+
+def connection(address: str, port: int, source: tuple[str, int]) -> socket.socket:
+    one = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        one.settimeout(3)
+        if source != ("", 0):
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.bind(source)
+        one.connect((address, port))
+    except OSError:
+        one.close()
+        raise
+    return one
+
+
+def new(address: str, port: int, count: int, interval: float, *sources: str) -> None:
+    done, due, places_ = 0, time.monotonic(), places(list(sources))
     while not stopping.is_set() and (count == 0 or done < count):
-        start = time.time()
+        start, place = time.time(), next(places_)
+        told = {"port": place[1]} if place[1] else {}
         try:
-            with socket.create_connection((address, port), timeout=3) as one:
-                say(start=start, who=exchange(one), end=time.time())
+            with connection(address, port, place) as one:
+                say(start=start, who=exchange(one, last=bool(place[1])), end=time.time(), **told)
         except OSError as reason:
-            say(start=start, error=f"{type(reason).__name__}: {reason}", end=time.time())
+            say(start=start, error=f"{type(reason).__name__}: {reason}", end=time.time(), **told)
         done += 1
         due += interval
         stopping.wait(max(0.0, due - time.monotonic()))
@@ -71,8 +103,8 @@ def hold(address: str, port: int, count: int, interval: float) -> None:
 
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
-    mode, address, port, count, interval = sys.argv[1:]
-    {"new": new, "hold": hold}[mode](address, int(port), int(count), float(interval))
+    mode, address, port, count, interval, *sources = sys.argv[1:]
+    {"new": new, "hold": hold}[mode](address, int(port), int(count), float(interval), *sources)
 
 
 if __name__ == "__main__":

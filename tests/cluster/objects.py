@@ -28,6 +28,51 @@ def pod(name: str, script: str = "exec sleep 3600", **spec) -> dict:
     }
 
 
+SHOP_VIP, SHOP_PORT = "10.77.0.101", 8080
+
+
+def shop(replicas: int, host_network: bool = True) -> list[dict]:
+    """A Deployment, its Service, and a VirtualService that follows it: examples/deployment.yaml with another server.
+
+    It answers the node's name, is ready while /tmp/web/ready is there, and ends at once when it is told to.
+    """
+    config = f'server.document-root="/tmp/web" server.port={SHOP_PORT} index-file.names=("index.html")'
+    script = (
+        "mkdir -p /tmp/web; echo $NODE_NAME > /tmp/web/index.html; touch /tmp/web/ready; "
+        f"echo '{config}' > /tmp/web.conf; exec lighttpd -D -f /tmp/web.conf"
+    )
+    server = container(
+        "web", script, image=assets.WEB_IMAGE, env=[NODE_NAME], ports=[{"name": "http", "containerPort": SHOP_PORT}],
+        readinessProbe={"httpGet": {"path": "/ready", "port": "http"}, "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 1},
+        lifecycle={"preStop": {"sleep": {"seconds": 5}}},
+    )
+    labels, metadata = {"app": "shop"}, {"name": "shop", "namespace": "default"}
+    deployment = {
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata,
+        "spec": {
+            "replicas": replicas, "selector": {"matchLabels": labels}, "strategy": {"rollingUpdate": IN_PLACE},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "hostNetwork": host_network, "nodeSelector": {BACKEND: "true"}, "terminationGracePeriodSeconds": 30,
+                    "containers": [server],
+                },
+            },
+        },
+    }
+    service = {
+        "apiVersion": "v1", "kind": "Service", "metadata": metadata,
+        "spec": {"selector": labels, "ports": [{"name": "http", "port": SHOP_PORT, "targetPort": "http"}]},
+    }
+    following = virtual_service("shop", SHOP_VIP, SHOP_PORT, realServers={"service": {"name": "shop"}}, drainSeconds=5)
+    del following["spec"]["scheduler"]
+    return [deployment, service, following]
+
+
+# A pod of the next revision comes to a node when the one before has ended, or to a free node first.
+IN_PLACE = {"maxSurge": 0, "maxUnavailable": 1}
+SURGE = {"maxSurge": 1, "maxUnavailable": 0}
+
 NODE_NAME = {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
 
 

@@ -58,6 +58,11 @@ class Scene:
                 self.gaps[-1][1] = time.time()
         return self
 
+    def upgrade(self, values: dict) -> None:
+        """Exactly these values; returns when every pod is a new one."""
+        self.helm(f"upgrade {RELEASE} {CHART} --wait --timeout 180s", values, timeout=200)
+        self.kubectl(f"--namespace {SPACE} rollout status daemonset/directway-agent --timeout=120s", timeout=130)
+
     def uninstall(self, *options: str) -> str:
         code, told = self.try_uninstall(*options)
         assert code == 0, told

@@ -2,7 +2,6 @@
 
 from ground import judges
 from ground.wait import wait_until
-from scene import CHART, RELEASE, SPACE
 
 SETTINGS = {"schedule_icmp": 1, "expire_nodest_conn": 1}
 
@@ -11,15 +10,10 @@ def settings(node) -> dict[str, int]:
     return {name: judges.sysctl(node, f"net.ipv4.vs.{name}") for name in SETTINGS}
 
 
-def upgrade(scene, values: dict) -> None:
-    scene.helm(f"upgrade {RELEASE} {CHART} --wait --timeout 180s", values, timeout=200)
-    scene.kubectl(f"--namespace {SPACE} rollout status daemonset/directway-agent --timeout=120s", timeout=130)
-
-
 def test_settings_of_ipvs_last_as_long_as_the_node_directs(web):
     before = settings(web["d"])
     assert before == dict.fromkeys(SETTINGS, 0)
-    upgrade(web, {"agent": {"ipvsSettings": SETTINGS}})
+    web.upgrade({"agent": {"ipvsSettings": SETTINGS}})
     try:
         wait_until(lambda: settings(web["d"]) == SETTINGS, "the director to have the settings", 30)
         web.stop_serving()
@@ -27,8 +21,8 @@ def test_settings_of_ipvs_last_as_long_as_the_node_directs(web):
         web.serve()
         wait_until(lambda: settings(web["d"]) == SETTINGS, "the settings to come back", 30)
         # Without the value the agent could not write them any more: first back, then away.
-        upgrade(web, {"agent": {"ipvsSettings": before}})
+        web.upgrade({"agent": {"ipvsSettings": before}})
         wait_until(lambda: settings(web["d"]) == before, "the settings to be as before", 30)
     finally:
-        upgrade(web, {})
+        web.upgrade({})
     assert settings(web["d"]) == before

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-TOOLS_IMAGE = "localhost/tools:1"  # made by tools_image.py
+TOOLS_IMAGE, WEB_IMAGE = "localhost/tools:1", "localhost/web:1"  # made by tools_image.py
 
 
 class Missing(AssertionError):

@@ -1,7 +1,10 @@
-"""The image of everything in a test's cluster but directway: Debian's static busybox. Its sleep also holds the sandboxes."""
+"""The images of everything in a test's cluster but directway: Debian's static busybox, whose sleep also holds the sandboxes;
+and the same with the lab's web server, which takes requests without a process for each.
+"""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,15 +15,29 @@ from .oci import File, Image
 
 def archive(directory: Path) -> Path:
     """Writes TOOLS_IMAGE into `directory`."""
+    path = directory / "tools.tar"
+    Image(tools(), ["/bin/sleep", "infinity"]).save(path, assets.TOOLS_IMAGE)
+    return path
+
+
+def web_archive(directory: Path) -> Path:
+    """Writes WEB_IMAGE into `directory`."""
+    binary = assets.web_server()
+    linked = subprocess.run(["ldd", binary], capture_output=True, text=True, check=True).stdout
+    libraries = {path.lstrip("/"): File(Path(path).read_bytes()) for path in re.findall(r"(/\S+) \(0x", linked)}
+    path = directory / "web.tar"
+    Image(tools() | libraries | {"bin/lighttpd": File(binary.read_bytes())}).save(path, assets.WEB_IMAGE)
+    return path
+
+
+def tools() -> dict[str, File]:
     busybox = shutil.which("busybox")
     if not busybox or b"/lib64/ld-linux" in Path(busybox).read_bytes():
         raise assets.Missing("no static busybox: run `tests/ground/install cluster`")
     applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
     files = {f"bin/{name}": File(link="busybox") for name in applets}
     files |= {"bin/busybox": File(Path(busybox).read_bytes()), "tmp/.keep": File(mode=0o644), "etc/passwd": PASSWD}
-    path = directory / "tools.tar"
-    Image(files, ["/bin/sleep", "infinity"]).save(path, assets.TOOLS_IMAGE)
-    return path
+    return files
 
 
 PASSWD = File(b"root:x:0:0:root:/:/bin/sh\n", mode=0o644)

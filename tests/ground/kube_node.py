@@ -18,6 +18,7 @@ from .wait import wait_until
 MEMORY = 768  # MiB: containerd, kubelet and a few pods take 250 to 320
 DISK = "8G"  # a sparse file
 SOCKET = "/run/containerd/containerd.sock"
+PROGRAMS = "/run/programs"  # found before others by containerd, and so by network plugins
 NAMESPACE = "k8s.io"  # of containerd, where the kubelet looks
 
 
@@ -79,6 +80,8 @@ class KubeNode(UmlNode):
     def _start_containerd(self) -> None:
         tools = assets.containers()
         self.write("/run/cni/10-lab.conflist", json.dumps(cni(self.pod_network)))
+        # The packaged kernel has no NAT for nftables.
+        self.sh(f"mkdir -p {PROGRAMS} && ln -sf /usr/sbin/iptables-legacy {PROGRAMS}/iptables")
         self.write("/run/containerd.toml", CONTAINERD.format(
             plugins=tools / "usr/lib/cni", runc=tools / "usr/sbin/runc", sandbox=assets.TOOLS_IMAGE,
         ))
@@ -87,7 +90,7 @@ class KubeNode(UmlNode):
         )
 
     def _path(self) -> str:
-        return f"{assets.containers()}/usr/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        return f"{assets.containers()}/usr/bin:{PROGRAMS}:/usr/sbin:/usr/bin:/sbin:/bin"
 
     def ctr(self, *words: object, timeout: float = 60) -> str:
         program = assets.containers() / "usr/bin/ctr"
@@ -135,7 +138,7 @@ def cni(pods: str) -> dict:
     """A bridge on every node; the lab routes between nodes."""
     ipam = {"type": "host-local", "ranges": [[{"subnet": pods}]], "routes": [{"dst": "0.0.0.0/0"}]}
     bridge = {"type": "bridge", "bridge": "cni0", "isGateway": True, "hairpinMode": True, "ipam": ipam}
-    return {"cniVersion": "1.0.0", "name": "lab", "plugins": [bridge]}
+    return {"cniVersion": "1.0.0", "name": "lab", "plugins": [bridge, {"type": "portmap", "capabilities": {"portMappings": True}}]}
 
 
 CONTAINERD = """version = 2

@@ -1,6 +1,12 @@
 //! Telling a repair from a change: an op is drift if what it brings about was wanted before already, and was there.
 
-use std::ops::Bound;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    ops::Bound,
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     model::{NodeNet, ServiceKey},
@@ -9,7 +15,7 @@ use crate::{
 
 /// Whether `op` repairs what somebody else changed, given what was wanted when a pass last completed and what is
 /// wanted now.
-pub fn is_drift(op: &Op, before: &NodeNet, now: &NodeNet) -> bool {
+fn is_drift(op: &Op, before: &NodeNet, now: &NodeNet) -> bool {
     match op {
         Op::AddDummy(dev) | Op::DelDummy(dev) => {
             before.dummies.contains(dev) == now.dummies.contains(dev)
@@ -48,30 +54,79 @@ pub fn is_drift(op: &Op, before: &NodeNet, now: &NodeNet) -> bool {
     }
 }
 
-/// Goes through the services that should be there, one after the other, again and again: who deletes all of them, as
-/// kube-proxy does, is found out at the first one.
-#[derive(Debug, Default)]
-pub struct Round(Option<ServiceKey>);
+/// How long services that were found gone are remembered: longer than whoever deletes them sleeps.
+const REMEMBERED: Duration = Duration::from_secs(300);
 
-impl Round {
-    /// The service to look for next.
-    pub fn next(&mut self, wanted: &NodeNet) -> Option<ServiceKey> {
+/// What passes have set up, and what became of it without them.
+#[derive(Debug, Default)]
+pub struct Drift {
+    /// What was wanted when a pass last completed.
+    completed: Option<Arc<NodeNet>>,
+    /// Whether the last one did.
+    is_complete: bool,
+    /// The service that was looked for last.
+    looked: Option<ServiceKey>,
+    /// When services of a VIP were last found gone.
+    vanished: BTreeMap<IpAddr, Duration>,
+}
+
+impl Drift {
+    /// How many of `ops` repair what somebody else changed, now that `wanted` is wanted.
+    pub fn count(&mut self, ops: &[Op], wanted: &NodeNet, now: Duration) -> usize {
+        let Some(before) = &self.completed else {
+            return 0;
+        };
+        let repairs = ops.iter().filter(|op| is_drift(op, before, wanted));
+        let count = |count, op: &Op| {
+            if let Op::AddService(key, _) = op {
+                self.vanished.insert(key.vip, now);
+            }
+            count + 1
+        };
+        repairs.fold(0, count)
+    }
+
+    /// A pass begins.
+    pub fn begin(&mut self) {
+        self.is_complete = false;
+    }
+
+    /// It has completed: `wanted` is all there.
+    pub fn completed(&mut self, wanted: &Arc<NodeNet>) {
+        self.is_complete = true;
+        self.completed = Some(Arc::clone(wanted));
+    }
+
+    /// VIPs whose services were found gone lately.
+    pub fn vanished(&mut self, now: Duration) -> BTreeSet<IpAddr> {
+        let recent = |at: &Duration| now.saturating_sub(*at) < REMEMBERED;
+        self.vanished.retain(|_, at| recent(at));
+        self.vanished.keys().copied().collect()
+    }
+
+    /// The service to look for next: each has its turn. None while a pass has left something undone anyway.
+    pub fn next(&mut self) -> Option<ServiceKey> {
+        let wanted = self.completed.as_ref().filter(|_| self.is_complete)?;
         let services = &wanted.services;
-        let after = self.0.map(|last| (Bound::Excluded(last), Bound::Unbounded));
+        let after = self
+            .looked
+            .map(|last| (Bound::Excluded(last), Bound::Unbounded));
         let following = after.and_then(|range| services.range(range).next());
-        self.0 = following.or(services.iter().next()).map(|(key, _)| *key);
-        self.0
+        self.looked = following.or(services.iter().next()).map(|(key, _)| *key);
+        self.looked
+    }
+
+    /// Whether there is something to look for.
+    pub fn has_services(&self) -> bool {
+        let wanted = self.completed.as_ref().filter(|_| self.is_complete);
+        wanted.is_some_and(|wanted| !wanted.services.is_empty())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, net::IpAddr};
-
     use super::*;
-    use crate::model::{
-        AddressKey, Destination, Dev, Protocol, Role, Scheduler, Service, ServiceKey,
-    };
+    use crate::model::{AddressKey, Destination, Dev, Protocol, Role, Scheduler, Service};
 
     const KEY: ServiceKey = ServiceKey {
         vip: IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 100)),
@@ -123,17 +178,20 @@ mod tests {
 
     #[test]
     fn every_service_has_its_turn() {
-        let (mut round, mut wanted) = (Round::default(), net(&[]));
-        let ports = |round: &mut Round, wanted: &NodeNet| {
-            let next = (0..3).map(|_| round.next(wanted).map(|key| key.port));
-            next.collect::<Vec<_>>()
-        };
-        assert_eq!(ports(&mut round, &wanted), [Some(80); 3]);
-        let one = wanted.services[&KEY].clone();
-        wanted.services.insert(ServiceKey { port: 443, ..KEY }, one);
-        assert_eq!(ports(&mut round, &wanted), [Some(443), Some(80), Some(443)]);
+        let mut drift = Drift::default();
+        let ports = |drift: &mut Drift| [(); 3].map(|()| drift.next().map(|key| key.port));
+        assert_eq!(ports(&mut drift), [None; 3]);
+        let mut wanted = net(&[]);
+        let two = ServiceKey { port: 443, ..KEY };
+        wanted.services.insert(two, wanted.services[&KEY].clone());
+        drift.completed(&Arc::new(wanted.clone()));
+        assert!(drift.has_services());
+        assert_eq!(ports(&mut drift), [Some(80), Some(443), Some(80)]);
         wanted.services.remove(&KEY);
-        assert_eq!(ports(&mut round, &wanted), [Some(443); 3]);
-        assert_eq!(ports(&mut round, &NodeNet::default()), [None; 3]);
+        drift.completed(&Arc::new(wanted));
+        assert_eq!(ports(&mut drift), [Some(443); 3]);
+        drift.begin();
+        assert_eq!(ports(&mut drift), [None; 3], "a pass is due anyway");
+        assert!(!drift.has_services());
     }
 }

@@ -22,7 +22,7 @@ use crate::{
 use super::{
     Announcer, Asking, Next, RunDir, RunDirError, Told, Wire,
     claims::Claims,
-    drift::{Round, is_drift},
+    drift::Drift,
     unseen::{assume_ours, keep_ours},
 };
 
@@ -30,8 +30,6 @@ use super::{
 const LEAVING: Duration = Duration::from_millis(500);
 /// ... but passes for that alone shall not take more than a tenth of the time.
 const LEAVING_SHARE: u32 = 10;
-/// How long services that were found gone are held against kube-proxy: several of its syncs.
-const GRUDGE: Duration = Duration::from_secs(300);
 /// How soon to try for the lock that another agent holds.
 const BUSY: Duration = Duration::from_millis(500);
 
@@ -119,14 +117,8 @@ pub struct Passes {
     asker: Option<Sender<Asking>>,
     /// Settings of IPVS that this node shall have while it directs.
     ipvs: BTreeMap<IpvsSetting, u32>,
-    /// What was wanted when a pass last completed.
-    completed: Option<Arc<NodeNet>>,
-    /// Whether the last one did.
-    is_complete: bool,
-    round: Round,
+    drift: Drift,
     kube_proxy: ProxyAnswer,
-    /// When services of a VIP were last found gone.
-    vanished: BTreeMap<IpAddr, Duration>,
 }
 
 impl Passes {
@@ -141,11 +133,8 @@ impl Passes {
             announcer: Announcer::default(),
             asker: None,
             ipvs: BTreeMap::new(),
-            completed: None,
-            is_complete: false,
-            round: Round::default(),
+            drift: Drift::default(),
             kube_proxy: ProxyAnswer::NotAsked,
-            vanished: BTreeMap::new(),
         }
     }
 
@@ -177,16 +166,14 @@ impl Passes {
 
     /// Looks for one of the services that should be there, between passes: IPVS tells nobody of what is deleted.
     pub fn misses_a_service(&mut self, kernel: &mut dyn Kernel) -> bool {
-        let wanted = self.completed.as_ref().filter(|_| self.is_complete);
-        let key = wanted.and_then(|wanted| self.round.next(wanted));
+        let key = self.drift.next();
         // If the kernel does not answer, the next pass says so.
         key.is_some_and(|key| matches!(kernel.has_service(&key), Ok(false)))
     }
 
-    /// Whether this node should have services.
-    pub fn is_directing(&self) -> bool {
-        let wanted = self.completed.as_ref();
-        wanted.is_some_and(|wanted| !wanted.services.is_empty())
+    /// Whether there is one to look for.
+    pub fn has_services(&self) -> bool {
+        self.drift.has_services()
     }
 
     fn sense(
@@ -227,6 +214,7 @@ impl Passes {
             next: Next::Retry,
         };
         let started = Instant::now();
+        self.drift.begin();
         let result = self.work(kernel, view, now, &mut end);
         end.next = match &result {
             Err(PassError::RunDir(RunDirError::Busy { .. })) => Next::Within(BUSY),
@@ -235,8 +223,6 @@ impl Passes {
             Ok(()) => self.next(now, started.elapsed()),
         };
         end.error = result.err();
-        let is_done = end.outcome.is_complete() && !self.claims.are_waiting();
-        self.is_complete = end.error.is_none() && is_done;
         end
     }
 
@@ -310,14 +296,11 @@ impl Passes {
         };
         self.note_held(&findings, &end.outcome, now);
         findings.rivals = self.wire.rivals(&asked);
-        self.vanished
-            .retain(|_, at| now.saturating_sub(*at) < GRUDGE);
-        findings.vanished = self.vanished.keys().copied().collect();
-        end.findings = Some(findings);
+        findings.vanished = self.drift.vanished(now);
         if acted.is_ok() && end.outcome.is_complete() && !self.claims.are_waiting() {
-            let findings = end.findings.as_ref();
-            self.completed = findings.map(|findings| Arc::clone(&findings.desired.net));
+            self.drift.completed(&findings.desired.net);
         }
+        end.findings = Some(findings);
         acted.and(sensed.map_err(PassError::from))
     }
 
@@ -331,14 +314,7 @@ impl Passes {
         now: Duration,
     ) -> Result<(), PassError> {
         let net = &findings.desired.net;
-        if let Some(before) = &self.completed {
-            for op in ops.iter().filter(|op| is_drift(op, before, net)) {
-                end.drift += 1;
-                if let Op::AddService(key, _) = op {
-                    self.vanished.insert(key.vip, now);
-                }
-            }
-        }
+        end.drift = self.drift.count(&ops, net, now);
         // Two looks at a large table need not be in memory together.
         findings.observed = Observed::default();
         end.outcome = execute(kernel, ops);

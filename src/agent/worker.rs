@@ -93,7 +93,7 @@ impl Worker {
         let mut drift = 0u64;
         let mut look = LOOK;
         loop {
-            let looks = self.passes.is_directing().then_some(look);
+            let looks = self.passes.has_services().then_some(look);
             let announces = self.passes.next_announcement();
             let due = looks.into_iter().chain(announces).min();
             let wait = due.map_or(IDLE, |due| due.saturating_sub(start.elapsed()));

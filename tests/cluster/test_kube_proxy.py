@@ -71,7 +71,7 @@ class Neighbour:
 
     def from_pod(self, address: str, n: int) -> dict[str, int]:
         """Who answers a pod's requests."""
-        script = f"for i in $(seq {n}); do wget -T 5 -qO- http://{address}/ || echo failed; done"
+        script = f"for i in $(seq {n}); do timeout 5 wget -qO- http://{address}/ || echo failed; done"
         answers = self.scene.kubectl(f"exec client -- sh -c '{script}'").split()
         return {answer: answers.count(answer) for answer in set(answers)}
 

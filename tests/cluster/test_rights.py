@@ -20,6 +20,10 @@ def busy(cluster):
     pod = leading(scene)
     scene.kubectl(f"--namespace {SPACE} delete pod {pod} --wait=false")
     wait_until(lambda: pod not in scene.kubectl(f"--namespace {SPACE} get lease directway-controller -o yaml"), "another leader", 60)
+    # A director asks for endpoints while a VirtualService follows a Service.
+    scene.api.apply(virtual_service("following", "10.77.0.151", realServers={"service": {"name": "web"}}))
+    wait_until(lambda: asked_for(scene, "endpointslices") == {"list", "watch"}, "the director to ask for endpoints", 30)
+    scene.api.raw("DELETE", f"{SERVICES}/following")
     # The same news twice: the second time the Event is counted up, not made anew.
     turns = ((scene["r1"].ip, "False", "Warning", False), ("10.77.0.150", "True", "Normal", False), (scene["r1"].ip, "False", "Warning", True))
     for vip, verdict, kind, again in turns:
@@ -28,6 +32,11 @@ def busy(cluster):
         wait_until(lambda: told(scene, kind, again), f"the news that Accepted={verdict} for {vip}", 30)
     scene.api.raw("DELETE", f"{SERVICES}/turning")
     return scene
+
+
+def asked_for(scene, kind: str) -> set[str]:
+    """What the agents have done with a resource so far."""
+    return {verb for verb, _, resource in audit.asked(scene.api, f"{SPACE}/directway-agent") if resource == kind}
 
 
 def leading(scene) -> str | None:

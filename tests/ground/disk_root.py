@@ -44,6 +44,9 @@ def settle() -> None:
     # The kubelet ends with "could not detect clock speed" where /proc/cpuinfo has none.
     write(CPUINFO, cpuinfo(read("/proc/cpuinfo")))
     mount(CPUINFO, "/proc/cpuinfo", "none", MS_BIND)
+    # What CNI plugins remember of pods is worth nothing after a boot; half written when the power went, it would keep them from starting.
+    os.makedirs("/var/lib/cni", exist_ok=True)
+    mount("tmpfs", "/var/lib/cni", "tmpfs")
     for module in ("bridge", "veth", "br_netfilter"):
         subprocess.run(["/sbin/modprobe", module], check=True)
     write("/proc/sys/net/ipv4/ip_forward", "1")

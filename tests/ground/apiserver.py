@@ -10,6 +10,7 @@ import base64
 import http.client
 import json
 import secrets
+import select
 import shlex
 import ssl
 import subprocess
@@ -130,8 +131,9 @@ class ApiServer:
 
     def raw(self, method: str, path: str, body: object = None, kind: str = "application/json") -> str:
         """One request as admin; ApiError for a status ≥ 400."""
-        kept = self._connection is not None
-        if not kept:
+        if self._connection and _ended(self._connection.sock):
+            self._connection = None
+        if not self._connection:
             self._connection = http.client.HTTPConnection(self.address, self.port, timeout=10)
             plain = self.host.connect(self.address, self.port, 10)
             self._connection.sock = self._tls.wrap_socket(plain, server_hostname=SERVER_NAME)
@@ -142,8 +144,6 @@ class ApiServer:
             text = response.read().decode(errors="replace")
         except (OSError, http.client.HTTPException) as reason:
             self._connection = None
-            if method == "GET" and isinstance(reason, http.client.RemoteDisconnected) and kept:
-                return self.raw(method, path, body, kind)  # the server ends connections that were idle for long
             raise ConnectionError(f"{method} {path}: {reason}") from None
         if response.status >= 400:
             raise ApiError(method, path, response.status, text)
@@ -229,3 +229,8 @@ class ApiServer:
         status = {"addresses": [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": name}],
                   "conditions": [{"type": "Ready", "status": "True", "reason": "Lab", "message": ""}]}
         self.request("PATCH", f"/api/v1/nodes/{name}/status", {"status": status}, "application/merge-patch+json")
+
+
+def _ended(one: ssl.SSLSocket | None) -> bool:
+    """Whether the server has ended a connection, as it does when it was idle for long: there is something to read, unasked."""
+    return one is None or bool(select.select([one], [], [], 0)[0])

@@ -67,7 +67,7 @@ lab-shell: build ## A shell in a running lab: a director, three real servers, AP
 
 # --- cluster: the lab's kernels with containerd and real kubelets, directway installed with Helm -----------
 IMAGE := $(or $(CARGO_TARGET_DIR),target)/directway.oci.tar
-.PHONY: cluster cluster-shell cluster-test image-archive
+.PHONY: cluster cluster-shell cluster-test soak image-archive
 cluster: image-archive ## A cluster of four nodes, until Ctrl-C
 	tests/ground/install lab api helm cluster
 	PYTHONPATH=tests $(PYTHON) -m ground.shell cluster stay
@@ -79,6 +79,10 @@ cluster-shell: image-archive ## A shell in a cluster of four nodes
 cluster-test: image-archive ## Installed with Helm on real kubelets: install, traffic, upgrade, uninstall
 	tests/ground/install lab api helm cluster
 	$(PYTEST) tests/cluster $(if $(SCENARIO),-v -k '$(SCENARIO)')
+
+soak: image-archive ## The long versions of some of it: 10 minutes without an API server, 100,000 requests during rolling updates
+	tests/ground/install lab api helm cluster
+	DIRECTWAY_OUTAGE=600 DIRECTWAY_REQUESTS=100000 $(PYTEST) tests/cluster -m soak -v -rP
 
 image-archive: ## The container image as an OCI archive; needs no Docker
 	.ci/image $(IMAGE)

@@ -3,6 +3,7 @@
 `cluster`    four nodes that are Ready: director d, real servers r1 and r2, and one without a role; nothing installed
 `installed`  the same with the chart installed with default values
 `web`        the same with a web server on every real server and one VirtualService, Ready
+`load`       a client that opens connections to it all the time
 """
 
 import sys
@@ -12,7 +13,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ground import Lab  # noqa: E402
+from ground import Lab, clients  # noqa: E402
+from objects import VIP  # noqa: E402
 from scene import Scene  # noqa: E402
 
 
@@ -34,6 +36,14 @@ def installed(cluster):
 @pytest.fixture
 def web(installed):
     return installed.serve()
+
+
+@pytest.fixture
+def load(web):
+    running = clients.load(web.host, VIP, interval=0.02)
+    running.wait_answers(20)
+    yield running
+    running.stop()
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -10,7 +10,7 @@ from ground.helm import helm, helm_ok
 from ground.state import describe
 from ground.wait import wait_until
 
-from objects import BACKEND, DIRECTOR, virtual_service, web_servers
+from objects import BACKEND, DIRECTOR, VIP, virtual_service, web_servers
 
 CHART = assets.ROOT / "charts" / "directway"
 RELEASE, SPACE = "directway", "directway-system"
@@ -106,6 +106,22 @@ class Scene:
         self.kubectl("rollout status daemonset/web-servers --timeout=60s", timeout=70)
         self.kubectl(f"wait --for=condition=Ready dvs/{service['metadata']['name']} --timeout=60s", timeout=70)
         return self
+
+    def weights(self) -> dict[str, int]:
+        """Weight by node, as the director's kernel has it for VIP:80."""
+        names = {node.ip: name for name, node in self.lab.nodes.items()}
+        return {names[address]: weight for address, weight in judges.weights(self.lab["d"], f"{VIP}:80").items()}
+
+    def reweigh(self, node: str, weight: int, timeout: float) -> None:
+        """A change that the API server is told reaches the director's kernel, and so does its end."""
+        for value, text in ((weight, f"={weight} --overwrite"), (1, "-")):
+            self.kubectl(f"annotate node {node} directway.dev/weight{text}")
+            wait_until(lambda value=value: self.weights() == {"r1": 1, "r2": 1, node: value}, f"weight {value} of {node}", timeout)
+
+    def agents(self) -> dict[str, tuple[str, int]]:
+        """Pod and restarts of each node's agent."""
+        found = {node: pods[0] for node, pods in self.pods("agent").items()}
+        return {node: (pod["metadata"]["uid"], pod["status"]["containerStatuses"][0]["restartCount"]) for node, pod in found.items()}
 
     def stop_serving(self) -> None:
         """Deletes every VirtualService and waits until the kernels have nothing of them."""

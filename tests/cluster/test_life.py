@@ -1,10 +1,16 @@
 """A user's way: install, label, apply, traffic, upgrade, rollback, uninstall."""
 
+import os
+import time
+
 import pytest
 from ground import clients, judges
 from ground.wait import wait_until
 from objects import BACKEND, VIP
 from scene import CHART, LABELS, RELEASE, SPACE, traces
+from traffic import Crowd
+
+CLIENTS, REQUESTS = 4, int(os.environ.get("DIRECTWAY_REQUESTS", 10_000))
 
 
 def test_agents_run_on_labelled_nodes_only(installed):
@@ -33,29 +39,27 @@ def test_requests_are_spread(web):
     assert judges.devices_with(web["other"], VIP) == []
 
 
-@pytest.mark.parametrize("change", ["upgrade", "rollback"])
-def test_a_change_of_the_release_loses_no_request(web, change):
-    """Every agent is replaced; the kernels serve on."""
-    before = agents(web)
-    with_load = clients.load(web.host, VIP, interval=0.02)
-    with_load.wait_answers(50)
-    if change == "upgrade":
-        web.helm(f"upgrade {RELEASE} {CHART} --wait --timeout 180s", {"log": {"level": "debug"}}, timeout=200)
-    else:
-        web.helm(f"rollback {RELEASE} 1 --wait --timeout 180s", timeout=200)
-    web.kubectl(f"--namespace {SPACE} rollout status daemonset/directway-agent --timeout=120s", timeout=130)
-    answered = len(with_load.so_far().answers)
-    with_load.wait_answers(answered + 50)
-    outcome = with_load.stop()
+@pytest.mark.soak
+def test_rolling_updates_lose_no_request(web):
+    """An upgrade and its rollback, until there were enough requests: every agent is replaced, the kernels serve on."""
+    updates = 0
+    with Crowd(web, CLIENTS) as crowd:
+        while updates < 2 or len(crowd.so_far().answers) < REQUESTS:
+            before = web.agents().values()
+            level = ("debug", "info")[updates % 2]
+            if level == "debug":
+                web.helm(f"upgrade {RELEASE} {CHART} --wait --timeout 180s", {"log": {"level": level}}, timeout=200)
+            else:
+                web.helm(f"rollback {RELEASE} --wait --timeout 180s", timeout=200)
+            web.kubectl(f"--namespace {SPACE} rollout status daemonset/directway-agent --timeout=120s", timeout=130)
+            assert not set(before) & set(web.agents().values()), "an agent was not replaced"
+            arguments = [pod["spec"]["containers"][0]["args"] for found in web.pods("agent").values() for pod in found]
+            assert all(f"--log-level={level}" in one for one in arguments)
+            updates += 1
+        took = time.time() - crowd.began
+        outcome = crowd.stop()
     assert outcome.errors == [], outcome
-    assert not before & agents(web), "an agent was not replaced"
-    level = "--log-level=debug" if change == "upgrade" else "--log-level=info"
-    assert all(level in pod["spec"]["containers"][0]["args"] for found in web.pods("agent").values() for pod in found)
-    print(f"\n{change}: {outcome}")
-
-
-def agents(scene) -> set[str]:
-    return {pod["metadata"]["uid"] for found in scene.pods("agent").values() for pod in found}
+    print(f"\n{updates} rolling updates in {took:.0f} s: {outcome}")
 
 
 def test_uninstall_leaves_nothing(web):

@@ -1,34 +1,16 @@
-"""What happens to nodes, agents and the API server, while requests go on."""
+"""What happens to nodes, agents and controllers, while requests go on."""
+
+import time
 
 import pytest
 from ground import clients, cluster as ground, judges
 from ground.wait import wait_until
 from objects import VIP
 from scene import SPACE
+from traffic import lost, since
 
 STATES = "/apis/directway.dev/v1alpha1/nodestates"
-SERVICE = f"{VIP}:80"
-
-
-@pytest.fixture
-def load(web):
-    """A client that opens connections all the time; what it saw is what the test returns to it."""
-    running = clients.load(web.host, VIP, interval=0.02)
-    running.wait_answers(20)
-    yield running
-    running.stop()
-
-
-def lost(load, more: int = 50) -> list[str]:
-    """Requests that failed, after `more` others were answered since."""
-    load.wait_answers(len(load.so_far().answers) + more, 20)
-    return load.stop().errors
-
-
-def weights(scene) -> dict[str, int]:
-    """Weight by node, as the director's kernel has it."""
-    names = {scene[name].ip: name for name in scene.lab.nodes}
-    return {names[address]: weight for address, weight in judges.weights(scene["d"], SERVICE).items()}
+FREEZE = 10  # seconds
 
 
 @pytest.mark.parametrize("node", ["d", "r1"])
@@ -45,24 +27,11 @@ def test_the_kubelet_stops(web, load):
     web["d"].kubelet.stop()
     try:
         web.kubectl("annotate node r1 directway.dev/weight=3 --overwrite")
-        wait_until(lambda: weights(web) == {"r1": 3, "r2": 1}, "the new weight", 30)
+        wait_until(lambda: web.weights() == {"r1": 3, "r2": 1}, "the new weight", 30)
     finally:
         web["d"].start_kubelet()
         web.kubectl("annotate node r1 directway.dev/weight-")
-    wait_until(lambda: weights(web) == {"r1": 1, "r2": 1}, "the old weight", 30)
-    assert lost(load) == []
-
-
-def test_the_api_server_restarts(web, load):
-    """Nobody can ask it anything for a while; afterwards changes arrive as before."""
-    web.api.stop()
-    load.wait_answers(len(load.so_far().answers) + 200, 30)
-    web.api.start()
-    web.api.wait_ready()
-    web.kubectl("annotate node r2 directway.dev/weight=2 --overwrite")
-    wait_until(lambda: weights(web) == {"r1": 1, "r2": 2}, "the new weight", 60)
-    web.kubectl("annotate node r2 directway.dev/weight-")
-    wait_until(lambda: weights(web) == {"r1": 1, "r2": 1}, "the old weight", 30)
+    wait_until(lambda: web.weights() == {"r1": 1, "r2": 1}, "the old weight", 30)
     assert lost(load) == []
 
 
@@ -80,15 +49,20 @@ def test_the_controllers_are_deleted(web, load):
     wait_until(told, "a status of the new generation", 90)
 
 
+def back_to_work(scene) -> None:
+    """Every pod, also those on the pods' network."""
+    for place, what in ((SPACE, "daemonset/directway-agent"), (SPACE, "deployment/directway-controller"), ("default", "daemonset/web-servers")):
+        scene.kubectl(f"--namespace {place} rollout status {what} --timeout=120s", timeout=130)
+
+
 def test_a_real_server_is_rebooted(web):
     """Off without a word, back with its disk: its pods start again, and it gets its share."""
     web["r1"].power_off()
     web["r1"].start()
     web["r1"].wait_ready()
     wait_until(lambda: ground.ready(web.lab)["r1"], "the node to be Ready", 60)
-    web.kubectl(f"--namespace {SPACE} rollout status daemonset/directway-agent --timeout=120s", timeout=130)
-    web.kubectl("rollout status daemonset/web-servers --timeout=120s", timeout=130)
-    wait_until(lambda: weights(web) == {"r1": 1, "r2": 1}, "both real servers", 60)
+    back_to_work(web)
+    wait_until(lambda: web.weights() == {"r1": 1, "r2": 1}, "both real servers", 60)
     wait_until(lambda: clients.requests(web.host, VIP, n=20).counts == {"r1": 10, "r2": 10}, "their shares", 60)
 
 
@@ -98,12 +72,61 @@ def test_a_director_is_rebooted(web):
     web["d"].wait_ready()
     wait_until(lambda: judges.devices_with(web["d"], VIP) == ["eth0", "lo"], "the VIP to be back", 120)
     wait_until(lambda: clients.requests(web.host, VIP, n=20).counts == {"r1": 10, "r2": 10}, "both real servers", 60)
+    back_to_work(web)
+
+
+def freeze(scene, node: str) -> tuple[float, float]:
+    """Stops a node's kernel, and with it all that runs there, for a while; says when, by the clock."""
+    began, end = time.time(), time.monotonic() + FREEZE
+    scene[node].freeze()
+    try:
+        wait_until(lambda: time.monotonic() >= end, f"{node} to have been frozen", FREEZE + 10, every=0.2)
+    finally:
+        thawed = time.time()
+        scene[node].thaw()
+    return began, thawed
+
+
+def test_a_director_freezes(web, load):
+    """Nobody answers meanwhile. As soon as it goes on it serves, although no agent, kubelet or administrator did anything."""
+    agents = web.agents()
+    began, thawed = freeze(web, "d")
+    load.wait_answers(len(load.so_far().answers) + 50, 30)
+    web.reweigh("r1", 2, 30)
+    outcome = load.stop()
+    during, after = since(outcome, began + 0.5), since(outcome, thawed)
+    assert len(during.errors) >= 2, "it was not frozen"
+    assert after.errors == [], after
+    assert judges.devices_with(web["d"], VIP) == ["eth0", "lo"]
+    assert web.agents() == agents
+    print(f"\nfirst answer {after.rows[0]['end'] - thawed:.2f} s after the thaw")
+
+
+def test_a_real_server_freezes(web):
+    """Its share hangs until it goes on, or the director misses it on the wire; the other's is answered. Then all are."""
+    agents = web.agents()
+    several = [clients.load(web.host, VIP, interval=0.02) for _ in range(4)]
+    for one in several:
+        one.wait_answers(20)
+    began, thawed = freeze(web, "r1")
+    for one in several:
+        one.wait_answers(len(one.so_far().answers) + 20, 30)
+    outcome = clients.Outcome([row for one in several for row in one.stop().rows])
+    during = clients.Outcome([row for row in outcome.rows if began <= row["start"] and row["end"] < thawed])
+    # What r1 had answered when it stopped may have been read a moment later.
+    assert during.counts["r2"] >= len(several) >= during.counts["r1"], during
+    assert during.errors and all("TimeoutError" in error for error in during.errors), during
+    assert since(outcome, thawed).errors == []
+    wait_until(lambda: web.weights() == {"r1": 1, "r2": 1}, "both real servers", 30)
+    wait_until(lambda: clients.requests(web.host, VIP, n=20).counts == {"r1": 10, "r2": 10}, "their shares", 10)
+    assert web.agents() == agents
+    print(f"\nwhile one of two real servers was frozen: {during}")
 
 
 def test_a_node_is_deleted_from_the_api(web, load):
     """Its kernel lives on: no request may go there once the director knows, and its report goes away with it."""
     web.kubectl("delete node r2 --wait=false")
-    wait_until(lambda: weights(web).get("r2", 0) == 0, "no new connection to the deleted node", 30)
+    wait_until(lambda: web.weights().get("r2", 0) == 0, "no new connection to the deleted node", 30)
     names = lambda: {one["metadata"]["name"] for one in web.api.get(STATES)["items"]}  # noqa: E731
     wait_until(lambda: "r2" not in names(), "the NodeState to go", 90, every=0.5)
     assert lost(load) == []
@@ -112,4 +135,4 @@ def test_a_node_is_deleted_from_the_api(web, load):
     web["r2"].start_kubelet()
     wait_until(lambda: ground.ready(web.lab).get("r2"), "the node to be back", 60)
     web.label("r2", "directway.dev/backend")
-    wait_until(lambda: weights(web) == {"r1": 1, "r2": 1}, "both real servers", 120)
+    wait_until(lambda: web.weights() == {"r1": 1, "r2": 1}, "both real servers", 120)

@@ -81,7 +81,7 @@ class ApiServer:
             "token-auth-file": self.dir / "tokens.csv",
             "authorization-mode": "RBAC",
             "service-account-issuer": "https://kubernetes.default.svc",
-            "service-account-key-file": self.dir / "accounts.pub",
+            "service-account-key-file": self.dir / "accounts.crt",
             "service-account-signing-key-file": self.dir / "accounts.key",
             "service-cluster-ip-range": "10.96.0.0/16",
             # The admission plugin waits for service-account objects that only a controller manager makes.

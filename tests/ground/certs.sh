@@ -4,10 +4,8 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$1"
-key() { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1" 2>/dev/null; }
-key ca.key
+openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out ca.key 2>/dev/null
 openssl req -x509 -new -key ca.key -subj /CN=lab-ca -days 30 -out ca.crt \
   -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign
 bash "$here/cert.sh" . server /CN=kube-apiserver "subjectAltName=$2" extendedKeyUsage=serverAuth
-key accounts.key
-openssl pkey -in accounts.key -pubout -out accounts.pub
+bash "$here/cert.sh" . accounts /CN=service-accounts

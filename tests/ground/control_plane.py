@@ -61,6 +61,12 @@ class ControlPlane(ApiServer):
                 self.helpers[program] = self._spawn(program, f"{program}.log", flags, "cluster")
         return self
 
+    def renew_keys(self) -> None:
+        """Another serving certificate of the same CA, and another key that signs tokens of service accounts: those signed with
+        the old one are worth nothing any more. In force from the next start() on; call it while the server is stopped."""
+        self.certificate("server", "/CN=kube-apiserver", f"subjectAltName={','.join(self.names())}", "extendedKeyUsage=serverAuth")
+        self.certificate("accounts", "/CN=service-accounts")
+
     def certificate(self, name: str, subject: str, *extensions: str) -> None:
         """Makes `name`.key and `name`.crt."""
         subprocess.run(["bash", str(HERE / "cert.sh"), str(self.dir), name, subject, *extensions], check=True)

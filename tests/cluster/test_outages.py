@@ -1,0 +1,101 @@
+"""The API server goes away, for a moment, for long, or to come back with other keys; requests go on."""
+
+import os
+import time
+
+import pytest
+from ground import cluster as ground, judges
+from ground.wait import wait_until
+from objects import virtual_service
+from scene import SERVICES, SPACE
+from traffic import lost
+
+OUTAGE = float(os.environ.get("DIRECTWAY_OUTAGE", 60))  # seconds
+ANOTHER = "10.77.0.102"
+AGENTS = ("d", "r1", "r2")
+
+
+def write_and_read(scene) -> None:
+    """Everybody takes part: agents report what they bound, the director believes them, a controller tells that it is Ready."""
+    try:
+        scene.serve(virtual_service("another", ANOTHER))
+    finally:
+        scene.api.raw("DELETE", f"{SERVICES}/another")
+    for node in AGENTS:
+        wait_until(lambda node=node: judges.devices_with(scene[node], ANOTHER) == [], f"{ANOTHER} to leave {node}", 30)
+
+
+def test_the_api_server_restarts(web, load):
+    web.api.stop()
+    load.wait_answers(len(load.so_far().answers) + 200, 30)
+    web.api.start()
+    web.api.wait_ready()
+    web.reweigh("r2", 2, 60)
+    assert lost(load) == []
+
+
+def test_certificate_and_tokens_change(web, load):
+    """The API server comes back with another certificate, and accepts no token that it gave before.
+
+    Kubelets that start anew get new ones at once, where they would otherwise when most of a token's life is over; agents
+    and controllers have to notice the file, and read it once a minute.
+    """
+    before, old = web.agents(), {node: token(web, node) for node in AGENTS}
+    certificate = serving_certificate(web)
+    assert status_for(web, old["d"]) != "401"
+    web.api.stop()
+    web.api.renew_keys()
+    web.api.start()
+    web.api.wait_ready()
+    assert serving_certificate(web) != certificate
+    assert status_for(web, old["d"]) == "401"
+    for node in web.lab.nodes.values():
+        node.kubelet.stop()
+        node.start_kubelet()
+    began = time.monotonic()
+    for node in AGENTS:
+        wait_until(lambda node=node: status_for(web, token(web, node)) != "401", f"a new token on {node}", 60)
+    renewed = time.monotonic() - began
+    web.reweigh("r1", 3, 70)
+    print(f"\nnew tokens {renewed:.0f} s after the kubelets' start, in use at most {time.monotonic() - began:.0f} s after it")
+    write_and_read(web)
+    assert web.agents() == before, "a restart would have helped, too"
+    assert lost(load) == []
+
+
+def token(scene, node: str) -> str:
+    """That the kubelet wrote for the node's agent."""
+    uid = scene.pods("agent")[node][0]["metadata"]["uid"]
+    return scene[node].sh(f"cat /var/lib/kubelet/pods/{uid}/volumes/kubernetes.io~projected/*/token").strip()
+
+
+def status_for(scene, bearer: str) -> str:
+    url = f"{scene.api.url}/api/v1/nodes?limit=1"
+    return scene.host.sh(["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "-H", f"Authorization: Bearer {bearer}", url])
+
+
+def serving_certificate(scene) -> str:
+    """Its serial number, as openssl sees it."""
+    return scene.host.sh(f"openssl s_client -connect {scene.api.address}:{scene.api.port} </dev/null 2>/dev/null | openssl x509 -noout -serial")
+
+
+@pytest.mark.soak
+def test_the_api_server_is_gone_for_long(web, load):
+    """Nothing changes and nothing is lost; then everybody is there again, and no pod was restarted."""
+    before, kernels = web.agents(), {node: judges.snapshot(web[node]) for node in AGENTS}
+    web.api.stop()
+    try:
+        end = time.monotonic() + OUTAGE
+        wait_until(lambda: time.monotonic() >= end, "the outage to be over", OUTAGE + 10, every=1)
+        seen = {node: judges.snapshot(web[node]) for node in AGENTS}
+    finally:
+        web.api.start()
+        web.api.wait_ready()
+    assert {node: judges.difference(kernels[node], seen[node]) for node in AGENTS} == dict.fromkeys(AGENTS, "")
+    back = time.monotonic()
+    web.reweigh("r2", 2, 60)
+    write_and_read(web)
+    wait_until(lambda: all(ground.ready(web.lab).values()), "every node to be Ready", 90, every=0.5)
+    print(f"\nall as before {time.monotonic() - back:.0f} s after an outage of {OUTAGE:.0f} s; {load.so_far()}")
+    assert web.agents() == before
+    assert lost(load) == []

@@ -1,0 +1,63 @@
+"""Requests that go on while something happens, and what became of them."""
+
+from __future__ import annotations
+
+import time
+
+from ground import clients, judges, web as web_server
+from ground.clients import Outcome, Running
+from ground.wait import wait_until
+
+from objects import virtual_service
+from scene import SERVICES, Scene
+
+VIP, PORT, SERVERS = "10.77.0.101", 8080, ("r1", "r2")
+
+
+def lost(load: Running, more: int = 50) -> list[str]:
+    """Requests that failed, after `more` others were answered since."""
+    load.wait_answers(len(load.so_far().answers) + more, 20)
+    return load.stop().errors
+
+
+def since(outcome: Outcome, when: float) -> Outcome:
+    """What was asked after `when`, by the clock."""
+    return Outcome([row for row in outcome.rows if row["start"] >= when])
+
+
+class Crowd:
+    """Many requests: several clients, and web servers right on the nodes, which take more than those in pods. A context manager.
+
+    Not more than 400 a second: a client's address has 28,000 ports, and each of them rests for a minute.
+    """
+
+    def __init__(self, scene: Scene, size: int, interval: float = 0.01):
+        self.scene = scene
+        self.servers = [web_server.start(scene[node], PORT) for node in SERVERS]
+        scene.serve(virtual_service("crowded", VIP, PORT))
+        self.clients = [clients.load(scene.host, VIP, PORT, interval) for _ in range(size)]
+        for one in self.clients:
+            one.wait_answers(5, 20)
+        self.began = time.time()
+
+    def so_far(self) -> Outcome:
+        """Of all clients together, since all of them were at work; in order of their end."""
+        rows = [row for one in self.clients for row in one.so_far().rows]
+        return since(Outcome(sorted(rows, key=lambda row: row["end"])), self.began)
+
+    def stop(self) -> Outcome:
+        for one in self.clients:
+            one.process.stop()
+        return self.so_far()
+
+    def __enter__(self) -> "Crowd":
+        return self
+
+    def __exit__(self, *_) -> None:
+        for one in self.clients:
+            one.process.kill()
+        self.scene.api.raw("DELETE", f"{SERVICES}/crowded")
+        for node in ("d", *SERVERS):
+            wait_until(lambda node=node: not judges.devices_with(self.scene[node], VIP), f"{VIP} to leave {node}", 30)
+        for server in self.servers:
+            server.kill()

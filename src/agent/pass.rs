@@ -13,8 +13,8 @@ use crate::{
     desired::{Admission, Desired, Inputs, Memory, Questions, admit, desired, questions, tune},
     kernel::{Kernel, KernelError, OpError, OpResult, Outcome, execute},
     model::{
-        AddressKey, IpvsSetting, Ledger, Mac, NodeName, NodeNet, Observed, ProxyAnswer, Role,
-        Snapshot, has_proxy_device,
+        AddressKey, IpvsSetting, Ledger, Mac, NodeName, Observed, ProxyAnswer, Role, Snapshot,
+        has_proxy_device,
     },
     plan::{Op, plan},
 };

@@ -9,6 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS_IMAGE, WEB_IMAGE = "localhost/tools:1", "localhost/web:1"  # made by tools_image.py
+# The tools, as the examples name it: Debian 12 has this version, and there is no registry to pull it from.
+BUSYBOX_IMAGE = "docker.io/library/busybox:1.35"
 
 
 class Missing(AssertionError):

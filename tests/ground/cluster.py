@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from . import assets
 from .kube_node import KubeNode
 from .lab import Lab
 from .wait import NotInTime, wait_until
 
-NODES = ("d1", "d2", "r1", "r2")
+Tell = Callable[[str], None]
 
 
-def boot(lab: Lab, names: tuple[str, ...] = NODES) -> Lab:
-    """Adds the nodes to a lab on the ground `cluster`, starts all; returns when every node is Ready."""
+def boot(lab: Lab, names: tuple[str, ...], segment: str = "lan", tell: Tell = lambda text: None) -> Lab:
+    """Adds the nodes to a lab on the ground `cluster`, starts all; returns when every node is Ready. `tell` hears how far it is."""
     lab.host.sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.default.send_redirects=0")
     for name in names:
-        lab.node(name)
+        lab.node(name, [segment])
     for name in names:
         lab[name].start()
     lab.start_api()
+    tell("the control plane serves")
     everywhere(lab, lambda node: node.wait_ready())
-    wait_ready(lab)
+    tell("containerd and kubelet run on every node")
+    wait_ready(lab, tell=tell)
     return lab
 
 
@@ -34,6 +38,35 @@ def everywhere(lab: Lab, act) -> list:
             return list(pool.map(act, lab.nodes.values()))
         except Exception as reason:
             raise AssertionError(f"{reason}\n{logs(lab)}") from reason
+
+
+# In the system's namespace, as a cluster's own pods are.
+FIRST_PODS = {
+    "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "first", "namespace": "kube-system"},
+    "spec": {
+        "selector": {"matchLabels": {"app": "first"}},
+        "template": {
+            "metadata": {"labels": {"app": "first"}},
+            "spec": {
+                "terminationGracePeriodSeconds": 0,
+                "containers": [{"name": "sleep", "image": assets.TOOLS_IMAGE, "imagePullPolicy": "Never", "command": ["sleep", "infinity"]}],
+            },
+        },
+    },
+}
+
+
+def start_first_pods(lab: Lab) -> None:
+    """One pod on every node's pod network: the bridge that it needs stays, whatever other pods come and go."""
+    lab.api.apply(FIRST_PODS)
+
+
+def wait_first_pods(lab: Lab) -> None:
+    def all_run() -> bool:
+        status = lab.api.get("/apis/apps/v1/namespaces/kube-system/daemonsets/first")["status"]
+        return status.get("numberReady") == len(lab.nodes)
+
+    wait_until(all_run, "a first pod to run on every node", 60, every=0.2)
 
 
 def load_image(lab: Lab, archive: Path) -> None:
@@ -52,11 +85,20 @@ def condition(thing: dict, kind: str = "Ready") -> str:
     return found.get(kind, "Unknown")
 
 
-def wait_ready(lab: Lab, timeout: float = 60) -> None:
+def wait_ready(lab: Lab, timeout: float = 60, tell: Tell = lambda text: None) -> None:
     """Until every node with power is Ready."""
     names = {name for name, node in lab.nodes.items() if node.powered}
+    told: set[str] = set()
+
+    def all_are() -> bool:
+        now = names & {name for name, yes in ready(lab).items() if yes}
+        for name in sorted(now - told):
+            tell(f"{name} is Ready")
+        told.update(now)
+        return now == names
+
     try:
-        wait_until(lambda: names <= {name for name, yes in ready(lab).items() if yes}, "all nodes to be Ready", timeout, every=0.2)
+        wait_until(all_are, "all nodes to be Ready", timeout, every=0.2)
     except NotInTime as reason:
         raise NotInTime(f"{reason}\n{logs(lab)}") from None
 

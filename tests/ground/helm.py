@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from .lab import Lab
 
 
+def homes(lab: "Lab") -> dict[str, str]:
+    """Variables that keep what Helm writes, and a person's settings, apart."""
+    return {f"HELM_{kind}_HOME": str(lab.dir / "helm") for kind in ("CACHE", "CONFIG", "DATA")}
+
+
 def helm(words: str, values: dict | None = None, lab: "Lab | None" = None, timeout: float = 120) -> subprocess.CompletedProcess:
     """Runs `helm WORDS` with values; against the lab's API server if there is one."""
     line = [str(assets.tool("helm", "helm")), *shlex.split(words)]
@@ -23,8 +28,7 @@ def helm(words: str, values: dict | None = None, lab: "Lab | None" = None, timeo
         line += ["--values", "-"]
     if lab:
         line = ["ip", "netns", "exec", lab.host.netns, *line]
-        environment |= {"KUBECONFIG": str(lab.api.config)}
-        environment |= {f"HELM_{kind}_HOME": str(lab.dir / "helm") for kind in ("CACHE", "CONFIG", "DATA")}
+        environment |= {"KUBECONFIG": str(lab.api.config), **homes(lab)}
     # JSON is YAML.
     return subprocess.run(
         line, input=json.dumps(values or {}), capture_output=True, text=True, timeout=timeout, env=environment

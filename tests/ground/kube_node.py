@@ -33,7 +33,7 @@ class KubeNode(UmlNode):
     kubelet: NodeProcess
 
     def __init__(self, lab, name, nics, gateway, memory, index):
-        super().__init__(lab, name, nics, gateway or lab.address(), max(memory, MEMORY), index)
+        super().__init__(lab, name, nics, gateway or lab.address(nics[0].segment), max(memory, MEMORY), index)
         self.pod_network = f"10.244.{index}.0/24"
         self.joined = 0  # the boot in which it last did
         # Not in memory, where the lab's directory is.

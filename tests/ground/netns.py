@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import os
+import selectors
 import signal
 import socket
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from . import place
-from .place import Place, PlaceSilent, Process, Result
+from .place import CommandFailed, Place, PlaceSilent, Process, Result
 
 CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -66,6 +68,23 @@ class Namespace(Place):
             if isinstance(reason, subprocess.TimeoutExpired):
                 return Result(124, out, f"{err}no end after {timeout} s")
             raise
+
+    def rows(self, command, idle: float, env: dict[str, str], cwd: Path) -> Iterator[str | None]:
+        """Lines of both outputs as they come, and None after every `idle` seconds without one. CommandFailed at the end if it failed."""
+        child = subprocess.Popen(
+            ["ip", "netns", "exec", self.netns, *place.argv(command)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            env=env, cwd=cwd,
+        )
+        try:
+            yield from _lines(child.stdout, idle)
+            if child.wait():
+                raise CommandFailed(f"{self.name}: `{place.show(command)}` ended with {child.returncode}")
+        finally:
+            if child.poll() is None:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+            child.stdout.close()
 
     def spawn(self, command, log: str, pass_fds=(), env: dict | None = None) -> NativeProcess:
         path = self.logs / log
@@ -126,3 +145,21 @@ class Namespace(Place):
             time.sleep(0.02)
         subprocess.run(["ip", "netns", "del", self.netns], capture_output=True)
         self.janitor.forget_netns(self.netns)
+
+
+def _lines(stream, idle: float) -> Iterator[str | None]:
+    """What comes out of a pipe until its end, line by line; None after every `idle` seconds without anything."""
+    rest = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while True:
+            if not selector.select(idle):
+                yield None
+                continue
+            chunk = os.read(stream.fileno(), 65536)
+            *rows, rest = (rest + chunk).split(b"\n")
+            yield from (row.decode(errors="replace") for row in rows)
+            if not chunk:
+                break
+    if rest:
+        yield rest.decode(errors="replace")

@@ -43,21 +43,21 @@ class Image:
             "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
         }
 
-    def save(self, path: Path, name: str) -> str:
-        """Writes the archive; `name` is what containerd will call it. Returns the manifest's digest."""
+    def save(self, path: Path, *names: str) -> str:
+        """Writes the archive; `names` are what containerd will call it. Returns the manifest's digest."""
         layer = self.layer()
         config = _json(self.config(layer))
         manifest = _json({
             "schemaVersion": 2, "mediaType": f"{MEDIA}.manifest.v1+json",
             "config": _describe(config, "config.v1+json"), "layers": [_describe(layer, "layer.v1.tar")],
         })
-        entry = {
+        entries = [{
             **_describe(manifest, "manifest.v1+json"), "platform": {"architecture": "amd64", "os": "linux"},
             "annotations": {
                 "io.containerd.image.name": name, "org.opencontainers.image.ref.name": name.rpartition(":")[2],
             },
-        }
-        index = {"schemaVersion": 2, "mediaType": f"{MEDIA}.index.v1+json", "manifests": [entry]}
+        } for name in names]
+        index = {"schemaVersion": 2, "mediaType": f"{MEDIA}.index.v1+json", "manifests": entries}
         files = {"oci-layout": File(b'{"imageLayoutVersion":"1.0.0"}', mode=0o644), "index.json": File(_json(index), mode=0o644)}
         for blob in (manifest, config, layer):
             files[f"blobs/sha256/{_digest(blob).removeprefix('sha256:')}"] = File(blob, mode=0o644)

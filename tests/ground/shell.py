@@ -5,24 +5,31 @@ With `cluster` (`make cluster-shell`): real kubelets, and the image loaded; with
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import time
 
-from . import Lab, assets, cluster, web
-from .standard import standard_lab
+from . import Lab, assets, web
+from .desk import Desk
+from .standard import standard_cluster, standard_lab
 
 HELP = """
   on NODE COMMAND…   runs a command on a node: {nodes}
-  kubectl …          as cluster admin (KUBECONFIG is set); curl, arping, tcpdump -i lan act in the lab's namespace
+  kubectl …, kubectl directway …  as cluster admin (KUBECONFIG is set); curl, arping -I lan, tcpdump -i lan act in the lab's namespace
   power_off NODE, boot NODE, cut NODE, join NODE, freeze NODE, thaw NODE, agent NODE [dir]
   leave with exit or Ctrl-D
 """
 CLUSTER_HELP = """
-  kubectl …, helm …  as cluster admin (KUBECONFIG is set), also logs and exec; curl, arping, tcpdump -i lan act in the lab's namespace
-  helm install directway charts/directway --namespace directway-system --create-namespace; its image is on every node
+  You are cluster admin on a machine in the nodes' segment: kubectl, helm, kubectl directway, curl, arping -I shop, tcpdump -i shop.
+  directway's image is on every node; nothing is installed yet. docs/install.md can be followed as it stands, from here for example:
+
+    kubectl label node node-1 directway.dev/director=true
+    kubectl label node node-2 node-3 directway.dev/backend=true
+    helm install directway charts/directway --namespace directway-system --create-namespace
+    kubectl apply -f examples/web-servers.yaml -f examples/web.yaml
+    curl http://192.168.188.120
+
   on NODE COMMAND…   runs a command on a node: {nodes}
   power_off NODE, boot NODE, cut NODE, join NODE, freeze NODE, thaw NODE
   leave with exit or Ctrl-D
@@ -88,25 +95,22 @@ def boot_lab(lab: Lab) -> str:
 
 def boot_cluster(lab: Lab) -> str:
     began = time.monotonic()
-    cluster.boot(lab)
-    print(f"{len(lab.nodes)} nodes Ready after {time.monotonic() - began:.1f} s", file=sys.stderr)
-    cluster.load_image(lab, assets.image())
+    standard_cluster(lab, lambda text: print(f"{time.monotonic() - began:5.1f} s  {text}", file=sys.stderr))
     return CLUSTER_HELP
 
 
 def shell(lab: Lab) -> int:
     """A shell in the lab's namespace, or what standard input says; its exit status."""
-    path = f"{lab.dir}/shell"
+    path, desk = f"{lab.dir}/shell", Desk(lab)
     serve(lab, path)
     (lab.dir / "order.py").write_text(ORDER)
     lines = [f"{word}() {{ /usr/bin/python3 -S {lab.dir}/order.py {path} {word} \"$@\"; }}" for word in ("on", *ORDERS)]
-    lines += [f"PATH={assets.tool('kubectl', 'api').parent}:$PATH"]
+    lines += [f"PATH={desk.path}:$PATH"]
     (lab.dir / "orders").write_text("\n".join(lines) + "\n")
     # Not by BASH_ENV: every bash below the shell, scripts too, would read it.
     (lab.dir / "bashrc").write_text(f"[ -f ~/.bashrc ] && . ~/.bashrc\n. {lab.dir}/orders\nPS1='lab# '\n")
-    env = {**os.environ, "KUBECONFIG": str(lab.api.config), "LAB_DIR": str(lab.dir)}
     bash = ["--rcfile", f"{lab.dir}/bashrc", "-i"] if sys.stdin.isatty() else ["-c", f". {lab.dir}/orders; . /dev/stdin"]
-    return subprocess.run(["ip", "netns", "exec", lab.host.netns, "bash", *bash], env=env).returncode
+    return subprocess.run(["ip", "netns", "exec", lab.host.netns, "bash", *bash], env=desk.environment).returncode
 
 
 def main(words: list[str]) -> int:

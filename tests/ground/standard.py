@@ -1,11 +1,17 @@
-"""The lab that most scenarios use: director d, real servers r1 r2 r3, one segment, API server."""
+"""The lab that most scenarios use: director d, real servers r1 r2 r3, one segment, API server.
+
+And the cluster for people: nodes and addresses are called as in docs and examples.
+"""
 
 from __future__ import annotations
 
+from . import assets, cluster
 from .lab import Lab
 
 DIRECTOR = {"directway.dev/director": "true"}
 BACKEND = {"directway.dev/backend": "true"}
+SHOP = ("shop", "192.168.188.0/24")
+CLUSTER_NODES = ("node-1", "node-2", "node-3", "node-4")
 LABELS = {"d": DIRECTOR, "r1": BACKEND, "r2": BACKEND, "r3": BACKEND}
 
 
@@ -28,3 +34,15 @@ def register(lab: Lab) -> None:
     """Makes the Node objects, with the labels that give each its role."""
     for name, labels in LABELS.items():
         lab.api.register(name, lab[name].ip, labels)
+
+
+def standard_cluster(lab: Lab, tell: cluster.Tell) -> Lab:
+    """Boots a cluster with directway's image on every node, and nothing else of directway."""
+    lab.segment(*SHOP)
+    cluster.boot(lab, CLUSTER_NODES, SHOP[0], tell)
+    cluster.start_first_pods(lab)
+    cluster.load_image(lab, assets.image())
+    tell("directway's image is on every node")
+    cluster.wait_first_pods(lab)
+    tell("a first pod runs on every node")
+    return lab

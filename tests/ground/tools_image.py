@@ -14,9 +14,9 @@ from .oci import File, Image
 
 
 def archive(directory: Path) -> Path:
-    """Writes TOOLS_IMAGE into `directory`."""
+    """Writes the tools into `directory`, by both their names."""
     path = directory / "tools.tar"
-    Image(tools(), ["/bin/sleep", "infinity"]).save(path, assets.TOOLS_IMAGE)
+    Image(tools(), ["/bin/sleep", "infinity"]).save(path, assets.TOOLS_IMAGE, assets.BUSYBOX_IMAGE)
     return path
 
 

@@ -40,10 +40,11 @@ bench: ## Measure; writes docs/benchmarks.md
 	cargo build --locked --profile bench --bench kernel
 	PYTHONPATH=tests $(PYTHON) benches/run.py
 
-demo: ## One director, three real servers, one manifest, and proof; SOURCE=directory: without an API server
-	tests/ground/install lab $(if $(filter directory,$(SOURCE)),,api)
-	cargo build --locked
-	$(PYTHON) tests/demo $(or $(SOURCE),kubernetes)
+demo: ## One director, real servers, one manifest, and proof; SOURCE=directory: no API server; CLUSTER=1: kubelets, Helm
+	$(if $(CLUSTER),$(if $(SOURCE),@echo 'a cluster has no SOURCE: use CLUSTER=1 or SOURCE=$(SOURCE)'; exit 1))
+	tests/ground/install lab $(if $(CLUSTER),api helm cluster,$(if $(filter directory,$(SOURCE)),,api))
+	$(if $(CLUSTER),$(MAKE_IMAGE),cargo build --locked)
+	$(PYTHON) tests/demo $(if $(CLUSTER),cluster,$(or $(SOURCE),kubernetes))
 
 .PHONY: build
 build:
@@ -66,7 +67,9 @@ lab-shell: build ## A shell in a running lab: a director, three real servers, AP
 	PYTHONPATH=tests $(PYTHON) -m ground.shell
 
 # --- cluster: the lab's kernels with containerd and real kubelets, directway installed with Helm -----------
+# DIRECTWAY_IMAGE is an OCI archive to use instead of one made of this checkout.
 IMAGE := $(or $(CARGO_TARGET_DIR),target)/directway.oci.tar
+MAKE_IMAGE = $(if $(DIRECTWAY_IMAGE),,.ci/image $(IMAGE))
 .PHONY: cluster cluster-shell cluster-test soak image-archive
 cluster: image-archive ## A cluster of four nodes, until Ctrl-C
 	tests/ground/install lab api helm cluster
@@ -85,7 +88,7 @@ soak: image-archive ## The long versions of some of it: 10 minutes without an AP
 	DIRECTWAY_OUTAGE=600 DIRECTWAY_REQUESTS=100000 $(PYTEST) tests/cluster -m soak -v -rP
 
 image-archive: ## The container image as an OCI archive; needs no Docker
-	.ci/image $(IMAGE)
+	$(MAKE_IMAGE)
 
 # --- packaging ----------------------------------------------------------------------------------------
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)

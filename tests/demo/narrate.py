@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 
+from ground.desk import Desk
 from ground.place import Place
 
 _bold, _plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
@@ -27,3 +29,12 @@ def command(line: str, output: str) -> None:
 def show(place: Place, *lines: str) -> None:
     for line in lines:
         command(line, place.sh(line))
+
+
+def run(desk: Desk, *lines: str) -> None:
+    """Commands that may take their time: output as it comes, and a sign of life where none does."""
+    for line in lines:
+        print(f"$ {line}", flush=True)
+        began = time.monotonic()
+        for row in desk.rows(line):
+            print(f"  … {time.monotonic() - began:.0f} s" if row is None else f"  {row}", flush=True)

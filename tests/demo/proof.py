@@ -6,7 +6,14 @@ from ground import Lab, clients, judges
 from ground.capture import Capture
 from ground.wait import wait_until
 
-from narrate import command, say, step
+from narrate import command, say, show, step
+
+
+def what_it_got(lab: Lab, name: str, nodes: tuple[str, ...]) -> None:
+    """In all of these the first of `nodes` is the director."""
+    step(f"What {name} got")
+    quiet = "sysctl net.ipv4.conf.eth0.arp_ignore net.ipv4.conf.eth0.arp_announce"
+    show(lab[name], "ip -br addr", "ipvsadm -Sn" if name == nodes[0] else quiet)
 
 
 def twelve_requests(lab: Lab, vip: str) -> None:
@@ -15,11 +22,11 @@ def twelve_requests(lab: Lab, vip: str) -> None:
         command(f"curl -s http://{vip}/", lab.host.sh(f"curl -s --max-time 3 http://{vip}/"))
 
 
-def who_has(lab: Lab, segment: str, vip: str) -> None:
+def who_has(lab: Lab, segment: str, vip: str, nodes: tuple[str, ...], count: int = 10) -> None:
     step("Who answers ARP for the VIP?")
-    director = judges.mac(lab["director"], "eth0")
-    answers = judges.arping(lab.host, vip, segment, count=10)
-    command(f"arping -I {segment} -c 10 {vip}", "\n".join(f"{count} replies from {mac}" for mac, count in answers.items()))
+    director = judges.mac(lab[nodes[0]], "eth0")
+    answers = judges.arping(lab.host, vip, segment, count)
+    command(f"arping -b -I {segment} -c {count} {vip}", "\n".join(f"{replies} replies from {mac}" for mac, replies in answers.items()))
     expect(set(answers) == {director}, f"Only the director ({director}) does: the real servers hold the same address silently.")
 
 
@@ -36,7 +43,7 @@ def path_of_a_request(lab: Lab, segment: str, vip: str, nodes: tuple[str, ...]) 
         way = "request" if frame.dport == 80 else "reply"
         source, target = names.get(frame.src_mac, frame.src_mac), names.get(frame.dst_mac, frame.dst_mac)
         say(f"  {way:7}  {frame.src}:{frame.sport} → {frame.dst}:{frame.dport}   {source:>8} → {target:8}  {frame.payload:4} bytes")
-    director = lab["director"].nics[0].mac
+    director = lab[nodes[0]].nics[0].mac
     through = sum(f.length for f in frames if f.sport == 80 and director in (f.src_mac, f.dst_mac))
     expect(through == 0, "Reply bytes that passed the director: 0.")
 

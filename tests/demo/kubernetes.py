@@ -15,7 +15,7 @@ EXAMPLE = ROOT / "examples" / "web.yaml"
 ROLES = {"director": "directway.dev/director"}
 
 
-class Cluster:
+class Kubernetes:
     def __init__(self, lab: Lab, nodes: tuple[str, ...]):
         self.lab, self.nodes = lab, nodes
 

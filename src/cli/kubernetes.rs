@@ -108,16 +108,17 @@ fn causes(error: &dyn std::error::Error) -> String {
 
 /// What was not done, why, and what to do.
 pub(super) fn failed(doing: &str, error: &kube::Error) -> Failure {
-    let hint = match error {
-        kube::Error::Api(status) if status.code == 404 => {
-            "; is directway installed here? (directway crd | kubectl apply -f -)"
+    let kube::Error::Api(status) = error else {
+        return Failure::Failed(format!("{doing}: {}", causes(error)));
+    };
+    let hint = match status.code {
+        404 => {
+            "; is directway installed in this cluster? (helm install; or the definitions alone: directway crd | kubectl apply --server-side -f -)"
         }
-        kube::Error::Api(status) if status.code == 403 || status.code == 401 => {
-            "; use a kubeconfig that may do that"
-        }
+        401 | 403 => "; use a kubeconfig that may do that",
         _ => "",
     };
-    Failure::Failed(format!("{doing}: {}{hint}", causes(error)))
+    Failure::Failed(format!("{doing}: {}{hint}", status.message))
 }
 
 /// Whether the API server does not know the kind, or the object.

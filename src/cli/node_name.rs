@@ -5,7 +5,7 @@ use crate::model::NodeName;
 use super::Failure;
 
 /// The option `--node`.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct NodeArgs {
     /// Which node to look at [default: $NODE_NAME, else this machine's host name]
     // Not clap's `env`: a variable that is set in the agent's pod must not contradict other options.

@@ -3,6 +3,7 @@ use std::{
     net::IpAddr,
 };
 
+use super::place::Place;
 use crate::model::{Answer, Observed, ProxyAnswer, Scheduler};
 
 /// All that the preflight looks at.
@@ -26,6 +27,8 @@ pub(super) struct Facts {
     pub vips: BTreeMap<IpAddr, Option<Answer>>,
     /// Whether the run directory can be used.
     pub run_dir: Result<(), String>,
+    /// Where in the cluster this is, as far as there is a cluster.
+    pub place: Option<Place>,
     /// What kube-proxy says of itself, or the cluster says of it.
     pub kube_proxy: ProxyAnswer,
     /// Programs that may remove foreign addresses.

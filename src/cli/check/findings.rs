@@ -8,6 +8,7 @@ use crate::model::{
 use super::{
     Finding, Level,
     facts::{Facts, Module},
+    place,
 };
 
 const CAP_NET_ADMIN: u32 = 12;
@@ -27,13 +28,22 @@ fn finding(
     }
 }
 
-fn pass(check: &'static str, found: impl Into<String>) -> Finding {
+pub(super) fn pass(check: &'static str, found: impl Into<String>) -> Finding {
     finding(Level::Pass, check, found, "")
+}
+
+pub(super) fn warn(
+    check: &'static str,
+    found: impl Into<String>,
+    fix: impl Into<String>,
+) -> Finding {
+    finding(Level::Warn, check, found, fix)
 }
 
 /// What the facts mean.
 pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
-    let mut findings = vec![kernel(facts), capabilities(facts)];
+    let mut findings: Vec<Finding> = facts.place.iter().map(place::finding).collect();
+    findings.extend([kernel(facts), capabilities(facts)]);
     match &facts.observed {
         Ok(observed) => {
             findings.push(ipvs(observed));
@@ -394,7 +404,16 @@ fn run_dir(facts: &Facts) -> Finding {
 
 fn network_managers(facts: &Facts) -> Finding {
     if facts.network_managers.is_empty() {
-        return pass("network_managers", "none seen");
+        let seen = !facts
+            .schedulers
+            .values()
+            .any(|module| *module == Module::Unseen);
+        let text = if seen {
+            "none"
+        } else {
+            "none seen from here, where the node's files are not"
+        };
+        return pass("network_managers", text);
     }
     finding(
         Level::Warn,

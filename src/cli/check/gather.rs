@@ -6,26 +6,29 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::ConfigMap;
+use ipnet::IpNet;
+use k8s_openapi::api::core::v1::{ConfigMap, Node};
 use kube::Api;
 
 use crate::{
     agent::{LedgerFile, ask_kube_proxy, parse_kube_proxy},
     cli::{
         Failure,
-        kubernetes::{KubeArgs, block_on},
+        kubernetes::{KubeArgs, block_on, list},
+        node_name::NodeArgs,
         snapshot::SourceArgs,
     },
     kernel::{Kernel, linux::Linux},
-    model::{AddressKey, Answer, Observed, ProxyAnswer, Scheduler, VirtualService},
+    model::{AddressKey, Answer, NodeName, Observed, ProxyAnswer, Scheduler, VirtualService},
 };
 
 use super::{
     Args,
     facts::{Facts, Module, module},
+    place::{Place, place},
 };
 
-/// How long a cluster may take to tell about kube-proxy; a plain host has none.
+/// How long a cluster may take to tell about nodes or kube-proxy; a plain host has none.
 const CLUSTER: Duration = Duration::from_secs(5);
 
 pub(super) fn gather(args: &Args) -> Result<Facts, Failure> {
@@ -52,6 +55,7 @@ pub(super) fn gather(args: &Args) -> Result<Facts, Failure> {
         (Ok(kernel), Ok(observed)) => probe(kernel, &vips, observed),
         (Ok(_), Err(_)) | (Err(_), _) => BTreeMap::new(),
     };
+    let place = node(&args.kube, observed.as_ref().ok());
     Ok(Facts {
         capabilities: capabilities(),
         sysctls: sysctls(observed.as_ref().ok()),
@@ -67,6 +71,7 @@ pub(super) fn gather(args: &Args) -> Result<Facts, Failure> {
             .map(|vip| (vip, probed.get(&vip).cloned()))
             .collect(),
         run_dir: run_dir(&args.run_dir.run_dir),
+        place,
         kube_proxy: kube_proxy(&args.kube)?,
         network_managers: network_managers(),
         release: release.trim().to_owned(),
@@ -106,11 +111,19 @@ fn sysctls(observed: Option<&Observed>) -> BTreeMap<String, String> {
     found.collect()
 }
 
+/// Where a node's root may be seen: here, or where `kubectl debug node/NAME` puts it.
+const ROOTS: [&str; 2] = ["", "/host"];
+
 /// Looks for the schedulers' modules without loading any.
 fn schedulers(release: &str) -> BTreeMap<String, Module> {
     let list = |name: &str| {
-        ["/lib/modules", "/usr/lib/modules"]
-            .iter()
+        let dirs = ROOTS.iter().flat_map(|root| {
+            [
+                format!("{root}/lib/modules"),
+                format!("{root}/usr/lib/modules"),
+            ]
+        });
+        dirs.into_iter()
             .find_map(|dir| read(format!("{dir}/{release}/{name}")))
     };
     let (built_in, loadable) = (list("modules.builtin"), list("modules.dep"));
@@ -187,6 +200,21 @@ fn run_dir(dir: &Path) -> Result<(), String> {
     ledger.map(|_| ()).map_err(|error| error.to_string())
 }
 
+/// Which node this is; nothing where there is no cluster, or its nodes may not be listed.
+fn node(args: &KubeArgs, observed: Option<&Observed>) -> Option<Place> {
+    let nodes = block_on(async {
+        let look = async {
+            let nodes: Api<Node> = Api::all(args.client().await.ok()?);
+            list(&nodes).await.ok()
+        };
+        tokio::time::timeout(CLUSTER, look).await.ok()?
+    });
+    let NodeName(machine) = NodeArgs::default().name().ok()?;
+    let links = observed?.links.values();
+    let own = links.flat_map(|link| link.addresses.iter().map(IpNet::addr));
+    Some(place(machine, &own.collect(), &nodes.ok()??))
+}
+
 /// What kube-proxy on this node says; else what kubeadm's ConfigMap does, where the cluster has one and lets us read it.
 fn kube_proxy(args: &KubeArgs) -> Result<ProxyAnswer, Failure> {
     let answer = block_on(ask_kube_proxy())?;
@@ -211,7 +239,11 @@ fn network_managers() -> Vec<&'static str> {
         ("systemd-networkd", "/run/systemd/netif/links"),
     ]
     .into_iter()
-    .filter(|(_, path)| Path::new(path).exists())
+    .filter(|(_, path)| {
+        ROOTS
+            .iter()
+            .any(|root| Path::new(&format!("{root}{path}")).exists())
+    })
     .map(|(name, _)| name)
     .collect()
 }

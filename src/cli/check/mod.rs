@@ -3,6 +3,7 @@
 mod facts;
 mod findings;
 mod gather;
+mod place;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,9 @@ Examples:
     directway check
   Which NIC would carry a VIP, and does anybody answer for it?
     directway check --vip 192.168.188.120
+  The same of a node of a cluster, in its agent's pod:
+    kubectl -n directway-system exec daemonset/directway-agent -- \\
+      /directway check --vip 192.168.188.120
   The VIPs and schedulers of manifests:
     directway check --source dir:/etc/directway
 

@@ -39,6 +39,7 @@ fn good() -> Facts {
         vips: [("10.0.0.100".parse().unwrap(), Some(Answer::default()))].into(),
         run_dir: Ok(()),
         proc_sys_writable: false,
+        place: None,
         kube_proxy: ProxyAnswer::Silence,
         network_managers: vec![],
     }

@@ -12,6 +12,8 @@ use crate::{
     model::{NodeName, Refusal, Snapshot, VirtualService, VsKey},
 };
 
+use super::notes;
+
 /// How everything stands.
 #[derive(Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -122,6 +124,7 @@ pub(super) fn of_cluster(cluster: &Cluster) -> Document {
         service
     });
     let virtual_services = services.collect();
+    notes.extend(notes::undone(&reports));
     let nodes = cluster.states.iter().map(|(name, report)| match report {
         Ok(report) => node_line(name, report),
         Err(error) => NodeLine {

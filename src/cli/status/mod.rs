@@ -2,6 +2,7 @@
 
 mod agent_state;
 mod document;
+mod notes;
 mod text;
 
 use std::{net::SocketAddr, process::ExitCode};

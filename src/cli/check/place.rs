@@ -1,0 +1,94 @@
+//! Where `check` runs. What it finds is about this machine, and a plugin of kubectl mostly runs on another than a node.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use k8s_openapi::api::core::v1::Node;
+use kube::ResourceExt;
+
+use super::{
+    Finding,
+    findings::{pass, warn},
+};
+
+/// This machine, and the cluster's node that it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Its name, or what the pod was told.
+    pub machine: String,
+    /// The node.
+    pub node: Option<String>,
+}
+
+/// Which of a cluster's nodes a machine is: by its name, else by an address.
+pub(super) fn place(machine: String, addresses: &BTreeSet<IpAddr>, nodes: &[Node]) -> Place {
+    let by_name = nodes.iter().find(|node| node.name_any() == machine);
+    let node = by_name.or_else(|| nodes.iter().find(|node| has_one_of(node, addresses)));
+    Place {
+        node: node.map(ResourceExt::name_any),
+        machine,
+    }
+}
+
+fn has_one_of(node: &Node, addresses: &BTreeSet<IpAddr>) -> bool {
+    let status = node.status.iter();
+    let of_node = status.flat_map(|status| status.addresses.iter().flatten());
+    of_node
+        .filter_map(|address| address.address.parse().ok())
+        .any(|address: IpAddr| addresses.contains(&address))
+}
+
+/// What that means for everything else that was found.
+pub(super) fn finding(place: &Place) -> Finding {
+    let Place { machine, node } = place;
+    match node {
+        Some(node) => pass("node", node.as_str()),
+        None => warn(
+            "node",
+            format!("{machine} is not a node of the cluster, and all of this is about {machine}"),
+            "run it in an agent's pod (kubectl exec daemonset/directway-agent -- /directway check), or on a node without one as docs/install.md says",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::{NodeAddress, NodeStatus};
+
+    use super::*;
+    use crate::cli::check::Level;
+
+    fn node(name: &str, address: &str) -> Node {
+        let address = NodeAddress {
+            address: address.to_owned(),
+            type_: "InternalIP".to_owned(),
+        };
+        let mut node = Node::default();
+        node.metadata.name = Some(name.to_owned());
+        node.status = Some(NodeStatus {
+            addresses: Some(vec![address]),
+            ..NodeStatus::default()
+        });
+        node
+    }
+
+    #[test]
+    fn a_node_is_known_by_its_name_or_by_an_address() {
+        let nodes = [node("a", "10.0.0.1"), node("b.example.org", "10.0.0.2")];
+        let on = |machine: &str, address: &str| {
+            let addresses = [address.parse().unwrap()].into();
+            place(machine.to_owned(), &addresses, &nodes)
+        };
+        for (machine, address, expected) in [
+            ("a", "127.0.0.1", Some("a")),
+            ("b", "10.0.0.2", Some("b.example.org")),
+            ("a", "10.0.0.2", Some("a")),
+            ("laptop", "10.0.0.3", None),
+        ] {
+            let found = on(machine, address);
+            assert_eq!(found.node.as_deref(), expected, "{machine} {address}");
+            let finding = finding(&found);
+            assert_eq!(finding.level == Level::Pass, expected.is_some());
+            assert!(finding.found.contains(expected.unwrap_or(machine)));
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What to know before believing the rest.
+
+use std::collections::BTreeMap;
+
+use crate::{api::Report, model::NodeName};
+
+/// That nodes serve nothing because somebody asked for it: their last reports stay when a release is uninstalled.
+pub(super) fn undone(reports: &BTreeMap<&NodeName, &Report>) -> Option<String> {
+    let asked: Vec<&NodeName> = reports
+        .iter()
+        .filter(|(_, report)| report.undo.is_some())
+        .map(|(name, _)| *name)
+        .collect();
+    let who = match asked.as_slice() {
+        [] => return None,
+        [one] => format!("node {one} was"),
+        [first, ..] => format!("{} nodes ({first}, …) were", asked.len()),
+    };
+    Some(format!(
+        "{who} asked to undo what directway did (helm uninstall, directway undo), until helm install or directway undo --cancel"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Undoing;
+
+    #[test]
+    fn only_nodes_that_were_asked_are_told_of() {
+        let names = ["a", "b", "c"].map(|name| NodeName(name.to_owned()));
+        let told = |asked: usize| {
+            let reports: Vec<Report> = (0..names.len())
+                .map(|number| Report {
+                    undo: (number < asked).then(Undoing::default),
+                    ..Report::default()
+                })
+                .collect();
+            undone(&names.iter().zip(&reports).collect())
+        };
+        assert_eq!(told(0), None);
+        assert!(told(1).unwrap().starts_with("node a was asked"));
+        assert!(told(2).unwrap().starts_with("2 nodes (a, …) were asked"));
+    }
+}

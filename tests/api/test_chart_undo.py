@@ -22,8 +22,8 @@ def release(lab):
     for node in ("node-a", "node-b"):
         release.start_agent(node)
     bound(release)
-    # Who has never reported is not waited for.
-    release.wait(lambda: len(lab.api.get(NODESTATES)["items"]) == 2, "both to report")
+    # Who has never reported is not waited for, and the last report is told.
+    release.wait(lambda: reported(lab) == {"node-a": [TAKEN], "node-b": [TAKEN]}, "both to report the VIP")
     yield release
     for pod in release.pods.values():
         pod.stop()
@@ -37,6 +37,11 @@ def hooks(lab):
 
 def bound(release):
     release.wait(lambda: TAKEN in addresses(release.spaces["node-b"]), "node-b to bind the VIP")
+
+
+def reported(lab) -> dict[str, list[str]]:
+    """VIPs that each node's agent has reported as bound."""
+    return {item["metadata"]["name"]: item.get("status", {}).get("bound", []) for item in lab.api.get(NODESTATES)["items"]}
 
 
 def undoing(lab, node):

@@ -103,8 +103,8 @@ class Scene:
         """Web servers as pods on the nodes' own network, and a VirtualService that is Ready."""
         service = service or virtual_service()
         self.api.apply(web_servers(), service)
-        self.kubectl("rollout status daemonset/web-servers --timeout=60s", timeout=70)
-        self.kubectl(f"wait --for=condition=Ready dvs/{service['metadata']['name']} --timeout=60s", timeout=70)
+        self.kubectl("rollout status daemonset/web-servers --timeout=120s", timeout=130)
+        self.kubectl(f"wait --for=condition=Ready dvs/{service['metadata']['name']} --timeout=120s", timeout=130)
         return self
 
     def weights(self) -> dict[str, int]:

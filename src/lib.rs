@@ -1,6 +1,6 @@
 //! directway: LVS direct routing, declared and reconciled.
 //!
-//! Dependencies point downwards only: `model`, `desired` and `plan` know neither Kubernetes nor netlink nor tokio.
+//! Dependencies point downwards only: `model`, `desired`, `election` and `plan` know neither Kubernetes nor netlink nor tokio.
 
 pub mod admin;
 pub mod agent;
@@ -8,6 +8,7 @@ pub mod api;
 pub mod cli;
 pub mod controller;
 pub mod desired;
+pub mod election;
 pub mod forecast;
 pub mod http;
 pub mod kernel;

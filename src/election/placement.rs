@@ -1,0 +1,201 @@
+//! Who should hold which VIP: rendezvous hashing with bounded load.
+//!
+//! Every VIP ranks its directors by [`score`]; a director takes the VIPs that score it highest, but no more than its
+//! bound, 1.25 times its fair share, rounded up. Where all VIPs may be anywhere, the fair share is the mean; a VIP whose
+//! selector narrows its directors counts only there. Who is refused goes to its next choice. Both sides rank by the same
+//! scores, so there is one stable outcome and no order of processing (Gale and Shapley's deferred acceptance): a director
+//! that comes or goes moves the VIPs that it gets or had, and the few that the bound passes on.
+//!
+//! A preferred director gets its VIP whatever its load; such VIPs fill its bound first, so it gets fewer of the others.
+//! A cordoned one comes after all that are not, even where it is preferred.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
+    net::IpAddr,
+};
+
+use crate::model::NodeName;
+
+use super::hash::score;
+
+/// A VIP to be placed.
+#[derive(Clone, Debug)]
+pub struct Wish<'a> {
+    /// The VIP.
+    pub vip: IpAddr,
+    /// Who may hold it, cordoned ones too.
+    pub eligible: Vec<&'a NodeName>,
+    /// `spec.directors.preferred`.
+    pub preferred: Option<&'a NodeName>,
+}
+
+/// Where the VIPs should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Placement<'a> {
+    /// Per VIP all its eligible directors: who should hold it, who if that one were not there, then the others, best first.
+    pub orders: BTreeMap<IpAddr, Vec<&'a NodeName>>,
+    /// Hashes computed: one for each VIP and eligible director.
+    pub hashes: usize,
+}
+
+/// Places all VIPs of a segment: the same answer on every node.
+pub fn place<'a>(wishes: &[Wish<'a>], cordoned: &BTreeSet<NodeName>) -> Placement<'a> {
+    let names: BTreeSet<&NodeName> = wishes
+        .iter()
+        .flat_map(|wish| &wish.eligible)
+        .copied()
+        .collect();
+    let names: Vec<&NodeName> = names.into_iter().collect();
+    let mut hashes = 0;
+    let vips: BTreeMap<IpAddr, Ranked> = wishes
+        .iter()
+        .map(|wish| (wish.vip, Ranked::new(wish, &names, cordoned, &mut hashes)))
+        .collect();
+    let ranked: Vec<&Ranked> = vips.values().collect();
+    let winners = assign(&ranked, names.len(), None);
+    // Who would hold a VIP if its winner were not there. A winner that goes makes that the outcome for its VIPs, so none
+    // of them moves twice: at once, and again when the placement is computed without it.
+    let mut successors = vec![None; ranked.len()];
+    for gone in 0..names.len() {
+        if !winners.contains(&Some(gone)) {
+            continue;
+        }
+        let without = assign(&ranked, names.len(), Some(gone));
+        for ((successor, winner), next) in successors.iter_mut().zip(&winners).zip(without) {
+            if *winner == Some(gone) {
+                *successor = next;
+            }
+        }
+    }
+    let orders = vips.iter().zip(winners.iter().zip(&successors)).map(
+        |((vip, ranked), (winner, successor))| {
+            let first = winner.iter().chain(successor).copied();
+            let by_score = ranked
+                .choices
+                .iter()
+                .chain(&ranked.cordoned)
+                .map(|choice| choice.director);
+            let rest = by_score
+                .filter(|director| Some(*director) != *winner && Some(*director) != *successor);
+            (
+                *vip,
+                first.chain(rest).map(|director| names[director]).collect(),
+            )
+        },
+    );
+    Placement {
+        orders: orders.collect(),
+        hashes,
+    }
+}
+
+/// A VIP's directors, best first.
+struct Ranked {
+    choices: Vec<Choice>,
+    /// Empty where all are cordoned: nobody else can take the VIP then.
+    cordoned: Vec<Choice>,
+    preferred: Option<usize>,
+}
+
+#[derive(Clone, Copy)]
+struct Choice {
+    score: u64,
+    director: usize,
+}
+
+impl Ranked {
+    fn new(
+        wish: &Wish<'_>,
+        names: &[&NodeName],
+        cordoned: &BTreeSet<NodeName>,
+        hashes: &mut usize,
+    ) -> Self {
+        let eligible: BTreeSet<usize> = wish
+            .eligible
+            .iter()
+            .filter_map(|name| names.binary_search(name).ok())
+            .collect();
+        *hashes += eligible.len();
+        let choice = |director: usize| Choice {
+            score: score(wish.vip, names[director]),
+            director,
+        };
+        let (mut cordoned, mut choices): (Vec<Choice>, Vec<Choice>) = eligible
+            .into_iter()
+            .map(choice)
+            .partition(|choice| cordoned.contains(names[choice.director]));
+        if choices.is_empty() {
+            std::mem::swap(&mut choices, &mut cordoned);
+        }
+        for list in [&mut choices, &mut cordoned] {
+            list.sort_by_key(|choice| Reverse((choice.score, choice.director)));
+        }
+        let preferred = wish
+            .preferred
+            .and_then(|name| names.binary_search(&name).ok())
+            .filter(|preferred| choices.iter().any(|choice| choice.director == *preferred));
+        Self {
+            choices,
+            cordoned,
+            preferred,
+        }
+    }
+}
+
+/// One VIP in units of a fair share.
+const WHOLE: u64 = 1 << 32;
+
+/// The holder of each VIP, as if `gone` were not there.
+fn assign(vips: &[&Ranked], directors: usize, gone: Option<usize>) -> Vec<Option<usize>> {
+    let open = |choice: &&Choice| Some(choice.director) != gone;
+    let mut shares = vec![0_u64; directors];
+    let mut holders = vec![None; vips.len()];
+    let mut pinned = vec![0_u64; directors];
+    for (vip, holder) in vips.iter().zip(&mut holders) {
+        let open_choices = vip.choices.iter().filter(open);
+        let count = open_choices.clone().count().max(1) as u64;
+        for choice in open_choices {
+            shares[choice.director] += WHOLE / count;
+        }
+        if let Some(preferred) = vip.preferred.filter(|preferred| Some(*preferred) != gone) {
+            pinned[preferred] += 1;
+            *holder = Some(preferred);
+        }
+    }
+    let room: Vec<usize> = shares
+        .iter()
+        .zip(&pinned)
+        .map(|(share, pinned)| (share * 5).div_ceil(WHOLE * 4).saturating_sub(*pinned) as usize)
+        .collect();
+
+    // Per director the VIPs that it has, the worst on top.
+    let mut taken: Vec<BinaryHeap<(Reverse<u64>, usize)>> = vec![BinaryHeap::new(); directors];
+    let mut tried = vec![0_usize; vips.len()];
+    let mut looking: Vec<usize> = (0..vips.len())
+        .filter(|vip| holders[*vip].is_none())
+        .collect();
+    while let Some(vip) = looking.pop() {
+        let Some(choice) = vips[vip].choices.iter().filter(open).nth(tried[vip]) else {
+            // Refused by all, which only narrow selectors can bring about: the best one takes it above its bound.
+            holders[vip] = vips[vip]
+                .choices
+                .iter()
+                .find(open)
+                .map(|choice| choice.director);
+            continue;
+        };
+        tried[vip] += 1;
+        let taken = &mut taken[choice.director];
+        taken.push((Reverse(choice.score), vip));
+        if taken.len() > room[choice.director] {
+            looking.extend(taken.pop().map(|(_, refused)| refused));
+        }
+    }
+    for (director, taken) in taken.iter().enumerate() {
+        for (_, vip) in taken {
+            holders[*vip] = Some(director);
+        }
+    }
+    holders
+}

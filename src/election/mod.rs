@@ -1,7 +1,30 @@
-//! Who should hold which VIP.
+#![doc = include_str!("protocol.md")]
 
+mod action;
+mod announcing;
+mod claiming;
+mod contest;
+mod context;
+mod event;
 mod hash;
+mod holding;
+mod moving;
+mod news;
+mod pace;
+mod peers;
 mod placement;
+mod probing;
+mod segment;
+mod standby;
+mod timing;
+mod view;
+mod vip;
+mod yielding;
 
+pub use action::{Actions, GiveCause, Question, Report, Sender, TakeCause};
+pub use event::{Event, Heard, Says};
 pub use hash::score;
 pub use placement::{Placement, Wish, place};
+pub use segment::{Election, Place};
+pub use timing::{InvalidTiming, Rate, Timing};
+pub use view::{Candidate, DirectorId, Known, View, Wanted};

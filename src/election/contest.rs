@@ -1,0 +1,117 @@
+use std::time::Duration;
+
+use super::{DirectorId, context::Context};
+
+/// Questions without an answer after which the other has it no longer.
+const SILENT: u32 = 3;
+
+/// Another director seems to hold the VIP too. It is asked, it alone, until it is silent: either it yields, or this director
+/// does. Both know who is better and the other yields at once. Where they disagree about that, or the other's agent is
+/// gone and cannot yield, time and the wire's own order decide.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Contest {
+    rival: DirectorId,
+    since: Duration,
+    /// Questions since its last answer.
+    silent: u32,
+    /// Whether it ever answered.
+    real: bool,
+    /// Whether it agreed to yield before this director claimed.
+    expected: bool,
+    next: Duration,
+    /// When the VIP was last announced against it.
+    defended: Option<Duration>,
+}
+
+/// How a contest stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Open,
+    Over,
+}
+
+impl Contest {
+    /// The holder agreed to yield, and will.
+    pub fn expected(rival: DirectorId, now: Duration) -> Self {
+        Self {
+            rival,
+            since: now,
+            silent: 0,
+            real: true,
+            expected: true,
+            next: now,
+            defended: None,
+        }
+    }
+
+    /// A frame says that `rival` has it.
+    pub fn suspected(rival: DirectorId, cx: &Context<'_>) -> Self {
+        Self {
+            real: false,
+            expected: false,
+            ..Self::expected(rival, cx.now)
+        }
+    }
+
+    pub fn next(&self) -> Duration {
+        self.next
+    }
+
+    /// Whether a question is on its way.
+    pub fn has_asked(&self) -> bool {
+        self.silent > 0
+    }
+
+    pub fn was_real(&self) -> bool {
+        self.real
+    }
+
+    /// Whether it is worth telling people.
+    pub fn is_disputed(&self, cx: &Context<'_>) -> bool {
+        !self.expected || cx.now >= self.since + cx.timing.contest
+    }
+
+    /// Whatever was answered so far counts for nothing.
+    pub fn ask_again(&mut self, now: Duration) {
+        self.silent = 0;
+        self.next = now;
+    }
+
+    /// Asks again; over when the rival is silent.
+    pub fn due(&mut self, cx: &mut Context<'_>) -> Outcome {
+        if cx.now < self.next {
+            return Outcome::Open;
+        }
+        let Some(mac) = cx.peers.mac(self.rival).filter(|_| self.silent < SILENT) else {
+            return Outcome::Over;
+        };
+        self.silent += 1;
+        self.next = cx.now + cx.timing.probe;
+        cx.confirm(mac);
+        Outcome::Open
+    }
+
+    /// The rival has it; over when this director has to yield.
+    pub fn confirmed(&mut self, by: DirectorId, cx: &mut Context<'_>) -> Outcome {
+        self.rival = by;
+        self.real = true;
+        self.silent = 1;
+        // The one with the lower address has more patience: if the other's agent lives, it gives up first.
+        let patience = if cx.view.me < by {
+            cx.timing.contest * 2
+        } else {
+            cx.timing.contest
+        };
+        if cx.now >= self.since + patience {
+            return Outcome::Over;
+        }
+        if self
+            .defended
+            .is_none_or(|last| cx.now >= last + cx.timing.probe)
+        {
+            self.defended = Some(cx.now);
+            cx.announce();
+        }
+        Outcome::Open
+    }
+}

@@ -1,0 +1,301 @@
+use std::time::Duration;
+
+use crate::model::Mac;
+
+use super::{
+    DirectorId, GiveCause, Report, TakeCause,
+    announcing::Announcing,
+    contest::{Contest, Outcome},
+    context::Context,
+    news::{Host, News},
+    peers::{Change, Standing},
+    vip::{Next, Phase},
+    yielding::Yielding,
+};
+
+/// Probes after which a holder that had reason to doubt is sure again.
+const ROUNDS: u32 = 2;
+/// How long an agreement to a planned move stands.
+const AGREED: Duration = Duration::from_secs(1);
+
+/// The VIP is on the NIC.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Holding {
+    announcing: Announcing,
+    looking: Looking,
+    /// Another director that seems to have it too.
+    contest: Option<Contest>,
+    /// To whom this director agreed to give it, and until when.
+    agreed: Option<(DirectorId, Duration)>,
+    /// When a stranger was last told.
+    defended: Option<Duration>,
+    /// Until when it stays although this director may no longer hold it.
+    retire: Option<Duration>,
+    at: Duration,
+}
+
+/// A holder asks everybody who else has the VIP.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Looking {
+    next: Duration,
+    /// Probes that are still to be sent before the VIP may be announced. While it is not 0 another director that has the VIP
+    /// is in the right.
+    doubts: u32,
+    /// Whether it cannot wait for its turn in the background.
+    hurry: bool,
+}
+
+impl Holding {
+    /// Just added, after silence or by agreement.
+    pub fn claimed(from: Option<DirectorId>, sure: bool, cx: &mut Context<'_>) -> Phase {
+        cx.lasting.settled = cx.now + cx.timing.hold_down;
+        let mut holding = Self::new(sure, cx);
+        holding.contest = from.map(|from| Contest::expected(from, cx.now));
+        // The first announcement leaves with this event.
+        let next = holding.due(cx);
+        next.unwrap_or(Phase::Holding(holding))
+    }
+
+    /// Found on the NIC.
+    pub fn adopted(cx: &mut Context<'_>) -> Phase {
+        cx.out.reports.push(Report::Took {
+            vip: cx.vip,
+            from: None,
+            cause: TakeCause::Adopted,
+            after: Duration::ZERO,
+        });
+        Phase::Holding(Self::new(false, cx))
+    }
+
+    fn new(sure: bool, cx: &Context<'_>) -> Self {
+        let looking = Looking {
+            next: if sure { cx.now + cx.leisure() } else { cx.now },
+            doubts: if sure { 0 } else { ROUNDS + 1 },
+            hurry: false,
+        };
+        Self {
+            announcing: Announcing::burst(cx.now),
+            looking,
+            contest: None,
+            agreed: None,
+            defended: None,
+            retire: None,
+            at: cx.now,
+        }
+    }
+
+    pub fn next(&self) -> Duration {
+        self.at
+    }
+
+    /// Something that it depends on is different.
+    pub fn look(&mut self, now: Duration) {
+        self.at = now;
+    }
+
+    /// Whether nobody else had it when last asked.
+    pub fn is_sure(&self) -> bool {
+        self.looking.doubts == 0
+    }
+
+    /// Something was not heard: it may be somebody else's by now.
+    pub fn doubt(&mut self, now: Duration) {
+        self.looking = Looking {
+            next: now,
+            doubts: ROUNDS + 1,
+            hurry: true,
+        };
+        self.agreed = None;
+        if let Some(contest) = &mut self.contest {
+            contest.ask_again(now);
+        }
+        self.look(now);
+    }
+
+    pub fn due(&mut self, cx: &mut Context<'_>) -> Next {
+        if let Some(gone) = self.retire(cx) {
+            return Some(gone);
+        }
+        if let Some(contest) = &mut self.contest
+            && contest.due(cx) == Outcome::Over
+        {
+            if contest.was_real() {
+                // Neighbours may have learnt the other's MAC.
+                self.announcing = Announcing::burst(cx.now);
+                cx.conflict_over();
+            }
+            self.contest = None;
+            if self.looking.doubts == 1 {
+                // Whoever answered a broadcast in its place must not keep the doubts up.
+                self.looking.next = cx.now;
+            }
+        }
+        self.look_for_rivals(cx);
+        if self.is_sure() && cx.now >= self.announcing.next {
+            cx.announce();
+            self.announcing.done(cx.now, cx.timing.refresh);
+        }
+        let announcing = Some(self.announcing.next).filter(|_| self.is_sure());
+        let contest = self.contest.as_ref().map(Contest::next);
+        let others = [announcing, contest, self.retire, cx.conflict_ends()];
+        self.at = others
+            .into_iter()
+            .flatten()
+            .fold(self.looking.next, Duration::min);
+        None
+    }
+
+    /// Keeps a VIP that this director may no longer hold until a successor has it, but not for ever.
+    fn retire(&mut self, cx: &mut Context<'_>) -> Next {
+        if cx.me().is_some() {
+            self.retire = None;
+            return None;
+        }
+        let until = *self.retire.get_or_insert(cx.now + cx.timing.retire);
+        let is_over = !cx.is_wanted() || !cx.has_others() || cx.now >= until;
+        is_over.then(|| Yielding::start(None, GiveCause::NotWanted, cx))
+    }
+
+    fn look_for_rivals(&mut self, cx: &mut Context<'_>) {
+        let looking = &mut self.looking;
+        if cx.now < looking.next {
+            return;
+        }
+        if looking.doubts == 1 && self.contest.is_none() {
+            // Nobody answered the last of the probes.
+            looking.doubts = 0;
+            looking.hurry = false;
+            looking.next = cx.now + cx.leisure();
+            self.announcing = Announcing::burst(cx.now);
+            return;
+        }
+        let is_first = looking.doubts > ROUNDS || looking.doubts == 0;
+        let may = match (is_first, looking.hurry || looking.doubts > 0) {
+            (false, _) => Ok(()),
+            (true, true) => cx.paces.urgent.take(cx.timing.urgent, cx.now),
+            (true, false) => cx.paces.background.take(cx.timing.background, cx.now),
+        };
+        if let Err(at) = may {
+            looking.next = at;
+            return;
+        }
+        cx.probe();
+        looking.hurry = false;
+        looking.next = cx.now
+            + if looking.doubts > 0 {
+                cx.timing.probe
+            } else {
+                cx.leisure()
+            };
+        looking.doubts = looking
+            .doubts
+            .saturating_sub(1)
+            .max(u32::from(looking.doubts > 0));
+    }
+
+    pub fn heard(
+        &mut self,
+        director: DirectorId,
+        mac: Mac,
+        news: News,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        match news {
+            // The successor that was expected.
+            News::Announced if self.has_agreed_to(director, cx) => {
+                Some(Yielding::start(Some(director), GiveCause::Outranked, cx))
+            }
+            // Whether it really has it, it alone can tell: the frame may be old, or a switch's.
+            News::Announced => {
+                self.suspect(director, cx);
+                if let Some(contest) = &mut self.contest {
+                    contest.ask_again(cx.now);
+                }
+                None
+            }
+            News::Answered => {
+                self.suspect(director, cx);
+                None
+            }
+            News::Confirmed => {
+                // An answer that waited in a buffer while this director stood still says nothing about now.
+                if self.contest.as_ref().is_some_and(Contest::has_asked) {
+                    return self.rival(director, mac, cx);
+                }
+                self.suspect(director, cx);
+                None
+            }
+            News::Asked => {
+                // To one at a time: two that both took it would have to find out about each other.
+                let has_other = self
+                    .agreed
+                    .is_some_and(|(to, until)| to != director && cx.now < until);
+                if self.is_sure() && !has_other && cx.would_give_to(director) {
+                    self.agreed = Some((director, cx.now + AGREED));
+                    cx.ask_alone(mac);
+                }
+                None
+            }
+            News::Probed => None,
+        }
+    }
+
+    /// `director` may have the VIP too; it is asked as soon as there is nothing left to be heard.
+    fn suspect(&mut self, director: DirectorId, cx: &Context<'_>) {
+        self.look(cx.now);
+        self.contest
+            .get_or_insert_with(|| Contest::suspected(director, cx));
+    }
+
+    fn has_agreed_to(&self, director: DirectorId, cx: &Context<'_>) -> bool {
+        self.agreed
+            .is_some_and(|(to, until)| to == director && cx.now < until)
+    }
+
+    /// `director` has the VIP too: one of both has to yield.
+    fn rival(&mut self, director: DirectorId, mac: Mac, cx: &mut Context<'_>) -> Next {
+        let cause = if !self.is_sure() {
+            GiveCause::Overtaken
+        } else if self.has_agreed_to(director, cx) || cx.is_outranked_by(director) {
+            GiveCause::Outranked
+        } else {
+            let contest = self
+                .contest
+                .get_or_insert_with(|| Contest::suspected(director, cx));
+            self.at = cx.now;
+            if contest.confirmed(director, cx) == Outcome::Open {
+                if contest.is_disputed(cx) {
+                    cx.conflict(Host {
+                        mac,
+                        director: Some(director),
+                    });
+                }
+                return None;
+            }
+            GiveCause::Contest
+        };
+        Some(Yielding::start(Some(director), cause, cx))
+    }
+
+    /// Tells a stranger, and everybody who believes it, that the VIP is here; rarely, because it may do the same.
+    pub fn defend_against_stranger(&mut self, cx: &mut Context<'_>) {
+        let is_due = self
+            .defended
+            .is_none_or(|last| cx.now >= last + cx.timing.defend);
+        if is_due && self.is_sure() {
+            self.defended = Some(cx.now);
+            cx.announce();
+        }
+        self.look(cx.now);
+    }
+
+    pub fn peer(&mut self, (_, standing): Change, now: Duration) -> Next {
+        if standing == Standing::Up && self.is_sure() {
+            // The wire may have been in two halves, with a holder in each.
+            self.looking.next = now;
+            self.looking.hurry = true;
+        }
+        self.look(now);
+        None
+    }
+}

@@ -1,0 +1,98 @@
+use std::time::Duration;
+
+use super::{
+    DirectorId, Report, TakeCause,
+    claiming::Claiming,
+    context::Context,
+    news::News,
+    peers::{Change, Standing},
+    standby::Standby,
+    vip::{Next, Phase},
+};
+
+/// How often a holder is asked to agree before it is left alone for a while.
+const TRIES: u32 = 5;
+
+/// The holder is asked, by a probe to it alone, to agree that the VIP moves here. Its kernel answers that it has the VIP; its
+/// agent agrees by the same probe in return. A holder whose agent is gone, or has not heard of the move, keeps the VIP: it
+/// would not yield.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Moving {
+    holder: DirectorId,
+    since: Duration,
+    tries: u32,
+    /// Its kernel has the VIP. Otherwise its probe is no agreement: it takes this director for the holder.
+    has: bool,
+    at: Duration,
+}
+
+impl Moving {
+    pub fn start(holder: DirectorId, cx: &mut Context<'_>) -> Phase {
+        let mut moving = Self {
+            holder,
+            since: cx.now,
+            tries: 0,
+            has: false,
+            at: cx.now,
+        };
+        moving.due(cx).unwrap_or(Phase::Moving(moving))
+    }
+
+    pub fn next(&self) -> Duration {
+        self.at
+    }
+
+    pub fn due(&mut self, cx: &mut Context<'_>) -> Next {
+        if cx.now < self.at {
+            return None;
+        }
+        let mac = cx
+            .peers
+            .mac(self.holder)
+            .filter(|_| cx.carrier && cx.is_target(self.holder));
+        let Some(mac) = mac else {
+            return Some(self.abandon(cx));
+        };
+        if self.tries >= TRIES {
+            cx.lasting.ask_again = cx.now + cx.timing.retry;
+            cx.out.reports.push(Report::MoveRefused {
+                vip: cx.vip,
+                holder: self.holder,
+            });
+            return Some(self.abandon(cx));
+        }
+        self.tries += 1;
+        self.at = cx.now + cx.timing.ask * 2;
+        cx.ask_alone(mac);
+        None
+    }
+
+    /// Leaves the VIP where it is; how long it has been there stays as it was.
+    pub fn abandon(&self, cx: &mut Context<'_>) -> Phase {
+        let settled = cx.lasting.settled;
+        let phase = Standby::behind(self.holder, cx);
+        cx.lasting.settled = settled;
+        phase
+    }
+
+    pub fn heard(&mut self, director: DirectorId, news: News, cx: &mut Context<'_>) -> Next {
+        match news {
+            News::Announced | News::Confirmed if director != self.holder => {
+                Some(Standby::behind(director, cx))
+            }
+            News::Answered if director == self.holder => {
+                self.has = true;
+                None
+            }
+            News::Asked if director == self.holder && self.has && cx.is_target(director) => {
+                Some(Claiming::planned(director, self.since, cx))
+            }
+            News::Announced | News::Confirmed | News::Answered | News::Probed | News::Asked => None,
+        }
+    }
+
+    pub fn peer(&mut self, (peer, standing): Change, cx: &mut Context<'_>) -> Next {
+        (peer == self.holder && standing == Standing::Down)
+            .then(|| Standby::vacant(cx.now, Some(peer), TakeCause::HolderDown))
+    }
+}

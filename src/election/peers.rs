@@ -1,0 +1,207 @@
+//! Whether the other directors' kernels are there: asked per pair of directors, however many VIPs there are.
+//!
+//! What is asked is the kernel: a peer whose agent crashed, hangs or is starved of CPU answers all the same. Only answers to
+//! a question that was sent to the peer's own MAC count. Switches that suppress ARP answer a broadcast for the dead; and
+//! a frame that a peer sends by itself does not prove that it receives any.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::model::Mac;
+
+use super::{Actions, DirectorId, Report, View, action::Sender, timing::Timing};
+
+/// What is known of a peer's kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) enum Standing {
+    /// Not asked often enough yet.
+    #[default]
+    Unknown,
+    /// It answers.
+    Up,
+    /// It does not.
+    Down,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Peer {
+    /// What the sources say.
+    told: Option<Mac>,
+    /// The same, or learnt from an answer.
+    mac: Option<Mac>,
+    standing: Standing,
+    /// The question that waits for an answer.
+    asked: Option<Asked>,
+    /// Questions without an answer since the last that had one.
+    misses: u32,
+    due: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Asked {
+    One,
+    Everybody,
+}
+
+/// A peer that is down is looked for by broadcast this often, because its MAC may have changed.
+const LOOK_AGAIN: u32 = 5;
+
+impl Peer {
+    fn new(mac: Option<Mac>, now: Duration) -> Self {
+        Self {
+            told: mac,
+            mac,
+            standing: Standing::Unknown,
+            asked: None,
+            misses: 0,
+            due: now,
+        }
+    }
+
+    /// Counts the question that had no answer, and asks again.
+    fn ask(&mut self, id: DirectorId, timing: &Timing, now: Duration, out: &mut Actions) {
+        let was_missed = self.asked.is_some();
+        if was_missed {
+            self.misses = self.misses.saturating_add(1);
+        }
+        if self.misses >= timing.misses {
+            self.standing = Standing::Down;
+        }
+        let is_down = self.standing == Standing::Down;
+        let looks = is_down && was_missed && self.misses.is_multiple_of(LOOK_AGAIN);
+        let to = self.mac.filter(|_| !looks);
+        self.asked = Some(if to.is_some() {
+            Asked::One
+        } else {
+            Asked::Everybody
+        });
+        self.due = now + if is_down { timing.ask_down } else { timing.ask };
+        out.ask(id.0, to, Sender::Own);
+    }
+
+    fn answered(&mut self, mac: Mac, now: Duration) {
+        if self.asked == Some(Asked::Everybody) {
+            self.mac = Some(mac);
+            self.asked = None;
+            self.due = now;
+        } else if self.asked.is_some() && self.mac == Some(mac) {
+            self.asked = None;
+            self.misses = 0;
+            self.standing = Standing::Up;
+        }
+    }
+}
+
+/// The peers of a director on one segment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Peers(BTreeMap<DirectorId, Peer>);
+
+/// A peer that came or went.
+pub(super) type Change = (DirectorId, Standing);
+
+impl Peers {
+    /// Takes over who there is from the sources.
+    pub fn view(&mut self, view: &View, now: Duration) {
+        self.0.retain(|id, _| view.peers.contains_key(id));
+        for (id, known) in &view.peers {
+            let peer = self
+                .0
+                .entry(*id)
+                .or_insert_with(|| Peer::new(known.mac, now));
+            if peer.told != known.mac {
+                peer.told = known.mac;
+                peer.mac = known.mac.or(peer.mac);
+            }
+        }
+    }
+
+    /// Asks those who are due.
+    pub fn tick(&mut self, timing: &Timing, now: Duration, out: &mut Actions) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for (id, peer) in &mut self.0 {
+            if peer.due <= now {
+                changes.extend(noting(*id, peer, out, |peer, out| {
+                    peer.ask(*id, timing, now, out)
+                }));
+            }
+        }
+        changes
+    }
+
+    /// An answer for a peer's own address.
+    pub fn answered(
+        &mut self,
+        id: DirectorId,
+        mac: Mac,
+        now: Duration,
+        out: &mut Actions,
+    ) -> Option<Change> {
+        let peer = self.0.get_mut(&id)?;
+        noting(id, peer, out, |peer, _| peer.answered(mac, now))
+    }
+
+    /// A peer's kernel answered another question that only it could answer.
+    pub fn proved(&mut self, id: DirectorId, out: &mut Actions) -> Option<Change> {
+        let peer = self.0.get_mut(&id)?;
+        noting(id, peer, out, |peer, _| {
+            // What was asked before this director stood still proves nothing.
+            if peer.standing != Standing::Unknown {
+                peer.misses = 0;
+                peer.standing = Standing::Up;
+            }
+        })
+    }
+
+    /// Nothing that was known counts any more.
+    pub fn forget(&mut self, now: Duration) {
+        for peer in self.0.values_mut() {
+            peer.standing = Standing::Unknown;
+            peer.asked = None;
+            peer.misses = 0;
+            peer.due = now;
+        }
+    }
+
+    pub fn standing(&self, id: DirectorId) -> Standing {
+        self.0.get(&id).map_or(Standing::Down, |peer| peer.standing)
+    }
+
+    pub fn mac(&self, id: DirectorId) -> Option<Mac> {
+        self.0.get(&id)?.mac
+    }
+
+    pub fn by_mac(&self, mac: Mac) -> Option<DirectorId> {
+        self.0
+            .iter()
+            .find(|(_, peer)| peer.mac == Some(mac))
+            .map(|(id, _)| *id)
+    }
+
+    /// Whether all were asked often enough: the wire carries frames, and a MAC that is not a peer's is a stranger's.
+    pub fn settled(&self) -> bool {
+        self.0
+            .values()
+            .all(|peer| peer.standing != Standing::Unknown)
+    }
+
+    pub fn next(&self) -> Option<Duration> {
+        self.0.values().map(|peer| peer.due).min()
+    }
+}
+
+fn noting(
+    id: DirectorId,
+    peer: &mut Peer,
+    out: &mut Actions,
+    act: impl FnOnce(&mut Peer, &mut Actions),
+) -> Option<Change> {
+    let before = peer.standing;
+    act(peer, out);
+    if peer.standing == before {
+        return None;
+    }
+    out.reports.push(Report::Peer {
+        director: id,
+        up: peer.standing == Standing::Up,
+    });
+    Some((id, peer.standing))
+}

@@ -1,0 +1,140 @@
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::model::Mac;
+
+use super::{
+    DirectorId,
+    claiming::Claiming,
+    context::Context,
+    news::News,
+    standby::{Standby, Vacancy},
+    vip::{Next, Phase},
+};
+
+/// Everybody is asked who has the VIP; silence allows a claim.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Probing {
+    vacancy: Vacancy,
+    rounds: u32,
+    at: Duration,
+    /// Directors' MACs that answered a broadcast, or may be expected to: only what they answer when they alone are asked
+    /// counts.
+    suspects: BTreeMap<Mac, Suspect>,
+    /// Other directors that probe too, and when that was first heard.
+    rivals: BTreeMap<DirectorId, Duration>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Suspect {
+    /// Whether it, or a switch in its place, answered a broadcast.
+    answered: bool,
+    /// How often it alone was asked.
+    asked: u32,
+}
+
+impl Probing {
+    pub fn start(vacancy: Vacancy, cx: &mut Context<'_>) -> Phase {
+        let last = vacancy.last.and_then(|last| cx.peers.mac(last));
+        let mut probing = Self {
+            vacancy,
+            rounds: 0,
+            at: cx.now,
+            suspects: last
+                .map(|mac| (mac, Suspect::default()))
+                .into_iter()
+                .collect(),
+            rivals: BTreeMap::new(),
+        };
+        probing.round(cx);
+        Phase::Probing(probing)
+    }
+
+    pub fn next(&self) -> Duration {
+        self.at
+    }
+
+    fn round(&mut self, cx: &mut Context<'_>) {
+        self.rounds += 1;
+        self.at = cx.now + cx.timing.probe;
+        cx.probe();
+        for (mac, suspect) in &mut self.suspects {
+            suspect.asked += 1;
+            cx.confirm(*mac);
+        }
+    }
+
+    pub fn due(&mut self, cx: &mut Context<'_>) -> Next {
+        if cx.now < self.at {
+            return None;
+        }
+        if !cx.carrier || cx.me().is_none() {
+            return Some(self.again(cx.now));
+        }
+        let is_open = |suspect: &Suspect| suspect.answered && suspect.asked < cx.timing.probes;
+        if self.rounds < cx.timing.probes || self.suspects.values().any(is_open) {
+            self.round(cx);
+            return None;
+        }
+        Some(Claiming::vacant(self.vacancy, cx))
+    }
+
+    pub fn heard(
+        &mut self,
+        director: DirectorId,
+        mac: Mac,
+        news: News,
+        cx: &mut Context<'_>,
+    ) -> Next {
+        match news {
+            News::Announced | News::Confirmed => Some(Standby::behind(director, cx)),
+            News::Answered => {
+                let suspect = self.suspects.entry(mac).or_default();
+                suspect.answered = true;
+                if suspect.asked == 0 {
+                    suspect.asked = 1;
+                    cx.confirm(mac);
+                }
+                None
+            }
+            News::Probed => {
+                if self.vacancy.last == Some(director) {
+                    // It is back. It was silent before, but is asked again.
+                    self.suspects.insert(
+                        mac,
+                        Suspect {
+                            answered: true,
+                            asked: 0,
+                        },
+                    );
+                }
+                let first = *self.rivals.entry(director).or_insert(cx.now);
+                // It heard our probes and goes on: it takes itself for the better one. The wire's own order decides,
+                // which is the same on all.
+                let insists = cx.now >= first + cx.timing.probe / 2;
+                let is_better = if insists && !cx.is_outranked_by(director) {
+                    director < cx.view.me
+                } else {
+                    cx.is_outranked_by(director)
+                };
+                is_better.then(|| self.wait(cx))
+            }
+            News::Asked => None,
+        }
+    }
+
+    /// Leaves it to the other for now.
+    fn wait(&self, cx: &Context<'_>) -> Phase {
+        Standby::vacancy(Vacancy {
+            from: cx.now + cx.wire_turn(),
+            ..self.vacancy
+        })
+    }
+
+    /// Starts over: what was heard so far counts for nothing.
+    pub fn again(&self, now: Duration) -> Phase {
+        Standby::vacancy(Vacancy {
+            from: now,
+            ..self.vacancy
+        })
+    }
+}

@@ -1,0 +1,319 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::model::Mac;
+
+use super::{
+    Actions, DirectorId, Event, Heard, Report, Says, TakeCause, View,
+    context::{Context, Lasting},
+    news::{News, news},
+    pace::Paces,
+    peers::{Change, Peers, Standing},
+    standby::{Incumbent, Standby},
+    timing::Timing,
+    vip::{Phase, Vip},
+};
+
+/// One director's part in the election of the holders of a segment's VIPs: its whole state.
+///
+/// [`Election::handle`] is a function of this state, an event and the time; it reads no clock and does nothing else.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Election {
+    timing: Arc<Timing>,
+    view: Arc<View>,
+    carrier: bool,
+    /// From when on VIPs may be moved here, for those that are new.
+    steady: Duration,
+    peers: Peers,
+    vips: BTreeMap<IpAddr, Entry>,
+    /// When each VIP wants to be looked at.
+    queue: BTreeSet<(Duration, IpAddr)>,
+    paces: Paces,
+    /// By when the next event was to come.
+    expected: Option<Duration>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Entry {
+    vip: Vip,
+    lasting: Lasting,
+    /// Its place in the queue.
+    at: Option<Duration>,
+}
+
+impl Entry {
+    fn new(phase: Phase, steady: Duration) -> Self {
+        let lasting = Lasting {
+            steady,
+            ..Lasting::default()
+        };
+        Self {
+            vip: Vip { phase },
+            lasting,
+            at: None,
+        }
+    }
+}
+
+/// How a director stands to a VIP, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On the NIC.
+    Holds {
+        /// Whether nobody else had it when last asked.
+        sure: bool,
+    },
+    /// Another director has it.
+    Standby {
+        /// Who.
+        holder: DirectorId,
+    },
+    /// Nobody has it; others come first, or everybody is being asked.
+    Vacant,
+    /// A stranger has it.
+    Blocked {
+        /// The stranger's MAC, if it was heard lately.
+        mac: Option<Mac>,
+    },
+    /// Being moved here from another director, which is asked to agree.
+    Moving,
+    /// On its way to the NIC.
+    Claiming,
+    /// On its way from the NIC.
+    Yielding,
+}
+
+impl Election {
+    /// A director that starts. `held` are the VIPs that its NIC carries by an earlier agent's doing: it goes on holding
+    /// them, but asks the wire before it announces anything.
+    pub fn new(
+        timing: Arc<Timing>,
+        view: Arc<View>,
+        held: &BTreeSet<IpAddr>,
+        carrier: bool,
+        now: Duration,
+    ) -> (Self, Actions) {
+        let steady = now + timing.hold_down;
+        let mut election = Self {
+            timing,
+            view: view.clone(),
+            carrier,
+            steady,
+            peers: Peers::default(),
+            vips: BTreeMap::new(),
+            queue: BTreeSet::new(),
+            paces: Paces::default(),
+            expected: None,
+        };
+        let mut out = Actions::default();
+        for ip in held {
+            election.vips.insert(*ip, Entry::new(Phase::Gone, steady));
+            election.with(*ip, now, &mut out, |vip, cx| vip.nic(true, cx));
+        }
+        if !carrier {
+            election.all(now, &mut out, |vip, cx| vip.carrier(false, cx));
+        }
+        election.view(view, now, &mut out);
+        election.finish(now, &mut out);
+        (election, out)
+    }
+
+    /// What to do about `event` at `now`, a clock that goes on while the machine sleeps (CLOCK_BOOTTIME).
+    pub fn handle(&mut self, event: Event, now: Duration) -> Actions {
+        let mut out = Actions {
+            claim_until: now + self.timing.silence(),
+            ..Actions::default()
+        };
+        if let Some(late) = self.late(now) {
+            out.reports.push(Report::Paused(late));
+            self.peers.forget(now);
+            self.all(now, &mut out, Vip::doubt);
+        }
+        match event {
+            Event::Tick => self.tick(now, &mut out),
+            Event::Heard(heard) => self.heard(heard, now, &mut out),
+            Event::Missed => self.all(now, &mut out, Vip::doubt),
+            Event::Carrier(up) => self.carrier(up, now, &mut out),
+            Event::View(view) => self.view(view, now, &mut out),
+            Event::Nic { present, absent } => {
+                for ip in present {
+                    self.vips
+                        .entry(ip)
+                        .or_insert_with(|| Entry::new(Phase::Gone, self.steady));
+                    self.with(ip, now, &mut out, |vip, cx| vip.nic(true, cx));
+                }
+                for ip in absent {
+                    self.with(ip, now, &mut out, |vip, cx| vip.nic(false, cx));
+                }
+            }
+        }
+        self.finish(now, &mut out);
+        out
+    }
+
+    /// By how much this event comes too late, if it does.
+    fn late(&self, now: Duration) -> Option<Duration> {
+        let late = now.saturating_sub(self.expected?);
+        (late > self.timing.pause).then_some(late)
+    }
+
+    fn tick(&mut self, now: Duration, out: &mut Actions) {
+        for change in self.peers.tick(&self.timing, now, out) {
+            self.peer(change, now, out);
+        }
+        let due: Vec<IpAddr> = self
+            .queue
+            .iter()
+            .take_while(|(at, _)| *at <= now)
+            .map(|(_, ip)| *ip)
+            .collect();
+        for ip in due {
+            self.with(ip, now, out, Vip::due);
+        }
+    }
+
+    fn heard(&mut self, heard: Heard, now: Duration, out: &mut Actions) {
+        let (host, news) = news(heard, &self.view, &self.peers);
+        if let (Says::Answers(Some(_)), Some(has), true) = (heard.says, heard.has, heard.to_us)
+            && let Some(change) = self.peers.answered(DirectorId(has), heard.from, now, out)
+        {
+            self.peer(change, now, out);
+        }
+        for (ip, news) in news {
+            if !self.vips.contains_key(&ip) {
+                continue;
+            }
+            if news == News::Confirmed
+                && let Some(change) = host
+                    .director
+                    .and_then(|director| self.peers.proved(director, out))
+            {
+                self.peer(change, now, out);
+            }
+            self.with(ip, now, out, |vip, cx| vip.heard(host, news, cx));
+        }
+    }
+
+    fn peer(&mut self, change: Change, now: Duration, out: &mut Actions) {
+        self.all(now, out, |vip, cx| vip.peer(change, cx));
+    }
+
+    fn carrier(&mut self, up: bool, now: Duration, out: &mut Actions) {
+        if up == self.carrier {
+            return;
+        }
+        self.carrier = up;
+        self.steady = now + self.timing.hold_down;
+        self.peers.forget(now);
+        self.all(now, out, |vip, cx| vip.carrier(up, cx));
+    }
+
+    fn view(&mut self, view: Arc<View>, now: Duration, out: &mut Actions) {
+        self.view = view;
+        self.peers.view(&self.view, now);
+        let new: Vec<IpAddr> = self
+            .view
+            .vips
+            .keys()
+            .filter(|ip| !self.vips.contains_key(ip))
+            .copied()
+            .collect();
+        for ip in new {
+            let mut entry = Entry::new(Standby::vacant(now, None, TakeCause::Vacant), self.steady);
+            entry.lasting.ready = self.view.vips[&ip]
+                .candidate(self.view.me)
+                .is_some_and(|candidate| candidate.ready);
+            self.vips.insert(ip, entry);
+        }
+        self.all(now, out, Vip::view);
+    }
+
+    fn all(&mut self, now: Duration, out: &mut Actions, act: impl Fn(&mut Vip, &mut Context<'_>)) {
+        let ips: Vec<IpAddr> = self.vips.keys().copied().collect();
+        for ip in ips {
+            self.with(ip, now, out, &act);
+        }
+    }
+
+    fn with(
+        &mut self,
+        ip: IpAddr,
+        now: Duration,
+        out: &mut Actions,
+        act: impl FnOnce(&mut Vip, &mut Context<'_>),
+    ) {
+        let count = self.vips.len();
+        let Some(entry) = self.vips.get_mut(&ip) else {
+            return;
+        };
+        let mut cx = Context {
+            vip: ip,
+            now,
+            timing: &self.timing,
+            view: &self.view,
+            peers: &self.peers,
+            carrier: self.carrier,
+            count,
+            paces: &mut self.paces,
+            lasting: &mut entry.lasting,
+            out,
+        };
+        act(&mut entry.vip, &mut cx);
+        let next = entry.vip.next();
+        if next != entry.at {
+            self.queue.extend(next.map(|at| (at, ip)));
+            if let Some(before) = std::mem::replace(&mut entry.at, next) {
+                self.queue.remove(&(before, ip));
+            }
+        }
+        if entry.vip.phase == Phase::Gone {
+            self.vips.remove(&ip);
+        }
+    }
+
+    fn finish(&mut self, now: Duration, out: &mut Actions) {
+        let vips = self.queue.first().map(|(at, _)| *at);
+        // Whoever stands still for as long as a takeover takes must see that it did, even if nothing was due.
+        let pulse = self
+            .peers
+            .next()
+            .map(|next| next.min(now + self.timing.ask));
+        out.wake = vips.into_iter().chain(pulse).min();
+        self.expected = out.wake;
+    }
+
+    /// How this director stands to `vip`; `None`: it has no part in it.
+    pub fn place(&self, vip: IpAddr) -> Option<Place> {
+        let entry = self.vips.get(&vip)?;
+        Some(match &entry.vip.phase {
+            Phase::Standby(standby) => match standby.incumbent() {
+                Incumbent::Nobody(_) => Place::Vacant,
+                Incumbent::Director(holder, _) => Place::Standby { holder: *holder },
+                Incumbent::Stranger(_) => Place::Blocked {
+                    mac: entry.lasting.conflict.map(|(mac, _)| mac),
+                },
+            },
+            Phase::Probing(_) => Place::Vacant,
+            Phase::Moving(_) => Place::Moving,
+            Phase::Claiming(_) => Place::Claiming,
+            Phase::Holding(holding) => Place::Holds {
+                sure: holding.is_sure(),
+            },
+            Phase::Yielding(_) => Place::Yielding,
+            Phase::Gone => return None,
+        })
+    }
+
+    /// Whether a peer's kernel answers; `None`: not known yet.
+    pub fn answers(&self, peer: DirectorId) -> Option<bool> {
+        match self.peers.standing(peer) {
+            Standing::Unknown => None,
+            Standing::Up => Some(true),
+            Standing::Down => Some(false),
+        }
+    }
+}

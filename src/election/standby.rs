@@ -1,0 +1,262 @@
+use std::time::Duration;
+
+use super::{
+    DirectorId, TakeCause,
+    context::Context,
+    moving::Moving,
+    news::News,
+    peers::{Change, Standing},
+    probing::Probing,
+    vip::{Next, Phase},
+};
+
+/// The VIP is not here.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Standby {
+    incumbent: Incumbent,
+    at: Option<Duration>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Incumbent {
+    /// Nobody, or nobody knows.
+    Nobody(Vacancy),
+    /// A director.
+    Director(DirectorId, Watch),
+    /// Not a director; left alone until then.
+    Stranger(Duration),
+}
+
+/// A VIP that nobody has, as far as known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Vacancy {
+    /// Since when.
+    pub since: Duration,
+    /// From when on candidates have their turns.
+    pub from: Duration,
+    /// Who had it.
+    pub last: Option<DirectorId>,
+    /// What happened.
+    pub cause: TakeCause,
+}
+
+/// Whether the holder still has the VIP is asked now and then: its kernel may be well and the address gone, because
+/// somebody deleted it, or its lifetime ended after its agent died.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Watch {
+    /// Questions without an answer.
+    asked: u32,
+    next: Duration,
+}
+
+impl Standby {
+    fn phase(incumbent: Incumbent, at: Duration) -> Phase {
+        let at = Some(at);
+        Phase::Standby(Self { incumbent, at })
+    }
+
+    /// Nobody has it from `now` on.
+    pub fn vacant(now: Duration, last: Option<DirectorId>, cause: TakeCause) -> Phase {
+        let vacancy = Vacancy {
+            since: now,
+            from: now,
+            last,
+            cause,
+        };
+        Self::vacancy(vacancy)
+    }
+
+    /// The same, with the details.
+    pub fn vacancy(vacancy: Vacancy) -> Phase {
+        Self::phase(Incumbent::Nobody(vacancy), vacancy.from)
+    }
+
+    /// `director` has it.
+    pub fn behind(director: DirectorId, cx: &mut Context<'_>) -> Phase {
+        cx.lasting.settled = cx.now + cx.timing.hold_down;
+        let watch = Watch {
+            asked: 0,
+            next: cx.now + cx.timing.ask * 2,
+        };
+        Self::phase(Incumbent::Director(director, watch), cx.now)
+    }
+
+    /// A stranger has it.
+    pub fn blocked(cx: &Context<'_>) -> Phase {
+        let until = blocked_until(cx);
+        Self::phase(Incumbent::Stranger(until), until)
+    }
+
+    pub fn incumbent(&self) -> &Incumbent {
+        &self.incumbent
+    }
+
+    pub fn next(&self) -> Option<Duration> {
+        self.at
+    }
+
+    /// Something that it depends on is different.
+    pub fn look(&mut self, now: Duration) {
+        self.at = Some(now);
+    }
+
+    pub fn due(&mut self, cx: &mut Context<'_>) -> Next {
+        self.at = None;
+        if !cx.carrier || cx.me().is_none() {
+            return None;
+        }
+        match &mut self.incumbent {
+            Incumbent::Nobody(vacancy) => {
+                let vacancy = *vacancy;
+                self.take_turn(vacancy, cx)
+            }
+            Incumbent::Stranger(until) if cx.now < *until => {
+                self.at = Some(*until);
+                None
+            }
+            Incumbent::Stranger(_) => Some(Self::vacant(cx.now, None, TakeCause::Vacant)),
+            Incumbent::Director(director, _) => {
+                let director = *director;
+                if cx.is_target(director) {
+                    let from = cx.may_move_from();
+                    if cx.now >= from {
+                        match cx.paces.background.take(cx.timing.background, cx.now) {
+                            Ok(()) => return Some(Moving::start(director, cx)),
+                            Err(at) => self.at = Some(at),
+                        }
+                    } else {
+                        self.at = Some(from);
+                    }
+                }
+                self.watch(cx)
+            }
+        }
+    }
+
+    fn take_turn(&mut self, vacancy: Vacancy, cx: &mut Context<'_>) -> Next {
+        let start = vacancy.from + cx.turn()?;
+        if cx.now < start {
+            self.at = Some(start);
+            return None;
+        }
+        if !cx.peers.settled() {
+            // Asked again as soon as one of them is known to be up or down.
+            return None;
+        }
+        match cx.paces.urgent.take(cx.timing.urgent, cx.now) {
+            Ok(()) => Some(Probing::start(vacancy, cx)),
+            Err(at) => {
+                self.at = Some(at);
+                None
+            }
+        }
+    }
+
+    fn watch(&mut self, cx: &mut Context<'_>) -> Next {
+        let Incumbent::Director(director, watch) = &mut self.incumbent else {
+            return None;
+        };
+        let director = *director;
+        if cx.now >= watch.next {
+            if watch.asked >= cx.timing.misses {
+                return Some(Self::vacant(
+                    cx.now,
+                    Some(director),
+                    TakeCause::HolderSilent,
+                ));
+            }
+            let may = match watch.asked {
+                0 => cx.paces.background.take(cx.timing.background, cx.now),
+                _ => Ok(()),
+            };
+            watch.next = match (may, cx.peers.mac(director)) {
+                (Ok(()), Some(mac)) => {
+                    watch.asked += 1;
+                    cx.confirm(mac);
+                    cx.now + cx.timing.ask
+                }
+                // It announced the VIP, so its MAC is known; the view may have changed since.
+                (Ok(()), None) => cx.now + cx.leisure(),
+                (Err(at), _) => at,
+            };
+        }
+        self.at = Some(self.at.map_or(watch.next, |at| at.min(watch.next)));
+        None
+    }
+
+    pub fn heard(&mut self, director: DirectorId, news: News, cx: &mut Context<'_>) -> Next {
+        match news {
+            News::Confirmed | News::Announced => {
+                let Incumbent::Director(known, watch) = &mut self.incumbent else {
+                    return Some(Self::behind(director, cx));
+                };
+                if *known != director {
+                    return Some(Self::behind(director, cx));
+                }
+                if news == News::Confirmed {
+                    // The next in line looks more often than those who come later.
+                    let ahead = cx.ahead(Some(director));
+                    watch.asked = 0;
+                    watch.next = cx.now + cx.leisure().saturating_mul(ahead.saturating_add(1));
+                    self.at = Some(cx.now);
+                }
+                None
+            }
+            News::Probed => {
+                if let Incumbent::Nobody(vacancy) = &mut self.incumbent
+                    && cx.is_outranked_by(director)
+                {
+                    vacancy.from = vacancy.from.max(cx.now + cx.timing.turn);
+                }
+                None
+            }
+            // A broadcast's answer may be a switch's, on behalf of the dead.
+            News::Answered | News::Asked => None,
+        }
+    }
+
+    /// A stranger says that it has the VIP. A director that has it keeps it.
+    pub fn stranger(&mut self, cx: &Context<'_>) {
+        match self.incumbent {
+            Incumbent::Nobody(_) | Incumbent::Stranger(_) => {
+                let until = blocked_until(cx);
+                self.incumbent = Incumbent::Stranger(until);
+                self.at = Some(until);
+            }
+            Incumbent::Director(..) => {}
+        }
+    }
+
+    pub fn peer(&mut self, (peer, standing): Change, now: Duration) -> Next {
+        self.look(now);
+        match self.incumbent {
+            Incumbent::Director(director, _) if director == peer && standing == Standing::Down => {
+                Some(Self::vacant(now, Some(peer), TakeCause::HolderDown))
+            }
+            Incumbent::Nobody(_) | Incumbent::Director(..) | Incumbent::Stranger(_) => None,
+        }
+    }
+
+    pub fn doubt(&mut self, cx: &Context<'_>) {
+        match &mut self.incumbent {
+            // Whoever stood still lets others go first.
+            Incumbent::Nobody(vacancy) => vacancy.from = vacancy.from.max(cx.now + cx.timing.turn),
+            Incumbent::Director(_, watch) => {
+                watch.asked = 0;
+                watch.next = cx.now;
+            }
+            Incumbent::Stranger(_) => {}
+        }
+        self.look(cx.now);
+    }
+}
+
+/// Until all peers were asked the stranger may be one of them.
+fn blocked_until(cx: &Context<'_>) -> Duration {
+    cx.now
+        + if cx.peers.settled() {
+            cx.timing.stranger
+        } else {
+            cx.timing.turn
+        }
+}

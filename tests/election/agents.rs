@@ -1,0 +1,194 @@
+//! Agents: started, stopped, told what happens, and what they do about it.
+
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
+
+use directway::election::{
+    Actions, Candidate, Election, Event, Known, Question, Sender, View, Wanted,
+};
+
+use crate::{
+    host::{Agent, Kernel, Op, Waiting, id, mac},
+    wire::{OP, ms},
+    world::{Due, World},
+};
+
+impl World {
+    /// What the sources say now, as host `index` reads them.
+    pub fn set_view(&mut self, index: usize) {
+        let known = |peer: usize| Known {
+            name: format!("d{peer}").as_str().into(),
+            mac: None,
+        };
+        let peers = (0..self.hosts.len()).filter(|peer| *peer != index);
+        let candidate = |host: &usize| Candidate {
+            director: id(*host),
+            ready: self.ready[*host],
+        };
+        let wanted = |order: &Vec<usize>| {
+            let mut order: Vec<Candidate> = order.iter().map(candidate).collect();
+            if self.upside_down.contains(&index) {
+                order.reverse();
+            }
+            Arc::new(Wanted {
+                order,
+                on_request: self.requested,
+            })
+        };
+        let view = Arc::new(View {
+            me: id(index),
+            macs: BTreeSet::from([mac(index)]),
+            peers: peers.map(|peer| (id(peer), known(peer))).collect(),
+            vips: self
+                .orders
+                .iter()
+                .map(|(vip, order)| (*vip, wanted(order)))
+                .collect(),
+            fresh: self.fresh,
+        });
+        self.hosts[index].view = view.clone();
+        if self.hosts[index].runs() {
+            self.hosts[index].told = view.clone();
+            self.give(index, Event::View(view));
+        }
+    }
+
+    pub fn start_agent(&mut self, index: usize) {
+        let host = &mut self.hosts[index];
+        if host.kernel != Kernel::Alive {
+            return;
+        }
+        host.told = host.view.clone();
+        let (timing, view) = (self.timing.clone(), host.view.clone());
+        let (election, actions) = Election::new(timing, view, &host.nic, host.cable, self.now);
+        host.election = Some(election);
+        host.agent = Agent::Runs;
+        host.waiting.clear();
+        self.judge.started(index, &self.hosts[index]);
+        self.act(index, actions);
+    }
+
+    /// The agent stops for good; the kernel goes on.
+    pub fn crash_agent(&mut self, index: usize) {
+        let host = &mut self.hosts[index];
+        host.agent = Agent::Dead;
+        host.election = None;
+        host.waiting.clear();
+        host.wake = None;
+        self.queue
+            .retain(|_, due| !matches!(due, Due::Op(of, _) if *of == index));
+    }
+
+    /// An agent that stood still goes on.
+    pub fn wake_agent(&mut self, index: usize) {
+        if !self.hosts[index].runs() {
+            return;
+        }
+        self.judge.resumed(index, &self.hosts[index], self.now);
+        for vip in self.orders.keys().copied().collect::<Vec<_>>() {
+            self.tell_nic(index, vip);
+        }
+        // What it was about to do when it was stopped, then what waited for it.
+        for waiting in std::mem::take(&mut self.hosts[index].waiting) {
+            match waiting {
+                Waiting::Op(op) => self.op(index, op),
+                Waiting::Heard(heard) => self.give(index, Event::Heard(heard)),
+            }
+        }
+        for event in self.hosts[index].news() {
+            self.give(index, event);
+        }
+    }
+
+    /// Gives an event to a running agent and does what it says.
+    pub fn give(&mut self, index: usize, event: Event) {
+        if self.is_telling(&event) {
+            self.note(|| format!("d{index} ← {event:?}"));
+        }
+        let Some(election) = &mut self.hosts[index].election else {
+            return;
+        };
+        let actions = election.handle(event, self.now);
+        self.act(index, actions);
+    }
+
+    pub fn act(&mut self, index: usize, actions: Actions) {
+        self.write_down(index, &actions);
+        self.count(&actions);
+        self.hosts[index].wake = actions.wake.map(|wake| self.late(wake.max(self.now)));
+        for (vips, add) in [(&actions.yields, false), (&actions.claims, true)] {
+            for vip in vips {
+                let until = if add {
+                    actions.claim_until
+                } else {
+                    Duration::MAX
+                };
+                let op = Op {
+                    vip: *vip,
+                    add,
+                    until,
+                };
+                self.schedule(self.now + OP, Due::Op(index, op));
+            }
+        }
+        for vip in &actions.announcements {
+            self.judge
+                .announces(index, *vip, &self.hosts[index], self.now);
+            let question = Question {
+                about: *vip,
+                to: None,
+                sender: Sender::Nobody,
+            };
+            self.send(index, question, Some(*vip));
+        }
+        for question in &actions.questions {
+            let own = self.hosts[index].id.0;
+            self.judge.asks(index, question);
+            self.send(
+                index,
+                *question,
+                (question.sender == Sender::Own).then_some(own),
+            );
+        }
+        self.judge.reports(index, &actions.reports, self.now);
+    }
+
+    fn late(&mut self, at: Duration) -> Duration {
+        match &mut self.chance {
+            Some(chance) if chance.jitter > 0 => at + ms(chance.below(chance.jitter)),
+            _ => at,
+        }
+    }
+
+    pub fn op(&mut self, index: usize, op: Op) {
+        let host = &mut self.hosts[index];
+        if !host.runs() {
+            // Stopped right before the system call.
+            let ops = host
+                .waiting
+                .iter()
+                .take_while(|waiting| matches!(waiting, Waiting::Op(_)));
+            let place = ops.count();
+            host.waiting.insert(place, Waiting::Op(op));
+            return;
+        }
+        if !op.add {
+            host.nic.remove(&op.vip);
+        } else if self.now <= op.until {
+            host.nic.insert(op.vip);
+        }
+        self.tell_nic(index, op.vip);
+    }
+
+    /// The agent learns whether the NIC carries `vip`.
+    pub fn tell_nic(&mut self, index: usize, vip: IpAddr) {
+        let is_there = self.hosts[index].nic.contains(&vip);
+        let list = |there| if is_there == there { vec![vip] } else { vec![] };
+        let event = Event::Nic {
+            present: list(true),
+            absent: list(false),
+        };
+        if self.hosts[index].runs() {
+            self.give(index, event);
+        }
+    }
+}

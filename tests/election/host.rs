@@ -1,0 +1,128 @@
+//! A director: a kernel that answers ARP for what its NIC carries, and an agent that may run, stand still or be dead.
+
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
+
+use directway::{
+    election::{DirectorId, Election, Event, Heard, Says, View},
+    model::Mac,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kernel {
+    Alive,
+    /// The machine stands still: it answers nothing and forgets nothing.
+    Frozen,
+    Dead,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Agent {
+    Runs,
+    Paused,
+    Dead,
+}
+
+/// An address to be added to or taken from the NIC.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Op {
+    pub vip: IpAddr,
+    pub add: bool,
+    /// Not to begin later than this.
+    pub until: Duration,
+}
+
+/// What waits for an agent that stands still.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Waiting {
+    Op(Op),
+    Heard(Heard),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Host {
+    pub id: DirectorId,
+    pub mac: Mac,
+    pub kernel: Kernel,
+    pub agent: Agent,
+    pub nic: BTreeSet<IpAddr>,
+    pub cable: bool,
+    /// Which part of a divided segment it is on.
+    pub side: u8,
+    pub election: Option<Election>,
+    /// What its sources say, and what the agent knows of it.
+    pub view: Arc<View>,
+    pub told: Arc<View>,
+    pub waiting: Vec<Waiting>,
+    pub wake: Option<Duration>,
+}
+
+impl Host {
+    pub fn new(index: usize, view: Arc<View>) -> Self {
+        Self {
+            id: id(index),
+            mac: mac(index),
+            kernel: Kernel::Alive,
+            agent: Agent::Dead,
+            nic: BTreeSet::new(),
+            cable: true,
+            side: 0,
+            election: None,
+            told: view.clone(),
+            view,
+            waiting: Vec::new(),
+            wake: None,
+        }
+    }
+
+    /// Whether its kernel takes part in the segment.
+    pub fn is_on_wire(&self) -> bool {
+        self.kernel == Kernel::Alive && self.cable
+    }
+
+    /// Whether it answers ARP for `vip`.
+    pub fn serves(&self, vip: IpAddr) -> bool {
+        self.is_on_wire() && self.nic.contains(&vip)
+    }
+
+    pub fn runs(&self) -> bool {
+        self.kernel == Kernel::Alive && self.agent == Agent::Runs
+    }
+
+    /// The kernel's answer, if it has one.
+    pub fn answer(&self, heard: &Heard) -> Option<Heard> {
+        let Says::Asks(about) = heard.says else {
+            return None;
+        };
+        // An announcement's sender is an address of this host too, on lo: the kernel drops it as martian.
+        let is_martian = heard.has == Some(about);
+        let is_own = about == self.id.0 || self.nic.contains(&about);
+        (is_own && !is_martian).then_some(Heard {
+            from: self.mac,
+            has: Some(about),
+            says: Says::Answers(heard.has),
+            to_us: true,
+        })
+    }
+
+    /// Events by which an agent that stood still learns what else changed meanwhile.
+    pub fn news(&mut self) -> Vec<Event> {
+        let mut events = vec![Event::Carrier(self.cable)];
+        if !Arc::ptr_eq(&self.told, &self.view) {
+            self.told = self.view.clone();
+            events.push(Event::View(self.view.clone()));
+        }
+        events
+    }
+}
+
+pub fn id(index: usize) -> DirectorId {
+    DirectorId(IpAddr::from([10, 77, 0, 10 + index as u8]))
+}
+
+pub fn mac(index: usize) -> Mac {
+    Mac([2, 0, 0, 0, 0, 10 + index as u8])
+}
+
+pub fn vip(index: usize) -> IpAddr {
+    IpAddr::from([10, 77, 1 + (index / 250) as u8, (index % 250) as u8])
+}

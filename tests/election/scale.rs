@@ -1,0 +1,128 @@
+//! Many VIPs: how long the last one waits, and how many frames it takes.
+
+use std::time::Duration;
+
+use directway::election::Timing;
+
+use crate::{
+    faults::Fault,
+    say::say,
+    setup::{after, all_on_first, fine, hasty, in_order, until_in_order},
+    wire::ms,
+    world::World,
+};
+
+const MANY: usize = 1000;
+
+fn many() -> World {
+    let mut world = in_order(all_on_first(2, MANY, hasty()), 0);
+    world.count = Some(Vec::new());
+    world
+}
+
+#[test]
+fn a_thousand_vips_in_one_takeover() {
+    let mut world = many();
+    world.apply(Fault::PowerLost(0, None));
+    until_in_order(&mut world, ms(2000));
+    let worst = world.judge.seen.worst_gap;
+    let counts = world.count.take().unwrap();
+    let rate = hasty().urgent;
+    // Each VIP that starts in a window sends its further probes and its claim in later ones.
+    let most_claims = counts.iter().map(|count| count.claims).max().unwrap();
+    let busiest = |window: u128| {
+        let slot = |count: &crate::notes::Count| count.at.as_millis() / window;
+        let mut sums = std::collections::BTreeMap::<u128, usize>::new();
+        for count in &counts {
+            *sums.entry(slot(count)).or_default() += count.broadcasts + count.announcements;
+        }
+        sums.into_values().max().unwrap()
+    };
+    say(&format!(
+        "{MANY} VIPs, holder dies: the last is claimed after {worst:?}; at most {most_claims} claims at once, {} broadcasts in 100 ms, {} in a second",
+        busiest(100),
+        busiest(1000)
+    ));
+    assert!(worst < ms(2000), "{worst:?}");
+    assert!(most_claims <= rate.count as usize);
+}
+
+#[test]
+fn two_halves_with_a_thousand_vips_settle_within_a_second() {
+    let mut world = many();
+    world.apply(Fault::Split(0, ms(3000)));
+    after(&mut world, ms(3000));
+    assert_eq!(world.holders(crate::host::vip(0)), [0, 1]);
+    let settled = until_in_order(&mut world, ms(1000));
+    say(&format!(
+        "{MANY} VIPs in two halves: one holder each {settled:?} after healing"
+    ));
+}
+
+#[test]
+fn a_machine_that_stood_still_gives_up_a_thousand_vips() {
+    let mut world = many();
+    world.apply(Fault::Frozen(0, ms(3000)));
+    after(&mut world, ms(2999));
+    // The rule is for one VIP; a thousand are asked about in batches.
+    world.judge.scale(3);
+    let both = |world: &World| world.orders.keys().any(|vip| world.holders(*vip).len() > 1);
+    after(&mut world, ms(2));
+    let mut time = Duration::ZERO;
+    while both(&world) {
+        after(&mut world, ms(1));
+        time += ms(1);
+        assert!(time < ms(600));
+    }
+    fine(&world);
+    say(&format!(
+        "{MANY} VIPs, the holder's machine stood still: two MACs answer for {time:?} after it is back"
+    ));
+}
+
+/// Frames per second at rest.
+fn at_rest(vips: usize) -> (usize, usize, usize) {
+    let mut world = in_order(all_on_first(3, vips, hasty()), 0);
+    world.count = Some(Vec::new());
+    after(&mut world, ms(10_000));
+    fine(&world);
+    let counts = world.count.take().unwrap();
+    let sum = |of: fn(&crate::notes::Count) -> usize| counts.iter().map(of).sum::<usize>() / 10;
+    (
+        sum(|count| count.liveness),
+        sum(|count| count.broadcasts),
+        sum(|count| count.unicasts),
+    )
+}
+
+#[test]
+fn liveness_costs_the_same_however_many_vips_there_are_and_the_rest_is_bounded() {
+    let few = at_rest(1);
+    let many = at_rest(MANY);
+    let Timing {
+        ask, background, ..
+    } = hasty();
+    say(&format!(
+        "3 directors at rest, frames per second (liveness, broadcasts, unicasts about VIPs): {few:?} with 1 VIP, {many:?} with {MANY}"
+    ));
+    let pairs = 3 * 2;
+    let asked = pairs * (1000 / ask.as_millis() as usize);
+    assert!(few.0 <= asked && few.0 >= asked - pairs, "{few:?}");
+    assert_eq!(few.0, many.0);
+    let bound = (background.count as u128 * 1000 / background.every.as_millis()) as usize;
+    assert!(many.1 + many.2 <= 3 * bound, "{many:?}");
+}
+
+#[test]
+fn every_vip_has_its_turn_in_the_background() {
+    let mut world = in_order(all_on_first(2, MANY, hasty()), 0);
+    world.judge.seen.probed.clear();
+    let rate = hasty().background;
+    let round = rate.every * (MANY as u32 / rate.count) * 2;
+    after(&mut world, round);
+    assert_eq!(
+        world.judge.seen.probed.len(),
+        MANY,
+        "all were looked at within {round:?}"
+    );
+}

@@ -1,0 +1,75 @@
+//! Segments to begin with.
+
+use std::time::Duration;
+
+use directway::election::Timing;
+
+use crate::{judge::Judge, wire::ms, world::World};
+
+/// A short hold-down, so that every story ends with the VIPs where they belong.
+pub fn hasty() -> Timing {
+    Timing {
+        hold_down: ms(1000),
+        retry: ms(500),
+        ..Timing::default()
+    }
+}
+
+/// Directors that started one after the other, with everything in order for some time and another 13 ms × `phase`.
+pub fn in_order(mut world: World, phase: u64) -> World {
+    for host in 0..world.hosts.len() {
+        world.start_agent(host);
+        after(&mut world, ms(11));
+    }
+    let settled = ms(4000 + 2 * world.orders.len() as u64 + 13 * phase);
+    world.run(settled);
+    world.verdict().unwrap();
+    arm(&mut world);
+    world
+}
+
+/// From now on it is measured, and nothing moves unless it has to.
+pub fn arm(world: &mut World) {
+    let mut judge: Judge = std::mem::take(&mut world.judge);
+    judge.arm(world);
+    world.judge = judge;
+}
+
+/// Host 0 should hold all VIPs, then 1, then 2.
+pub fn all_on_first(hosts: usize, vips: usize, timing: Timing) -> World {
+    let mut world = World::new(hosts, vips, timing);
+    for order in world.orders.values_mut() {
+        order.sort_unstable();
+    }
+    for host in 0..hosts {
+        world.set_view(host);
+    }
+    world
+}
+
+pub fn after(world: &mut World, time: Duration) {
+    let end = world.now + time;
+    world.run(end);
+}
+
+/// Goes on for `time`, in which nothing forbidden may happen, and until everything is in order, which it has to be then.
+pub fn settle(world: &mut World, time: Duration) {
+    after(world, time);
+    fine(world);
+    world.verdict().unwrap();
+}
+
+pub fn fine(world: &World) {
+    assert_eq!(world.judge.violation, None);
+}
+
+/// When every VIP is where it should be for the first time, looking every millisecond.
+pub fn until_in_order(world: &mut World, limit: Duration) -> Duration {
+    let began = world.now;
+    while let Err(wrong) = world.verdict() {
+        assert!(world.now < began + limit, "{wrong}");
+        after(world, ms(1));
+    }
+    fine(world);
+    world.now - began
+}

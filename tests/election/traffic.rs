@@ -1,0 +1,131 @@
+//! Frames: sent, lost, late, and what kernels answer.
+
+use std::{net::IpAddr, time::Duration};
+
+use directway::{
+    election::{Event, Heard, Question, Says},
+    model::Mac,
+};
+
+use crate::{
+    host::{Agent, Waiting},
+    wire::{Chance, Fate, Flight, LATENCY},
+    world::{Due, World},
+};
+
+impl World {
+    pub fn send(&mut self, from: usize, question: Question, has: Option<IpAddr>) {
+        let heard = Heard {
+            from: self.hosts[from].mac,
+            has,
+            says: Says::Asks(question.about),
+            to_us: question.to.is_some(),
+        };
+        self.transmit(from, question.to, heard);
+        let cached = self
+            .others
+            .cache
+            .get(&question.about)
+            .filter(|_| question.to.is_none());
+        let strange = self.others.strangers.get(&question.about);
+        for mac in cached
+            .into_iter()
+            .chain(strange)
+            .copied()
+            .collect::<Vec<Mac>>()
+        {
+            let answer = Heard {
+                from: mac,
+                has: Some(question.about),
+                says: Says::Answers(has),
+                to_us: true,
+            };
+            let flight = Flight {
+                from,
+                to: from,
+                heard: answer,
+            };
+            self.schedule(self.now + LATENCY, Due::Arrives(flight));
+        }
+    }
+
+    fn transmit(&mut self, from: usize, to: Option<Mac>, heard: Heard) {
+        for host in 0..self.hosts.len() {
+            if host == from
+                || to.is_some_and(|to| to != self.hosts[host].mac)
+                || !self.connected(from, host)
+            {
+                continue;
+            }
+            let flight = Flight {
+                from,
+                to: host,
+                heard,
+            };
+            let fate = self.chance.as_mut().and_then(Chance::fate);
+            self.fly(flight, LATENCY, fate);
+        }
+    }
+
+    fn fly(&mut self, flight: Flight, after: Duration, fate: Option<Fate>) {
+        let at = self.now + after;
+        if fate.is_some() {
+            self.judge.unheard(self.now + LATENCY);
+        }
+        match fate {
+            None => self.schedule(at, Due::Arrives(flight)),
+            Some(Fate::Lost) => {}
+            Some(Fate::Late(by)) => {
+                self.judge.unheard(at + by);
+                self.schedule(at + by, Due::Arrives(flight));
+            }
+            Some(Fate::Twice(by)) => {
+                self.judge.unheard(at + by);
+                self.schedule(at, Due::Arrives(flight));
+                self.schedule(at + by, Due::Arrives(flight));
+            }
+        }
+    }
+
+    /// Gives the frame that arrives next another fate.
+    pub fn spoil(&mut self, fate: Fate) {
+        if let Some(entry) = self.queue.first_entry()
+            && matches!(entry.get(), Due::Arrives(_))
+        {
+            let ((at, _), due) = entry.remove_entry();
+            let Due::Arrives(flight) = due else { return };
+            self.note(|| format!("{fate:?}: {flight:?}"));
+            self.fly(flight, at.saturating_sub(self.now), Some(fate));
+        }
+    }
+
+    pub fn connected(&self, one: usize, other: usize) -> bool {
+        let (one, other) = (&self.hosts[one], &self.hosts[other]);
+        one.is_on_wire() && other.is_on_wire() && one.side == other.side
+    }
+
+    pub fn arrives(&mut self, flight: Flight) {
+        let Flight { from, to, heard } = flight;
+        if !self.hosts[to].is_on_wire() || (from != to && !self.connected(from, to)) {
+            return;
+        }
+        if let Some(answer) = self.hosts[to].answer(&heard) {
+            self.transmit(to, Some(heard.from), answer);
+        }
+        match self.hosts[to].agent {
+            Agent::Runs if self.hosts[to].runs() => self.give(to, Event::Heard(heard)),
+            Agent::Paused => self.hosts[to].waiting.push(Waiting::Heard(heard)),
+            Agent::Runs | Agent::Dead => {}
+        }
+    }
+}
+
+/// The address that a frame is about.
+pub fn about(heard: &Heard) -> IpAddr {
+    match (heard.says, heard.has) {
+        (Says::Asks(about), _)
+        | (Says::Answers(_), Some(about))
+        | (Says::Answers(Some(about)), None) => about,
+        (Says::Answers(None), None) => IpAddr::from([0, 0, 0, 0]),
+    }
+}

@@ -1,0 +1,88 @@
+//! Frames on their way, and what may become of them.
+
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+
+use directway::{election::Heard, model::Mac};
+
+pub const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// From one host to another.
+pub const LATENCY: Duration = ms(1);
+/// What an addition to a NIC, or a removal, takes.
+pub const OP: Duration = ms(1);
+
+/// A frame on its way to one host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Flight {
+    pub from: usize,
+    pub to: usize,
+    pub heard: Heard,
+}
+
+/// What else becomes of a frame than to arrive in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fate {
+    Lost,
+    Late(Duration),
+    /// Arrives, and once more later.
+    Twice(Duration),
+}
+
+/// Somebody who answers besides the directors.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Others {
+    /// A switch answers broadcasts from what it once learnt.
+    pub cache: BTreeMap<IpAddr, Mac>,
+    /// A host that has an address as its own.
+    pub strangers: BTreeMap<IpAddr, Mac>,
+}
+
+/// Bad luck from a seed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Chance {
+    pub state: u64,
+    /// Of 1,000 frames.
+    pub lost: u64,
+    pub late: u64,
+    pub twice: u64,
+    /// By how many milliseconds a frame may be late, and a timer.
+    pub by: u64,
+    pub jitter: u64,
+}
+
+impl Chance {
+    pub fn new(seed: u64) -> Self {
+        Self {
+            state: seed | 1,
+            lost: 0,
+            late: 0,
+            twice: 0,
+            by: 1,
+            jitter: 0,
+        }
+    }
+
+    /// xorshift64*.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.state ^= self.state >> 12;
+        self.state ^= self.state << 25;
+        self.state ^= self.state >> 27;
+        (self.state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % limit.max(1)
+    }
+
+    pub fn fate(&mut self) -> Option<Fate> {
+        let draw = self.below(1000);
+        let by = ms(1 + self.below(self.by));
+        if draw < self.lost {
+            Some(Fate::Lost)
+        } else if draw < self.lost + self.late {
+            Some(Fate::Late(by))
+        } else if draw < self.lost + self.late + self.twice {
+            Some(Fate::Twice(by))
+        } else {
+            None
+        }
+    }
+}

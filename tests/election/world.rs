@@ -1,0 +1,229 @@
+//! Directors on a segment, and time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{Hash, Hasher},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use directway::election::{Event, Timing, View};
+
+use crate::{
+    faults::Fault,
+    host::{Host, Op, id, vip},
+    judge::{Changed, Judge},
+    notes::{Count, Log},
+    traffic::about,
+    wire::{Chance, Flight, Others, ms},
+};
+
+/// What happens at some time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Due {
+    Arrives(Flight),
+    Op(usize, Op),
+    Fault(Fault),
+}
+
+/// Why [`World::go`] stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The time is reached.
+    Time,
+    /// The next thing that happens is that a frame arrives.
+    Frame,
+}
+
+/// Where [`World::go`] stops before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stops {
+    Never,
+    /// Before each frame about a VIP.
+    AtVips,
+    /// Before each frame.
+    AtFrames,
+}
+
+#[derive(Clone)]
+pub struct World {
+    pub now: Duration,
+    pub hosts: Vec<Host>,
+    pub others: Others,
+    pub timing: Arc<Timing>,
+    /// Per VIP who should hold it, best first, as the sources say.
+    pub orders: BTreeMap<IpAddr, Vec<usize>>,
+    pub requested: bool,
+    /// Per host whether its services are programmed.
+    pub ready: Vec<bool>,
+    pub fresh: bool,
+    /// Hosts that read every order upside down.
+    pub upside_down: BTreeSet<usize>,
+    /// Frames that agents sent, if anybody counts them.
+    pub count: Option<Vec<Count>>,
+    pub judge: Judge,
+    pub chance: Option<Chance>,
+    pub queue: BTreeMap<(Duration, u32), Due>,
+    changed: Changed,
+    sent: u32,
+    /// What happened, if anybody wants to read it.
+    pub log: Option<Log>,
+}
+
+impl Hash for World {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (
+            self.now,
+            &self.hosts,
+            &self.orders,
+            &self.ready,
+            &self.judge,
+        )
+            .hash(state);
+        for ((at, _), due) in &self.queue {
+            (at, due).hash(state);
+        }
+    }
+}
+
+impl World {
+    /// `hosts` directors whose agents are not started yet, and `vips` VIPs, the first of which director 0 should hold, the
+    /// second director 1, and so on.
+    pub fn new(hosts: usize, vips: usize, timing: Timing) -> Self {
+        timing.check().unwrap();
+        let orders = (0..vips).map(|index| {
+            (
+                vip(index),
+                (0..hosts).map(|host| (index + host) % hosts).collect(),
+            )
+        });
+        let empty = Arc::new(View {
+            me: id(0),
+            macs: BTreeSet::new(),
+            peers: BTreeMap::new(),
+            vips: BTreeMap::new(),
+            fresh: true,
+        });
+        let mut world = Self {
+            now: ms(1000),
+            hosts: (0..hosts)
+                .map(|index| Host::new(index, empty.clone()))
+                .collect(),
+            others: Others::default(),
+            timing: Arc::new(timing),
+            orders: orders.collect(),
+            requested: false,
+            ready: vec![true; hosts],
+            fresh: true,
+            upside_down: BTreeSet::new(),
+            count: None,
+            judge: Judge::default(),
+            chance: None,
+            queue: BTreeMap::new(),
+            changed: Changed::All,
+            sent: 0,
+            log: None,
+        };
+        for index in 0..hosts {
+            world.set_view(index);
+        }
+        world
+    }
+
+    pub fn schedule(&mut self, at: Duration, due: Due) {
+        self.sent += 1;
+        self.queue.insert((at, self.sent), due);
+    }
+
+    /// Goes on until `end`.
+    pub fn run(&mut self, end: Duration) {
+        self.go(end, Stops::Never);
+    }
+
+    /// Goes on until `end`, or where it shall stop.
+    pub fn go(&mut self, end: Duration, stops: Stops) -> Stop {
+        // Somebody may have done something since it stopped.
+        self.changed = Changed::All;
+        loop {
+            let next = self.queue.first_key_value().map(|((at, _), _)| *at);
+            let running = self
+                .hosts
+                .iter()
+                .enumerate()
+                .filter(|(_, host)| host.runs());
+            let tick = running
+                .filter_map(|(index, host)| Some((host.wake?, index)))
+                .min();
+            // Agents act when they have heard all that there is to be heard.
+            match (next, tick) {
+                (Some(at), _) if at <= end && tick.is_none_or(|(wake, _)| at <= wake) => {
+                    if self.is_stop(stops) {
+                        return Stop::Frame;
+                    }
+                    self.step();
+                }
+                (_, Some((wake, index))) if wake <= end => {
+                    self.now = self.now.max(wake);
+                    self.give(index, Event::Tick);
+                    self.judge();
+                }
+                _ => {
+                    self.now = end;
+                    self.judge();
+                    return Stop::Time;
+                }
+            }
+        }
+    }
+
+    fn is_stop(&self, stops: Stops) -> bool {
+        match self.queue.first_key_value() {
+            Some((_, Due::Arrives(Flight { heard, .. }))) => match stops {
+                Stops::Never => false,
+                Stops::AtVips => self.orders.contains_key(&about(heard)),
+                Stops::AtFrames => true,
+            },
+            _ => false,
+        }
+    }
+
+    /// Lets happen what happens next.
+    pub fn step(&mut self) {
+        let Some(((at, _), due)) = self.queue.pop_first() else {
+            return;
+        };
+        self.now = self.now.max(at);
+        match due {
+            Due::Arrives(flight) => self.arrives(flight),
+            Due::Op(index, op) => {
+                self.changed = Changed::Vip(op.vip);
+                self.op(index, op);
+            }
+            Due::Fault(fault) => {
+                self.changed = Changed::All;
+                self.apply(fault);
+            }
+        }
+        self.judge();
+    }
+
+    fn judge(&mut self) {
+        let mut judge = std::mem::take(&mut self.judge);
+        judge.look(self, self.changed);
+        self.changed = Changed::Nothing;
+        self.judge = judge;
+    }
+
+    /// Whom `vip` is served by.
+    pub fn holders(&self, vip: IpAddr) -> Vec<usize> {
+        (0..self.hosts.len())
+            .filter(|host| self.hosts[*host].serves(vip))
+            .collect()
+    }
+
+    /// Whether something is still to happen beside frames and timers.
+    pub fn has_faults_ahead(&self) -> bool {
+        self.queue.values().any(|due| matches!(due, Due::Fault(_)))
+    }
+}

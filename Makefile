@@ -14,7 +14,7 @@ help: ## This list
 LABS ?= 3
 
 # --- everything ----------------------------------------------------------------------------------------
-LEVELS := unit sim api lab vm cluster-test
+LEVELS := unit sim api lab vm cluster-core
 
 .PHONY: test unit sim api vm bench demo
 test: ## All levels, with counts and skips
@@ -70,7 +70,7 @@ lab-shell: build ## A shell in a running lab: a director, three real servers, AP
 # DIRECTWAY_IMAGE is an OCI archive to use instead of one made of this checkout.
 IMAGE := $(or $(CARGO_TARGET_DIR),target)/directway.oci.tar
 MAKE_IMAGE = $(if $(DIRECTWAY_IMAGE),,.ci/image $(IMAGE))
-.PHONY: cluster cluster-shell cluster-test soak image-archive
+.PHONY: cluster cluster-shell cluster-core cluster-test soak image-archive
 cluster: image-archive ## A cluster of four nodes, until Ctrl-C
 	tests/ground/install lab api helm cluster
 	PYTHONPATH=tests $(PYTHON) -m ground.shell cluster stay
@@ -79,7 +79,11 @@ cluster-shell: image-archive ## A shell in a cluster of four nodes
 	tests/ground/install lab api helm cluster
 	PYTHONPATH=tests $(PYTHON) -m ground.shell cluster
 
-cluster-test: image-archive ## Installed with Helm on real kubelets: install, traffic, upgrade, uninstall
+cluster-core: image-archive ## Installed with Helm on real kubelets: install, traffic, upgrade, uninstall
+	tests/ground/install lab api helm cluster
+	$(PYTEST) tests/cluster -m core
+
+cluster-test: image-archive ## The same and all else: nodes, outages, endpoints, kube-proxy, pods of an application
 	tests/ground/install lab api helm cluster
 	$(PYTEST) tests/cluster $(if $(SCENARIO),-v -k '$(SCENARIO)')
 

@@ -9,6 +9,8 @@ import tarfile
 import pytest
 from ground import assets, oci
 
+pytestmark = pytest.mark.core
+
 
 @pytest.fixture(scope="module")
 def archive():

@@ -10,6 +10,8 @@ from objects import BACKEND, VIP
 from scene import CHART, LABELS, RELEASE, SPACE, traces
 from traffic import Crowd
 
+pytestmark = pytest.mark.core
+
 CLIENTS, REQUESTS = 4, int(os.environ.get("DIRECTWAY_REQUESTS", 10_000))
 
 

@@ -7,6 +7,8 @@ from ground.place import CommandFailed
 from objects import container
 from scene import SPACE
 
+pytestmark = pytest.mark.core
+
 PROBE = "probe"
 DAEMON_SET = f"/apis/apps/v1/namespaces/{SPACE}/daemonsets/directway-agent"
 

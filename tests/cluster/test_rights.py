@@ -6,7 +6,7 @@ from ground.wait import wait_until
 from objects import virtual_service
 from scene import SERVICES, SPACE
 
-pytestmark = pytest.mark.last
+pytestmark = [pytest.mark.core, pytest.mark.last]
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,8 @@ from ground.wait import wait_until
 from objects import VIP
 from scene import CHART, NODES, RELEASE, SPACE, traces
 
+pytestmark = pytest.mark.core
+
 def test_helm_test_proves_vips_from_the_pod_network(web):
     """The pod would rather be on the node that is neither director nor real server."""
     code, told = web.hooked(f"test {RELEASE} --timeout 60s")

@@ -125,8 +125,14 @@ def test_a_bad_weight_annotation(serving):
     serving.annotations["r2"] = {"directway.dev/weight": "heavy"}
     serving._write_node("r2")
     wait_until(lambda: serving.weights(serving.services["good"]).get("r2", 0) == 0, "r2 to lose its weight")
-    report = serving.lab["d"].directway("status").out
-    assert "InvalidWeightAnnotation" in report and "heavy" in report, report
+
+    def told() -> bool:
+        # Nodes report once a second at most.
+        report = serving.lab["d"].directway("status").out
+        assert "InvalidWeightAnnotation" in report and "heavy" in report, report
+        return True
+
+    wait_until(told, "the status to name the annotation", 10)
     serving.annotations["r2"] = {}
     serving._write_node("r2")
 

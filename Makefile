@@ -69,6 +69,8 @@ lab-shell: build ## A shell in a running lab: a director, three real servers, AP
 # --- cluster: the lab's kernels with containerd and real kubelets, directway installed with Helm -----------
 # DIRECTWAY_IMAGE is an OCI archive to use instead of one made of this checkout.
 IMAGE := $(or $(CARGO_TARGET_DIR),target)/directway.oci.tar
+# What a run of the whole level leaves for docs/benchmarks.md.
+SUMMARY := $(or $(CARGO_TARGET_DIR),target)/cluster-test.xml
 MAKE_IMAGE = $(if $(DIRECTWAY_IMAGE),,.ci/image $(IMAGE))
 .PHONY: cluster cluster-shell cluster-core cluster-test soak image-archive
 cluster: image-archive ## A cluster of four nodes, until Ctrl-C
@@ -85,7 +87,7 @@ cluster-core: image-archive ## Installed with Helm on real kubelets: install, tr
 
 cluster-test: image-archive ## The same and all else: nodes, outages, endpoints, kube-proxy, pods of an application
 	tests/ground/install lab api helm cluster
-	$(PYTEST) tests/cluster $(if $(SCENARIO),-v -k '$(SCENARIO)')
+	$(PYTEST) tests/cluster $(if $(SCENARIO),-v -k '$(SCENARIO)',--junitxml=$(SUMMARY))
 
 soak: image-archive ## The long versions of some of it: 10 minutes without an API server, 100,000 requests during rolling updates
 	tests/ground/install lab api helm cluster

@@ -6,6 +6,8 @@ import datetime
 import statistics
 from pathlib import Path
 
+import cluster_level
+
 
 def percentile(values: list[float], share: float) -> float:
     ordered = sorted(values)
@@ -15,6 +17,7 @@ def percentile(values: list[float], share: float) -> float:
 def write(docs: Path, *, fill: dict, peaks: list[dict], delays: dict, binary: Path, machine: str) -> None:
     seconds = fill["seconds"]
     ours, floor, ipvsadm = seconds["ours"], seconds["floor"], seconds["ipvsadm"]
+    cluster = cluster_level.section(docs / "benchmarks.md")
     plot(docs / "benchmarks.svg", seconds)
     (docs / "benchmarks.md").write_text(f"""# Benchmarks
 
@@ -63,7 +66,7 @@ With a real API server, three real servers and one director.
 | change | n | median, ms | p95, ms | p99, ms | worst, ms |
 |---|---:|---:|---:|---:|---:|
 {chr(10).join(delay(name, values) for name, values in delays.items())}
-""")
+{cluster and chr(10) + cluster}""")
 
 
 def delay(name: str, values: list[float]) -> str:

@@ -23,9 +23,14 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def cluster():
+def cluster(record_testsuite_property):
     with Lab("cluster") as lab:
-        yield Scene(lab)
+        scene = Scene(lab)
+        record_testsuite_property("nodes", len(lab.nodes))
+        record_testsuite_property("ready_seconds", scene.ready_after)
+        yield scene
+        if scene.installing is not None:
+            record_testsuite_property("install_seconds", scene.installing)
 
 
 @pytest.fixture

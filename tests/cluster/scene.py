@@ -30,6 +30,7 @@ class Scene:
         for name in NODES:
             self.label(name, *LABELS[name])
         self.installed = False
+        self.installing: float | None = None  # seconds that the first installation took
         # Helm takes a release's rights away before its pods have ended: what they ask then is denied, and no fault.
         self.gaps: list[list[float]] = []
 
@@ -52,8 +53,11 @@ class Scene:
     def install(self, values: dict | None = None) -> "Scene":
         """`helm install`, unless it is there already; waits for every pod."""
         if not self.installed:
+            began = time.monotonic()
             self.helm(f"install {RELEASE} {CHART} --create-namespace --wait --timeout 120s", values or {})
             self.installed = True
+            if self.installing is None:
+                self.installing = time.monotonic() - began
             if self.gaps:
                 self.gaps[-1][1] = time.time()
         return self

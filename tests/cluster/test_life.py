@@ -42,7 +42,7 @@ def test_requests_are_spread(web):
 
 
 @pytest.mark.soak
-def test_rolling_updates_lose_no_request(web):
+def test_rolling_updates_lose_no_request(web, record_property):
     """An upgrade and its rollback, until there were enough requests: every agent is replaced, the kernels serve on."""
     updates = 0
     with Crowd(web, CLIENTS) as crowd:
@@ -60,6 +60,8 @@ def test_rolling_updates_lose_no_request(web):
             updates += 1
         took = time.time() - crowd.began
         outcome = crowd.stop()
+    record_property("requests", len(outcome.rows))
+    record_property("lost", len(outcome.errors))
     assert outcome.errors == [], outcome
     print(f"\n{updates} rolling updates in {took:.0f} s: {outcome}")
 

@@ -32,7 +32,7 @@ def proxy(cluster):
     cluster.town.discard("d")
 
 
-@pytest.mark.core
+@pytest.mark.vm
 @pytest.mark.only_on("vm")
 def test_kube_proxy_in_nftables_mode(cluster, proxy):
     """Both serve, and neither touches what the other wrote – but for the IPVS table, which kube-proxy empties as it starts."""

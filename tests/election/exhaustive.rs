@@ -203,7 +203,7 @@ fn one_fault_with_slow_timers() {
         probe: ms(300),
         turn: ms(1200),
         contest: ms(3000),
-        pause: ms(2000),
+        pause: ms(1800),
         check: ms(10_000),
         stranger: ms(50_000),
         ..hasty()

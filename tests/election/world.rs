@@ -65,8 +65,8 @@ pub struct World {
     pub judge: Judge,
     pub chance: Option<Chance>,
     pub queue: BTreeMap<(Duration, u32), Due>,
-    changed: Changed,
-    sent: u32,
+    pub(crate) changed: Changed,
+    pub(crate) sent: u32,
     /// What happened, if anybody wants to read it.
     pub log: Option<Log>,
 }

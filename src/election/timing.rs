@@ -188,7 +188,7 @@ mod tests {
         );
         let timing = Timing {
             misses: 1,
-            pause: Duration::from_millis(100),
+            pause: Duration::from_millis(80),
             ..Timing::default()
         };
         assert_eq!(

@@ -108,8 +108,15 @@ class Scene:
         service = service or virtual_service()
         self.api.apply(web_servers(), service)
         self.kubectl("rollout status daemonset/web-servers --timeout=120s", timeout=130)
-        self.kubectl(f"wait --for=condition=Ready dvs/{service['metadata']['name']} --timeout=120s", timeout=130)
+        name = service["metadata"]["name"]
+        self.kubectl(f"wait --for=condition=Ready dvs/{name} --timeout=120s", timeout=130)
+        # One real server is enough for that.
+        wait_until(lambda: self.all_serve(name), f"every real server of {name} to get connections", 30)
         return self
+
+    def all_serve(self, name: str) -> bool:
+        servers = self.api.get(f"{SERVICES}/{name}")["status"]["realServers"]
+        return servers["ready"] == servers["total"]
 
     def weights(self) -> dict[str, int]:
         """Weight by node, as the director's kernel has it for VIP:80."""

@@ -14,12 +14,10 @@ use crate::{
     plan::Op,
 };
 
-use super::Told;
+use super::{Told, wire::LOST};
 
 /// How long silence is believed: a claim follows its probe at once, or there is another probe.
 const BELIEVED: Duration = Duration::from_secs(1);
-/// How long to wait for answers before asking again.
-const LOST: Duration = Duration::from_secs(10);
 
 /// The VIPs that this node is about to claim.
 #[derive(Debug, Default)]

@@ -27,7 +27,7 @@ const GIVE_UP: u32 = 3;
 /// How often somebody that should not answer, or should but doesn't, is asked again.
 const TROUBLE: Duration = Duration::from_secs(5);
 /// How long to wait for answers before asking again.
-const LOST: Duration = Duration::from_secs(10);
+pub(super) const LOST: Duration = Duration::from_secs(10);
 
 /// What was heard so far.
 #[derive(Debug, Default)]

@@ -46,8 +46,12 @@ def network_lines(config: dict, found: dict[str, str]) -> list[str]:
 def nics_by_mac() -> dict[str, str]:
     found = {}
     for name in os.listdir("/sys/class/net"):
-        with open(f"/sys/class/net/{name}/address") as file:
-            found[file.read().strip()] = name
+        try:
+            with open(f"/sys/class/net/{name}/address") as file:
+                found[file.read().strip()] = name
+        except FileNotFoundError:
+            # Of several nodes in one machine, another has just taken its NIC away.
+            continue
     return found
 
 

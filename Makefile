@@ -11,7 +11,7 @@ help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Tests on the ground wait more than they work: several of its labs at once.
-LABS ?= 3
+LABS ?= 4
 
 # --- everything ----------------------------------------------------------------------------------------
 LEVELS := unit sim api lab vm cluster-core

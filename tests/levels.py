@@ -6,10 +6,14 @@ Usage: levels.py LEVEL…, each a make target. All run, whatever fails; the exit
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TextIO
 
 CARGO = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")
 PYTEST = re.compile(r"^=+ (.*\b(?:passed|failed|skipped|error|errors|no tests ran)\b.*) in [\d.]+s")
@@ -36,16 +40,16 @@ class Level:
                 setattr(self, field, getattr(self, field) + int(number))
 
 
-def run(name: str, skips: list[str]) -> Level:
+def run(name: str, skips: list[str], tell: TextIO = sys.stdout) -> Level:
     level, began = Level(name), time.monotonic()
-    print(f"\n== level {name}", flush=True)
+    print(f"\n== level {name}", file=tell, flush=True)
     child = subprocess.Popen(
         ["make", "--no-print-directory", name], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, errors="replace",
     )
     for line in child.stdout:
-        sys.stdout.write(line)
-        sys.stdout.flush()
+        tell.write(line)
+        tell.flush()
         plain = re.sub(r"\x1b\[[0-9;]*m", "", line)
         level.read(plain)
         if SKIP.match(plain):
@@ -54,9 +58,57 @@ def run(name: str, skips: list[str]) -> Level:
     return level
 
 
+def run_both(first: str, second: str, skips: list[str]) -> list[Level]:
+    """Two levels at the same time: one computes, the other waits. What the first prints comes when the second has ended."""
+    print(f"\n== level {first} runs beside {second}; its output follows", flush=True)
+    with ThreadPoolExecutor() as pool, tempfile.TemporaryFile("w+") as log:
+        beside = pool.submit(run, first, skips, log)
+        level = run(second, skips)
+        levels = [beside.result(), level]
+        log.seek(0)
+        shutil.copyfileobj(log, sys.stdout)
+    return levels
+
+
+class Ahead:
+    """What a later level needs, made in the background while another one mostly waits."""
+
+    def __init__(self, target: str):
+        self.target, self.began = target, time.monotonic()
+        self.log = tempfile.TemporaryFile("w+")
+        command = ["nice", "-n", "10", "make", "--no-print-directory", target]
+        self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT)
+
+    def wait(self) -> None:
+        """Tells how it went. If it failed, the level that needs it makes it again, and tells why."""
+        status = self.child.wait()
+        print(f"\n== make {self.target}, begun {time.monotonic() - self.began:.0f} s ago: exit status {status}", flush=True)
+        self.log.seek(0)
+        print(self.log.read(), end="", flush=True)
+
+
+# Levels that leave time for it, what is made meanwhile, and the level that needs it.
+WHILE, MAKE, FOR = ("lab",), "image-archive", ("cluster-core", "cluster-test")
+# The emulator keeps its processors busy; a cluster waits for much.
+BESIDE = ("vm", "cluster-core")
+
+
 def main(names: list[str]) -> int:
     skips: list[str] = []
-    levels = [run(name, skips) for name in names]
+    levels: list[Level] = []
+    ahead, rest = None, list(names)
+    while rest:
+        name = rest.pop(0)
+        if name in WHILE and set(FOR) & set(names):
+            ahead = Ahead(MAKE)
+        elif name in FOR and ahead:
+            ahead.wait()
+        if (name, *rest[:1]) == BESIDE:
+            if ahead:
+                ahead.wait()
+            levels += run_both(name, rest.pop(0), skips)
+        else:
+            levels.append(run(name, skips))
     print(f"\n{'level':12} {'passed':>7} {'failed':>7} {'skipped':>8} {'seconds':>8}")
     for level in levels:
         note = "" if level.status == 0 else f"  exit status {level.status}"

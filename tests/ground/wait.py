@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+# What takes long is looked at so often in the end.
+SELDOM = 0.3
 # Deadlines are for an idle machine of two cores. They only matter to failures, so patience costs nothing.
 PATIENCE = float(os.environ.get("DIRECTWAY_PATIENCE") or (5 if os.environ.get("DIRECTWAY_GROUND") == "vm" else 2))
 
@@ -34,3 +36,5 @@ def wait_until(condition: Callable[[], T], what: str, timeout: float = 10, every
         if time.monotonic() >= end:
             raise NotInTime(f"waited {timeout} s for {what}; {seen}")
         time.sleep(every)
+        # Looking costs the nodes more than anything else they do.
+        every = max(every, min(every * 1.25, SELDOM))

@@ -11,20 +11,22 @@ from ground.wait import wait_until
 from narrate import command, say, show, step
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "web.yaml"
-ROLES = {"director": "directway.dev/director"}
+DIRECTOR = "directway.dev/director"
 
 
 class PlainHosts:
     def __init__(self, lab: Lab, nodes: tuple[str, ...]):
         self.lab, self.nodes = lab, nodes
         self.weights: dict[str, int] = {}
+        self.roles: dict[str, str | None] = {"director": DIRECTOR, "director-2": None}
 
     def _put(self, file: str, text: str) -> None:
         for name in self.nodes:
             self.lab[name].put_manifest(file, text)
 
     def _node(self, name: str) -> dict:
-        meta: dict = {"name": name, "labels": {ROLES.get(name, "directway.dev/backend"): "true"}}
+        role = self.roles.get(name, "directway.dev/backend")
+        meta: dict = {"name": name, "labels": {role: "true"} if role else {}}
         if name in self.weights:
             meta["annotations"] = {"directway.dev/weight": str(self.weights[name])}
         addresses = [{"type": "InternalIP", "address": self.lab[name].ip}]
@@ -48,6 +50,11 @@ class PlainHosts:
         wait_until(lambda: "eth0" in judges.devices_with(director, "192.168.188.120"), "the VIP on the director's NIC", 20)
         result = director.directway("status", "--source", "dir:/run/manifests")
         command("directway status --source dir:/run/manifests", result.out + result.err)
+
+    def add_director(self, node: str) -> None:
+        self.roles[node] = DIRECTOR
+        say(f"(label {DIRECTOR}=true in the manifest of {node})")
+        self._put("nodes.yaml", manifest(*map(self._node, self.nodes)))
 
     def set_weight(self, node: str, weight: int) -> None:
         self.weights[node] = weight

@@ -12,7 +12,8 @@ from narrate import command, say, step
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "web.yaml"
-ROLES = {"director": "directway.dev/director"}
+DIRECTOR = "directway.dev/director"
+ROLES = {"director": DIRECTOR, "director-2": None}
 
 
 class Kubernetes:
@@ -28,7 +29,7 @@ class Kubernetes:
         self.kubectl(f"apply -f {ROOT / 'crds'}")
         for name in self.nodes:
             role = ROLES.get(name, "directway.dev/backend")
-            self.lab.api.register(name, self.lab[name].ip, {role: "true"})
+            self.lab.api.register(name, self.lab[name].ip, {role: "true"} if role else {})
         self.kubectl("get nodes --show-labels -o wide")
         step("Start the controller, and an agent on every node")
         self.lab.start_controller()
@@ -54,6 +55,9 @@ class Kubernetes:
         status = json.loads(self.lab.kubectl("get dvs web -o json")).get("status", {})
         servers = status.get("realServers", {})
         return servers.get("ready") == servers.get("total") == 3
+
+    def add_director(self, node: str) -> None:
+        self.kubectl(f"label node {node} {DIRECTOR}=true")
 
     def set_weight(self, node: str, weight: int) -> None:
         self.kubectl(f"annotate node {node} directway.dev/weight={weight} --overwrite")

@@ -14,7 +14,8 @@ from narrate import say, step
 SEGMENT = ("shop", "192.168.188.0/24")
 VIP = "192.168.188.120"
 REAL_SERVERS = ("web-1", "web-2", "web-3")
-NODES = ("director", *REAL_SERVERS)
+STANDBY = "director-2"
+NODES = ("director", *REAL_SERVERS, STANDBY)
 
 
 def tell(lab: Lab, source: str) -> None:
@@ -22,7 +23,7 @@ def tell(lab: Lab, source: str) -> None:
     lab.segment(*SEGMENT)
     for number, name in enumerate(NODES):
         lab.node(name, [(SEGMENT[0], f"192.168.188.{10 + number}/24")])
-    step("Boot one director and three real servers, each with its own kernel")
+    step("Boot one director, three real servers and a spare node, each with its own kernel")
     lab.boot()
     for name in REAL_SERVERS:
         web.start(lab[name])
@@ -33,7 +34,8 @@ def tell(lab: Lab, source: str) -> None:
     platform.start()
     platform.apply_example()
     for name in NODES:
-        proof.what_it_got(lab, name, NODES)
+        if name != STANDBY:
+            proof.what_it_got(lab, name, NODES)
 
     proof.twelve_requests(lab, VIP)
     proof.who_has(lab, SEGMENT[0], VIP, NODES)
@@ -42,6 +44,10 @@ def tell(lab: Lab, source: str) -> None:
     step("Give web-3 three times the weight")
     platform.set_weight("web-3", 3)
     proof.spread(lab, VIP, {"web-1": 20, "web-2": 20, "web-3": 60}, 100)
+
+    step("Make the spare node a second director, and cut the first one off while requests go on")
+    platform.add_director(STANDBY)
+    proof.failover(lab, VIP, NODES[0], STANDBY, len(REAL_SERVERS))
 
     step("Delete it: nothing is left behind")
     platform.delete_example()

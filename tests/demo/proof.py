@@ -60,6 +60,29 @@ def spread(lab: Lab, vip: str, expected: dict[str, int], requests: int) -> None:
     say(f"{requests} requests: " + ", ".join(f"{name} {outcome.counts[name]}" for name in sorted(expected)))
 
 
+def failover(lab: Lab, vip: str, holder: str, standby: str, real_servers: int) -> None:
+    """A new connection every 5 ms, whether those before were answered or not."""
+    service = f"{vip}:80"
+    wait_until(lambda: len(judges.weights(lab[standby], service)) == real_servers, f"{standby} to be ready", 20)
+    show(lab[standby], "ipvsadm -Ln", "ip -br addr show lo")
+    with clients.beat(lab.host, vip) as load:
+        load.wait_answers(200)
+        say(f"(the cable of {holder} is pulled)")
+        lab[holder].cut()
+        wait_until(lambda: "eth0" in judges.devices_with(lab[standby], vip), f"{standby} to hold the VIP", 10)
+        load.wait_answers(len(load.so_far().answers) + 200)
+        say("(and put back)")
+        lab[holder].join()
+        holds = lambda name: "eth0" in judges.devices_with(lab[name], vip)
+        wait_until(lambda: holds(holder) != holds(standby), "one of the two to give the VIP up", 10)
+        load.wait_answers(len(load.so_far().answers) + 200)
+    outcome = load.stop()
+    show(lab[standby], "ip -br addr show eth0")
+    late = sum(row["end"] - row["start"] >= clients.PROMPT for row in outcome.rows if "who" in row)
+    say(f"{len(outcome.rows)} requests, one every 5 ms: {len(outcome.errors)} lost, {late} answered a second later, when the client sent its SYN again.")
+    say(f"Nobody was answered for {outcome.outage * 1e3:.0f} ms.")
+
+
 def nothing_left(lab: Lab, before: dict[str, dict[str, str]]) -> None:
     def differences() -> dict[str, str]:
         return {name: judges.difference(before[name], judges.snapshot(lab[name])) for name in before}

@@ -13,6 +13,8 @@ from .place import Process
 from .wait import wait_until
 
 CLIENT = str(Path(__file__).resolve().parent / "load_client.py")
+# Linux sends a SYN again after a second.
+PROMPT = 0.9
 _numbers = itertools.count()
 
 
@@ -49,6 +51,12 @@ class Outcome:
         return max(b - a for a, b in zip([begin, *ends], ends))
 
     @property
+    def outage(self) -> float:
+        """Longest time in which no connection was begun that was answered at once: without its SYN's being sent again, a second later."""
+        begun = sorted(row["start"] for row in self.rows if "who" in row and row["end"] - row["start"] < PROMPT)
+        return max((b - a for a, b in zip(begun, begun[1:])), default=float("inf"))
+
+    @property
     def latencies(self) -> list[float]:
         return sorted(row["end"] - row["start"] for row in self.rows if "who" in row)
 
@@ -75,6 +83,12 @@ class Running:
 
     def __init__(self, process: Process):
         self.process = process
+
+    def __enter__(self) -> "Running":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.process.stop()
 
     def so_far(self) -> Outcome:
         rows = []
@@ -113,6 +127,11 @@ def requests(
 def load(place: Namespace, vip: str, port: int = 80, interval: float = 0.01, sources: tuple[str, ...] = ()) -> Running:
     """New connections until stopped, one every `interval` seconds."""
     return Running(_spawn(place, "new", vip, port, 0, interval, *sources))
+
+
+def beat(place: Namespace, vip: str, port: int = 80, interval: float = 0.005) -> Running:
+    """New connections until stopped at a steady beat: one that gets no answer holds up no other."""
+    return Running(_spawn(place, "beat", vip, port, 0, interval))
 
 
 def hold(place: Namespace, vip: str, port: int = 80, n: int = 40, interval: float = 0.1) -> Running:

@@ -1,12 +1,14 @@
 """Load client, run natively in a namespace: prints one JSON line per request, until SIGTERM or N requests.
 
 load_client.py new  ADDRESS PORT N INTERVAL [SOURCE…]  new connection each; N = 0: until stopped
+load_client.py beat ADDRESS PORT N INTERVAL            the same at a steady beat, whether those before were answered or not
 load_client.py hold ADDRESS PORT N INTERVAL            N connections kept open, a request on each every INTERVAL s
 
 SOURCE is ADDRESS or ADDRESS:FIRST-LAST (ports); connections come from all of them in turn. With ports, the server is made to
 close first: this side then keeps nothing of the connection, and the port can be used again at once.
 """
 
+import asyncio
 import itertools
 import json
 import signal
@@ -82,6 +84,35 @@ def new(address: str, port: int, count: int, interval: float, *sources: str) -> 
         stopping.wait(max(0.0, due - time.monotonic()))
 
 
+def beat(address: str, port: int, count: int, interval: float) -> None:
+    async def one() -> None:
+        start = time.time()
+        try:
+            async with asyncio.timeout(3):
+                reader, writer = await asyncio.open_connection(address, port)
+                try:
+                    writer.write(b"GET / HTTP/1.1\r\nHost: vip\r\nConnection: close\r\n\r\n")
+                    _, _, body = (await reader.read()).partition(b"\r\n\r\n")
+                finally:
+                    writer.close()
+            say(start=start, who=body.decode().strip(), end=time.time())
+        except (OSError, TimeoutError) as reason:
+            say(start=start, error=f"{type(reason).__name__}: {reason}", end=time.time())
+
+    async def all_of_them() -> None:
+        due, sent, running = time.monotonic(), 0, set()
+        while not stopping.is_set() and (count == 0 or sent < count):
+            task = asyncio.create_task(one())
+            running.add(task)
+            task.add_done_callback(running.discard)
+            sent += 1
+            due += interval
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+        await asyncio.gather(*running)
+
+    asyncio.run(all_of_them())
+
+
 def hold(address: str, port: int, count: int, interval: float) -> None:
     def one_connection(number: int) -> None:
         start = time.time()
@@ -104,7 +135,7 @@ def hold(address: str, port: int, count: int, interval: float) -> None:
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     mode, address, port, count, interval, *sources = sys.argv[1:]
-    {"new": new, "hold": hold}[mode](address, int(port), int(count), float(interval), *sources)
+    {"new": new, "beat": beat, "hold": hold}[mode](address, int(port), int(count), float(interval), *sources)
 
 
 if __name__ == "__main__":

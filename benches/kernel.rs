@@ -222,6 +222,7 @@ impl Agent {
         let view = View {
             snapshot,
             complete: true,
+            fresh: true,
         };
         let PassEnd { outcome, error, .. } =
             self.passes

@@ -33,6 +33,17 @@ struct SourceLabels {
     source: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct MoveLabels {
+    direction: &'static str,
+    cause: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct FrameLabels {
+    kind: &'static str,
+}
+
 /// What the last pass found, in numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Gauges {
@@ -70,6 +81,9 @@ pub struct Metrics {
     drift: Counter,
     source_errors: Family<SourceLabels, Counter>,
     report_errors: Counter,
+    moves: Family<MoveLabels, Counter>,
+    takeover_seconds: Histogram,
+    frames: Family<FrameLabels, Counter>,
     gauges: Arc<Mutex<Gauges>>,
 }
 
@@ -111,6 +125,25 @@ impl Default for Metrics {
             "Failures to write this node's NodeState",
             report_errors.clone(),
         );
+        let moves = Family::default();
+        registry.register(
+            "vip_transitions",
+            "VIPs taken and given up by this director, by cause",
+            moves.clone(),
+        );
+        let takeover_seconds = Histogram::new([0.1, 0.2, 0.3, 0.4, 0.6, 1.0, 2.0, 5.0, 10.0]);
+        registry.register_with_unit(
+            "vip_takeover",
+            "From a VIP's being known as vacant, or from the start of its move, until it is held here",
+            Unit::Seconds,
+            takeover_seconds.clone(),
+        );
+        let frames = Family::default();
+        registry.register(
+            "election_frames_sent",
+            "Frames of the election: announcements (gratuitous ARP), broadcasts (probes), unicasts (liveness and confirmations)",
+            frames.clone(),
+        );
         let gauges = Arc::new(Mutex::new(Gauges::default()));
         registry.register_collector(Box::new(Snapshot(Arc::clone(&gauges))));
         Self {
@@ -121,6 +154,9 @@ impl Default for Metrics {
             drift,
             source_errors,
             report_errors,
+            moves,
+            takeover_seconds,
+            frames,
             gauges,
         }
     }
@@ -133,6 +169,33 @@ impl Metrics {
         let result = if complete { "complete" } else { "failed" };
         self.passes.get_or_create(&PassLabels { result }).inc();
         self.drift.inc_by(drift.try_into().unwrap_or(u64::MAX));
+    }
+
+    /// This director holds a VIP that it did not hold before; `after` since it was vacant or its move began.
+    pub fn took(&self, cause: &'static str, after: Duration) {
+        let labels = MoveLabels {
+            direction: "taken",
+            cause,
+        };
+        self.moves.get_or_create(&labels).inc();
+        self.takeover_seconds.observe(after.as_secs_f64());
+    }
+
+    /// This director gives a VIP up.
+    pub fn gave(&self, cause: &'static str) {
+        let labels = MoveLabels {
+            direction: "given",
+            cause,
+        };
+        self.moves.get_or_create(&labels).inc();
+    }
+
+    /// The election has sent frames.
+    pub fn frames(&self, kind: &'static str, count: usize) {
+        let count = count.try_into().unwrap_or(u64::MAX);
+        self.frames
+            .get_or_create(&FrameLabels { kind })
+            .inc_by(count);
     }
 
     /// An op has been tried.

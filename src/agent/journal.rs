@@ -7,7 +7,6 @@ use crate::{
     api::Report,
     kernel::OpResult,
     model::{IpRanges, Reason, Refusal, VsKey},
-    plan::Op,
 };
 
 /// Ops of one pass that are told at level info; the rest is at debug. A first pass of a large node has 100,000.
@@ -25,10 +24,6 @@ pub struct Journal {
 impl Journal {
     /// Tells what is new.
     pub fn pass(&mut self, end: &PassEnd<'_>, report: Option<&Report>) {
-        for key in &end.probing {
-            let op = Op::Probe(key.clone());
-            tracing::info!(op = op.kind(), "{op}");
-        }
         self.error(end.error.as_ref());
         ops(end);
         if let (Some(findings), Some(report)) = (&end.findings, report) {

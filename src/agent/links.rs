@@ -11,19 +11,22 @@ use netlink_packet_route::{
 };
 use rtnetlink::{MulticastGroup, new_multicast_connection, sys::SocketAddr};
 
+use tokio::sync::watch;
+
 use super::Trigger;
 
 /// Before subscribing again after the subscription broke.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Triggers passes for ever.
-pub async fn watch(trigger: Trigger) {
+/// Triggers passes, and nudges the elections, for ever.
+pub async fn watch(trigger: Trigger, nudge: watch::Sender<()>) {
     loop {
         match subscribe() {
             Ok(messages) => {
                 // Whatever happened before the subscription.
                 trigger.kernel();
-                forward(messages, &trigger).await;
+                nudge.send_replace(());
+                forward(messages, &trigger, &nudge).await;
                 tracing::warn!("the kernel's notifications ended; subscribing again");
             }
             Err(error) => {
@@ -43,7 +46,7 @@ fn subscribe() -> io::Result<Messages> {
     Ok(messages)
 }
 
-async fn forward(mut messages: Messages, trigger: &Trigger) {
+async fn forward(mut messages: Messages, trigger: &Trigger, nudge: &watch::Sender<()>) {
     let mut known = Links::default();
     while let Some((message, _)) = messages.next().await {
         let matters = match &message.payload {
@@ -56,6 +59,8 @@ async fn forward(mut messages: Messages, trigger: &Trigger) {
             _ => true,
         };
         if matters {
+            // First: a VIP without a carrier is nobody's.
+            nudge.send_replace(());
             trigger.kernel();
         }
     }

@@ -1,8 +1,8 @@
 //! The agent of one node: sources → pass → kernel → report.
 
-mod announcer;
-mod claims;
 mod drift;
+mod elections;
+mod former;
 mod journal;
 mod kube_proxy;
 mod ledger_file;
@@ -40,12 +40,13 @@ use tokio::{
 
 use crate::{
     admin::{self, Admin},
+    election::Timing,
     kernel::{Kernel, KernelError, linux::Linux},
     metrics::Metrics,
     model::{IpvsSetting, NodeName, ProxyAnswer},
 };
 
-pub use announcer::Announcer;
+pub use elections::{Board, Elections};
 pub use kube_proxy::{ask as ask_kube_proxy, parse_config as parse_kube_proxy};
 pub use ledger_file::{LedgerError, LedgerFile};
 pub use pass::{Findings, PassEnd, PassError, Passes, View};
@@ -78,6 +79,8 @@ pub struct AgentConfig {
     pub admin_address: SocketAddr,
     /// How often passes run.
     pub intervals: Intervals,
+    /// How long the kernel keeps a VIP whose agent is gone, where another director could take it; `None` = for ever.
+    pub vip_lifetime: Option<Duration>,
     /// Settings of IPVS that the node shall have while it directs.
     pub ipvs: BTreeMap<IpvsSetting, u32>,
     /// Where they are written.
@@ -138,6 +141,7 @@ pub async fn run_on(
     let mut admin = tokio::spawn(admin::serve(config.admin_address, admin));
 
     let trigger = Trigger::default();
+    let board = Arc::new(Board::new(trigger.clone(), Arc::clone(&metrics)));
     let (feed, changes) = Feed::new(trigger.clone());
     let (reports, latest) = watch::channel(None);
     let (written, mut reported) = watch::channel(None);
@@ -175,7 +179,8 @@ pub async fn run_on(
             tokio::spawn(writer.run());
         }
     }
-    tokio::spawn(links::watch(trigger.clone()));
+    let (nudge, nudges) = watch::channel(());
+    tokio::spawn(links::watch(trigger.clone(), nudge));
     tokio::spawn(kube_proxy::follow(
         asked_kube_proxy,
         answers,
@@ -189,6 +194,12 @@ pub async fn run_on(
     let worker = Worker {
         passes: Passes::new(node.clone(), &config.run_dir)
             .with_asker(asker)
+            .with_elections(Elections::new(
+                Timing::default(),
+                config.vip_lifetime,
+                board,
+                nudges,
+            ))
             .with_ipvs(config.ipvs),
         node: node.clone(),
         kernel,

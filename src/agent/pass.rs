@@ -10,19 +10,22 @@ use std::{
 };
 
 use crate::{
-    desired::{Admission, Desired, Inputs, Memory, Questions, admit, desired, questions, tune},
-    kernel::{Kernel, KernelError, OpError, OpResult, Outcome, execute},
+    desired::{
+        Admission, Desired, Former, Inputs, Memory, Questions, Sight, admit, desired, is_elected,
+        questions, segments, tune,
+    },
+    kernel::{Kernel, KernelError, OpError, Outcome, execute},
     model::{
-        AddressKey, IpvsSetting, Ledger, Mac, NodeName, Observed, ProxyAnswer, Role, Snapshot,
-        has_proxy_device,
+        AddressKey, IpvsSetting, Ledger, Mac, NodeName, Observed, ProxyAnswer, Reason, Refusal,
+        Role, Snapshot, has_proxy_device,
     },
     plan::{Op, plan},
 };
 
 use super::{
-    Announcer, Asking, Next, RunDir, RunDirError, Told, Wire,
-    claims::Claims,
+    Asking, Elections, Next, RunDir, RunDirError, Told, Wire,
     drift::Drift,
+    former::Formers,
     unseen::{assume_ours, keep_ours},
 };
 
@@ -40,6 +43,8 @@ pub struct View<'a> {
     pub snapshot: &'a Snapshot,
     /// Whether that is everything. If not (a manifest that never could be read), nothing of ours is taken away.
     pub complete: bool,
+    /// Whether the sources can be read now; if not, this is the last that is known.
+    pub fresh: bool,
 }
 
 /// Why a pass did not do its work.
@@ -86,8 +91,6 @@ pub struct PassEnd<'a> {
     pub outcome: Outcome,
     /// How many of the ops repaired what somebody else had changed.
     pub drift: usize,
-    /// VIPs that it has begun to probe for: they are claimed by a later one, unless somebody answers.
-    pub probing: BTreeSet<AddressKey>,
     /// What kept the pass from its work.
     pub error: Option<PassError>,
     /// What it found; nothing if the kernel could not be looked at, or if the node is another agent's.
@@ -111,8 +114,9 @@ pub struct Passes {
     run_dir: RunDir,
     memory: Memory,
     wire: Wire,
-    claims: Claims,
-    announcer: Announcer,
+    /// Who holds what, where several directors agree on that among themselves.
+    elections: Option<Elections>,
+    formers: Formers,
     /// Who asks the wire what need not hold up a pass.
     asker: Option<Sender<Asking>>,
     /// Settings of IPVS that this node shall have while it directs.
@@ -129,8 +133,8 @@ impl Passes {
             run_dir: RunDir::new(run_dir),
             memory: Memory::default(),
             wire: Wire::default(),
-            claims: Claims::default(),
-            announcer: Announcer::default(),
+            elections: None,
+            formers: Formers::default(),
             asker: None,
             ipvs: BTreeMap::new(),
             drift: Drift::default(),
@@ -138,8 +142,16 @@ impl Passes {
         }
     }
 
-    /// Lets somebody else probe for what is to be claimed, and ask the wire again what is known already; answers
-    /// come through [`Self::hear`]. Without this, passes ask everything themselves and wait for the answers.
+    /// Leaves it to elections which VIPs are on the NICs. Without this, whoever is preferred claims them, as in a
+    /// forecast.
+    #[must_use]
+    pub fn with_elections(mut self, elections: Elections) -> Self {
+        self.elections = Some(elections);
+        self
+    }
+
+    /// Lets somebody else ask the wire again what is known already; answers come through [`Self::hear`]. Without this,
+    /// passes ask everything themselves and wait for the answers.
     #[must_use]
     pub fn with_asker(mut self, asker: Sender<Asking>) -> Self {
         self.asker = Some(asker);
@@ -155,8 +167,7 @@ impl Passes {
 
     /// Takes answers from the wire; tells whether they are worth a pass.
     pub fn hear(&mut self, told: Told, now: Duration) -> bool {
-        let awaited = self.claims.hear(&told, now);
-        self.wire.hear(told, now) || awaited
+        self.wire.hear(told, now)
     }
 
     /// Takes what kube-proxy says of itself; it changes reports, never the kernel.
@@ -208,7 +219,6 @@ impl Passes {
         let mut end = PassEnd {
             outcome: Outcome::default(),
             drift: 0,
-            probing: BTreeSet::new(),
             error: None,
             findings: None,
             next: Next::Retry,
@@ -239,16 +249,25 @@ impl Passes {
         }
         let observed = kernel.observe()?;
         let admission = admit(view.snapshot);
-        let asked = questions(&self.node, view.snapshot, &admission, &observed);
-        // An unanswered question is no reason to leave everything else undone: it stays open.
-        let sensed = self.sense(kernel, &asked, &observed, now);
-        let wire = self.wire.evidence();
         let ledger = match (self.run_dir.ledger(), &opened) {
             (Some(ledger), _) => ledger.clone(),
             // A first start, or somebody deleted it.
             (None, Ok(())) => Ledger::adopt(&observed),
             (None, Err(_)) => assume_ours(&observed, &admission),
         };
+        // After the look at the kernel: what has come to the NIC since is known here, and not taken for drift.
+        let elected = self.elections.as_ref();
+        let elected = elected.map(|elections| elections.elected(&observed, &ledger));
+        let asked = questions(
+            &self.node,
+            view.snapshot,
+            &admission,
+            &observed,
+            elected.as_ref(),
+        );
+        // An unanswered question is no reason to leave everything else undone: it stays open.
+        let sensed = self.sense(kernel, &asked, &observed, now);
+        let wire = self.wire.evidence();
         let mut wanted = desired(&Inputs {
             node: &self.node,
             snapshot: view.snapshot,
@@ -256,26 +275,18 @@ impl Passes {
             observed: &observed,
             ledger: &ledger,
             wire: &wire,
+            elected: elected.as_ref(),
             memory: &self.memory,
             now,
         });
+        self.refuse_without_election(&mut wanted, &admission);
         tune(Arc::make_mut(&mut wanted.net), &self.ipvs);
         self.memory = wanted.memory.clone();
         if !view.complete {
             keep_ours(Arc::make_mut(&mut wanted.net), &observed, &ledger);
         }
         let mut plan = plan(&wanted.net, &observed, &ledger);
-        if let Some(asker) = &self.asker {
-            let probes = self.claims.hold_back(&mut plan.ops, now);
-            if !probes.is_empty() {
-                end.probing.clone_from(&probes);
-                // If it has ended, so will this agent.
-                let _ = asker.send(Asking {
-                    probes,
-                    ..Asking::default()
-                });
-            }
-        }
+        add_candidacies(&mut plan.ledger, &wanted, &observed, &ledger);
         let written = match opened {
             Ok(()) => self.run_dir.save(&plan.ledger).map(|_| ()),
             Err(error) => Err(error),
@@ -289,15 +300,23 @@ impl Passes {
             kube_proxy: self.kube_proxy.clone(),
             vanished: BTreeSet::new(),
         };
+        if written.is_ok() {
+            self.leave_to_elections(&mut plan.ops, &findings.desired);
+        }
         let acted = match written {
             Ok(()) if plan.ops.is_empty() => Ok(()),
             Ok(()) => self.act(kernel, plan.ops, &mut findings, end, now),
             Err(error) => Err(error.into()),
         };
-        self.note_held(&findings, &end.outcome, now);
         findings.rivals = self.wire.rivals(&asked);
+        if acted.is_ok() {
+            self.hold_elections(view, &findings, now)?;
+        }
+        if let Some(elected) = elected {
+            findings.rivals.extend(elected.conflicts);
+        }
         findings.vanished = self.drift.vanished(now);
-        if acted.is_ok() && end.outcome.is_complete() && !self.claims.are_waiting() {
+        if acted.is_ok() && end.outcome.is_complete() {
             self.drift.completed(&findings.desired.net);
         }
         end.findings = Some(findings);
@@ -320,9 +339,15 @@ impl Passes {
         end.outcome = execute(kernel, ops);
         self.note_conflicts(&end.outcome, now);
         findings.observed = kernel.observe()?;
-        let rest = plan(net, &findings.observed, &findings.ledger);
-        self.run_dir.save(&rest.ledger)?;
-        findings.ledger = rest.ledger;
+        let mut rest = plan(net, &findings.observed, &findings.ledger).ledger;
+        add_candidacies(
+            &mut rest,
+            &findings.desired,
+            &findings.observed,
+            &findings.ledger,
+        );
+        self.run_dir.save(&rest)?;
+        findings.ledger = rest;
         Ok(())
     }
 
@@ -334,22 +359,67 @@ impl Passes {
         }
     }
 
-    fn note_held(&mut self, findings: &Findings<'_>, outcome: &Outcome, now: Duration) {
-        let there = |key: &AddressKey| findings.observed.net.addresses.contains_key(key);
-        let wanted = &findings.desired.net.addresses;
-        let held: BTreeSet<AddressKey> = wanted
-            .iter()
-            .filter(|(key, role)| **role == Role::Held && there(key))
-            .map(|(key, _)| key.clone())
-            .collect();
-        let claimed = outcome
-            .done()
-            .filter_map(|(op, result)| match (op, result) {
-                (Op::AddAddress(key, Role::Held), OpResult::Applied) => Some(key.clone()),
-                _ => None,
-            })
-            .collect();
-        self.announcer.update(&held, &claimed, now);
+    /// Takes out of a plan what the elections do. What nobody wants on a NIC any more leaves it first.
+    fn leave_to_elections(&mut self, ops: &mut Vec<Op>, desired: &Desired) {
+        let Some(elections) = &mut self.elections else {
+            return;
+        };
+        let unwanted = ops.iter().filter_map(|op| match op {
+            Op::DelAddress(key, Role::Held) => Some(key.clone()),
+            _ => None,
+        });
+        let gone = elections.withdraw(unwanted.collect());
+        ops.retain(|op| match op {
+            Op::Probe(key) | Op::AddAddress(key, Role::Held) | Op::Announce(key) => {
+                !is_elected(key.ip)
+            }
+            Op::DelAddress(key, Role::Held) => !(desired.may_hold(key) || gone.contains(key)),
+            _ => true,
+        });
+    }
+
+    /// Says which VirtualServices cannot be served because the wire cannot be asked.
+    fn refuse_without_election(&self, wanted: &mut Desired, admission: &Admission<'_>) {
+        let Some(elections) = &self.elections else {
+            return;
+        };
+        for (dev, cause) in elections.troubles() {
+            for (key, verdict) in &mut wanted.verdicts {
+                let vips = admission.accepted.get(key).map_or(&[][..], |it| &it.vips);
+                let concerned = |vip: &IpAddr| wanted.candidacies.get(vip) == Some(&dev);
+                if let Some(vip) = vips.iter().find(|vip| concerned(vip)) {
+                    let message = format!("{vip} cannot be held on {dev}: {cause}");
+                    let refusal = Refusal::new(Reason::KernelRefused, message);
+                    verdict.refusal.get_or_insert(refusal);
+                }
+            }
+        }
+    }
+
+    /// Tells the elections what there is now.
+    fn hold_elections(
+        &mut self,
+        view: View<'_>,
+        findings: &Findings<'_>,
+        now: Duration,
+    ) -> Result<(), KernelError> {
+        let Some(elections) = &mut self.elections else {
+            return Ok(());
+        };
+        let former: Former = self.formers.update(view.snapshot, now);
+        let segments = segments(&Sight {
+            node: &self.node,
+            snapshot: view.snapshot,
+            admission: &findings.admission,
+            observed: &findings.observed,
+            desired: &findings.desired,
+            former: &former,
+            fresh: view.fresh && view.complete,
+        });
+        elections.publish(segments).map_err(|error| KernelError {
+            doing: "begin the election of a segment".to_owned(),
+            cause: error.to_string(),
+        })
     }
 
     /// Whether nothing is on its way out.
@@ -360,12 +430,8 @@ impl Passes {
     fn next(&self, now: Duration, took: Duration) -> Next {
         let leaving = self.memory.is_leaving();
         let leaving = leaving.then(|| LEAVING.max(took * LEAVING_SHARE));
-        let wire = self
-            .wire
-            .next_due()
-            .into_iter()
-            .chain(self.claims.next_due());
-        let wire = wire.min().map(|due| due.saturating_sub(now));
+        let wire = self.wire.next_due();
+        let wire = wire.map(|due| due.saturating_sub(now));
         let absent = self.memory.absent.values().map(|absence| absence.until);
         let absent = absent.min().map(|until| until.saturating_sub(now));
         match leaving.into_iter().chain(wire).chain(absent).min() {
@@ -373,24 +439,15 @@ impl Passes {
             None => Next::Whenever,
         }
     }
+}
 
-    /// Repeats announcements of held VIPs that are due; between passes. Returns what could not be sent.
-    pub fn announce(&mut self, kernel: &mut dyn Kernel, now: Duration) -> Vec<OpError> {
-        let ops: Vec<Op> = self
-            .announcer
-            .take_due(now)
-            .into_iter()
-            .map(Op::Announce)
-            .collect();
-        if ops.is_empty() {
-            return Vec::new();
+/// A VIP is ours from the moment that it may be claimed: the election does not wait for a pass.
+fn add_candidacies(ledger: &mut Ledger, desired: &Desired, observed: &Observed, before: &Ledger) {
+    for (vip, dev) in &desired.candidacies {
+        let key = AddressKey::new(dev.clone(), *vip);
+        let there = observed.net.addresses.contains_key(&key);
+        if !there || before.owns_address(&key, observed) {
+            ledger.addresses.insert(key);
         }
-        let results = kernel.apply(&ops);
-        results.into_iter().filter_map(Result::err).collect()
-    }
-
-    /// When [`Self::announce`] has something to do next, on the agent's clock.
-    pub fn next_announcement(&self) -> Option<Duration> {
-        self.announcer.next()
     }
 }

@@ -1,6 +1,5 @@
 //! Whole agents on simulated kernels.
 
-mod claims;
 mod ipvs;
 mod kube_proxy;
 mod large;
@@ -142,6 +141,7 @@ impl World {
         let view = View {
             snapshot: agent.store.snapshot(),
             complete: agent.store.is_complete(),
+            fresh: true,
         };
         let end = agent.passes.run(&mut kernel, view, now);
         let report = report(&name.into(), &agent.store, &end, 0);

@@ -1,4 +1,4 @@
-//! The thread that owns the kernel: passes and announcements, one at a time. Kernel calls block, so they run nowhere else.
+//! The thread of the passes, one at a time. Kernel calls block, so they run in no other.
 
 use std::{
     collections::BTreeSet,
@@ -93,9 +93,7 @@ impl Worker {
         let mut drift = 0u64;
         let mut look = LOOK;
         loop {
-            let looks = self.passes.has_services().then_some(look);
-            let announces = self.passes.next_announcement();
-            let due = looks.into_iter().chain(announces).min();
+            let due = self.passes.has_services().then_some(look);
             let wait = due.map_or(IDLE, |due| due.saturating_sub(start.elapsed()));
             match jobs.recv_timeout(wait) {
                 Ok(Job::Pass { cause, done }) => {
@@ -110,15 +108,9 @@ impl Worker {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    let kernel = self.kernel.as_mut();
-                    for error in self.passes.announce(kernel, start.elapsed()) {
-                        tracing::warn!(%error, "a held VIP was not announced again");
-                    }
-                    if start.elapsed() >= look {
-                        look = start.elapsed() + LOOK;
-                        if self.passes.misses_a_service(kernel) {
-                            self.trigger.kernel();
-                        }
+                    look = start.elapsed() + LOOK;
+                    if self.passes.misses_a_service(self.kernel.as_mut()) {
+                        self.trigger.kernel();
                     }
                 }
                 Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => return,
@@ -177,6 +169,7 @@ impl Worker {
         let view = View {
             snapshot: self.store.snapshot(),
             complete: self.store.is_complete(),
+            fresh: self.store.is_fresh(),
         };
         let answer = self.kube_proxy.borrow_and_update().clone();
         self.passes.hear_kube_proxy(answer);

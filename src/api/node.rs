@@ -37,6 +37,11 @@ pub fn node(object: &core::Node) -> (NodeName, Node, Vec<String>) {
             .as_ref()
             .and_then(|annotations| annotations.get(WEIGHT_ANNOTATION).cloned()),
         addresses,
+        cordoned: object
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.unschedulable)
+            .unwrap_or_default(),
     };
     (name, node, problems)
 }

@@ -50,6 +50,10 @@ pub struct Args {
     /// Pause between two passes in a storm of changes
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(10..=10_000))]
     min_interval: u64,
+    /// Where another director could take over, have the kernel take a VIP off the NIC this long after the agent is gone
+    /// for good; 0 = never
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = vip_lifetime)]
+    vip_lifetime: u64,
     /// Set net.ipv4.vs.NAME while this node directs, and restore it afterwards; may be repeated
     #[arg(long = "ipvs-setting", value_name = "NAME=VALUE", value_parser = ipvs_setting)]
     ipvs: Vec<(IpvsSetting, u32)>,
@@ -58,6 +62,13 @@ pub struct Args {
     ipvs_settings_dir: PathBuf,
     #[command(flatten)]
     log: LogArgs,
+}
+
+fn vip_lifetime(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(seconds) if seconds == 0 || (10..=86_400).contains(&seconds) => Ok(seconds),
+        _ => Err("use 0 for no limit, or 10 to 86400 seconds".to_owned()),
+    }
 }
 
 fn ipvs_setting(text: &str) -> Result<(IpvsSetting, u32), String> {
@@ -92,6 +103,7 @@ pub(super) fn run(args: &Args) -> Outcome {
             min: Duration::from_millis(args.min_interval),
             ..Intervals::default()
         },
+        vip_lifetime: (args.vip_lifetime > 0).then(|| Duration::from_secs(args.vip_lifetime)),
         ipvs: args.ipvs.iter().copied().collect(),
         ipvs_settings_dir: args.ipvs_settings_dir.clone(),
     };
@@ -123,6 +135,15 @@ mod tests {
         assert_eq!(Duration::from_millis(args.min_interval), intervals.min);
         for wrong in [["--max-interval", "0"], ["--min-interval", "1"]] {
             assert!(parse(&wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_lifetime_is_none_or_long_enough_to_be_renewed() {
+        assert_eq!(parse(&[]).unwrap().vip_lifetime, 600);
+        assert_eq!(parse(&["--vip-lifetime", "0"]).unwrap().vip_lifetime, 0);
+        for wrong in ["9", "86401", "-1", "soon"] {
+            assert!(parse(&["--vip-lifetime", wrong]).is_err(), "{wrong}");
         }
     }
 

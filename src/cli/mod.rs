@@ -6,6 +6,7 @@ mod cleanup;
 mod connect;
 mod controller;
 mod crd;
+mod failover;
 mod kubernetes;
 mod log;
 mod node_name;
@@ -73,6 +74,8 @@ enum Command {
     Plan(plan::Args),
     /// Print how every VirtualService stands, and why a real server gets no traffic
     Status(status::Args),
+    /// Move a VIP to another director, and wait until it is there
+    Failover(failover::Args),
     /// Print what this node's kernel has, ours and foreign
     Observe(observe::Args),
     /// Look for what would keep directway from working on this node, with fixes
@@ -143,6 +146,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Crd(args) => crd::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Failover(args) => failover::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Observe(args) => observe::run(&args),
         Command::Connect(args) => connect::run(&args),

@@ -66,6 +66,7 @@ impl Ground {
             labels: BTreeMap::from([(format!("directway.dev/{role}"), "true".to_owned())]),
             weight: None,
             addresses: vec![ip(address)],
+            cordoned: false,
         };
         self.cluster
             .apply(Change::Node(News::Is(name.into(), node)));

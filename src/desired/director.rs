@@ -1,8 +1,8 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::model::{
-    Answer, Destination, Ipvs, Link, Observed, Peers, Reach, Reason, Refusal, Service, ServiceKey,
-    VirtualService,
+    Answer, Destination, Ipvs, Link, Node, Observed, Peers, Reach, Reason, Refusal, Service,
+    ServiceKey, VirtualService,
 };
 
 use super::{
@@ -152,12 +152,15 @@ fn readiness(vip: IpAddr, address: IpAddr, member: &Member, inputs: &Inputs<'_>)
                     Reason::Pending,
                     format!("whether {address} is quiet about the VIP has not been probed yet"),
                 )),
-                Some(Answer { macs }) if macs.contains(&mac) => Err(Refusal::new(
-                    Reason::NotQuiet,
-                    format!(
-                        "{address} answers ARP for the VIP with {mac}; set arp_ignore=1 and arp_announce=2 on it before it carries the VIP"
-                    ),
-                )),
+                // Another director may hold the VIP, and so answer for it.
+                Some(Answer { macs }) if macs.contains(&mac) && !is_director(member, inputs) => {
+                    Err(Refusal::new(
+                        Reason::NotQuiet,
+                        format!(
+                            "{address} answers ARP for the VIP with {mac}; set arp_ignore=1 and arp_announce=2 on it before it carries the VIP"
+                        ),
+                    ))
+                }
                 Some(_) => Ok(()),
             },
         }
@@ -167,6 +170,16 @@ fn readiness(vip: IpAddr, address: IpAddr, member: &Member, inputs: &Inputs<'_>)
             weight: member.weight,
         },
         Err(refusal) => MemberState::Unready(refusal.into()),
+    }
+}
+
+fn is_director(member: &Member, inputs: &Inputs<'_>) -> bool {
+    match &member.id {
+        MemberId::Node(name) => {
+            let node = inputs.snapshot.nodes.get(name);
+            node.is_some_and(Node::is_director)
+        }
+        MemberId::External => false,
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Decisions that every node must take alike (who is admitted, who is a real server, who holds a VIP) are in
 //! `admission`, `members` and `placement`; they look at the snapshot alone. What one node does about it is in
-//! `director`, `backend`, `quiet` and `drain`; they also look at what the node observes.
+//! `director`, `backend`, `quiet` and `drain`; they also look at what the node observes. What directors agree on among
+//! themselves, on the wire, is prepared in `segments`.
 
 mod admission;
 mod backend;
@@ -15,6 +16,7 @@ mod node;
 mod placement;
 mod questions;
 mod quiet;
+mod segments;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +24,7 @@ pub use admission::{Admission, admit};
 pub use drain::Memory;
 pub use endpoints::no_endpoints;
 pub use members::{Member, MemberId, Members, members};
-pub use node::{Desired, Inputs, MemberState, Verdict, desired, tune};
+pub use node::{Desired, Inputs, MemberState, Verdict, desired, is_elected, tune};
 pub use placement::{directors, holder};
 pub use questions::{Questions, questions};
+pub use segments::{Former, Segment, Segments, Sight, segments};

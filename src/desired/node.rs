@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::model::{
-    AddressKey, IpvsSetting, Ledger, NodeName, NodeNet, Observed, Reason, Refusal, Role, Service,
-    ServiceKey, Snapshot, VirtualService, VsKey, WireEvidence,
+    AddressKey, Dev, Elected, IpvsSetting, Ledger, NodeName, NodeNet, Observed, Reason, Refusal,
+    Role, Service, ServiceKey, Snapshot, VirtualService, VsKey, WireEvidence,
 };
 
 use super::{
@@ -30,6 +30,8 @@ pub struct Inputs<'a> {
     pub ledger: &'a Ledger,
     /// What the wire answered.
     pub wire: &'a WireEvidence,
+    /// Who holds what. `None`: there is no election, and whoever is preferred holds it; so it is in a forecast.
+    pub elected: Option<&'a Elected>,
     /// What the last pass remembered.
     pub memory: &'a Memory,
     /// The agent's monotonic clock.
@@ -41,6 +43,8 @@ pub struct Inputs<'a> {
 pub struct Desired {
     /// Its network.
     pub net: Arc<NodeNet>,
+    /// VIPs that this node may hold if it is elected, and on which NIC.
+    pub candidacies: BTreeMap<IpAddr, Dev>,
     /// Per VirtualService in which this node has a part: how it stands.
     pub verdicts: BTreeMap<VsKey, Verdict>,
     /// For people: why some things are not done.
@@ -54,6 +58,11 @@ impl Desired {
     /// a director that learnt of it late would send packets to where nothing is.
     pub fn is_leaving(&self, key: &AddressKey) -> bool {
         self.memory.unwanted.contains_key(key)
+    }
+
+    /// Whether this node may hold this VIP on this NIC.
+    pub fn may_hold(&self, key: &AddressKey) -> bool {
+        self.candidacies.get(&key.ip) == Some(&key.dev)
     }
 }
 
@@ -99,8 +108,13 @@ pub fn desired(inputs: &Inputs<'_>) -> Desired {
     let mut desired = Desired::default();
     let wanted = inputs.admission.accepted.iter();
     for (key, virtual_service) in wanted.filter(|_| inputs.snapshot.undo.is_none()) {
-        let is_director =
-            directors(virtual_service, inputs.snapshot).any(|name| name == inputs.node);
+        let may_hold = directors(virtual_service, inputs.snapshot).any(|name| name == inputs.node);
+        let is_director = directs(
+            virtual_service,
+            inputs.node,
+            inputs.snapshot,
+            inputs.elected,
+        );
         let mut verdict = Verdict::default();
         let mut has_part = is_director;
         for vip in &virtual_service.vips {
@@ -115,7 +129,10 @@ pub fn desired(inputs: &Inputs<'_>) -> Desired {
             if let Err(refusal) = serve_vip(
                 virtual_service,
                 *vip,
-                is_director,
+                Part {
+                    serves: is_director,
+                    may_hold,
+                },
                 &members,
                 inputs,
                 &mut verdict,
@@ -135,6 +152,24 @@ pub fn desired(inputs: &Inputs<'_>) -> Desired {
     desired
 }
 
+/// Whether `node` has the services of `virtual_service`: as a director that may hold its VIPs, or as one that no longer may
+/// and serves them until its successor does.
+pub(super) fn directs(
+    virtual_service: &VirtualService,
+    node: &NodeName,
+    snapshot: &Snapshot,
+    elected: Option<&Elected>,
+) -> bool {
+    let holds = |vip: &IpAddr| {
+        let held = elected.and_then(|elected| elected.held.get(vip));
+        let mut devices = held.into_iter().flatten();
+        // A NIC as quiet device is no claim.
+        devices.any(|dev| *dev != virtual_service.real_servers.device)
+    };
+    directors(virtual_service, snapshot).any(|name| name == node)
+        || virtual_service.vips.iter().any(holds)
+}
+
 /// Adds what the node's administrator wants of IPVS, as long as the node has a service at all.
 pub fn tune(net: &mut NodeNet, settings: &BTreeMap<IpvsSetting, u32>) {
     if !net.services.is_empty() {
@@ -142,17 +177,26 @@ pub fn tune(net: &mut NodeNet, settings: &BTreeMap<IpvsSetting, u32>) {
     }
 }
 
+/// A node's part as director of a VirtualService.
+#[derive(Clone, Copy)]
+struct Part {
+    /// It has the services.
+    serves: bool,
+    /// It may hold the VIPs.
+    may_hold: bool,
+}
+
 /// Adds this node's part in serving one VIP; on refusal nothing of it is added.
 fn serve_vip(
     virtual_service: &VirtualService,
     vip: IpAddr,
-    is_director: bool,
+    part: Part,
     members: &Members,
     inputs: &Inputs<'_>,
     verdict: &mut Verdict,
     desired: &mut Desired,
 ) -> Result<(), Refusal> {
-    if !is_director && !verdict.is_real_server {
+    if !part.serves && !verdict.is_real_server {
         return Ok(());
     }
     let policy = &virtual_service.real_servers;
@@ -171,7 +215,7 @@ fn serve_vip(
     if quiet_nics(vip, inputs.observed).is_empty() {
         desired.notes.push(format!("{vip}: no interface of this node is in its network, so nobody asks this node for it: no ARP step needed"));
     }
-    if !is_director {
+    if !part.serves {
         return Ok(());
     }
 
@@ -185,21 +229,19 @@ fn serve_vip(
         })
         .collect();
     director::may_serve(vip, &keys, inputs)?;
-    let holds = holder(virtual_service, vip, inputs.snapshot) == Some(inputs.node);
+    let stake = stake(virtual_service, vip, inputs)?;
+    if let Stake::Candidate(dev) | Stake::Elected(dev) = &stake
+        && part.may_hold
+    {
+        desired.candidacies.insert(vip, dev.clone());
+    }
     // A standby that is also a real server would schedule again what the holder sent it: IPVS hooks
     // LOCAL_IN before the socket.
+    let holds = matches!(stake, Stake::Elected(_) | Stake::Preferred(_));
     if !holds && verdict.is_real_server {
+        refuse_rivals(vip, &stake, inputs, verdict);
         return Ok(());
     }
-    let nic = if holds {
-        Some(director::clients_nic(
-            virtual_service,
-            vip,
-            inputs.observed,
-        )?)
-    } else {
-        None
-    };
     let states = director::states(virtual_service, vip, members, inputs);
     for key in keys {
         let (destinations, draining) =
@@ -217,35 +259,100 @@ fn serve_vip(
     }
     verdict.members.reserve_exact(1);
     verdict.members.push((vip, states));
-    if let Some(nic) = nic {
-        let claim = AddressKey::new(nic.dev.clone(), vip);
-        let held = inputs.observed.net.addresses.contains_key(&claim);
-        let rivals = inputs
-            .wire
-            .answers
-            .get(&vip)
-            .filter(|answer| !answer.macs.is_empty());
-        if let Some(answer) = rivals {
-            let macs: Vec<String> = answer.macs.iter().map(ToString::to_string).collect();
-            let consequence = if held {
-                "it stays here, but clients may reach the other"
-            } else {
-                "not claimed"
-            };
-            verdict.refusal.get_or_insert(Refusal::new(
-                Reason::VipConflict,
-                format!(
-                    "{vip} is answered on {} by {}: {consequence}; take the address from that host",
-                    nic.dev,
-                    macs.join(", ")
-                ),
-            ));
-        }
-        if held || rivals.is_none() {
+    let rivals = refuse_rivals(vip, &stake, inputs, verdict);
+    match stake {
+        Stake::Elected(dev) => {
+            let claim = AddressKey::new(dev, vip);
             Arc::make_mut(&mut desired.net)
                 .addresses
                 .insert(claim, Role::Held);
         }
+        Stake::Preferred(dev) => {
+            let claim = AddressKey::new(dev, vip);
+            let held = inputs.observed.net.addresses.contains_key(&claim);
+            if held || !rivals {
+                Arc::make_mut(&mut desired.net)
+                    .addresses
+                    .insert(claim, Role::Held);
+            }
+        }
+        Stake::Candidate(_) | Stake::Reserve => {}
     }
     Ok(())
+}
+
+/// How a director stands to a VIP, and on which NIC.
+enum Stake {
+    /// It holds it.
+    Elected(Dev),
+    /// It holds it if it is elected.
+    Candidate(Dev),
+    /// There is no election, and it is the one.
+    Preferred(Dev),
+    /// There is no election, and another is the one.
+    Reserve,
+}
+
+fn stake(
+    virtual_service: &VirtualService,
+    vip: IpAddr,
+    inputs: &Inputs<'_>,
+) -> Result<Stake, Refusal> {
+    let nic = || director::clients_nic(virtual_service, vip, inputs.observed);
+    match inputs.elected.filter(|_| is_elected(vip)) {
+        Some(elected) => {
+            let dev = nic()?.dev.clone();
+            let claim = AddressKey::new(dev.clone(), vip);
+            Ok(if elected.holds_on(&claim) {
+                Stake::Elected(dev)
+            } else {
+                Stake::Candidate(dev)
+            })
+        }
+        None if holder(virtual_service, vip, inputs.snapshot) == Some(inputs.node) => {
+            Ok(Stake::Preferred(nic()?.dev.clone()))
+        }
+        None => Ok(Stake::Reserve),
+    }
+}
+
+/// Whether directors elect who holds `vip`.
+pub fn is_elected(vip: IpAddr) -> bool {
+    // The election's frames are ARP so far.
+    vip.is_ipv4()
+}
+
+/// Says so if others answer for a VIP that should be here; tells whether they do.
+fn refuse_rivals(vip: IpAddr, stake: &Stake, inputs: &Inputs<'_>, verdict: &mut Verdict) -> bool {
+    let (dev, held, macs) = match stake {
+        Stake::Elected(dev) | Stake::Candidate(dev) => {
+            let claim = AddressKey::new(dev.clone(), vip);
+            let conflicts = inputs.elected.and_then(|it| it.conflicts.get(&claim));
+            (dev, matches!(stake, Stake::Elected(_)), conflicts)
+        }
+        Stake::Preferred(dev) => {
+            let claim = AddressKey::new(dev.clone(), vip);
+            let held = inputs.observed.net.addresses.contains_key(&claim);
+            let answers = inputs.wire.answers.get(&vip).map(|answer| &answer.macs);
+            (dev, held, answers)
+        }
+        Stake::Reserve => return false,
+    };
+    let Some(macs) = macs.filter(|macs| !macs.is_empty()) else {
+        return false;
+    };
+    let macs: Vec<String> = macs.iter().map(ToString::to_string).collect();
+    let consequence = if held {
+        "it stays here, but clients may reach the other"
+    } else {
+        "not claimed"
+    };
+    verdict.refusal.get_or_insert(Refusal::new(
+        Reason::VipConflict,
+        format!(
+            "{vip} is answered on {dev} by {}: {consequence}; take the address from that host",
+            macs.join(", ")
+        ),
+    ));
+    true
 }

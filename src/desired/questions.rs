@@ -1,8 +1,14 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
-use crate::model::{AddressKey, NodeName, Observed, Peers, Snapshot};
+use crate::model::{AddressKey, Elected, NodeName, Observed, Peers, Snapshot};
 
-use super::{Admission, MemberId, director::clients_nic, directors, members, placement::holder};
+use super::{
+    Admission, MemberId,
+    director::clients_nic,
+    members,
+    node::{directs, is_elected},
+    placement::holder,
+};
 
 /// What a director must ask the wire before it can decide.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,19 +21,20 @@ pub struct Questions {
     pub rivals: BTreeSet<AddressKey>,
 }
 
-/// What `node` must ask before [`super::desired`] can decide.
+/// What `node` must ask before [`super::desired`] can decide; less where an election watches the VIPs.
 pub fn questions(
     node: &NodeName,
     snapshot: &Snapshot,
     admission: &Admission<'_>,
     observed: &Observed,
+    elected: Option<&Elected>,
 ) -> Questions {
     let mut questions = Questions::default();
     if snapshot.undo.is_some() {
         return questions;
     }
     for virtual_service in admission.accepted.values() {
-        if !directors(virtual_service, snapshot).any(|name| name == node) {
+        if !directs(virtual_service, node, snapshot, elected) {
             continue;
         }
         for vip in &virtual_service.vips {
@@ -44,7 +51,9 @@ pub fn questions(
             if wire_speaks {
                 questions.silence.insert(target.clone());
             }
-            if holder(virtual_service, *vip, snapshot) == Some(node) {
+            // The election looks for rivals by itself.
+            let watched = elected.is_some() && is_elected(*vip);
+            if !watched && holder(virtual_service, *vip, snapshot) == Some(node) {
                 questions.rivals.insert(target);
             }
         }

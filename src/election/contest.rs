@@ -18,6 +18,8 @@ pub(super) struct Contest {
     real: bool,
     /// Whether it agreed to yield before this director claimed.
     expected: bool,
+    /// Whose agent said last that it is sure of the VIP.
+    announced: Option<DirectorId>,
     next: Duration,
     /// When the VIP was last announced against it.
     defended: Option<Duration>,
@@ -39,6 +41,7 @@ impl Contest {
             silent: 0,
             real: true,
             expected: true,
+            announced: None,
             next: now,
             defended: None,
         }
@@ -69,6 +72,20 @@ impl Contest {
     /// Whether it is worth telling people.
     pub fn is_disputed(&self, cx: &Context<'_>) -> bool {
         !self.expected || cx.now >= self.since + cx.timing.contest
+    }
+
+    /// The agent of `by` announces the VIP, which one in doubt does not.
+    pub fn announced(&mut self, by: DirectorId, now: Duration) {
+        if !self.real {
+            self.rival = by;
+        }
+        self.announced = Some(by);
+        self.ask_again(now);
+    }
+
+    /// Whether `by` means to keep the VIP: its agent says so, or it had time enough to give it up.
+    pub fn is_firm(&self, by: DirectorId, cx: &Context<'_>) -> bool {
+        self.announced == Some(by) || cx.now >= self.since + cx.timing.probe * 2
     }
 
     /// Whatever was answered so far counts for nothing.

@@ -125,10 +125,14 @@ impl Context<'_> {
             && self.ahead(None) == 0
     }
 
-    /// From when on it may.
-    pub fn may_move_from(&self) -> Duration {
+    /// From when on it may move here from `holder`.
+    pub fn may_move_from(&self, holder: DirectorId) -> Duration {
         let on_request = self.wanted().is_some_and(|wanted| wanted.on_request);
-        let settled = if on_request {
+        // Who may no longer hold it keeps it for want of a successor, and not for ever.
+        let may_stay = self
+            .wanted()
+            .is_some_and(|it| it.candidate(holder).is_some());
+        let settled = if on_request || !may_stay {
             Duration::ZERO
         } else {
             self.lasting.settled

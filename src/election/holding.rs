@@ -209,7 +209,7 @@ impl Holding {
             News::Announced => {
                 self.suspect(director, cx);
                 if let Some(contest) = &mut self.contest {
-                    contest.ask_again(cx.now);
+                    contest.announced(director, cx.now);
                 }
                 None
             }
@@ -254,9 +254,13 @@ impl Holding {
 
     /// `director` has the VIP too: one of both has to yield.
     fn rival(&mut self, director: DirectorId, mac: Mac, cx: &mut Context<'_>) -> Next {
+        // A better one may be in doubt, and about to give the VIP up: if both did, nobody would have it.
+        let contest = self.contest.as_ref();
+        let is_firm = contest.is_some_and(|contest| contest.is_firm(director, cx));
+        let is_outranked = is_firm && cx.is_outranked_by(director);
         let cause = if !self.is_sure() {
             GiveCause::Overtaken
-        } else if self.has_agreed_to(director, cx) || cx.is_outranked_by(director) {
+        } else if self.has_agreed_to(director, cx) || is_outranked {
             GiveCause::Outranked
         } else {
             let contest = self

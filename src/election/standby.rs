@@ -118,7 +118,7 @@ impl Standby {
             Incumbent::Director(director, _) => {
                 let director = *director;
                 if cx.is_target(director) {
-                    let from = cx.may_move_from();
+                    let from = cx.may_move_from(director);
                     if cx.now >= from {
                         match cx.paces.background.take(cx.timing.background, cx.now) {
                             Ok(()) => return Some(Moving::start(director, cx)),

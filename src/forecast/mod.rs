@@ -70,6 +70,7 @@ pub fn settle(snapshot: &Snapshot, world: &mut World) -> Forecast {
                 observed: &node.observed,
                 ledger: &node.ledger,
                 wire: &wire,
+                elected: None,
                 memory: &node.memory,
                 now,
             });

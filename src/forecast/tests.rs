@@ -54,6 +54,7 @@ fn lan() -> (Snapshot, World) {
             labels: [(label.to_owned(), "true".to_owned())].into(),
             weight: None,
             addresses: vec![address],
+            cordoned: false,
         };
         snapshot.nodes.insert(name.into(), node);
         let mut observed = Observed::default();

@@ -130,7 +130,7 @@ impl WorldNode {
             Wire::Asked(evidence) => return evidence.clone(),
             Wire::Assumed(assumed) => assumed,
         };
-        let asked = questions(name, snapshot, admission, &self.observed);
+        let asked = questions(name, snapshot, admission, &self.observed, None);
         let reach = asked.reach.iter();
         let vips = asked.silence.iter().chain(&asked.rivals);
         WireEvidence {

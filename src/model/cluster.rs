@@ -33,6 +33,8 @@ pub struct Node {
     pub weight: Option<String>,
     /// Internal addresses, in the manifest's order.
     pub addresses: Vec<IpAddr>,
+    /// Taken out of use for new work (`kubectl cordon`): it holds a VIP only where nobody else can.
+    pub cordoned: bool,
 }
 
 impl Node {
@@ -96,6 +98,14 @@ pub struct Directing {
 }
 
 impl PeerState {
+    /// Whether this director could take `vip` over now. One that is also a backend may be a real server of it; then it has
+    /// the services only while it holds the VIP, and serves itself.
+    pub fn stands_by(&self, vip: IpAddr, is_backend: bool) -> bool {
+        let mut groups = self.directing.iter();
+        let directs = groups.any(|group| group.vips.contains(vip) && !group.ready.is_empty());
+        directs || (is_backend && self.bound.contains(vip))
+    }
+
     /// Whether this director's kernel still hands packets for `vip` to the real server at `address`.
     pub fn directs(&self, vip: IpAddr, address: IpAddr) -> bool {
         self.directing.iter().any(|group| {

@@ -3,6 +3,7 @@
 //! Nothing here does I/O, knows Kubernetes or depends on time.
 
 mod cluster;
+mod elected;
 mod endpoints;
 mod ipvs_setting;
 mod kube_proxy;
@@ -20,6 +21,7 @@ mod service;
 mod virtual_service;
 
 pub use cluster::{Directing, Node, PeerState, Peers, Snapshot};
+pub use elected::Elected;
 pub use endpoints::{Endpoint, EndpointPorts, EndpointState, Endpoints, Slice, Slices};
 pub use ipvs_setting::{IpvsSetting, UnknownIpvsSetting};
 pub use kube_proxy::{KubeProxy, PROXY_FIX, ProxyAnswer, ProxyDanger, has_proxy_device};

@@ -68,6 +68,12 @@ impl Frame {
         Self::request(from, ip, ip, BROADCAST)
     }
 
+    /// Asks `to`, or everybody, who has `ip`, as the owner of `own_ip`; without one it claims nothing.
+    pub fn question(from: Mac, own_ip: Option<Ipv4Addr>, ip: Ipv4Addr, to: Option<Mac>) -> Self {
+        let own_ip = own_ip.unwrap_or(Ipv4Addr::UNSPECIFIED);
+        Self::request(from, own_ip, ip, to.unwrap_or(BROADCAST))
+    }
+
     fn request(from: Mac, own_ip: Ipv4Addr, ip: Ipv4Addr, destination: Mac) -> Self {
         let packet = Packet {
             operation: Operation::Request,
@@ -110,9 +116,21 @@ impl Frame {
     }
 }
 
-impl Packet {
+impl Frame {
     /// Reads a received frame. `None` for everything that is not well-formed ARP for IPv4 over Ethernet, and for a sender
     /// that no host can have: anybody on the segment may send us anything.
+    pub fn parse(frame: &[u8]) -> Option<Self> {
+        let packet = Packet::parse(frame)?;
+        let destination = mac(frame.get(..6)?)?;
+        Some(Self {
+            destination,
+            packet,
+        })
+    }
+}
+
+impl Packet {
+    /// The packet in a received frame; see [`Frame::parse`].
     pub fn parse(frame: &[u8]) -> Option<Self> {
         let frame = frame.first_chunk::<FRAME_LENGTH>()?;
         let (ethernet, arp) = frame.split_at(14);
@@ -237,8 +255,9 @@ mod tests {
                 start.copy_from_slice(&[8, 6, 0, 1, 8, 0, 6, 4, 0, 1 + start[9] % 2]);
             }
             if let Some(packet) = Packet::parse(&bytes) {
-                let destination = Mac([bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5]]);
-                let again = Frame { destination, packet }.bytes();
+                let frame = Frame::parse(&bytes).unwrap();
+                prop_assert_eq!(frame.packet, packet);
+                let again = frame.bytes();
                 prop_assert_eq!(&again[..6], &bytes[..6]);
                 prop_assert_eq!(&again[12..], &bytes[12..FRAME_LENGTH]);
             }

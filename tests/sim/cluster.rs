@@ -182,6 +182,7 @@ impl Cluster {
         let view = View {
             snapshot: &self.snapshot,
             complete: true,
+            fresh: true,
         };
         let end = agent.passes.run(&mut kernel, view, self.now);
         let _ = writeln!(self.story, "{:>4} s {name}", self.now.as_secs());
@@ -204,7 +205,6 @@ impl Cluster {
             agent.report = Some(peer_state(findings));
         }
         drop(end);
-        agent.passes.announce(&mut kernel, self.now);
         self.ops += tried;
         self.aftermath(name, &kernel);
         tried

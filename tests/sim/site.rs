@@ -120,6 +120,7 @@ pub fn nodes() -> BTreeMap<NodeName, Node> {
                 labels: BTreeMap::from([(label.to_owned(), "true".to_owned())]),
                 weight: None,
                 addresses: vec![address(name)],
+                cordoned: false,
             };
             (NodeName::from(name), node)
         })

@@ -19,7 +19,15 @@ pub struct LightNode {
     #[serde(default)]
     pub metadata: ObjectMeta,
     #[serde(default)]
+    spec: LightSpec,
+    #[serde(default)]
     status: LightStatus,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+struct LightSpec {
+    #[serde(default)]
+    unschedulable: Option<bool>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -62,11 +70,14 @@ impl LightNode {
     pub fn read(self) -> (NodeName, Node, Vec<String>) {
         node(&core::Node {
             metadata: self.metadata,
+            spec: Some(core::NodeSpec {
+                unschedulable: self.spec.unschedulable,
+                ..core::NodeSpec::default()
+            }),
             status: Some(core::NodeStatus {
                 addresses: self.status.addresses,
                 ..core::NodeStatus::default()
             }),
-            ..core::Node::default()
         })
     }
 }
@@ -81,7 +92,7 @@ mod tests {
     fn a_node_is_read_without_its_bulk() {
         let light: LightNode = serde_json::from_value(json!({
             "metadata": {"name": "a", "labels": {"x": "y"}, "managedFields": [{"manager": "kubelet"}]},
-            "spec": {"podCIDR": "10.1.0.0/24"},
+            "spec": {"podCIDR": "10.1.0.0/24", "unschedulable": true},
             "status": {"images": [{"names": ["big"]}], "addresses": [
                 {"type": "InternalIP", "address": "10.0.0.1"}, {"type": "Hostname", "address": "a"}]},
         }))
@@ -94,5 +105,6 @@ mod tests {
             ["10.0.0.1".parse::<std::net::IpAddr>().unwrap()]
         );
         assert_eq!(node.labels.len(), 1);
+        assert!(node.cordoned);
     }
 }

@@ -175,7 +175,8 @@ impl Store {
                 if over {
                     tracing::info!(source = source.name(), subject, "read again without errors");
                 }
-                over && subject != WATCH_SUBJECT
+                // That a watch works again is no news for a report, but VIPs may be moved again.
+                over && (subject != WATCH_SUBJECT || self.is_fresh())
             }
             Change::Complete(complete) => {
                 std::mem::replace(&mut self.complete, complete) != complete
@@ -242,6 +243,12 @@ impl Store {
     /// Whether what is known is all there is.
     pub fn is_complete(&self) -> bool {
         self.complete
+    }
+
+    /// Whether all sources can be read now, as far as their watches know.
+    pub fn is_fresh(&self) -> bool {
+        let mut subjects = self.troubles.keys().map(|(_, subject)| subject);
+        subjects.all(|subject| subject != WATCH_SUBJECT)
     }
 
     /// Which sources have been read completely at least once.

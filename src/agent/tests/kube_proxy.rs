@@ -79,6 +79,7 @@ fn only_who_directs_meets_kube_proxy() {
     let view = View {
         snapshot: agent.store.snapshot(),
         complete: true,
+        fresh: true,
     };
     let end = agent.passes.run(&mut kernel, view, Duration::ZERO);
     assert!(!end.findings.unwrap().meets_kube_proxy());

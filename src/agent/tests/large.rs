@@ -86,6 +86,7 @@ fn report_after(
         observed,
         ledger,
         wire,
+        elected: None,
         memory: &Memory::default(),
         now: Duration::ZERO,
     });
@@ -105,7 +106,6 @@ fn report_after(
     let end = PassEnd {
         outcome: Outcome::default(),
         drift: 0,
-        probing: BTreeSet::new(),
         error: None,
         findings: Some(Findings {
             admission,

@@ -384,9 +384,17 @@ fn ipvs_sysctls(facts: &Facts) -> Finding {
             "on a director: --ipvs-setting expire_nodest_conn=1 for its agent (agent.ipvsSettings in the chart)",
         );
     }
+    if !on("net.ipv4.vs.sloppy_tcp") {
+        return finding(
+            Level::Warn,
+            "ipvs_sysctls",
+            "net.ipv4.vs.sloppy_tcp=0: with several directors, connections that began at another one are refused after a failover",
+            "on directors: --ipvs-setting sloppy_tcp=1 for their agents (agent.ipvsSettings in the chart)",
+        );
+    }
     pass(
         "ipvs_sysctls",
-        "no traps (backup_only=0, conntrack=0, expire_nodest_conn=1)",
+        "no traps (backup_only=0, conntrack=0, expire_nodest_conn=1, sloppy_tcp=1)",
     )
 }
 

@@ -97,6 +97,7 @@ fn sysctls(observed: Option<&Observed>) -> BTreeMap<String, String> {
         vec!["net", "ipv4", "vs", "backup_only"],
         vec!["net", "ipv4", "vs", "conntrack"],
         vec!["net", "ipv4", "vs", "expire_nodest_conn"],
+        vec!["net", "ipv4", "vs", "sloppy_tcp"],
         vec!["net", "ipv4", "conf", "all", "rp_filter"],
     ];
     let links = observed

@@ -31,9 +31,13 @@ fn good() -> Facts {
             links: [(link.dev.clone(), link)].into(),
             ..Observed::default()
         }),
-        sysctls: [("backup_only", "0\n"), ("expire_nodest_conn", "1\n")]
-            .map(|(name, value)| (format!("net.ipv4.vs.{name}"), value.to_owned()))
-            .into(),
+        sysctls: [
+            ("backup_only", "0\n"),
+            ("expire_nodest_conn", "1\n"),
+            ("sloppy_tcp", "1\n"),
+        ]
+        .map(|(name, value)| (format!("net.ipv4.vs.{name}"), value.to_owned()))
+        .into(),
         wanted_schedulers: ["mh".to_owned()].into(),
         schedulers: [("mh".to_owned(), Module::Loaded)].into(),
         vips: [("10.0.0.100".parse().unwrap(), Some(Answer::default()))].into(),
@@ -135,6 +139,7 @@ fn traps_warn() {
         ("backup_only", "1\n"),
         ("conntrack", "1\n"),
         ("expire_nodest_conn", "0\n"),
+        ("sloppy_tcp", "0\n"),
     ] {
         let name = format!("net.ipv4.vs.{name}");
         let set = |f: &mut Facts| f.sysctls.extend([(name, value.to_owned())]);

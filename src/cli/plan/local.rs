@@ -103,7 +103,7 @@ fn ask(
     admission: &Admission<'_>,
     observed: &Observed,
 ) -> Result<WireEvidence, Failure> {
-    let asked = questions(node, snapshot, admission, observed);
+    let asked = questions(node, snapshot, admission, observed, None);
     let vips: BTreeSet<AddressKey> = asked.silence.union(&asked.rivals).cloned().collect();
     let answers = kernel.probe(&vips)?;
     Ok(WireEvidence {

@@ -33,6 +33,8 @@ pub(super) struct Service {
     pub ports: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,
+    /// Directors that could take over from it.
+    pub standbys: Vec<String>,
     pub real_servers: Count,
     pub ready: String,
     pub conditions: Vec<Condition>,
@@ -108,6 +110,7 @@ pub(super) fn of_cluster(cluster: &Cluster) -> Document {
             name: admitted.key.name.clone(),
             vips: vips.iter().map(ToString::to_string).collect(),
             ports: accepted.map(|object| ports(object)).unwrap_or_default(),
+            standbys: standbys(&vips, status.holder.as_deref(), &reports),
             holder: status.holder.clone(),
             real_servers: status.real_servers.unwrap_or_default(),
             conditions: conditions(&status),
@@ -215,6 +218,7 @@ fn of_manifest(
         vips: object.vips.iter().map(ToString::to_string).collect(),
         ports: ports(object),
         holder: holds_all.then(|| node.to_string()),
+        standbys: Vec::new(),
         real_servers: Count {
             ready: count(ready.len()),
             total: count(all.len()),
@@ -223,6 +227,25 @@ fn of_manifest(
         conditions: refusal.map(accepted_false).into_iter().collect(),
         not_ready: not_ready(&object.vips, reports, snapshot),
     }
+}
+
+/// Who could take all of `vips` over.
+fn standbys(
+    vips: &[IpAddr],
+    holder: Option<&str>,
+    reports: &BTreeMap<&NodeName, &Report>,
+) -> Vec<String> {
+    let ready = |report: &Report| {
+        let mut vips = vips.iter();
+        report.is_director && vips.all(|vip| report.peer.stands_by(*vip, report.is_backend))
+    };
+    let others = reports
+        .iter()
+        .filter(|(name, _)| Some(name.0.as_str()) != holder);
+    others
+        .filter(|(_, report)| !vips.is_empty() && ready(report))
+        .map(|(name, _)| name.to_string())
+        .collect()
 }
 
 fn ports(object: &VirtualService) -> String {

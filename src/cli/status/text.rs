@@ -26,6 +26,7 @@ fn services(services: &[Service]) -> String {
         "VIP",
         "PORTS",
         "HOLDER",
+        "STANDBY",
         "REAL SERVERS",
         "READY",
     ]);
@@ -35,6 +36,7 @@ fn services(services: &[Service]) -> String {
             dash(service.vips.join(",")),
             dash(service.ports.clone()),
             dash(service.holder.clone().unwrap_or_default()),
+            dash(service.standbys.join(",")),
             format!(
                 "{}/{}",
                 service.real_servers.ready, service.real_servers.total
@@ -139,6 +141,7 @@ mod tests {
             vips: vec!["10.0.0.100".to_owned()],
             ports: "80/TCP".to_owned(),
             holder: Some("d".to_owned()),
+            standbys: vec!["e".to_owned()],
             real_servers: Count { ready: 2, total: 2 },
             ready: "True".to_owned(),
             conditions: vec![
@@ -150,6 +153,7 @@ mod tests {
         let ill = Service {
             name: "mail".to_owned(),
             holder: None,
+            standbys: vec![],
             real_servers: Count { ready: 0, total: 1 },
             ready: "False".to_owned(),
             conditions: vec![
@@ -183,9 +187,9 @@ mod tests {
         assert_eq!(
             text(&document),
             "\
-VIRTUALSERVICE  VIP         PORTS   HOLDER  REAL SERVERS  READY
-shop/web        10.0.0.100  80/TCP  d       2/2           True
-shop/mail       10.0.0.101  25/TCP  -       0/1           False
+VIRTUALSERVICE  VIP         PORTS   HOLDER  STANDBY  REAL SERVERS  READY
+shop/web        10.0.0.100  80/TCP  d       e        2/2           True
+shop/mail       10.0.0.101  25/TCP  -       -        0/1           False
 
 shop/mail
   Ready=False       NotHeld      why

@@ -78,6 +78,7 @@ pub struct Lan {
     pub observed: Observed,
     pub ledger: Ledger,
     pub wire: WireEvidence,
+    pub elected: Option<Elected>,
     pub memory: Memory,
     pub now: Duration,
 }
@@ -88,6 +89,7 @@ impl Lan {
             labels: BTreeMap::from([(label.to_owned(), "true".to_owned())]),
             weight: None,
             addresses: vec![ip(address)],
+            cordoned: false,
         };
         let nodes = [
             ("d", labelled(DIRECTOR_LABEL, "10.77.0.10")),
@@ -119,6 +121,7 @@ impl Lan {
             },
             ledger: Ledger::default(),
             wire: WireEvidence::default(),
+            elected: None,
             memory: Memory::default(),
             now: Duration::ZERO,
         };
@@ -197,6 +200,7 @@ impl Lan {
             observed: &self.observed,
             ledger: &self.ledger,
             wire: &self.wire,
+            elected: self.elected.as_ref(),
             memory: &self.memory,
             now: self.now,
         })

@@ -3,6 +3,7 @@
 mod admission;
 mod backend;
 mod director;
+mod elected;
 mod endpoints;
 mod fixture;
 mod placement;

@@ -9,6 +9,7 @@ mod explain;
 pub mod genl;
 pub mod ipvs;
 pub mod netlink;
+mod nic;
 mod observe;
 pub mod packet;
 pub mod raw;
@@ -30,6 +31,8 @@ use crate::{
     model::{AddressKey, Answer, Dev, Link, LinkKind, Observed, Reach, ServiceKey},
     plan::Op,
 };
+
+pub use nic::{Nic, There};
 
 use self::{
     ipvs::IpvsMessage,

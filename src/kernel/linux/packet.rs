@@ -3,6 +3,7 @@
 use std::{
     io::{self, Read},
     num::NonZeroU32,
+    os::fd::{AsRawFd, RawFd},
     time::{Duration, Instant},
 };
 
@@ -15,6 +16,8 @@ use crate::{
 
 /// Room for the answers to a burst of questions.
 const RECEIVE_BUFFER: usize = 1 << 20;
+/// Longer frames are cut, which ARP never needs.
+const BUFFER: usize = 128;
 
 /// Sends and receives ARP frames on one interface. Needs CAP_NET_RAW.
 ///
@@ -56,10 +59,60 @@ impl ArpSocket {
         Err(io::Error::from_raw_os_error(libc::ENOBUFS))
     }
 
+    /// From now on, [`Self::try_receive`] does not wait, and [`Self::receive`] must not be used.
+    pub fn never_wait(&self) -> io::Result<()> {
+        self.socket.set_nonblocking(true)
+    }
+
+    /// The next well-formed frame that has arrived.
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if there is none.
+    pub fn try_receive(&self) -> io::Result<Frame> {
+        let mut buffer = [0; BUFFER];
+        loop {
+            match (&self.socket).read(&mut buffer) {
+                Ok(length) => {
+                    if let Some(frame) = buffer.get(..length).and_then(Frame::parse) {
+                        return Ok(frame);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// How many frames were lost since this was last asked, for want of room.
+    #[allow(unsafe_code)]
+    pub fn lost(&self) -> io::Result<u32> {
+        let mut stats = libc::tpacket_stats {
+            tp_packets: 0,
+            tp_drops: 0,
+        };
+        let mut length = size_of::<libc::tpacket_stats>() as libc::socklen_t;
+        // SAFETY: the descriptor is open, and the kernel writes at most `length` bytes (packet_getsockopt,
+        // net/packet/af_packet.c).
+        let result = unsafe {
+            libc::getsockopt(
+                self.socket.as_raw_fd(),
+                libc::SOL_PACKET,
+                libc::PACKET_STATISTICS,
+                (&raw mut stats).cast(),
+                &raw mut length,
+            )
+        };
+        if result == 0 {
+            Ok(stats.tp_drops)
+        } else {
+            Err(io::Error::last_os_error())
+        }
+    }
+
     /// Waits for the next well-formed ARP packet; `None` at the deadline.
     pub fn receive(&self, deadline: Instant) -> io::Result<Option<Packet>> {
-        // Longer frames are cut, which ARP never needs.
-        let mut buffer = [0; 128];
+        let mut buffer = [0; BUFFER];
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -84,6 +137,12 @@ impl ArpSocket {
                 return Ok(Some(packet));
             }
         }
+    }
+}
+
+impl AsRawFd for ArpSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
     }
 }
 

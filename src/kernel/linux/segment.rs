@@ -201,7 +201,7 @@ fn by_device(targets: &BTreeSet<AddressKey>) -> Targets {
     by_device
 }
 
-fn open(dev: &Dev, link: Option<&Link>) -> Result<ArpSocket, String> {
+pub(super) fn open(dev: &Dev, link: Option<&Link>) -> Result<ArpSocket, String> {
     let link = link.ok_or_else(|| format!("there is no device {dev}"))?;
     let (Some(mac), Some(index), true) = (link.mac, NonZeroU32::new(link.index), link.arp_capable)
     else {
@@ -213,7 +213,7 @@ fn open(dev: &Dev, link: Option<&Link>) -> Result<ArpSocket, String> {
     ArpSocket::open(index, mac).map_err(|error| said_of(dev, &error))
 }
 
-fn said_of(dev: &Dev, error: &io::Error) -> String {
+pub(super) fn said_of(dev: &Dev, error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(libc::EPERM) => "not permitted: give the process CAP_NET_RAW".to_owned(),
         Some(libc::ENETDOWN) => format!("{dev} went down"),

@@ -1,0 +1,59 @@
+//! Nodes that were directors lately: one that was just unlabelled has VIPs on its NIC until somebody takes them over, and
+//! the election must not take it for a stranger.
+
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+
+use crate::{
+    desired::Former,
+    model::{Node, NodeName, Snapshot},
+};
+
+/// How long: longer than a director keeps what it may no longer hold (`Timing::retire`).
+const REMEMBERED: Duration = Duration::from_secs(60);
+
+/// Who was a director when last looked at.
+#[derive(Debug, Default)]
+pub struct Formers(BTreeMap<NodeName, (Vec<IpAddr>, Duration)>);
+
+impl Formers {
+    /// Takes the present directors in, and tells who was one lately.
+    pub fn update(&mut self, snapshot: &Snapshot, now: Duration) -> Former {
+        let directors = snapshot
+            .nodes
+            .iter()
+            .filter(|(_, node)| Node::is_director(node));
+        for (name, node) in directors {
+            let seen = (node.addresses.clone(), now);
+            self.0.insert(name.clone(), seen);
+        }
+        self.0.retain(|_, (_, seen)| now <= *seen + REMEMBERED);
+        let remembered = self.0.iter();
+        remembered
+            .map(|(name, (addresses, _))| (name.clone(), addresses.clone()))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::DIRECTOR_LABEL;
+
+    #[test]
+    fn who_was_a_director_is_known_for_a_while() {
+        let mut snapshot = Snapshot::default();
+        let node = Node {
+            labels: [(DIRECTOR_LABEL.to_owned(), String::new())].into(),
+            addresses: vec![[10, 0, 0, 1].into()],
+            ..Node::default()
+        };
+        snapshot.nodes.insert("a".into(), node);
+        let mut formers = Formers::default();
+        assert_eq!(formers.update(&snapshot, Duration::ZERO).len(), 1);
+        snapshot.nodes.clear();
+        let known = formers.update(&snapshot, REMEMBERED);
+        assert_eq!(known[&"a".into()], [IpAddr::from([10, 0, 0, 1])]);
+        let later = REMEMBERED + Duration::from_millis(1);
+        assert!(formers.update(&snapshot, later).is_empty());
+    }
+}

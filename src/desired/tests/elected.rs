@@ -1,0 +1,235 @@
+//! Directors that elect who holds what.
+
+use std::collections::BTreeSet;
+
+use super::fixture::*;
+use crate::{
+    desired::{Former, MemberState, Segment, Sight, admit, segments},
+    election::DirectorId,
+    model::*,
+};
+
+/// Director `d`, with a second one, `e`; an election goes on.
+fn pair() -> Lan {
+    let mut lan = Lan::director();
+    lan.elected = Some(Elected::default());
+    lan.bound("r1");
+    lan.bound("r2");
+    let mut e = lan.snapshot.nodes[&"d".into()].clone();
+    e.addresses = vec![ip("10.77.0.20")];
+    lan.snapshot.nodes.insert("e".into(), e);
+    lan
+}
+
+fn claim() -> AddressKey {
+    AddressKey::new(dev("eth0"), ip(VIP))
+}
+
+fn hold(lan: &mut Lan) {
+    let elected = lan.elected.get_or_insert_default();
+    elected.held.insert(ip(VIP), [dev("eth0")].into());
+}
+
+fn segment(lan: &Lan, former: &Former) -> Segment {
+    let admission = admit(&lan.snapshot);
+    let desired = lan.desired();
+    let sight = Sight {
+        node: &lan.node,
+        snapshot: &lan.snapshot,
+        admission: &admission,
+        observed: &lan.observed,
+        desired: &desired,
+        former,
+        fresh: true,
+    };
+    segments(&sight).remove(&dev("eth0")).unwrap()
+}
+
+#[test]
+fn a_nic_as_quiet_device_is_no_claim() {
+    let mut lan = Lan::real_server();
+    let spare = nic(3, "eth1", &[]);
+    lan.observed.links.insert(spare.dev.clone(), spare);
+    lan.web().real_servers.device = dev("eth1");
+    let elected = lan.elected.get_or_insert_default();
+    elected.held.insert(ip(VIP), [dev("eth1")].into());
+    assert!(lan.desired().net.services.is_empty());
+    assert_eq!(lan.devices(), on(&[("eth1", false)]));
+}
+
+/// Who may hold the VIP, the best first, and whether each is ready.
+fn order(lan: &Lan) -> Vec<(String, bool)> {
+    let view = segment(lan, &Former::new()).view;
+    let wanted = &view.vips[&ip(VIP)];
+    let order = wanted.order.iter();
+    order
+        .map(|it| (it.director.0.to_string(), it.ready))
+        .collect()
+}
+
+#[test]
+fn a_standby_has_the_services_and_only_the_holder_the_vip_on_its_nic() {
+    let mut lan = pair();
+    let standby = lan.desired();
+    assert_eq!(standby.net.services.len(), 1);
+    assert!(!standby.net.addresses.contains_key(&claim()));
+    assert!(standby.may_hold(&claim()));
+    hold(&mut lan);
+    let holder = lan.desired();
+    assert_eq!(holder.net.addresses.get(&claim()), Some(&Role::Held));
+    assert_eq!(holder.net.services, standby.net.services);
+}
+
+#[test]
+fn a_standby_that_is_a_real_server_has_the_services_only_while_it_holds_the_vip() {
+    let mut lan = pair();
+    let labels = &mut lan.snapshot.nodes.get_mut(&"d".into()).unwrap().labels;
+    labels.insert(BACKEND_LABEL.to_owned(), String::new());
+    assert!(lan.desired().net.services.is_empty());
+    hold(&mut lan);
+    assert_eq!(lan.desired().net.services.len(), 1);
+}
+
+#[test]
+fn who_may_no_longer_hold_a_vip_serves_it_until_the_election_takes_it_away() {
+    let mut lan = pair();
+    hold(&mut lan);
+    lan.snapshot
+        .nodes
+        .get_mut(&"d".into())
+        .unwrap()
+        .labels
+        .clear();
+    let leaving = lan.desired();
+    assert_eq!(leaving.net.services.len(), 1);
+    assert!(leaving.net.addresses.contains_key(&claim()));
+    assert!(!leaving.may_hold(&claim()));
+    assert_eq!(order(&lan), [("10.77.0.20".to_owned(), false)]);
+    lan.elected = Some(Elected::default());
+    assert!(lan.desired().net.services.is_empty());
+}
+
+#[test]
+fn whoever_else_answers_is_told_and_decides_nothing() {
+    let mut lan = pair();
+    let stranger = Mac([2, 0, 0, 0, 0, 99]);
+    let elected = lan.elected.get_or_insert_default();
+    elected.conflicts.insert(claim(), [stranger].into());
+    let verdict = lan.verdict();
+    let refusal = verdict.refusal.unwrap();
+    assert_eq!(refusal.reason, Reason::VipConflict);
+    assert!(refusal.message.contains("not claimed"), "{refusal}");
+    hold(&mut lan);
+    assert!(lan.desired().net.addresses.contains_key(&claim()));
+    assert!(
+        lan.verdict()
+            .refusal
+            .unwrap()
+            .message
+            .contains("stays here")
+    );
+    // A frame that the passes heard is nobody's business here: the other director may hold the VIP.
+    lan.elected = Some(Elected::default());
+    let answer = Answer {
+        macs: BTreeSet::from([stranger]),
+    };
+    lan.wire.answers.insert(ip(VIP), answer);
+    assert_eq!(lan.verdict().refusal, None);
+}
+
+#[test]
+fn a_director_counts_as_ready_when_its_kernel_is() {
+    let mut lan = pair();
+    let ready = |lan: &Lan, address: &str| {
+        let mut order = order(lan).into_iter();
+        order
+            .find(|(who, _)| who == address)
+            .map(|(_, ready)| ready)
+    };
+    assert_eq!(ready(&lan, "10.77.0.10"), None, "nothing is programmed yet");
+    assert_eq!(
+        ready(&lan, "10.77.0.20"),
+        Some(false),
+        "it has not reported"
+    );
+    lan.serving(&[("10.77.0.11", 0), ("10.77.0.12", 0)]);
+    assert_eq!(ready(&lan, "10.77.0.10"), None, "it does not carry the VIP");
+    lan.carrying("lo", Role::Quiet);
+    assert_eq!(ready(&lan, "10.77.0.10"), Some(false), "nobody to send to");
+    lan.serving(&[("10.77.0.11", 1), ("10.77.0.12", 0)]);
+    assert_eq!(ready(&lan, "10.77.0.10"), Some(true));
+    let Peers::Reported(peers) = &mut lan.snapshot.peers else {
+        panic!("no reports");
+    };
+    let directing = Directing {
+        vips: [ip(VIP)].into_iter().collect(),
+        ready: [ip("10.77.0.11")].into(),
+        ..Directing::default()
+    };
+    let e = PeerState {
+        directing: vec![directing],
+        ..PeerState::default()
+    };
+    peers.insert("e".into(), e);
+    assert_eq!(ready(&lan, "10.77.0.20"), Some(true));
+    lan.snapshot.peers = Peers::Silent;
+    assert_eq!(
+        ready(&lan, "10.77.0.20"),
+        Some(true),
+        "nothing is known to the contrary"
+    );
+}
+
+#[test]
+fn a_cordoned_director_comes_last_and_the_preferred_one_first() {
+    let mut lan = pair();
+    lan.serving(&[("10.77.0.11", 1), ("10.77.0.12", 1)]);
+    lan.carrying("lo", Role::Quiet);
+    for (first, second) in [("10.77.0.10", "10.77.0.20"), ("10.77.0.20", "10.77.0.10")] {
+        let name = if first == "10.77.0.10" { "d" } else { "e" };
+        lan.web().directors.preferred = Some(name.into());
+        let found: Vec<String> = order(&lan).into_iter().map(|(who, _)| who).collect();
+        assert_eq!(found, [first, second]);
+        assert!(segment(&lan, &Former::new()).view.vips[&ip(VIP)].on_request);
+        lan.snapshot.nodes.get_mut(&name.into()).unwrap().cordoned = true;
+        let found: Vec<String> = order(&lan).into_iter().map(|(who, _)| who).collect();
+        assert_eq!(found, [second, first], "cordoned");
+        lan.snapshot.nodes.get_mut(&name.into()).unwrap().cordoned = false;
+    }
+}
+
+#[test]
+fn directors_of_today_and_of_lately_are_no_strangers() {
+    let mut lan = pair();
+    let gone = Former::from([("x".into(), vec![ip("192.168.0.9"), ip("10.77.0.30")])]);
+    let view = segment(&lan, &gone).view;
+    assert_eq!(view.me, DirectorId(ip("10.77.0.10")));
+    let peers: Vec<String> = view.peers.keys().map(|id| id.0.to_string()).collect();
+    assert_eq!(peers, ["10.77.0.20", "10.77.0.30"]);
+    // A director that no one can reach on this segment cannot hold the VIP there.
+    let e = lan.snapshot.nodes.get_mut(&"e".into()).unwrap();
+    e.addresses = vec![ip("192.168.0.20")];
+    assert!(order(&lan).is_empty());
+}
+
+#[test]
+fn another_director_that_answers_for_the_vip_is_still_a_real_server() {
+    let mut lan = pair();
+    lan.snapshot.peers = Peers::Silent;
+    let labels = &mut lan.snapshot.nodes.get_mut(&"e".into()).unwrap().labels;
+    labels.insert(BACKEND_LABEL.to_owned(), String::new());
+    lan.neighbour("10.77.0.20", 20);
+    let holders = [Mac([2, 0, 0, 0, 0, 20]), Mac([2, 0, 0, 0, 0, 11])];
+    let answer = Answer {
+        macs: holders.into(),
+    };
+    lan.wire.answers.insert(ip(VIP), answer);
+    let verdict = lan.verdict();
+    let members = verdict.members_of(ip(VIP)).unwrap();
+    let ready = |address: &str| matches!(members[&ip(address)], MemberState::Ready { .. });
+    assert!(ready("10.77.0.20"));
+    assert!(
+        !ready("10.77.0.11"),
+        "one that is no director must be quiet"
+    );
+}

@@ -40,7 +40,13 @@ bench: ## Measure; writes docs/benchmarks.md
 	cargo build --locked --profile bench --bench kernel
 	PYTHONPATH=tests $(PYTHON) benches/run.py
 
-demo: ## One director, real servers, one manifest, and proof; SOURCE=directory: no API server; CLUSTER=1: kubelets, Helm
+.PHONY: bench-failover
+bench-failover: ## A director loses power, 50 times, and keepalived beside it; ROUNDS=5 for a look
+	tests/ground/install lab bench
+	cargo build --locked
+	PYTHONPATH=tests $(PYTHON) benches/failover.py $(ROUNDS)
+
+demo: ## Directors, real servers, one manifest, and proof; SOURCE=directory: no API server; CLUSTER=1: kubelets, Helm
 	$(if $(CLUSTER),$(if $(SOURCE),@echo 'a cluster has no SOURCE: use CLUSTER=1 or SOURCE=$(SOURCE)'; exit 1))
 	tests/ground/install lab $(if $(CLUSTER),api helm cluster,$(if $(filter directory,$(SOURCE)),,api))
 	$(if $(CLUSTER),$(MAKE_IMAGE),cargo build --locked)

@@ -213,3 +213,100 @@ fn give_cause(cause: GiveCause) -> &'static str {
         GiveCause::NotWanted => "not-wanted",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{election::DirectorId, model::Mac};
+
+    const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 100));
+
+    fn dev(name: &str) -> Dev {
+        name.parse().unwrap()
+    }
+
+    fn board() -> Board {
+        Board::new(Trigger::default(), Arc::new(Metrics::default()))
+    }
+
+    #[test]
+    fn a_vip_is_held_from_before_it_is_on_the_nic_until_after_it_has_left() {
+        let (board, eth0, eth1) = (board(), dev("eth0"), dev("eth1"));
+        let key = AddressKey::new(eth0.clone(), VIP);
+        board.takes(&eth0, &[VIP].into());
+        board.takes(&eth1, &[VIP].into());
+        assert!(board.elected().holds_on(&key));
+        board.gave(&eth0, &[VIP].into());
+        assert!(!board.elected().holds_on(&key));
+        board.ended(&eth1);
+        assert_eq!(board.elected(), Elected::default());
+    }
+
+    #[test]
+    fn a_look_at_the_nic_finds_what_others_did() {
+        let (board, eth0) = (board(), dev("eth0"));
+        let other = IpAddr::from([10, 0, 0, 101]);
+        board.takes(&eth0, &[VIP].into());
+        board.sees(&eth0, &[other], &[VIP].into());
+        let held: Vec<IpAddr> = board.elected().held.into_keys().collect();
+        assert_eq!(held, [other]);
+    }
+
+    #[test]
+    fn a_conflict_is_known_until_it_is_over() {
+        let (board, eth0) = (board(), dev("eth0"));
+        let mac = Mac([2, 0, 0, 0, 0, 9]);
+        let conflict = Report::Conflict {
+            vip: VIP,
+            mac,
+            director: None,
+        };
+        board.report(&eth0, &conflict, "nobody");
+        let key = AddressKey::new(eth0.clone(), VIP);
+        assert_eq!(board.elected().conflicts[&key], [mac].into());
+        board.report(&eth0, &Report::ConflictOver { vip: VIP }, "nobody");
+        assert!(board.elected().conflicts.is_empty());
+    }
+
+    #[test]
+    fn moves_are_counted_by_cause() {
+        let metrics = Arc::new(Metrics::default());
+        let board = Board::new(Trigger::default(), Arc::clone(&metrics));
+        let from = Some(DirectorId([10, 0, 0, 1].into()));
+        let took = Report::Took {
+            vip: VIP,
+            from,
+            cause: TakeCause::HolderDown,
+            after: Duration::from_millis(250),
+        };
+        let gave = Report::Gave {
+            vip: VIP,
+            to: from,
+            cause: GiveCause::Outranked,
+        };
+        board.report(&dev("eth0"), &took, "a");
+        board.report(&dev("eth0"), &gave, "a");
+        let text = metrics.encode();
+        for line in [
+            r#"directway_vip_transitions_total{direction="taken",cause="holder-down"} 1"#,
+            r#"directway_vip_transitions_total{direction="given",cause="outranked"} 1"#,
+            "directway_vip_takeover_seconds_sum 0.25",
+        ] {
+            assert!(text.contains(line), "{line}:\n{text}");
+        }
+    }
+
+    #[test]
+    fn waiting_ends_when_the_vip_is_given_and_not_before() {
+        let (board, eth0) = (Arc::new(board()), dev("eth0"));
+        let keys = [AddressKey::new(eth0.clone(), VIP)].into();
+        board.takes(&eth0, &[VIP].into());
+        board.wait_until_given(&keys, Duration::from_millis(1));
+        assert!(board.elected().holds_on(&AddressKey::new(eth0.clone(), VIP)));
+        let giver = Arc::clone(&board);
+        let thread = std::thread::spawn(move || giver.gave(&eth0, &[VIP].into()));
+        board.wait_until_given(&keys, Duration::from_secs(60));
+        thread.join().unwrap();
+        assert_eq!(board.elected(), Elected::default());
+    }
+}

@@ -25,6 +25,6 @@ pub use drain::Memory;
 pub use endpoints::no_endpoints;
 pub use members::{Member, MemberId, Members, members};
 pub use node::{Desired, Inputs, MemberState, Verdict, desired, is_elected, tune};
-pub use placement::{directors, holder};
+pub use placement::{directors, holder, presumed};
 pub use questions::{Questions, questions};
 pub use segments::{Former, Segment, Segments, Sight, segments};

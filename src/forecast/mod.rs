@@ -15,7 +15,7 @@ pub use world::{Assumed, Wire, World, WorldNode};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::{
-    desired::{Desired, Inputs, admit, desired, tune},
+    desired::{Desired, Inputs, admit, desired, presumed, tune},
     model::{NodeName, Snapshot},
     plan::{Op, plan},
 };
@@ -63,6 +63,7 @@ pub fn settle(snapshot: &Snapshot, world: &mut World) -> Forecast {
         let mut plans = Vec::new();
         for (name, node) in &world.nodes {
             let wire = node.evidence(name, &snapshot, &admission);
+            let elected = presumed(name, &snapshot, &admission, &node.observed, &wire);
             let mut wanted = desired(&Inputs {
                 node: name,
                 snapshot: &snapshot,
@@ -70,7 +71,7 @@ pub fn settle(snapshot: &Snapshot, world: &mut World) -> Forecast {
                 observed: &node.observed,
                 ledger: &node.ledger,
                 wire: &wire,
-                elected: None,
+                elected: Some(&elected),
                 memory: &node.memory,
                 now,
             });

@@ -302,7 +302,11 @@ mod tests {
         let keys = [AddressKey::new(eth0.clone(), VIP)].into();
         board.takes(&eth0, &[VIP].into());
         board.wait_until_given(&keys, Duration::from_millis(1));
-        assert!(board.elected().holds_on(&AddressKey::new(eth0.clone(), VIP)));
+        assert!(
+            board
+                .elected()
+                .holds_on(&AddressKey::new(eth0.clone(), VIP))
+        );
         let giver = Arc::clone(&board);
         let thread = std::thread::spawn(move || giver.gave(&eth0, &[VIP].into()));
         board.wait_until_given(&keys, Duration::from_secs(60));

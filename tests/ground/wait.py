@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
-# What takes long is looked at so often in the end.
-SELDOM = 0.3
+# Unless a caller says how often to look: at first, and in the end at what takes long.
+OFTEN, SELDOM = 0.05, 0.3
 # Deadlines are for an idle machine of two cores. They only matter to failures, so patience costs nothing.
 PATIENCE = float(os.environ.get("DIRECTWAY_PATIENCE") or (5 if os.environ.get("DIRECTWAY_GROUND") == "vm" else 2))
 
@@ -18,12 +18,13 @@ class NotInTime(AssertionError):
     """The condition did not come true. The text says what was seen last."""
 
 
-def wait_until(condition: Callable[[], T], what: str, timeout: float = 10, every: float = 0.05) -> T:
+def wait_until(condition: Callable[[], T], what: str, timeout: float = 10, every: float | None = None) -> T:
     """First truthy value of `condition`. Errors of it (AssertionError, KeyError, OSError) count as not yet.
 
     `what` completes "waited 10 s for …"; `timeout` is multiplied by PATIENCE. The state of all nodes is added by the pytest plugin (tests/lab/conftest.py).
     """
     timeout *= PATIENCE
+    pause = every or OFTEN
     end = time.monotonic() + timeout
     while True:
         try:
@@ -35,6 +36,6 @@ def wait_until(condition: Callable[[], T], what: str, timeout: float = 10, every
             seen = f"last error: {type(reason).__name__}: {reason}"
         if time.monotonic() >= end:
             raise NotInTime(f"waited {timeout} s for {what}; {seen}")
-        time.sleep(every)
+        time.sleep(pause)
         # Looking costs the nodes more than anything else they do.
-        every = max(every, min(every * 1.25, SELDOM))
+        pause = every or min(pause * 1.25, SELDOM)

@@ -142,7 +142,7 @@ def test_status_names_who_serves(fleet):
 
     def told() -> bool:
         rows = fleet.lab["d"].directway("status", *source).out.splitlines()
-        assert rows[1].split() == ["default/web", VIP, "80/TCP", "d", "2/2", "True"], rows
+        assert rows[1].split() == ["default/web", VIP, "80/TCP", "d", "-", "2/2", "True"], rows
         return True
 
     wait_until(told, "the status to be Ready")

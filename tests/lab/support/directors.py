@@ -1,0 +1,79 @@
+"""Two directors: who holds the VIP, and how to get there."""
+
+from __future__ import annotations
+
+import pytest
+from ground import judges
+from ground.capture import arp_answers
+from ground.wait import wait_until
+
+from .objects import VIP, virtual_service
+
+DIRECTORS = ("d", "r3")
+
+
+@pytest.fixture(autouse=True)
+def only_here(fleets):
+    """Ends what pair() sets; for files that import it."""
+    yield
+    for node in map(fleets.town.lab.__getitem__, DIRECTORS):
+        if node.powered:
+            node.sh("sysctl -qw net.ipv4.vs.sloppy_tcp=0")
+
+
+def holders(fleet, vip=VIP, names=DIRECTORS):
+    """The directors that have the VIP on a NIC."""
+    alive = [name for name in names if fleet.lab[name].powered]
+    return [name for name in alive if judges.devices_with(fleet.lab[name], vip) not in ([], ["lo"])]
+
+
+def wait_holder(fleet, *names, timeout=15):
+    """Waits until one of `names` alone holds the VIP."""
+    def reached():
+        found = holders(fleet)
+        assert len(found) == 1 and found[0] in names, f"held by {found}"
+        return found[0]
+
+    return wait_until(reached, f"one of {names} to hold {VIP}", timeout)
+
+
+def wait_destinations(fleet, name, count=2, timeout=15):
+    def reached():
+        seen = judges.weights(fleet.lab[name], f"{VIP}:80")
+        assert len(seen) == count and all(seen.values()), f"{seen}"
+        return True
+
+    wait_until(reached, f"{name} to have {count} destinations", timeout)
+
+
+def pair(fleet, backends=("r1", "r2"), **spec):
+    """Two directors at work, one of which holds the VIP and should; returns the holder and the standby."""
+    fleet.enlist(directors=DIRECTORS, backends=backends)
+    for name in DIRECTORS:
+        # Connections whose beginning another director has seen.
+        fleet.lab[name].sh("sysctl -qw net.ipv4.vs.sloppy_tcp=1")
+    fleet.start()
+    fleet.apply(virtual_service(scheduler="mh", **{"directors": {"preferred": "r3"}, **spec}))
+    holder = wait_holder(fleet, "r3")
+    standby = "d"
+    wait_destinations(fleet, holder, len(backends))
+    if standby not in backends:
+        wait_destinations(fleet, standby, len(backends))
+    return holder, standby
+
+
+def revive(fleet, name):
+    """Boots a node again whose power was cut. Until its agent reports, real servers keep the VIP for what it last said."""
+    fleet.town.discard(name)
+    fleet.town.up(name)
+    fleet.start(name)
+
+
+def more(load, count=200, timeout=20):
+    load.wait_answers(len(load.so_far().answers) + count, timeout)
+
+
+def answering(fleet, frames, vip=VIP):
+    """The directors whose MAC claimed the VIP in a capture."""
+    names = {fleet.town.mac(name): name for name in fleet.labels}
+    return {names.get(mac, mac) for mac in arp_answers(frames, vip)}

@@ -1,0 +1,153 @@
+"""VIPs that move because somebody wants it, and such that must not move at all."""
+
+from ground import clients, judges
+from ground.capture import Capture
+from ground.wait import wait_until
+from support import VIP, virtual_service
+from support.directors import DIRECTORS, answering, holders, more, only_here, pair, wait_holder  # noqa: F401
+
+# A connection is begun every 5 ms. Without any fault, the lab itself has gaps of some 20 ms.
+NOISE = 0.15
+
+
+def test_h3_a_holder_without_api_server_holds(cluster):
+    holder, _ = pair(cluster)
+    forwarder = cluster.lab.forwarder(cluster.lab[holder])
+    with clients.beat(cluster.host, VIP) as load, Capture(cluster.host, "lan", "arp") as capture:
+        forwarder.cut()
+        try:
+            more(load, 2000, 30)
+        finally:
+            forwarder.heal()
+        more(load)
+    assert answering(cluster, capture.stop()) == {holder}
+    assert load.stop().errors == []
+
+
+def test_h4_a_dead_or_frozen_agent_moves_nothing(cluster):
+    holder, _ = pair(cluster)
+    agent = cluster.lab[holder].agent
+    with clients.beat(cluster.host, VIP) as load, Capture(cluster.host, "lan", "arp") as capture:
+        agent.pause()
+        more(load, 2000, 30)
+        agent.resume()
+        more(load)
+        agent.kill()
+        more(load, 1000, 30)
+        cluster.start(holder)
+        more(load)
+    assert answering(cluster, capture.stop()) == {holder}
+    assert load.stop().errors == []
+
+
+def test_h5_an_agent_gone_for_good_loses_its_vips(cluster):
+    """The kernel takes them off when nobody has renewed their lifetime, and the standby finds them silent."""
+    cluster.enlist(directors=DIRECTORS)
+    cluster.stop(*DIRECTORS)
+    cluster.start(*DIRECTORS, args=["--vip-lifetime", "10"])
+    holder, standby = pair(cluster)
+    assert "valid_lft" in cluster.lab[holder].sh(f"ip addr show dev eth0 to {VIP}")
+    with clients.beat(cluster.host, VIP) as load:
+        more(load, 2600, 30)
+        assert holders(cluster) == [holder], "renewed as long as the agent is there"
+        cluster.lab[holder].agent.kill()
+        wait_holder(cluster, standby, timeout=15)
+        more(load)
+    outcome = load.stop()
+    print(f"\nH5: {outcome}; outage {outcome.outage * 1e3:.0f} ms")
+    cluster.stop()
+    cluster.start()
+    assert outcome.outage < 5, outcome
+
+
+def test_h6_a_planned_move_loses_nothing(cluster):
+    """By preference, there and back; then the holder is unlabelled. Long connections stay, none is refused."""
+    holder, standby = pair(cluster)
+    long = clients.hold(cluster.host, VIP, n=20)
+    with clients.beat(cluster.host, VIP) as load:
+        more(load)
+        cluster.apply(virtual_service(scheduler="mh", directors={"preferred": standby}))
+        wait_holder(cluster, standby, timeout=30)
+        more(load)
+        cluster.apply(virtual_service(scheduler="mh", directors={"preferred": holder}))
+        wait_holder(cluster, holder, timeout=30)
+        more(load)
+        cluster.label(holder, {})
+        wait_holder(cluster, standby, timeout=30)
+        more(load)
+    outcome, kept = load.stop(), long.stop()
+    print(f"\nH6: {outcome}; outage {outcome.outage * 1e3:.0f} ms")
+    assert outcome.errors == [], outcome
+    assert outcome.outage < NOISE, outcome
+    assert kept.errors == [], kept
+    assert all(len(who) == 1 for who in kept.servers_per_connection.values()), kept.servers_per_connection
+
+
+def test_h6_a_cordoned_director_gives_its_vips_away(cluster):
+    holder, standby = pair(cluster)
+    with clients.beat(cluster.host, VIP) as load:
+        more(load)
+        cluster.api.kubectl(f"cordon {holder}")
+        try:
+            wait_holder(cluster, standby, timeout=30)
+            more(load)
+        finally:
+            cluster.api.kubectl(f"uncordon {holder}")
+    outcome = load.stop()
+    assert outcome.errors == [] and outcome.outage < NOISE, outcome
+
+
+def test_h9_both_start_at_once(cluster):
+    """The VIP is given anew again and again: whatever happens first, one has it, and the other never said so."""
+    cluster.enlist(directors=DIRECTORS)
+    cluster.start()
+    for round_ in range(10):
+        with Capture(cluster.host, "lan", "arp") as capture:
+            cluster.apply(virtual_service(scheduler="mh"))
+            holder = wait_holder(cluster, *DIRECTORS)
+        assert answering(cluster, capture.stop()) <= {holder}, f"round {round_}"
+        cluster.delete()
+        wait_until(lambda: holders(cluster) == [], "nobody to hold the VIP")
+
+
+def test_h10_the_vip_is_deleted_by_hand(cluster):
+    """Its agent puts it back; if that is dead, the standby takes the VIP."""
+    holder, standby = pair(cluster)
+    node = cluster.lab[holder]
+    node.sh(f"ip addr del {VIP}/32 dev eth0")
+    wait_holder(cluster, *DIRECTORS)
+    with clients.beat(cluster.host, VIP) as load:
+        more(load)
+        holder = wait_holder(cluster, *DIRECTORS)
+        standby = next(name for name in DIRECTORS if name != holder)
+        node = cluster.lab[holder]
+        node.agent.kill()
+        node.sh(f"ip addr del {VIP}/32 dev eth0")
+        wait_holder(cluster, standby, timeout=10)
+        more(load)
+    outcome = load.stop()
+    print(f"\nH10: {outcome}; outage {outcome.outage * 1e3:.0f} ms")
+    cluster.start(holder)
+    assert outcome.outage < 5, outcome
+
+
+def test_h11_a_stranger_answers(cluster):
+    """Before: nobody claims. During: the holder stays, and both MACs are told."""
+    cluster.enlist(directors=DIRECTORS)
+    cluster.start()
+    stranger = cluster.lab.bystander("stranger")
+    stranger.sh(f"ip addr add {VIP}/32 dev eth0")
+    cluster.apply(virtual_service(scheduler="mh"))
+    mac = judges.mac(stranger, "eth0")
+    message = cluster.wait_condition("VIPConflict", "True")
+    assert mac in message
+    assert holders(cluster) == []
+    stranger.sh(f"ip addr del {VIP}/32 dev eth0")
+    holder = wait_holder(cluster, *DIRECTORS, timeout=20)
+    cluster.wait_condition("VIPConflict", "False", timeout=30)
+    stranger.sh(f"ip addr add {VIP}/32 dev eth0")
+    message = cluster.wait_condition("VIPConflict", "True", timeout=20)
+    assert mac in message
+    assert holders(cluster) == [holder]
+    cluster.lab.remove_bystander("stranger")
+    cluster.wait_condition("VIPConflict", "False", timeout=30)

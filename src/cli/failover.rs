@@ -105,7 +105,8 @@ pub(super) fn run(args: &Args) -> Outcome {
                 timeout.as_secs()
             )));
         }
-        block_on(sleep(LOOK))?;
+        // A timer can be made only where a runtime runs.
+        block_on(async { sleep(LOOK).await })?;
     }
 }
 

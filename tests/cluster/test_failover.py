@@ -7,6 +7,7 @@ from objects import DIRECTOR, VIP
 from traffic import lost
 
 SECOND = "other"
+BEAT = 0.03  # the web servers in pods start a program for each request
 SLOPPY = {"agent": {"ipvsSettings": {"sloppy_tcp": 1}}}
 
 
@@ -49,7 +50,7 @@ def test_moves_that_are_asked_for_lose_nothing(pair):
     first = holders(pair)[0]
     other = next(name for name in ("d", SECOND) if name != first)
     long = clients.hold(pair.host, VIP, n=20)
-    load = clients.beat(pair.host, VIP)
+    load = clients.beat(pair.host, VIP, interval=BEAT)
     load.wait_answers(50)
     for target in (other, first):
         told = pair.directway(first, "failover", VIP, "--to", target, "--timeout", "60", timeout=70)
@@ -72,7 +73,7 @@ def test_the_holder_loses_power(pair):
     """Its pods cannot say so, and need not."""
     first = holders(pair)[0]
     other = next(name for name in ("d", SECOND) if name != first)
-    load = clients.beat(pair.host, VIP)
+    load = clients.beat(pair.host, VIP, interval=BEAT)
     load.wait_answers(50)
     pair[first].power_off()
     wait_holder(pair, other, timeout=10)

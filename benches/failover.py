@@ -103,7 +103,9 @@ def directway(town: Town, count: int) -> list:
     return results
 
 
+# Version 2 of VRRP has whole seconds only.
 CONFIG = """
+global_defs {{ vrrp_version 3 }}
 vrrp_instance web {{
   state BACKUP
   nopreempt

@@ -101,11 +101,11 @@ def main(names: list[str]) -> int:
         name = rest.pop(0)
         if name in WHILE and set(FOR) & set(names):
             ahead = Ahead(MAKE)
-        elif name in FOR and ahead:
+        beside = (name, *rest[:1]) == BESIDE
+        if ahead and (beside or name in FOR):
             ahead.wait()
-        if (name, *rest[:1]) == BESIDE:
-            if ahead:
-                ahead.wait()
+            ahead = None
+        if beside:
             levels += run_both(name, rest.pop(0), skips)
         else:
             levels.append(run(name, skips))

@@ -27,7 +27,7 @@ const GIVE_UP: u32 = 3;
 /// How often somebody that should not answer, or should but doesn't, is asked again.
 const TROUBLE: Duration = Duration::from_secs(5);
 /// How long to wait for answers before asking again.
-pub(super) const LOST: Duration = Duration::from_secs(10);
+const LOST: Duration = Duration::from_secs(10);
 
 /// What was heard so far.
 #[derive(Debug, Default)]
@@ -61,8 +61,6 @@ pub struct Told {
     pub reach: BTreeMap<IpAddr, Reach>,
     /// Who else answers for VIPs.
     pub answers: BTreeMap<AddressKey, Answer>,
-    /// VIPs whose probe could not be sent.
-    pub unsent: BTreeSet<AddressKey>,
 }
 
 impl Asking {
@@ -96,10 +94,7 @@ impl Asking {
         for targets in by_dev.into_values() {
             match kernel.probe(&targets) {
                 Ok(answers) => told.answers.extend(answers),
-                Err(error) => {
-                    told.unsent.extend(targets);
-                    result = result.and(Err(error));
-                }
+                Err(error) => result = result.and(Err(error)),
             }
         }
         (told, result)

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     api::VirtualService,
     desired::directors,
-    model::{self, NodeName, Peers, Snapshot},
+    model::{self, NodeName, Snapshot},
 };
 
 use super::{
@@ -74,11 +74,7 @@ pub(super) fn run(args: &Args) -> Outcome {
         print(&format!("{}: no director is preferred any more", args.vip))?;
         return Ok(ExitCode::SUCCESS);
     };
-    let from = if from.is_empty() {
-        "nobody".to_owned()
-    } else {
-        names(&from)
-    };
+    let from = names_or("nobody", &from);
     print(&format!("{}: {from} → {target}", args.vip))?;
     let timeout = Duration::from_secs(args.timeout);
     loop {
@@ -97,11 +93,7 @@ pub(super) fn run(args: &Args) -> Outcome {
                 "{} is held by {} after {} s, not by {target}: see the agents' logs there (kubectl logs), and \
                  directway status; the preference stays, --back takes it away",
                 args.vip,
-                if now.is_empty() {
-                    "nobody".to_owned()
-                } else {
-                    names(&now)
-                },
+                names_or("nobody", &now),
                 timeout.as_secs()
             )));
         }
@@ -161,7 +153,7 @@ fn target(
         return other.map(|name| (*name).clone()).ok_or_else(|| {
             Failure::Failed(format!(
                 "{vip}: no director but {} is ready to take it: label another node directway.dev/director, or see directway status",
-                if holders.is_empty() { "none".to_owned() } else { names(&holders) }
+                names_or("none", &holders)
             ))
         });
     };
@@ -175,33 +167,33 @@ fn target(
     if !ready.contains(&&to) {
         return Err(Failure::Failed(format!(
             "--to {to}: it is not ready to take {vip}, so the VIP would stay where it is; ready: {}",
-            if ready.is_empty() {
-                "none".to_owned()
-            } else {
-                names(&ready)
-            }
+            names_or("none", &ready)
         )));
     }
     Ok(to)
 }
 
-fn reports(snapshot: &Snapshot) -> impl Iterator<Item = (&NodeName, &model::PeerState)> {
-    let reported = match &snapshot.peers {
-        Peers::Reported(reports) => Some(reports),
-        Peers::Silent => None,
-    };
-    reported.into_iter().flatten()
-}
-
 fn holders(vip: IpAddr, snapshot: &Snapshot) -> Vec<&NodeName> {
-    let holding = reports(snapshot).filter(|(_, peer)| peer.held.contains(vip));
+    let holding = snapshot
+        .peers
+        .reports()
+        .filter(|(_, peer)| peer.held.contains(vip));
     holding.map(|(name, _)| name).collect()
 }
 
 fn is_ready(name: &NodeName, vip: IpAddr, snapshot: &Snapshot) -> bool {
     let node = snapshot.nodes.get(name);
     let is_backend = node.is_some_and(model::Node::is_backend);
-    reports(snapshot).any(|(of, peer)| of == name && peer.stands_by(vip, is_backend))
+    let report = snapshot.peers.report(name);
+    report.is_some_and(|report| report.stands_by(vip, is_backend))
+}
+
+fn names_or(none: &str, some: &[&NodeName]) -> String {
+    if some.is_empty() {
+        none.to_owned()
+    } else {
+        names(some)
+    }
 }
 
 fn names(names: &[&NodeName]) -> String {
@@ -234,7 +226,7 @@ async fn prefer(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{DIRECTOR_LABEL, Directing, Node, PeerState};
+    use crate::model::{DIRECTOR_LABEL, Directing, Node, PeerState, Peers};
 
     const VIP: &str = "10.0.0.100";
 

@@ -109,12 +109,7 @@ pub fn desired(inputs: &Inputs<'_>) -> Desired {
     let wanted = inputs.admission.accepted.iter();
     for (key, virtual_service) in wanted.filter(|_| inputs.snapshot.undo.is_none()) {
         let may_hold = directors(virtual_service, inputs.snapshot).any(|name| name == inputs.node);
-        let is_director = directs(
-            virtual_service,
-            inputs.node,
-            inputs.snapshot,
-            inputs.elected,
-        );
+        let is_director = may_hold || holds(virtual_service, inputs.elected);
         let mut verdict = Verdict::default();
         let mut has_part = is_director;
         for vip in &virtual_service.vips {
@@ -160,14 +155,15 @@ pub(super) fn directs(
     snapshot: &Snapshot,
     elected: Option<&Elected>,
 ) -> bool {
-    let holds = |vip: &IpAddr| {
-        let held = elected.and_then(|elected| elected.held.get(vip));
-        let mut devices = held.into_iter().flatten();
-        // A NIC as quiet device is no claim.
-        devices.any(|dev| *dev != virtual_service.real_servers.device)
-    };
-    directors(virtual_service, snapshot).any(|name| name == node)
-        || virtual_service.vips.iter().any(holds)
+    directors(virtual_service, snapshot).any(|name| name == node) || holds(virtual_service, elected)
+}
+
+/// Whether this node holds any of the VIPs of `virtual_service`.
+fn holds(virtual_service: &VirtualService, elected: Option<&Elected>) -> bool {
+    let held = |vip| elected.and_then(|elected| elected.held.get(vip));
+    let mut devices = virtual_service.vips.iter().filter_map(held).flatten();
+    // A NIC as quiet device is no claim.
+    devices.any(|dev| *dev != virtual_service.real_servers.device)
 }
 
 /// Adds what the node's administrator wants of IPVS, as long as the node has a service at all.
@@ -260,23 +256,19 @@ fn serve_vip(
     verdict.members.reserve_exact(1);
     verdict.members.push((vip, states));
     let rivals = refuse_rivals(vip, &stake, inputs, verdict);
-    match stake {
-        Stake::Elected(dev) => {
-            let claim = AddressKey::new(dev, vip);
-            Arc::make_mut(&mut desired.net)
-                .addresses
-                .insert(claim, Role::Held);
-        }
+    let claim = match stake {
+        Stake::Elected(dev) => Some(AddressKey::new(dev, vip)),
         Stake::Preferred(dev) => {
             let claim = AddressKey::new(dev, vip);
             let held = inputs.observed.net.addresses.contains_key(&claim);
-            if held || !rivals {
-                Arc::make_mut(&mut desired.net)
-                    .addresses
-                    .insert(claim, Role::Held);
-            }
+            (held || !rivals).then_some(claim)
         }
-        Stake::Candidate(_) | Stake::Reserve => {}
+        Stake::Candidate(_) | Stake::Reserve => None,
+    };
+    if let Some(claim) = claim {
+        Arc::make_mut(&mut desired.net)
+            .addresses
+            .insert(claim, Role::Held);
     }
     Ok(())
 }

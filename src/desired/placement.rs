@@ -85,10 +85,11 @@ fn present_holder<'a>(
     snapshot: &'a Snapshot,
 ) -> Option<&'a NodeName> {
     let preferred = virtual_service.directors.preferred.as_ref();
-    let Peers::Reported(reports) = &snapshot.peers else {
+    if snapshot.peers == Peers::Silent {
         return None;
-    };
-    let holds = |name: &NodeName| reports.get(name).is_some_and(|it| it.held.contains(vip));
+    }
+    let report = |name: &NodeName| snapshot.peers.report(name);
+    let holds = |name: &NodeName| report(name).is_some_and(|it| it.held.contains(vip));
     directors(virtual_service, snapshot)
         .filter(|name| Some(*name) == preferred || holds(name))
         .max_by_key(|name| (Some(*name) == preferred, *name))

@@ -10,8 +10,7 @@ use std::{
 use crate::{
     election::{Candidate, DirectorId, Known, View, Wanted, Wish, place},
     model::{
-        AddressKey, Dev, Link, Mac, Node, NodeName, Observed, PeerState, Peers, Role, Snapshot,
-        VirtualService,
+        AddressKey, Dev, Link, Mac, Node, NodeName, Observed, Peers, Role, Snapshot, VirtualService,
     },
 };
 
@@ -100,10 +99,12 @@ fn segment(
         .filter_map(|(name, node)| Some((name, DirectorId(address_on(link, &node.addresses)?))))
         .collect();
     ids.insert(sight.node, me);
-    let nodes = &sight.snapshot.nodes;
+    let (nodes, reports) = (&sight.snapshot.nodes, &sight.snapshot.peers);
     let may_hold = |name: &NodeName| {
         nodes.get(name).is_some_and(Node::is_director)
-            || report_of(name, sight).is_some_and(|peer| !peer.held.is_empty())
+            || reports
+                .report(name)
+                .is_some_and(|peer| !peer.held.is_empty())
     };
     let mut peers: BTreeMap<DirectorId, Known> = ids
         .iter()
@@ -217,13 +218,6 @@ fn own_address(link: &Link, sight: &Sight<'_>) -> Option<DirectorId> {
         .or_else(on_nic)
         .or_else(any)
         .map(DirectorId)
-}
-
-fn report_of<'a>(name: &NodeName, sight: &Sight<'a>) -> Option<&'a PeerState> {
-    match &sight.snapshot.peers {
-        Peers::Reported(reports) => reports.get(name),
-        Peers::Silent => None,
-    }
 }
 
 /// Whether a director that stands for election could serve `vip` now: this one as its kernel is, another as it reported.

@@ -73,6 +73,25 @@ pub enum Peers {
     Reported(BTreeMap<NodeName, PeerState>),
 }
 
+impl Peers {
+    /// All reports; none where agents cannot report.
+    pub fn reports(&self) -> impl Iterator<Item = (&NodeName, &PeerState)> {
+        let reports = match self {
+            Self::Silent => None,
+            Self::Reported(reports) => Some(reports),
+        };
+        reports.into_iter().flatten()
+    }
+
+    /// What the agent of `name` reported, if it did.
+    pub fn report(&self, name: &NodeName) -> Option<&PeerState> {
+        match self {
+            Self::Silent => None,
+            Self::Reported(reports) => reports.get(name),
+        }
+    }
+}
+
 /// What one node's agent observed, as far as other nodes act on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerState {

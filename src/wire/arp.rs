@@ -50,40 +50,30 @@ pub struct Frame {
 impl Frame {
     /// Asks everybody whether `ip` is in use, without claiming anything (RFC 5227 section 2.1.1).
     pub fn probe(from: Mac, ip: Ipv4Addr) -> Self {
-        Self::request(from, Ipv4Addr::UNSPECIFIED, ip, BROADCAST)
-    }
-
-    /// Asks one host, whose MAC is known, whether it still has `ip`: nobody else can answer in its place.
-    pub fn probe_unicast(from: Mac, ip: Ipv4Addr, to: Mac) -> Self {
-        Self::request(from, Ipv4Addr::UNSPECIFIED, ip, to)
+        Self::question(from, None, ip, None)
     }
 
     /// Asks everybody who has `ip`, as the owner of `own_ip`.
     pub fn resolve(from: Mac, own_ip: Ipv4Addr, ip: Ipv4Addr) -> Self {
-        Self::request(from, own_ip, ip, BROADCAST)
+        Self::question(from, Some(own_ip), ip, None)
     }
 
     /// Tells everybody that `ip` is here (RFC 5227 section 2.3): a request for one's own address, which updates caches.
     pub fn announcement(from: Mac, ip: Ipv4Addr) -> Self {
-        Self::request(from, ip, ip, BROADCAST)
+        Self::question(from, Some(ip), ip, None)
     }
 
     /// Asks `to`, or everybody, who has `ip`, as the owner of `own_ip`; without one it claims nothing.
     pub fn question(from: Mac, own_ip: Option<Ipv4Addr>, ip: Ipv4Addr, to: Option<Mac>) -> Self {
-        let own_ip = own_ip.unwrap_or(Ipv4Addr::UNSPECIFIED);
-        Self::request(from, own_ip, ip, to.unwrap_or(BROADCAST))
-    }
-
-    fn request(from: Mac, own_ip: Ipv4Addr, ip: Ipv4Addr, destination: Mac) -> Self {
         let packet = Packet {
             operation: Operation::Request,
             sender_mac: from,
-            sender_ip: own_ip,
+            sender_ip: own_ip.unwrap_or(Ipv4Addr::UNSPECIFIED),
             target_mac: UNKNOWN,
             target_ip: ip,
         };
         Self {
-            destination,
+            destination: to.unwrap_or(BROADCAST),
             packet,
         }
     }

@@ -31,6 +31,15 @@ struct State {
     troubles: BTreeMap<Dev, String>,
 }
 
+impl State {
+    fn add<'a>(&mut self, dev: &Dev, vips: impl IntoIterator<Item = &'a IpAddr>) {
+        for vip in vips {
+            let devices = self.elected.held.entry(*vip).or_default();
+            devices.insert(dev.clone());
+        }
+    }
+}
+
 impl Board {
     /// Nothing has happened yet.
     pub fn new(trigger: Trigger, metrics: Arc<Metrics>) -> Self {
@@ -46,6 +55,14 @@ impl Board {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What is held on `dev`.
+    pub fn held_on(&self, dev: &Dev) -> BTreeSet<IpAddr> {
+        let state = self.state();
+        let held = state.elected.held.iter();
+        let here = held.filter(|(_, devices)| devices.contains(dev));
+        here.map(|(vip, _)| *vip).collect()
+    }
+
     /// Who holds what here.
     pub fn elected(&self) -> Elected {
         self.state().elected.clone()
@@ -58,12 +75,7 @@ impl Board {
 
     /// These are about to be on the NIC: said before they are.
     pub fn takes(&self, dev: &Dev, vips: &BTreeSet<IpAddr>) {
-        let mut state = self.state();
-        for vip in vips {
-            let devices = state.elected.held.entry(*vip).or_default();
-            devices.insert(dev.clone());
-        }
-        drop(state);
+        self.state().add(dev, vips);
         self.trigger.kernel();
     }
 
@@ -88,12 +100,7 @@ impl Board {
 
     /// What a look at the NIC shows: these are there, and those are not any more.
     pub fn sees(&self, dev: &Dev, present: &[IpAddr], gone: &BTreeSet<IpAddr>) {
-        let mut state = self.state();
-        for vip in present {
-            let devices = state.elected.held.entry(*vip).or_default();
-            devices.insert(dev.clone());
-        }
-        drop(state);
+        self.state().add(dev, present);
         self.gave(dev, gone);
     }
 

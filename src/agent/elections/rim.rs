@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    election::{Actions, DirectorId, Election, Event, Report, Timing, View},
+    election::{Actions, Election, Event, Report, Timing, View},
     kernel::{
         Kernel, KernelError, OpError,
         linux::{Linux, There, packet::ArpSocket},
@@ -114,7 +114,6 @@ enum Trouble {
 
 struct Rim {
     dev: Dev,
-    me: DirectorId,
     view: Arc<View>,
     socket: AsyncFd<ArpSocket>,
     kernel: Linux,
@@ -149,7 +148,6 @@ impl Rim {
         );
         let mut rim = Self {
             dev: seat.dev.clone(),
-            me: seat.view.me,
             view: Arc::clone(&seat.view),
             socket: register(socket)?,
             kernel,
@@ -215,9 +213,7 @@ impl Rim {
     fn renew(&mut self) {
         let lifetime = self.lifetime();
         self.renewal = lifetime.map(|lifetime| boot_time() + lifetime / RENEWALS);
-        let held = self.board.elected().held.into_iter();
-        let held = held.filter(|(_, devices)| devices.contains(&self.dev));
-        let held = held.map(|(vip, _)| vip).collect();
+        let held = self.board.held_on(&self.dev);
         let results = self.kernel.hold(&self.dev, &held, lifetime, There::Yes);
         for error in results.into_iter().filter_map(Result::err) {
             tracing::error!(dev = %self.dev, "the VIP's lifetime was not renewed: {error}");
@@ -237,7 +233,6 @@ impl Rim {
 
     fn sees(&mut self, view: Arc<View>) {
         let before = self.lifetime();
-        self.me = view.me;
         self.view = Arc::clone(&view);
         if self.lifetime() != before {
             self.renewal = Some(Duration::ZERO);
@@ -249,14 +244,10 @@ impl Rim {
     fn look(&mut self) -> Result<(), Trouble> {
         let nic = self.kernel.nic(&self.dev)?.ok_or(Trouble::NoDevice)?;
         self.event(Event::Carrier(nic.link.up && nic.link.carrier));
-        let held = self.board.elected().held;
+        let held = self.board.held_on(&self.dev);
         let known = |vip: &IpAddr| self.election.place(*vip).is_some();
         let present: Vec<IpAddr> = nic.vips.iter().copied().filter(known).collect();
-        let gone: BTreeSet<IpAddr> = held
-            .into_iter()
-            .filter(|(vip, devices)| devices.contains(&self.dev) && !nic.vips.contains(vip))
-            .map(|(vip, _)| vip)
-            .collect();
+        let gone: BTreeSet<IpAddr> = held.difference(&nic.vips).copied().collect();
         self.board.sees(&self.dev, &present, &gone);
         self.event(Event::Nic {
             present,
@@ -292,66 +283,39 @@ impl Rim {
     }
 
     fn give(&mut self, vips: &BTreeSet<IpAddr>) -> Event {
-        let op = |vip: &IpAddr| Op::DelAddress(AddressKey::new(self.dev.clone(), *vip), Role::Held);
-        let ops: Vec<Op> = vips.iter().map(op).collect();
+        let ops = self.ops(vips, Op::DelAddress);
         let results = self.kernel.apply(&ops);
-        let (mut absent, mut present) = (BTreeSet::new(), Vec::new());
-        for ((vip, op), result) in vips.iter().zip(&ops).zip(results) {
-            match result {
-                Ok(()) => {
-                    tracing::info!(op = op.kind(), "{op}");
-                    absent.insert(*vip);
-                }
-                Err(error) if is(&error, &[libc::EADDRNOTAVAIL, libc::ENODEV]) => {
-                    absent.insert(*vip);
-                }
-                Err(error) => {
-                    tracing::error!(op = op.kind(), "{op}: {error}");
-                    present.push(*vip);
-                }
-            }
-        }
-        self.board.gave(&self.dev, &absent);
-        Event::Nic {
-            present,
-            absent: absent.into_iter().collect(),
-        }
+        let gone = [libc::EADDRNOTAVAIL, libc::ENODEV];
+        let (absent, present) = outcome(vips, &ops, results, &gone, "");
+        self.settled(present, absent)
     }
 
     fn take(&mut self, vips: &BTreeSet<IpAddr>, until: Duration) -> Event {
         self.board.takes(&self.dev, vips);
         if boot_time() > until {
             // This thread stood still between the decision and now.
-            self.board.gave(&self.dev, vips);
-            return Event::Nic {
-                present: Vec::new(),
-                absent: vips.iter().copied().collect(),
-            };
+            return self.settled(BTreeSet::new(), vips.clone());
         }
-        let op = |vip: &IpAddr| Op::AddAddress(AddressKey::new(self.dev.clone(), *vip), Role::Held);
-        let ops: Vec<Op> = vips.iter().map(op).collect();
+        let ops = self.ops(vips, Op::AddAddress);
         let lifetime = self.lifetime();
         let results = self.kernel.hold(&self.dev, vips, lifetime, There::No);
         let limit = lifetime.map_or(String::new(), |it| {
             format!(" valid_lft {0} preferred_lft {0}", it.as_secs())
         });
-        let (mut absent, mut present) = (BTreeSet::new(), Vec::new());
-        for ((vip, op), result) in vips.iter().zip(&ops).zip(results) {
-            match result {
-                Ok(()) => {
-                    tracing::info!(op = op.kind(), "{op}{limit}");
-                    present.push(*vip);
-                }
-                Err(error) if is(&error, &[libc::EEXIST]) => present.push(*vip),
-                Err(error) => {
-                    tracing::error!(op = op.kind(), "{op}: {error}");
-                    absent.insert(*vip);
-                }
-            }
-        }
+        let (present, absent) = outcome(vips, &ops, results, &[libc::EEXIST], &limit);
+        self.settled(present, absent)
+    }
+
+    fn ops(&self, vips: &BTreeSet<IpAddr>, op: fn(AddressKey, Role) -> Op) -> Vec<Op> {
+        let key = |vip: &IpAddr| AddressKey::new(self.dev.clone(), *vip);
+        vips.iter().map(|vip| op(key(vip), Role::Held)).collect()
+    }
+
+    /// Tells the board, and the election, what the NIC carries now.
+    fn settled(&self, present: BTreeSet<IpAddr>, absent: BTreeSet<IpAddr>) -> Event {
         self.board.gave(&self.dev, &absent);
         Event::Nic {
-            present,
+            present: present.into_iter().collect(),
             absent: absent.into_iter().collect(),
         }
     }
@@ -363,7 +327,7 @@ impl Rim {
             IpAddr::V6(_) => None,
         });
         let questions = actions.questions.iter();
-        let questions = questions.filter_map(|it| frames::question(mac, self.me, it));
+        let questions = questions.filter_map(|it| frames::question(mac, self.view.me, it));
         let mut failed = None;
         for frame in announcements.chain(questions) {
             if let Err(error) = self.socket.get_ref().send(&frame) {
@@ -424,6 +388,34 @@ fn drain(socket: &ArpSocket, frames: &mut Vec<Frame>) -> io::Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// For which VIPs ops were done, one each, and for which not. An errno of `already` says that nothing had to be done; what
+/// was done is told with `more` behind its line.
+fn outcome(
+    vips: &BTreeSet<IpAddr>,
+    ops: &[Op],
+    results: Vec<Result<(), OpError>>,
+    already: &[i32],
+    more: &str,
+) -> (BTreeSet<IpAddr>, BTreeSet<IpAddr>) {
+    let (mut done, mut failed) = (BTreeSet::new(), BTreeSet::new());
+    for ((vip, op), result) in vips.iter().zip(ops).zip(results) {
+        match result {
+            Ok(()) => {
+                tracing::info!(op = op.kind(), "{op}{more}");
+                done.insert(*vip);
+            }
+            Err(error) if is(&error, already) => {
+                done.insert(*vip);
+            }
+            Err(error) => {
+                tracing::error!(op = op.kind(), "{op}: {error}");
+                failed.insert(*vip);
+            }
+        }
+    }
+    (done, failed)
 }
 
 fn is(error: &OpError, errnos: &[i32]) -> bool {

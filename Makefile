@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -ec
 .DEFAULT_GOAL := help
 PYTHON := /usr/bin/python3
-PYTEST := $(PYTHON) -m pytest -p no:cacheprovider -rs
+PYTEST := $(PYTHON) -m pytest -p no:cacheprovider -rsfE
 export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help

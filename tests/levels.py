@@ -19,6 +19,7 @@ CARGO = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignor
 PYTEST = re.compile(r"^=+ (.*\b(?:passed|failed|skipped|error|errors|no tests ran)\b.*) in [\d.]+s")
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|errors?)")
 SKIP = re.compile(r"^SKIPPED |^test .* \.\.\. ignored")
+FAILURE = re.compile(r"^(FAILED|ERROR) |^test .* \.\.\. FAILED")
 
 
 @dataclass
@@ -40,7 +41,7 @@ class Level:
                 setattr(self, field, getattr(self, field) + int(number))
 
 
-def run(name: str, skips: list[str], tell: TextIO = sys.stdout) -> Level:
+def run(name: str, notable: list[str], tell: TextIO = sys.stdout) -> Level:
     level, began = Level(name), time.monotonic()
     print(f"\n== level {name}", file=tell, flush=True)
     child = subprocess.Popen(
@@ -52,18 +53,18 @@ def run(name: str, skips: list[str], tell: TextIO = sys.stdout) -> Level:
         tell.flush()
         plain = re.sub(r"\x1b\[[0-9;]*m", "", line)
         level.read(plain)
-        if SKIP.match(plain):
-            skips.append(f"{name}: {plain.strip()}")
+        if SKIP.match(plain) or FAILURE.match(plain):
+            notable.append(f"{name}: {plain.strip()}")
     level.status, level.seconds = child.wait(), time.monotonic() - began
     return level
 
 
-def run_both(first: str, second: str, skips: list[str]) -> list[Level]:
+def run_both(first: str, second: str, notable: list[str]) -> list[Level]:
     """Two levels at the same time: one computes, the other waits. What the first prints comes when the second has ended."""
     print(f"\n== level {first} runs beside {second}; its output follows", flush=True)
     with ThreadPoolExecutor() as pool, tempfile.TemporaryFile("w+") as log:
-        beside = pool.submit(run, first, skips, log)
-        level = run(second, skips)
+        beside = pool.submit(run, first, notable, log)
+        level = run(second, notable)
         levels = [beside.result(), level]
         log.seek(0)
         shutil.copyfileobj(log, sys.stdout)
@@ -94,7 +95,7 @@ BESIDE = ("vm", "cluster-core")
 
 
 def main(names: list[str]) -> int:
-    skips: list[str] = []
+    notable: list[str] = []
     levels: list[Level] = []
     ahead, rest = None, list(names)
     while rest:
@@ -106,15 +107,15 @@ def main(names: list[str]) -> int:
             ahead.wait()
             ahead = None
         if beside:
-            levels += run_both(name, rest.pop(0), skips)
+            levels += run_both(name, rest.pop(0), notable)
         else:
-            levels.append(run(name, skips))
+            levels.append(run(name, notable))
     print(f"\n{'level':12} {'passed':>7} {'failed':>7} {'skipped':>8} {'seconds':>8}")
     for level in levels:
         note = "" if level.status == 0 else f"  exit status {level.status}"
         print(f"{level.name:12} {level.passed:7} {level.failed:7} {level.skipped:8} {level.seconds:8.0f}{note}")
-    for skip in skips:
-        print(skip)
+    for line in notable:
+        print(line)
     broken = sum(1 for level in levels if level.status and not level.failed)
     passed, failed, skipped = (sum(getattr(level, what) for level in levels) for what in ("passed", "failed", "skipped"))
     empty = [level.name for level in levels if not level.passed and not level.status]

@@ -101,11 +101,13 @@ SNAPSHOT = {
     "sysctl": "sysctl net.ipv4.conf",
 }
 
+COUNTS_DOWN = re.compile(r"(valid_lft|preferred_lft) \d+sec")
+
 
 def snapshot(place: Place) -> dict[str, str]:
-    """Texts of everything that directway may change, for a byte-for-byte comparison."""
+    """Texts of everything that directway may change, for a byte-for-byte comparison; a lifetime that counts down has no number."""
     mark = "=====next====="
-    text = place.sh(f"; echo {mark}; ".join(SNAPSHOT.values()))
+    text = COUNTS_DOWN.sub(r"\1 counting", place.sh(f"; echo {mark}; ".join(SNAPSHOT.values())))
     return dict(zip(SNAPSHOT, text.split(f"{mark}\n"), strict=True))
 
 

@@ -11,6 +11,8 @@ const SILENT: u32 = 3;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Contest {
     rival: DirectorId,
+    /// A third that seems to have it, to be asked when this one has gone.
+    third: Option<DirectorId>,
     since: Duration,
     /// Questions since its last answer.
     silent: u32,
@@ -37,6 +39,7 @@ impl Contest {
     pub fn expected(rival: DirectorId, now: Duration) -> Self {
         Self {
             rival,
+            third: None,
             since: now,
             silent: 0,
             real: true,
@@ -54,6 +57,18 @@ impl Contest {
             expected: false,
             ..Self::expected(rival, cx.now)
         }
+    }
+
+    /// A frame says that `director` has it, too.
+    pub fn suspect(&mut self, director: DirectorId) {
+        if director != self.rival {
+            self.third = Some(director);
+        }
+    }
+
+    /// Whom to ask when the rival has gone.
+    pub fn third(&self) -> Option<DirectorId> {
+        self.third
     }
 
     pub fn next(&self) -> Duration {
@@ -110,7 +125,10 @@ impl Contest {
 
     /// The rival has it; over when this director has to yield.
     pub fn confirmed(&mut self, by: DirectorId, cx: &mut Context<'_>) -> Outcome {
-        self.rival = by;
+        let before = std::mem::replace(&mut self.rival, by);
+        if before != by {
+            self.third = Some(before).filter(|_| self.real);
+        }
         self.real = true;
         self.silent = 1;
         // The one with the lower address has more patience: if the other's agent lives, it gives up first.

@@ -50,7 +50,13 @@ impl Holding {
     pub fn claimed(from: Option<DirectorId>, sure: bool, cx: &mut Context<'_>) -> Phase {
         cx.lasting.settled = cx.now + cx.timing.hold_down;
         let mut holding = Self::new(sure, cx);
-        holding.contest = from.map(|from| Contest::expected(from, cx.now));
+        if let Some(from) = from {
+            holding.contest = Some(Contest::expected(from, cx.now));
+            // The predecessor's agreement is worth what it knew: it may have come back from the other half of a wire just
+            // before, where it could not hear a third holder.
+            holding.looking.next = cx.now + cx.timing.probe * 2;
+            holding.looking.hurry = true;
+        }
         // The first announcement leaves with this event.
         let next = holding.due(cx);
         next.unwrap_or(Phase::Holding(holding))
@@ -124,7 +130,8 @@ impl Holding {
                 self.announcing = Announcing::burst(cx.now);
                 cx.conflict_over();
             }
-            self.contest = None;
+            let third = contest.third();
+            self.contest = third.map(|third| Contest::suspected(third, cx));
             if self.looking.doubts == 1 {
                 // Whoever answered a broadcast in its place must not keep the doubts up.
                 self.looking.next = cx.now;
@@ -243,8 +250,10 @@ impl Holding {
     /// `director` may have the VIP too; it is asked as soon as there is nothing left to be heard.
     fn suspect(&mut self, director: DirectorId, cx: &Context<'_>) {
         self.look(cx.now);
-        self.contest
-            .get_or_insert_with(|| Contest::suspected(director, cx));
+        match &mut self.contest {
+            Some(contest) => contest.suspect(director),
+            None => self.contest = Some(Contest::suspected(director, cx)),
+        }
     }
 
     fn has_agreed_to(&self, director: DirectorId, cx: &Context<'_>) -> bool {
@@ -294,10 +303,15 @@ impl Holding {
     }
 
     pub fn peer(&mut self, (_, standing): Change, now: Duration) -> Next {
-        if standing == Standing::Up && self.is_sure() {
-            // The wire may have been in two halves, with a holder in each.
+        // The wire may have been in two halves, with a holder in each.
+        if standing == Standing::Up {
             self.looking.next = now;
-            self.looking.hurry = true;
+            if self.is_sure() {
+                self.looking.hurry = true;
+            } else {
+                // What was asked before, it could not hear.
+                self.looking.doubts = self.looking.doubts.max(2);
+            }
         }
         self.look(now);
         None

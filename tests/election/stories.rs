@@ -38,6 +38,37 @@ fn a_dead_holders_vip_is_claimed_within_the_budget() {
     assert!(worst <= Timing::default().takeover() + ms(5), "{gaps:?}");
 }
 
+/// A director comes back from the other half of the wire with a VIP that it hands on at once, while the holder of this half
+/// stands still: the third has to find that one, whom nobody told it about.
+#[test]
+fn a_successor_finds_a_holder_that_its_predecessor_could_not_hear() {
+    for phase in 0..50 {
+        let mut world = in_order(World::new(3, 1, hasty()), 0);
+        after(&mut world, ms(phase * 20));
+        world.apply(Fault::AgentPaused(0, ms(1600)));
+        world.apply(Fault::Split(2, ms(373)));
+        world.apply(Fault::Preferred(1));
+        settle(&mut world, ms(4000));
+        fine(&world);
+        assert_eq!(world.holders(vip(0)), [1]);
+    }
+}
+
+/// A holder asks who else has its VIP just before the wire is whole again, and is answered by nobody: that says nothing about
+/// the other half, whose agent stands still.
+#[test]
+fn silence_from_before_the_wire_was_whole_is_no_answer() {
+    for phase in 0..50 {
+        let mut world = in_order(World::new(3, 1, hasty()), 0);
+        world.apply(Fault::Split(0, ms(1100)));
+        after(&mut world, ms(690 + phase * 2));
+        world.apply(Fault::Frozen(0, ms(330)));
+        world.apply(Fault::AgentPaused(1, ms(1370)));
+        settle(&mut world, ms(5000));
+        fine(&world);
+    }
+}
+
 #[test]
 fn the_second_successor_takes_over_when_the_first_ones_agent_is_dead() {
     let mut world = in_order(World::new(3, 1, hasty()), 0);

@@ -22,8 +22,8 @@ impl Formers {
             .nodes
             .iter()
             .filter(|(_, node)| Node::is_director(node));
-        for (name, node) in directors {
-            let seen = (node.addresses.clone(), now);
+        for (name, _) in directors {
+            let seen = (snapshot.addresses_of(name).collect(), now);
             self.0.insert(name.clone(), seen);
         }
         self.0.retain(|_, (_, seen)| now <= *seen + REMEMBERED);

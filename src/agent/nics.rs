@@ -1,6 +1,6 @@
 //! What is reported of a node's interfaces, so that others can tell what would happen there.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
@@ -15,14 +15,13 @@ const BARE_NICS: usize = 16;
 /// The interfaces on which the node can answer ARP, as they are without directway. Ones without an address come and go
 /// with every pod on some nodes: the first few, which are the machine's own, are told of.
 pub(super) fn reported_nics(observed: &Observed, ledger: &Ledger) -> BTreeMap<Dev, ReportedNic> {
-    let link_local = |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
     let nics = observed.links.values().filter(|link| link.hears_arp());
     let nics = nics.map(|link| {
-        let networks = link.addresses.iter();
-        let networks = networks.filter(|net| !link_local(net.addr()));
+        let networks = link.networks();
         let nic = ReportedNic {
             index: link.index,
-            subnets: networks.map(IpNet::trunc).collect(),
+            subnets: networks.clone().map(IpNet::trunc).collect(),
+            addresses: networks.map(IpNet::addr).collect(),
             arp: without_us(link, ledger),
         };
         (link.dev.clone(), nic)
@@ -90,6 +89,7 @@ mod tests {
         };
         assert_eq!((told.arp, told.index), (expected, 2));
         assert_eq!(told.subnets, ["10.0.0.0/24".parse().unwrap()].into());
+        assert_eq!(told.addresses, ["10.0.0.1".parse().unwrap()].into());
     }
 
     #[test]

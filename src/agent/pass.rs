@@ -16,8 +16,8 @@ use crate::{
     },
     kernel::{Kernel, KernelError, OpError, Outcome, execute},
     model::{
-        AddressKey, IpvsSetting, Ledger, Mac, NodeName, Observed, ProxyAnswer, Reason, Refusal,
-        Role, Snapshot, has_proxy_device,
+        AddressKey, IpvsSetting, Ledger, Mac, Move, NodeName, Observed, ProxyAnswer, Reason,
+        Refusal, Role, Snapshot, has_proxy_device,
     },
     plan::{Op, plan},
 };
@@ -71,6 +71,8 @@ pub struct Findings<'a> {
     pub ledger: Ledger,
     /// Who else answers for VIPs that this node should hold.
     pub rivals: BTreeMap<AddressKey, BTreeSet<Mac>>,
+    /// VIPs that came to this node, the newest last.
+    pub moves: Vec<Move>,
     /// What kube-proxy says of itself.
     pub kube_proxy: ProxyAnswer,
     /// VIPs whose services were found gone lately.
@@ -297,6 +299,7 @@ impl Passes {
             observed,
             ledger: plan.ledger,
             rivals: BTreeMap::new(),
+            moves: Vec::new(),
             kube_proxy: self.kube_proxy.clone(),
             vanished: BTreeSet::new(),
         };
@@ -311,6 +314,9 @@ impl Passes {
         findings.rivals = self.wire.rivals(&asked);
         if acted.is_ok() {
             self.hold_elections(view, &findings, now)?;
+        }
+        if let Some(elections) = &self.elections {
+            findings.moves = elections.moves();
         }
         if let Some(elected) = elected {
             findings.rivals.extend(elected.conflicts);

@@ -40,6 +40,7 @@ pub fn report(node: &NodeName, store: &Store, end: &PassEnd<'_>, drift: u64) -> 
             .iter()
             .map(|(key, macs)| ((key.ip, key.dev.clone()), macs.clone()))
             .collect(),
+        moves: findings.moves.clone(),
         warnings: warnings(findings),
         preflight: preflight(store, end, &findings.observed),
         services,
@@ -56,6 +57,7 @@ pub fn report(node: &NodeName, store: &Store, end: &PassEnd<'_>, drift: u64) -> 
 /// The part of the report that other nodes act on.
 pub fn peer_state(findings: &Findings<'_>) -> PeerState {
     PeerState {
+        addresses: findings.observed.own_addresses(),
         bound: bound(findings),
         held: held(findings),
         directing: directing(findings),

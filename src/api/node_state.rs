@@ -105,6 +105,9 @@ pub struct NodeStateStatus {
     /// VIPs that somebody else answers ARP for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<ConflictEntry>,
+    /// The last VIPs that came to the node, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moves: Vec<MoveEntry>,
     /// VIPs that are served, with what endangers them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<WarningEntry>,
@@ -143,6 +146,9 @@ pub struct Network {
     /// Its networks, such as 192.168.188.0/24; link-local ones are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subnets: Vec<String>,
+    /// The node's own addresses in these networks: where it has no InternalIP, other directors know it by the lowest of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
     /// Its own ARP settings as they are without directway, which restores them in the end.
     #[serde(default)]
     pub arp: NodeArp,
@@ -211,6 +217,23 @@ pub struct ConflictEntry {
     pub interface: String,
     /// Who answered.
     pub macs: Vec<String>,
+}
+
+/// VIPs that came to the node together.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct MoveEntry {
+    /// When, by the node's clock (RFC 3339).
+    pub at: String,
+    /// The VIPs, as addresses and ranges.
+    pub vips: Vec<String>,
+    /// The director that had them; absent where nobody had, or nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Why: vacant, holder-down, holder-silent or planned.
+    pub cause: String,
+    /// How long that took, in milliseconds: since they were known to be vacant, or since the move began.
+    pub milliseconds: i64,
 }
 
 /// VIPs that are endangered in the same way.

@@ -4,15 +4,18 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     str::FromStr,
+    time::Duration,
 };
 
 use ipnet::IpNet;
 
 use super::node_state::{
-    ConflictEntry, DirectingEntry, Network, NodeArp, NodeStateStatus, NodeSummary, PreflightEntry,
-    RefusedEntry, UndoEntry, UnreadyEntry, WarningEntry,
+    ConflictEntry, DirectingEntry, MoveEntry, Network, NodeArp, NodeStateStatus, NodeSummary,
+    PreflightEntry, RefusedEntry, UndoEntry, UnreadyEntry, WarningEntry,
 };
-use crate::model::{ArpSettings, Dev, Directing, IpRanges, Mac, PeerState, Reason, Refusal, VsKey};
+use crate::model::{
+    ArpSettings, Dev, Directing, IpRanges, Mac, Move, PeerState, Reason, Refusal, VsKey,
+};
 
 /// What refusals and conflicts may take of the object, in bytes. The rest is ranges; together they stay well
 /// under 256 KiB, and etcd's limit is 1.5 MiB.
@@ -41,6 +44,8 @@ pub struct Report {
     pub refused: BTreeMap<VsKey, Refusal>,
     /// VIPs that somebody else answers for.
     pub conflicts: BTreeMap<(IpAddr, Dev), BTreeSet<Mac>>,
+    /// VIPs that came to the node, the newest last.
+    pub moves: Vec<Move>,
     /// What endangers VIPs that are served.
     pub warnings: BTreeMap<Refusal, IpRanges>,
     /// What the node lacks.
@@ -73,6 +78,8 @@ pub struct ReportedNic {
     pub index: u32,
     /// Its networks, link-local ones left out.
     pub subnets: BTreeSet<IpNet>,
+    /// The node's own addresses in them.
+    pub addresses: BTreeSet<IpAddr>,
     /// Its own ARP settings, as they are without directway.
     pub arp: ArpSettings,
 }
@@ -107,6 +114,10 @@ impl Report {
         let conflicts = budget.keep(self.conflict_entries(), |entry| {
             entry.interface.len() + 45 + entry.macs.len() * 20
         });
+        let moves = budget.keep(self.moves.iter().map(move_entry).collect(), |entry| {
+            let vips: usize = entry.vips.iter().map(|range| range.len() + 3).sum();
+            vips + entry.cause.len() + 160
+        });
         let refused = budget.keep_refused(self.refused_entries());
         let roles: Vec<String> = [(self.is_director, "director"), (self.is_backend, "backend")]
             .into_iter()
@@ -130,6 +141,7 @@ impl Report {
                     interface: dev.to_string(),
                     index: nic.index.into(),
                     subnets: nic.subnets.iter().map(ToString::to_string).collect(),
+                    addresses: nic.addresses.iter().map(ToString::to_string).collect(),
                     arp: node_arp(nic.arp),
                 })
                 .collect(),
@@ -139,6 +151,7 @@ impl Report {
             directing: self.peer.directing.iter().map(directing_entry).collect(),
             refused,
             conflicts,
+            moves,
             warnings: self.warnings.iter().map(warning_entry).collect(),
             preflight,
             services: number(self.services),
@@ -181,15 +194,19 @@ impl Report {
     /// Reads what a node wrote.
     pub fn from_status(status: &NodeStateStatus) -> Result<Self, GarbledReport> {
         let mut networks = BTreeMap::new();
+        let mut addresses = BTreeSet::new();
         for network in &status.networks {
             let field = "status.networks";
             let dev: Dev = parse(field, &network.interface)?;
             let subnets = network.subnets.iter().map(|net| parse(field, net));
+            let own = network.addresses.iter().map(|ip| parse(field, ip));
             let nic = ReportedNic {
                 index: count(field, network.index)?,
                 subnets: subnets.collect::<Result<_, _>>()?,
+                addresses: own.collect::<Result<_, _>>()?,
                 arp: arp_settings(field, network.arp)?,
             };
+            addresses.extend(nic.addresses.iter().copied());
             networks.insert(dev, nic);
         }
         let mut refused = BTreeMap::new();
@@ -209,6 +226,7 @@ impl Report {
             let key = (parse(field, &entry.vip)?, parse(field, &entry.interface)?);
             conflicts.insert(key, macs.collect::<Result<_, _>>()?);
         }
+        let moves = status.moves.iter().map(moved);
         let field = "status.warnings";
         let warnings = status.warnings.iter().map(|entry| {
             let warning = refusal(&entry.reason, &entry.message);
@@ -222,6 +240,7 @@ impl Report {
             networks,
             arp_all: arp_settings("status.arpAll", status.arp_all)?,
             peer: PeerState {
+                addresses,
                 bound: ranges("status.bound", &status.bound)?,
                 held: ranges("status.held", &status.held)?,
                 directing: status
@@ -232,6 +251,7 @@ impl Report {
             },
             refused,
             conflicts,
+            moves: moves.collect::<Result<_, _>>()?,
             warnings: warnings.collect::<Result<_, _>>()?,
             preflight: status.preflight.clone(),
             services: count("status.services", status.services)?,
@@ -331,6 +351,27 @@ fn directing_entry(group: &Directing) -> DirectingEntry {
             .collect::<IpRanges>()
             .to_strings(),
     }
+}
+
+fn move_entry(moved: &Move) -> MoveEntry {
+    MoveEntry {
+        at: moved.at.to_string(),
+        vips: moved.vips.to_strings(),
+        from: moved.from.clone(),
+        cause: moved.cause.clone(),
+        milliseconds: number(moved.after.as_millis()),
+    }
+}
+
+fn moved(entry: &MoveEntry) -> Result<Move, GarbledReport> {
+    let field = "status.moves";
+    Ok(Move {
+        at: parse(field, &entry.at)?,
+        vips: ranges(field, &entry.vips)?,
+        from: entry.from.clone(),
+        cause: entry.cause.clone(),
+        after: Duration::from_millis(count(field, entry.milliseconds)?),
+    })
 }
 
 fn warning_entry((warning, vips): (&Refusal, &IpRanges)) -> WarningEntry {

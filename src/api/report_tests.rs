@@ -1,10 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::{NodeStateStatus, PreflightEntry, Report, ReportedNic, Undoing};
-use crate::model::{ArpSettings, Directing, IpRanges, PeerState, Reason, Refusal, VsKey};
+use crate::model::{ArpSettings, Directing, IpRanges, Move, PeerState, Reason, Refusal, VsKey};
 
 fn v4(net: u8, host: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::from(
@@ -28,6 +29,7 @@ fn report() -> Report {
             ReportedNic {
                 index: 2,
                 subnets: BTreeSet::from(["10.0.0.0/8".parse().unwrap()]),
+                addresses: BTreeSet::from([v4(10, 200)]),
                 arp: ArpSettings::QUIET,
             },
         )]),
@@ -36,6 +38,7 @@ fn report() -> Report {
             announce: 1,
         },
         peer: PeerState {
+            addresses: BTreeSet::from([v4(10, 200)]),
             bound: vips(3),
             held: vips(2),
             directing: vec![Directing {
@@ -50,6 +53,13 @@ fn report() -> Report {
             (v4(10, 1), "eth0".parse().unwrap()),
             BTreeSet::from(["02:00:00:00:00:01".parse().unwrap()]),
         )]),
+        moves: vec![Move {
+            at: "2026-11-25T20:00:00.5Z".parse().unwrap(),
+            vips: vips(2),
+            from: Some("b".to_owned()),
+            cause: "holder-down".to_owned(),
+            after: Duration::from_millis(281),
+        }],
         warnings: BTreeMap::from([(
             Refusal::new(Reason::KubeProxyIpvs, "it deletes them"),
             vips(2),

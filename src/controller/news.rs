@@ -1,22 +1,30 @@
-//! Which transitions become Events, and when: at most one per object, condition and ten seconds.
+//! Which transitions and moves become Events, and when: at most one per object, condition and ten seconds.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
 
-use super::cluster::Object;
+use super::cluster::Cluster;
 use crate::{
     api::{ConditionType, Truth},
-    model::VsKey,
+    model::{Move, NodeName, VirtualService, VsKey},
 };
 
 /// A condition that goes back and forth is told about this often.
 pub const PAUSE: Duration = Duration::from_secs(10);
 
-type Id = (VsKey, ConditionType);
+/// What there are news about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Topic {
+    Condition(ConditionType),
+    /// Who holds the VIPs.
+    Holder,
+}
 
-/// What was told last: status and reason.
+type Id = (VsKey, Topic);
+
+/// What was told last: status and reason, or who got the VIP and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Told {
     what: (String, String),
@@ -33,14 +41,25 @@ pub struct Journal {
 
 impl Journal {
     /// Takes what is written there already as told: a restart is no news.
-    pub fn begin<'a>(objects: impl IntoIterator<Item = (&'a VsKey, &'a Object)>) -> Self {
+    pub fn begin(cluster: &Cluster) -> Self {
         let mut journal = Self::default();
-        for (key, object) in objects {
+        for (key, object) in &cluster.objects {
+            if let Some(Ok(virtual_service)) = cluster.snapshot.virtual_services.get(key)
+                && let Some(last) = last_move(virtual_service, cluster)
+            {
+                let told = Told {
+                    what: moved(last),
+                    at: None,
+                };
+                journal.told.insert((key.clone(), Topic::Holder), told);
+            }
             let conditions = object.status.iter().flat_map(|status| &status.conditions);
             for (kind, condition) in conditions.filter_map(known) {
                 let what = what(condition);
                 let told = Told { what, at: None };
-                journal.told.insert((key.clone(), kind), told);
+                journal
+                    .told
+                    .insert((key.clone(), Topic::Condition(kind)), told);
             }
         }
         journal
@@ -50,29 +69,42 @@ impl Journal {
     pub fn events(&mut self, key: &VsKey, conditions: &[Condition], now: Duration) -> Vec<Event> {
         let mut events = Vec::new();
         for (kind, condition) in conditions.iter().filter_map(known) {
-            let what = what(condition);
-            let told = self.told.get(&(key.clone(), kind));
-            if told.is_some_and(|told| told.what == what) {
-                continue;
-            }
-            let again = told.and_then(|told| told.at).map(|at| at + PAUSE);
-            if let Some(again) = again.filter(|again| now < *again) {
-                self.due = Some(self.due.map_or(again, |due| due.min(again)));
-                continue;
-            }
-            let is_first = told.is_none();
-            self.told.insert(
-                (key.clone(), kind),
-                Told {
-                    what,
-                    at: Some(now),
-                },
-            );
-            if is_worth_telling(kind, condition, is_first) {
+            let id = (key.clone(), Topic::Condition(kind));
+            let is_first = !self.told.contains_key(&id);
+            if self.is_news(id, what(condition), now) && is_worth_telling(kind, condition, is_first)
+            {
                 events.push(event(kind, condition));
             }
         }
         events
+    }
+
+    /// An event if a director took one of the VIPs of `virtual_service`. Of several moves the last one is told.
+    pub fn holder(
+        &mut self,
+        virtual_service: &VirtualService,
+        cluster: &Cluster,
+        now: Duration,
+    ) -> Option<Event> {
+        let last = last_move(virtual_service, cluster)?;
+        let id = (virtual_service.key.clone(), Topic::Holder);
+        self.is_news(id, moved(last), now).then(|| move_event(last))
+    }
+
+    /// Whether this was not told yet, and may be told now; then it counts as told.
+    fn is_news(&mut self, id: Id, what: (String, String), now: Duration) -> bool {
+        let told = self.told.get(&id);
+        if told.is_some_and(|told| told.what == what) {
+            return false;
+        }
+        let again = told.and_then(|told| told.at).map(|at| at + PAUSE);
+        if let Some(again) = again.filter(|again| now < *again) {
+            self.due = Some(self.due.map_or(again, |due| due.min(again)));
+            return false;
+        }
+        let at = Some(now);
+        self.told.insert(id, Told { what, at });
+        true
     }
 
     /// Before a pass over all objects: forgets those that are gone, and what was held back.
@@ -85,6 +117,51 @@ impl Journal {
     pub fn wait(&self, now: Duration) -> Option<Duration> {
         self.due.map(|due| due.saturating_sub(now))
     }
+}
+
+/// The last move of one of the VIPs, and to whom.
+fn last_move<'a>(
+    virtual_service: &VirtualService,
+    cluster: &'a Cluster,
+) -> Option<(&'a NodeName, &'a Move)> {
+    let reports = cluster.reports.iter();
+    let reports = reports.filter_map(|(name, report)| Some((name, report.as_ref().ok()?)));
+    let moves = reports.flat_map(|(name, report)| report.moves.iter().map(move |it| (name, it)));
+    let vips = &virtual_service.vips;
+    moves
+        .filter(|(_, it)| vips.iter().any(|vip| it.vips.contains(*vip)))
+        .max_by_key(|(name, it)| (it.at, *name))
+}
+
+fn moved((to, last): (&NodeName, &Move)) -> (String, String) {
+    (to.to_string(), last.at.to_string())
+}
+
+fn move_event((to, last): (&NodeName, &Move)) -> Event {
+    let from = last.from.as_ref();
+    let from = from.map_or(String::new(), |from| format!(" from {from}"));
+    let note = format!(
+        "{to} took {}{from}: {}, after {} ms",
+        last.vips.to_strings().join(", "),
+        last.cause,
+        last.after.as_millis()
+    );
+    Event {
+        type_: if last.cause.starts_with("holder-") {
+            EventType::Warning
+        } else {
+            EventType::Normal
+        },
+        reason: "VIPMoved".to_owned(),
+        note: Some(limited(&note)),
+        action: "Holder".to_owned(),
+        secondary: None,
+    }
+}
+
+/// The API's limit for a note is 1 kB.
+fn limited(note: &str) -> String {
+    note.chars().take(1_000).collect()
 }
 
 fn known(condition: &Condition) -> Option<(ConditionType, &Condition)> {
@@ -116,8 +193,6 @@ fn event(kind: ConditionType, condition: &Condition) -> Event {
         ConditionType::VipConflict | ConditionType::KubeProxyConflict => Truth::False,
         ConditionType::Accepted | ConditionType::Programmed | ConditionType::Ready => Truth::True,
     };
-    // The API's limit for a note is 1 kB.
-    let note = condition.message.chars().take(1_000).collect();
     Event {
         type_: if condition.status == well.name() {
             EventType::Normal
@@ -125,7 +200,7 @@ fn event(kind: ConditionType, condition: &Condition) -> Event {
             EventType::Warning
         },
         reason: condition.reason.clone(),
-        note: Some(note),
+        note: Some(limited(&condition.message)),
         action: kind.name().to_owned(),
         secondary: None,
     }

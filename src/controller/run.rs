@@ -155,7 +155,9 @@ impl Worker {
         }
         let now = self.start.elapsed();
         let objects = &self.cluster.objects;
-        let journal = self.journal.get_or_insert_with(|| Journal::begin(objects));
+        let journal = self
+            .journal
+            .get_or_insert_with(|| Journal::begin(&self.cluster));
         journal.retain(|key| objects.contains_key(key));
         let admission = admit(&self.cluster.snapshot);
         let agreements = self.cluster.agreements();
@@ -177,7 +179,10 @@ impl Worker {
             if let Some(ready) = ready {
                 *by_reason.entry(ready.reason.clone()).or_default() += 1;
             }
-            let events = journal.events(key, &status.conditions, now);
+            let mut events = journal.events(key, &status.conditions, now);
+            if let Some(virtual_service) = admission.accepted.get(key) {
+                events.extend(journal.holder(virtual_service, &self.cluster, now));
+            }
             let differs = object.status.as_ref() != Some(&status);
             if differs || !events.is_empty() {
                 updates.push(Update {

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     api::{PreflightEntry, Report, VirtualServiceStatus},
     desired::admit,
-    model::{Directing, IpRanges, Node, NodeName, Reason, Refusal, VsKey},
+    model::{Directing, IpRanges, Move, Node, NodeName, Reason, Refusal, VsKey},
 };
 
 const VIP: &str = "10.0.0.100";
@@ -432,7 +432,7 @@ fn a_rival_on_the_wire_is_a_conflict_that_goes_on_being_served() {
 fn kube_proxy_s_conflict_is_told_and_disturbs_no_other_condition() {
     let mut ground = Ground::serving();
     let key = VsKey::new("default", "web");
-    let mut journal = Journal::begin(&ground.cluster.objects);
+    let mut journal = Journal::begin(&ground.cluster);
     let mut now = Duration::ZERO;
     let kind = "KubeProxyConflict";
     assert_eq!(ground.condition("web", kind), "False NoConflict");
@@ -526,7 +526,7 @@ fn what_a_list_does_not_name_is_gone_and_then_it_is_synced() {
 fn news_are_told_once_and_not_too_often() {
     let mut ground = Ground::serving();
     let key = VsKey::new("default", "web");
-    let mut restarted = Journal::begin(&ground.cluster.objects);
+    let mut restarted = Journal::begin(&ground.cluster);
     let mut now = Duration::ZERO;
     let serving = ground.status("web").conditions;
     assert_eq!(
@@ -574,4 +574,44 @@ fn news_that_is_held_back_has_its_time() {
     assert_eq!(pass(&serving, 6 * second), (0, None));
     assert_eq!(pass(&down, 7 * second), (0, Some(3 * second)));
     assert_eq!(pass(&down, PAUSE), (1, None));
+}
+
+#[test]
+fn a_move_is_told_once_with_its_cause() {
+    let mut ground = Ground::serving();
+    let moved = |at: &str, vip: &str, cause: &str| Move {
+        at: at.parse().unwrap(),
+        vips: one(vip),
+        from: Some("e".to_owned()),
+        cause: cause.to_owned(),
+        after: Duration::from_millis(281),
+    };
+    ground.report("d", |report| {
+        report.moves = vec![moved("2026-01-01T00:00:00Z", VIP, "planned")];
+    });
+    let mut journal = Journal::begin(&ground.cluster);
+    let key = VsKey::new("default", "web");
+    let told = |journal: &mut Journal, ground: &Ground, now| {
+        let parsed = &ground.cluster.snapshot.virtual_services[&key];
+        let event = journal.holder(parsed.as_ref().unwrap(), &ground.cluster, now);
+        event.map(|it| (format!("{:?}", it.type_), it.note.unwrap_or_default()))
+    };
+    let now = Duration::ZERO;
+    assert_eq!(
+        told(&mut journal, &ground, now),
+        None,
+        "a restart is no news"
+    );
+    ground.report("d", |report| {
+        report
+            .moves
+            .push(moved("2026-01-01T00:01:00Z", VIP, "holder-down"));
+        report
+            .moves
+            .push(moved("2026-01-01T00:02:00Z", "10.0.0.101", "planned"));
+    });
+    let note = "d took 10.0.0.100 from e: holder-down, after 281 ms".to_owned();
+    let expected = Some(("Warning".to_owned(), note));
+    assert_eq!(told(&mut journal, &ground, now), expected);
+    assert_eq!(told(&mut journal, &ground, now + PAUSE), None);
 }

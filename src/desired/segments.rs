@@ -95,8 +95,11 @@ fn segment(
     let mut ids: BTreeMap<&NodeName, DirectorId> = sight
         .snapshot
         .nodes
-        .iter()
-        .filter_map(|(name, node)| Some((name, DirectorId(address_on(link, &node.addresses)?))))
+        .keys()
+        .filter_map(|name| {
+            let addresses = sight.snapshot.addresses_of(name);
+            Some((name, DirectorId(address_on(link, addresses)?)))
+        })
         .collect();
     ids.insert(sight.node, me);
     let (nodes, reports) = (&sight.snapshot.nodes, &sight.snapshot.peers);
@@ -112,7 +115,7 @@ fn segment(
         .map(|(name, id)| (*id, known(name)))
         .collect();
     for (name, addresses) in sight.former {
-        if let Some(address) = address_on(link, addresses) {
+        if let Some(address) = address_on(link, addresses.iter().copied()) {
             peers
                 .entry(DirectorId(address))
                 .or_insert_with(|| known(name));
@@ -199,23 +202,19 @@ fn macs(observed: &Observed) -> BTreeSet<Mac> {
         .collect()
 }
 
-/// The address by which directors on a segment know a node: the first of its internal ones that is there.
-fn address_on(link: &Link, addresses: &[IpAddr]) -> Option<IpAddr> {
-    let there = |address: &&IpAddr| address.is_ipv4() && link.is_in_network_of(**address);
-    addresses.iter().find(there).copied()
+/// The address by which directors on a segment know a node: of its internal ones the first that is there, else the lowest
+/// that its agent reports there.
+fn address_on(link: &Link, mut addresses: impl Iterator<Item = IpAddr>) -> Option<IpAddr> {
+    addresses.find(|address| address.is_ipv4() && link.is_in_network_of(*address))
 }
 
 /// The same for this node. Where it has none there, no other can know it either; but it may be the only director.
 fn own_address(link: &Link, sight: &Sight<'_>) -> Option<DirectorId> {
     let node = sight.snapshot.nodes.get(sight.node);
-    let internal = node.map_or(&[][..], |node| &node.addresses);
-    let on_nic = || {
-        let addresses = link.addresses.iter().map(ipnet::IpNet::addr);
-        addresses.filter(IpAddr::is_ipv4).min()
-    };
-    let any = || internal.iter().copied().find(IpAddr::is_ipv4);
-    address_on(link, internal)
-        .or_else(on_nic)
+    let internal = node.map_or(&[][..], |node| &node.addresses).iter().copied();
+    let on_nic = sight.observed.own_addresses();
+    let any = || internal.clone().find(IpAddr::is_ipv4);
+    address_on(link, internal.clone().chain(on_nic))
         .or_else(any)
         .map(DirectorId)
 }

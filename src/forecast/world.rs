@@ -112,6 +112,7 @@ fn report(observed: &Observed) -> PeerState {
         }
     });
     PeerState {
+        addresses: observed.own_addresses(),
         bound: with_role(Role::Quiet),
         held: with_role(Role::Held),
         directing: directing.collect(),

@@ -63,6 +63,17 @@ impl Node {
     }
 }
 
+impl Snapshot {
+    /// All addresses of the node `name`: those of its object first, then what its agent reports.
+    pub fn addresses_of(&self, name: &NodeName) -> impl Iterator<Item = IpAddr> {
+        let node = self.nodes.get(name).into_iter();
+        let report = self.peers.report(name).into_iter();
+        let internal = node.flat_map(|node| &node.addresses);
+        let reported = report.flat_map(|report| &report.addresses);
+        internal.chain(reported).copied()
+    }
+}
+
 /// Whether agents can tell each other what they observe.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Peers {
@@ -95,6 +106,8 @@ impl Peers {
 /// What one node's agent observed, as far as other nodes act on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerState {
+    /// The node's own addresses.
+    pub addresses: BTreeSet<IpAddr>,
     /// VIPs bound to the node's quiet device, with every NIC quiet.
     pub bound: IpRanges,
     /// VIPs on the node's NIC.

@@ -84,6 +84,13 @@ impl ArpSettings {
 }
 
 impl Link {
+    /// Its networks that reach beyond the link, each with the node's own address there.
+    pub fn networks(&self) -> impl Iterator<Item = &IpNet> + Clone {
+        let link_local = |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+        let networks = self.addresses.iter();
+        networks.filter(move |net| !link_local(net.addr()))
+    }
+
     /// Whether a host with this interface would be asked for `ip` on it.
     pub fn is_in_network_of(&self, ip: IpAddr) -> bool {
         self.addresses.iter().any(|net| net.contains(&ip))

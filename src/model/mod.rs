@@ -10,6 +10,7 @@ mod kube_proxy;
 mod ledger;
 mod link;
 mod mac;
+mod moves;
 mod names;
 mod net;
 mod observed;
@@ -28,6 +29,7 @@ pub use kube_proxy::{KubeProxy, PROXY_FIX, ProxyAnswer, ProxyDanger, has_proxy_d
 pub use ledger::{Ledger, SettingChange};
 pub use link::{Arp, ArpSettings, Link, LinkKind};
 pub use mac::{Mac, ParseMacError};
+pub use moves::Move;
 pub use names::{Dev, InvalidDev, NodeName, ServiceName, VsKey};
 pub use net::{AddressKey, NodeNet, Role, host_prefix};
 pub use observed::{

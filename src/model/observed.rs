@@ -26,6 +26,16 @@ pub struct Observed {
     pub fwmark_services: usize,
 }
 
+impl Observed {
+    /// The node's own addresses on interfaces that can answer ARP.
+    pub fn own_addresses(&self) -> BTreeSet<IpAddr> {
+        let nics = self.links.values().filter(|link| link.hears_arp());
+        nics.flat_map(Link::networks)
+            .map(ipnet::IpNet::addr)
+            .collect()
+    }
+}
+
 /// Whether IPVS can be used.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Ipvs {

@@ -1,18 +1,25 @@
 //! What the elections of this node's segments have come to: written by their threads, read by passes.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::IpAddr,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
+
 use crate::{
     agent::Trigger,
     election::{GiveCause, Report, TakeCause},
     metrics::Metrics,
-    model::{AddressKey, Dev, Elected},
+    model::{AddressKey, Dev, Elected, Move},
 };
+
+/// How many moves are remembered.
+const MOVES: usize = 10;
+/// VIPs that come within this time, for one reason, came together: a claim of many is paced.
+const TOGETHER: Duration = Duration::from_secs(2);
 
 /// Shared between the threads.
 #[derive(Debug)]
@@ -27,11 +34,48 @@ pub struct Board {
 #[derive(Debug, Default)]
 struct State {
     elected: Elected,
+    /// NICs whose election is being held: only there an absent VIP is known not to be held.
+    open: BTreeSet<Dev>,
     /// Why an election cannot be held.
     troubles: BTreeMap<Dev, String>,
+    /// The newest last.
+    moves: VecDeque<Moved>,
+}
+
+/// VIPs that came here together.
+#[derive(Debug)]
+struct Moved {
+    at: Timestamp,
+    began: Instant,
+    vips: BTreeSet<IpAddr>,
+    from: Option<String>,
+    cause: TakeCause,
+    after: Duration,
 }
 
 impl State {
+    fn moved(&mut self, vip: IpAddr, from: Option<String>, cause: TakeCause, after: Duration) {
+        if let Some(last) = self.moves.back_mut()
+            && last.began.elapsed() < TOGETHER
+            && (&last.from, last.cause) == (&from, cause)
+            && last.vips.insert(vip)
+        {
+            last.after = last.after.max(after);
+            return;
+        }
+        self.moves.push_back(Moved {
+            at: Timestamp::now(),
+            began: Instant::now(),
+            vips: [vip].into(),
+            from,
+            cause,
+            after,
+        });
+        if self.moves.len() > MOVES {
+            self.moves.pop_front();
+        }
+    }
+
     fn add<'a>(&mut self, dev: &Dev, vips: impl IntoIterator<Item = &'a IpAddr>) {
         for vip in vips {
             let devices = self.elected.held.entry(*vip).or_default();
@@ -63,9 +107,30 @@ impl Board {
         here.map(|(vip, _)| *vip).collect()
     }
 
-    /// Who holds what here.
-    pub fn elected(&self) -> Elected {
-        self.state().elected.clone()
+    /// VIPs that came here, the newest last.
+    pub fn moves(&self) -> Vec<Move> {
+        let state = self.state();
+        let moves = state.moves.iter().map(|moved| Move {
+            at: moved.at,
+            vips: moved.vips.iter().copied().collect(),
+            from: moved.from.clone(),
+            cause: take_cause(moved.cause).to_owned(),
+            after: moved.after,
+        });
+        moves.collect()
+    }
+
+    /// Who holds what here, and on which NICs that is all.
+    pub fn elected(&self) -> (Elected, BTreeSet<Dev>) {
+        let state = self.state();
+        (state.elected.clone(), state.open.clone())
+    }
+
+    /// Which of these are held.
+    pub fn held_of(&self, keys: &BTreeSet<AddressKey>) -> BTreeSet<AddressKey> {
+        let state = self.state();
+        let held = keys.iter().filter(|key| state.elected.holds_on(key));
+        held.cloned().collect()
     }
 
     /// Why elections cannot be held.
@@ -104,10 +169,26 @@ impl Board {
         self.gave(dev, gone);
     }
 
-    /// The election on `dev` has ended; what is on the NIC is no longer its business.
-    pub fn ended(&self, dev: &Dev) {
+    /// The election on `dev` begins with these on the NIC.
+    pub fn opened(&self, dev: &Dev, vips: &BTreeSet<IpAddr>) {
         let mut state = self.state();
-        state.troubles.remove(dev);
+        state.open.insert(dev.clone());
+        state.add(dev, vips);
+        drop(state);
+        self.trouble(dev, None);
+        self.trigger.kernel();
+    }
+
+    /// The election on `dev` is over, and so is what kept it from being held.
+    pub fn ended(&self, dev: &Dev) {
+        self.state().troubles.remove(dev);
+        self.closed(dev);
+    }
+
+    /// The election on `dev` is interrupted; until it goes on, what is on the NIC is what the kernel shows.
+    pub fn closed(&self, dev: &Dev) {
+        let mut state = self.state();
+        state.open.remove(dev);
         state.elected.conflicts.retain(|key, _| key.dev != *dev);
         let held = &mut state.elected.held;
         held.retain(|_, devices| {
@@ -160,12 +241,21 @@ impl Board {
                 tracing::warn!(%dev, director = name, "its kernel does not answer any more");
             }
             Report::Took {
-                vip, cause, after, ..
+                vip,
+                from,
+                cause,
+                after,
             } => {
-                let cause = take_cause(*cause);
+                let word = take_cause(*cause);
                 let ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-                tracing::info!(%dev, %vip, cause, after_ms = ms, from = name, "holds the VIP");
-                self.metrics.took(cause, *after);
+                tracing::info!(%dev, %vip, cause = word, after_ms = ms, from = name, "holds the VIP");
+                self.metrics.took(word, *after);
+                // An agent that finds its VIPs again has moved none.
+                if *cause != TakeCause::Adopted {
+                    let from = from.map(|_| name.to_owned());
+                    self.state().moved(*vip, from, *cause, *after);
+                    self.trigger.kernel();
+                }
             }
             Report::Gave { vip, cause, .. } => {
                 let cause = give_cause(*cause);
@@ -242,11 +332,12 @@ mod tests {
         let key = AddressKey::new(eth0.clone(), VIP);
         board.takes(&eth0, &[VIP].into());
         board.takes(&eth1, &[VIP].into());
-        assert!(board.elected().holds_on(&key));
+        let keys: BTreeSet<AddressKey> = [key].into();
+        assert_eq!(board.held_of(&keys), keys);
         board.gave(&eth0, &[VIP].into());
-        assert!(!board.elected().holds_on(&key));
+        assert_eq!(board.held_of(&keys), BTreeSet::new());
         board.ended(&eth1);
-        assert_eq!(board.elected(), Elected::default());
+        assert_eq!(board.elected(), Default::default());
     }
 
     #[test]
@@ -255,7 +346,7 @@ mod tests {
         let other = IpAddr::from([10, 0, 0, 101]);
         board.takes(&eth0, &[VIP].into());
         board.sees(&eth0, &[other], &[VIP].into());
-        let held: Vec<IpAddr> = board.elected().held.into_keys().collect();
+        let held: Vec<IpAddr> = board.elected().0.held.into_keys().collect();
         assert_eq!(held, [other]);
     }
 
@@ -270,9 +361,47 @@ mod tests {
         };
         board.report(&eth0, &conflict, "nobody");
         let key = AddressKey::new(eth0.clone(), VIP);
-        assert_eq!(board.elected().conflicts[&key], [mac].into());
+        assert_eq!(board.elected().0.conflicts[&key], [mac].into());
         board.report(&eth0, &Report::ConflictOver { vip: VIP }, "nobody");
-        assert!(board.elected().conflicts.is_empty());
+        assert!(board.elected().0.conflicts.is_empty());
+    }
+
+    #[test]
+    fn vips_that_come_together_are_one_move() {
+        let (board, eth0) = (board(), dev("eth0"));
+        let took = |host: u8, cause, ms| Report::Took {
+            vip: IpAddr::from([10, 0, 0, host]),
+            from: Some(DirectorId(VIP)),
+            cause,
+            after: Duration::from_millis(ms),
+        };
+        board.report(&eth0, &took(1, TakeCause::Adopted, 0), "e");
+        board.report(&eth0, &took(1, TakeCause::HolderDown, 90), "e");
+        board.report(&eth0, &took(2, TakeCause::HolderDown, 95), "e");
+        board.report(&eth0, &took(3, TakeCause::Planned, 3), "e");
+        let told: Vec<_> = board
+            .moves()
+            .into_iter()
+            .map(|it| (it.vips.to_strings().join(","), it.from, it.cause, it.after))
+            .collect();
+        let from = || Some("e".to_owned());
+        let ms = Duration::from_millis;
+        assert_eq!(
+            told,
+            [
+                (
+                    "10.0.0.1-10.0.0.2".to_owned(),
+                    from(),
+                    "holder-down".to_owned(),
+                    ms(95)
+                ),
+                ("10.0.0.3".to_owned(), from(), "planned".to_owned(), ms(3)),
+            ]
+        );
+        for host in 0..100 {
+            board.report(&eth0, &took(host % 2, TakeCause::Planned, 3), "e");
+        }
+        assert_eq!(board.moves().len(), MOVES);
     }
 
     #[test]
@@ -312,12 +441,13 @@ mod tests {
         assert!(
             board
                 .elected()
+                .0
                 .holds_on(&AddressKey::new(eth0.clone(), VIP))
         );
         let giver = Arc::clone(&board);
         let thread = std::thread::spawn(move || giver.gave(&eth0, &[VIP].into()));
         board.wait_until_given(&keys, Duration::from_secs(60));
         thread.join().unwrap();
-        assert_eq!(board.elected(), Elected::default());
+        assert_eq!(board.elected(), Default::default());
     }
 }

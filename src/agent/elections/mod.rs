@@ -21,7 +21,7 @@ use tokio::sync::{
 use crate::{
     desired::{Segment, Segments},
     election::{Timing, View},
-    model::{AddressKey, Dev, Elected, Ledger, Mac, Observed, Role},
+    model::{AddressKey, Dev, Elected, Ledger, Mac, Move, Observed, Role},
 };
 
 pub use board::Board;
@@ -66,17 +66,23 @@ impl Elections {
         }
     }
 
-    /// Who holds what here. Where no election is held yet, that is what an earlier agent left.
+    /// Who holds what here. Where no election is held yet, that is what an earlier agent left. Its thread may need a while
+    /// to begin: until then, a VIP that it does not speak of is not one that nobody holds.
     pub fn elected(&self, observed: &Observed, ledger: &Ledger) -> Elected {
-        let mut elected = self.board.elected();
+        let (mut elected, open) = self.board.elected();
         for (key, role) in &observed.net.addresses {
-            let left = *role == Role::Held && !self.running.contains_key(&key.dev);
+            let left = *role == Role::Held && !open.contains(&key.dev);
             if left && ledger.owns_address(key, observed) {
                 let devices = elected.held.entry(key.ip).or_default();
                 devices.insert(key.dev.clone());
             }
         }
         elected
+    }
+
+    /// VIPs that came to this node, the newest last.
+    pub fn moves(&self) -> Vec<Move> {
+        self.board.moves()
     }
 
     /// Why elections cannot be held.
@@ -87,8 +93,7 @@ impl Elections {
     /// Has VIPs leave their NIC that nobody wants there any more, and waits for that. Returns those that an election has
     /// taken off; the others are the caller's business.
     pub fn withdraw(&mut self, mut vips: BTreeSet<AddressKey>) -> BTreeSet<AddressKey> {
-        let held = self.board.elected();
-        vips.retain(|key| held.holds_on(key));
+        vips = self.board.held_of(&vips);
         if vips.is_empty() {
             return vips;
         }
@@ -102,9 +107,8 @@ impl Elections {
             }
         }
         self.board.wait_until_given(&vips, PATIENCE);
-        let held = self.board.elected();
-        vips.retain(|key| !held.holds_on(key));
-        vips
+        let held = self.board.held_of(&vips);
+        &vips - &held
     }
 
     /// Tells the elections what to know; begins and ends them.

@@ -71,13 +71,11 @@ impl Seat {
         loop {
             match Rim::open(&self) {
                 Ok(rim) => {
-                    self.board.trouble(&self.dev, None);
-                    match rim.run(&mut self).await {
+                    let end = rim.run(&mut self).await;
+                    self.board.closed(&self.dev);
+                    match end {
                         Ok(End::Over) => break,
-                        Ok(End::Reopen) => {
-                            self.board.ended(&self.dev);
-                            continue;
-                        }
+                        Ok(End::Reopen) => continue,
                         Err(error) => self.board.trouble(&self.dev, Some(error.to_string())),
                     }
                 }
@@ -137,7 +135,7 @@ impl Rim {
         let held: BTreeSet<IpAddr> = vips
             .filter(|vip| seat.view.vips.contains_key(vip))
             .collect();
-        seat.board.takes(&seat.dev, &held);
+        seat.board.opened(&seat.dev, &held);
         let carrier = nic.link.up && nic.link.carrier;
         let (election, actions) = Election::new(
             Arc::clone(&seat.timing),

@@ -113,6 +113,7 @@ fn report_after(
             observed: observed.clone(),
             ledger: ledger.clone(),
             rivals: BTreeMap::new(),
+            moves: Vec::new(),
             // All of them endangered, besides.
             kube_proxy: ProxyAnswer::Config(KubeProxy {
                 mode: "ipvs".to_owned(),

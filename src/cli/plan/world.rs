@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
+
 use crate::{
-    api::Report,
+    api::{Report, ReportedNic},
     cli::kubernetes::Cluster,
     forecast::{Assumed, Wire, World, WorldNode},
     model::{
@@ -26,6 +28,13 @@ pub(super) fn world(cluster: &Cluster, snapshot: &Snapshot) -> World {
     }
 }
 
+/// A network with the node's own address in it, if that is known: agents of version 0.1 did not report it.
+fn with_host(net: &IpNet, nic: &ReportedNic) -> IpNet {
+    let own = nic.addresses.iter().find(|ip| net.contains(*ip));
+    let host = own.and_then(|ip| IpNet::new(*ip, net.prefix_len()).ok());
+    host.unwrap_or(*net)
+}
+
 fn world_node(node: &Node, report: &Report) -> WorldNode {
     let mut observed = Observed {
         ipvs: ipvs(report),
@@ -36,7 +45,7 @@ fn world_node(node: &Node, report: &Report) -> WorldNode {
     observed.links.insert(Dev::lo(), loopback);
     for (dev, nic) in &report.networks {
         let mut link = link(nic.index, dev.clone(), LinkKind::Other);
-        link.addresses = nic.subnets.iter().copied().collect();
+        link.addresses = nic.subnets.iter().map(|net| with_host(net, nic)).collect();
         link.arp = nic.arp;
         observed.net.arp.insert(dev.clone(), link.arp);
         observed.links.insert(dev.clone(), link);

@@ -3,6 +3,7 @@ use std::{
     net::IpAddr,
 };
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -14,12 +15,17 @@ use crate::{
 
 use super::notes;
 
+/// How many moves are shown.
+const MOVES: usize = 10;
+
 /// How everything stands.
 #[derive(Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Document {
     pub virtual_services: Vec<Service>,
     pub nodes: Vec<NodeLine>,
+    /// The newest last.
+    pub moves: Vec<MoveLine>,
     pub notes: Vec<String>,
 }
 
@@ -65,6 +71,19 @@ pub(super) struct NotReady {
     pub director: String,
     pub reason: String,
     pub message: String,
+}
+
+/// VIPs that came to a node together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct MoveLine {
+    pub at: Timestamp,
+    pub vips: Vec<String>,
+    pub to: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    pub cause: String,
+    pub milliseconds: u64,
 }
 
 /// How one node stands.
@@ -139,6 +158,7 @@ pub(super) fn of_cluster(cluster: &Cluster) -> Document {
     Document {
         virtual_services,
         nodes: nodes.collect(),
+        moves: moves(&reports),
         notes,
     }
 }
@@ -160,6 +180,7 @@ pub(super) fn of_agent(node: &NodeName, report: &Report, snapshot: Option<&Snaps
     Document {
         virtual_services: services.collect(),
         nodes: vec![node_line(node, report)],
+        moves: moves(&reports),
         notes: Vec::new(),
     }
 }
@@ -227,6 +248,25 @@ fn of_manifest(
         conditions: refusal.map(accepted_false).into_iter().collect(),
         not_ready: not_ready(&object.vips, reports, snapshot),
     }
+}
+
+/// The last moves that all these tell of.
+fn moves(reports: &BTreeMap<&NodeName, &Report>) -> Vec<MoveLine> {
+    let of_node = |(name, report): (&&NodeName, &&Report)| {
+        let lines = report.moves.iter().map(|it| MoveLine {
+            at: it.at,
+            vips: it.vips.to_strings(),
+            to: name.to_string(),
+            from: it.from.clone(),
+            cause: it.cause.clone(),
+            milliseconds: u64::try_from(it.after.as_millis()).unwrap_or(u64::MAX),
+        });
+        lines.collect::<Vec<_>>()
+    };
+    let mut moves: Vec<MoveLine> = reports.iter().flat_map(of_node).collect();
+    moves.sort();
+    let first = moves.len().saturating_sub(MOVES);
+    moves.split_off(first)
 }
 
 /// Who could take all of `vips` over.

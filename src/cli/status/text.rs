@@ -1,6 +1,6 @@
 use crate::cli::output::Table;
 
-use super::document::{Document, NodeLine, Service};
+use super::document::{Document, MoveLine, NodeLine, Service};
 
 /// More ranges than this are counted instead of listed.
 const LISTED: usize = 4;
@@ -10,6 +10,9 @@ pub(super) fn text(document: &Document) -> String {
     let mut parts = vec![services(&document.virtual_services)];
     parts.extend(document.virtual_services.iter().filter_map(why_not));
     parts.push(nodes(&document.nodes));
+    if !document.moves.is_empty() {
+        parts.push(moves(&document.moves));
+    }
     if !document.notes.is_empty() {
         let notes = document.notes.iter().map(|note| format!("note: {note}\n"));
         parts.push(notes.collect());
@@ -104,6 +107,21 @@ fn nodes(nodes: &[NodeLine]) -> String {
     text
 }
 
+fn moves(moves: &[MoveLine]) -> String {
+    let mut table = Table::new(["MOVED", "VIP", "FROM", "TO", "CAUSE", "AFTER"]);
+    for line in moves {
+        table.row([
+            format!("{:.0}", line.at),
+            short(&line.vips),
+            dash(line.from.clone().unwrap_or_default()),
+            line.to.clone(),
+            line.cause.clone(),
+            format!("{} ms", line.milliseconds),
+        ]);
+    }
+    table.render()
+}
+
 fn short(ranges: &[String]) -> String {
     match ranges.get(..LISTED) {
         Some(first) if ranges.len() > LISTED => {
@@ -182,6 +200,14 @@ mod tests {
         let document = Document {
             virtual_services: vec![well, ill],
             nodes: vec![node],
+            moves: vec![MoveLine {
+                at: "2026-01-01T00:00:00.25Z".parse().unwrap(),
+                vips: vec!["10.0.0.100".to_owned()],
+                to: "d".to_owned(),
+                from: Some("e".to_owned()),
+                cause: "holder-down".to_owned(),
+                milliseconds: 281,
+            }],
             notes: vec!["mind the gap".to_owned()],
         };
         assert_eq!(
@@ -199,6 +225,9 @@ shop/mail
 NODE  ROLES     HELD                                              BOUND  SERVICES  PROBLEMS
 d     director  10.0.0.1,10.0.1.1,10.0.2.1,10.0.3.1,… (6 ranges)  -      2         1
   d: IPVSMissing: no; load it
+
+MOVED                 VIP         FROM  TO  CAUSE        AFTER
+2026-01-01T00:00:00Z  10.0.0.100  e     d   holder-down  281 ms
 
 note: mind the gap
 "

@@ -1,6 +1,6 @@
 //! Directors that elect who holds what.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use super::fixture::*;
 use crate::{
@@ -178,6 +178,28 @@ fn a_director_counts_as_ready_when_its_kernel_is() {
         Some(true),
         "nothing is known to the contrary"
     );
+}
+
+#[test]
+fn directors_without_an_internal_address_on_the_segment_know_each_other_by_what_they_report() {
+    let mut lan = pair();
+    lan.serving(&[("10.77.0.11", 1), ("10.77.0.12", 1)]);
+    lan.carrying("lo", Role::Quiet);
+    for node in lan.snapshot.nodes.values_mut() {
+        node.addresses = vec![ip("192.168.1.1")];
+    }
+    let Peers::Reported(peers) = &mut lan.snapshot.peers else {
+        panic!("no reports");
+    };
+    let e = PeerState {
+        addresses: [ip("10.78.0.20"), ip("10.77.0.21"), ip("10.77.0.20")].into(),
+        ..PeerState::default()
+    };
+    peers.insert("e".into(), e);
+    let view = segment(&lan, &Former::new()).view;
+    assert_eq!(view.me, DirectorId(ip("10.77.0.10")));
+    let known: Vec<IpAddr> = view.peers.keys().map(|it| it.0).collect();
+    assert_eq!(known, [ip("10.77.0.20")]);
 }
 
 #[test]

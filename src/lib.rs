@@ -5,6 +5,7 @@
 pub mod admin;
 pub mod agent;
 pub mod api;
+pub mod api_client;
 pub mod cli;
 pub mod controller;
 pub mod desired;

@@ -18,24 +18,22 @@ use crate::{
         Admitted, NodeState, NodeStateStatus, Report, VirtualService, VirtualServiceStatus, admit,
         node,
     },
+    api_client,
     model::{Node, NodeName, VsKey},
 };
 
 /// How long the API server may be silent on a connection: watches end after five minutes by themselves.
 const SILENCE: Duration = Duration::from_secs(310);
-const CONNECT: Duration = Duration::from_secs(5);
 /// Between attempts: from this, doubled, up to that.
 const SOON: Duration = Duration::from_millis(300);
 const LATE: Duration = Duration::from_secs(5);
 
 /// A client with the service account of the pod, or with the kubeconfig.
 pub(super) async fn client() -> Result<Client, String> {
-    let mut config = kube::Config::infer().await.map_err(|error| {
+    let config = kube::Config::infer().await.map_err(|error| {
         format!("no Kubernetes API server is configured: {error}; run in a pod with a service account, or set KUBECONFIG")
     })?;
-    config.connect_timeout = Some(CONNECT);
-    config.read_timeout = Some(SILENCE);
-    Client::try_from(config).map_err(|error| format!("Kubernetes client: {error}"))
+    api_client::client(config, SILENCE).map_err(|error| format!("Kubernetes client: {error}"))
 }
 
 /// Follows all three kinds for ever.

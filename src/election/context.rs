@@ -166,6 +166,10 @@ impl Context<'_> {
     }
 
     pub fn gave(&mut self, to: Option<DirectorId>, cause: GiveCause) {
+        if to.is_some() {
+            // Another director's it is, and not in dispute any more.
+            self.conflict_over();
+        }
         self.out.yields.insert(self.vip);
         self.out.reports.push(Report::Gave {
             vip: self.vip,

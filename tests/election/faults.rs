@@ -72,7 +72,8 @@ impl World {
             Fault::Thaws(host) => {
                 if self.hosts[host].kernel == Kernel::Frozen {
                     self.hosts[host].kernel = Kernel::Alive;
-                    self.judge.returns(host, &self.hosts[host], self.now);
+                    let late = self.lateness();
+                    self.judge.returns(host, &self.hosts[host], self.now, late);
                     self.wake_agent(host);
                 }
             }
@@ -176,7 +177,8 @@ impl World {
     fn cable(&mut self, host: usize, plugged: bool) {
         self.hosts[host].cable = plugged;
         if plugged {
-            self.judge.returns(host, &self.hosts[host], self.now);
+            let late = self.lateness();
+            self.judge.returns(host, &self.hosts[host], self.now, late);
         }
         if self.hosts[host].runs() {
             self.give(host, directway::election::Event::Carrier(plugged));

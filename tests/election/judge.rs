@@ -165,14 +165,15 @@ impl Judge {
         }
     }
 
-    /// A host is on the wire again with all its addresses.
-    pub fn returns(&mut self, index: usize, host: &Host, now: Duration) {
+    /// A host is on the wire again with all its addresses. Each of the four timers on its way to giving them up may be late.
+    pub fn returns(&mut self, index: usize, host: &Host, now: Duration, late: Duration) {
         let before = self.returned.insert(index, now);
         if !host.nic.is_empty() {
             // Who is away twice, each time for less than a takeover takes, may not see that it was long enough in all.
             let once = before.is_none_or(|before| now > before + ms(500));
             let quick = once && host.agent == Agent::Runs && !self.disputed;
-            self.excuse(now, if quick { THAWING } else { HEALING });
+            let time = if quick { THAWING } else { HEALING };
+            self.excuse(now, time + 4 * late);
         }
     }
 
@@ -271,10 +272,7 @@ impl Judge {
                     self.excuse(now, HEALING);
                 }
                 let since = *self.double.entry(*vip).or_insert(now);
-                let slow = world
-                    .chance
-                    .as_ref()
-                    .map_or(Duration::ZERO, |chance| ms(2 * chance.jitter));
+                let slow = 2 * world.lateness();
                 self.doubly_held(*vip, since, &holders, now, slow);
             } else {
                 self.double.remove(vip);

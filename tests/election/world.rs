@@ -215,6 +215,12 @@ impl World {
         self.judge = judge;
     }
 
+    /// How late a timer may be.
+    pub fn lateness(&self) -> Duration {
+        let jitter = self.chance.as_ref().map_or(0, |chance| chance.jitter);
+        ms(jitter)
+    }
+
     /// Whom `vip` is served by.
     pub fn holders(&self, vip: IpAddr) -> Vec<usize> {
         (0..self.hosts.len())

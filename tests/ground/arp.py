@@ -21,19 +21,17 @@ def who_has(
     Without a sender it is a probe (RFC 5227), which leaves no trace in anybody's ARP table, but looks like a rival
     to somebody who is about to claim the address.
     """
-    line = place.inside(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ARP)))
-    with line:
-        line.bind((device, ETH_P_ARP))
-        own = line.getsockname()[4]
-        request = _frame(own, EVERYBODY, REQUEST, own, sender, bytes(6), ip)
+    with line(place, device) as on:
+        own = on.getsockname()[4]
+        question = request(own, sender, ip)
         found: dict[str, int] = {}
         for _ in range(tries):
-            line.send(request)
+            on.send(question)
             end = time.monotonic() + interval
             while (left := end - time.monotonic()) > 0:
-                line.settimeout(left)
+                on.settimeout(left)
                 try:
-                    frame = line.recv(2048)
+                    frame = on.recv(2048)
                 except TimeoutError:
                     break
                 if frame[20:22] == struct.pack("!H", REPLY) and frame[28:32] == socket.inet_aton(ip):
@@ -44,11 +42,21 @@ def who_has(
 
 def claim(place: Namespace, ip: str, device: str, mac: str | None = None) -> None:
     """Sends one gratuitous ARP for an address, as a new holder (or an impostor) would."""
-    line = place.inside(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ARP)))
-    with line:
-        line.bind((device, ETH_P_ARP))
-        own = bytes.fromhex(mac.replace(":", "")) if mac else line.getsockname()[4]
-        line.send(_frame(own, EVERYBODY, REQUEST, own, ip, EVERYBODY, ip))
+    with line(place, device) as on:
+        own = bytes.fromhex(mac.replace(":", "")) if mac else on.getsockname()[4]
+        on.send(_frame(own, EVERYBODY, REQUEST, own, ip, EVERYBODY, ip))
+
+
+def line(place: Namespace, device: str) -> socket.socket:
+    """A packet socket for ARP on a device of a place."""
+    on = place.inside(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ARP)))
+    on.bind((device, ETH_P_ARP))
+    return on
+
+
+def request(own: bytes, sender: str, ip: str) -> bytes:
+    """The frame that asks everybody who has an address."""
+    return _frame(own, EVERYBODY, REQUEST, own, sender, bytes(6), ip)
 
 
 def _frame(src: bytes, dst: bytes, operation: int, sender: bytes, sender_ip: str, target: bytes, target_ip: str) -> bytes:

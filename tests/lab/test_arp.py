@@ -74,7 +74,7 @@ def test_s8_quiet_comes_before_the_vip(cluster):
     service = virtual_service()
     director = cluster.town.mac("d")
     with Capture(cluster.host, "lan", f"arp and host {VIP}") as capture:
-        with asking_all_the_time(cluster.host, VIP, cluster.lab.address()) as asking:
+        with asking_all_the_time(cluster.host, VIP, sender=cluster.lab.address()) as asking:
             cluster.start()
             for _ in range(20):
                 cluster.apply(service)

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     api::{NodeState, NodeStateStatus, Report, VirtualService, admit},
+    api_client,
     metrics::Metrics,
     model::{NodeName, ServiceName, VsKey},
 };
@@ -31,18 +32,18 @@ use crate::{
 const WATCH: u32 = 120;
 /// No word for longer than a watch lasts: the connection is dead.
 const SILENCE: Duration = Duration::from_secs(WATCH as u64 + 15);
-const CONNECT: Duration = Duration::from_secs(5);
 /// How long an agent that is told to end waits for the answer whether its node still has a role.
 const LAST_LOOK: Duration = Duration::from_secs(2);
 /// Objects per page of a list: what is in memory at once.
 const PAGE: u32 = 250;
-/// Between attempts.
-const BACKOFF: [Duration; 4] = [
+/// Between the first attempts.
+const BACKOFF: [Duration; 3] = [
     Duration::from_millis(200),
     Duration::from_millis(500),
     Duration::from_secs(1),
-    Duration::from_secs(3),
 ];
+/// Between those that follow.
+const LATE: Duration = Duration::from_secs(3);
 /// After an error, how long without another one means that it is over.
 const CALM: Duration = Duration::from_secs(10);
 
@@ -67,12 +68,10 @@ impl Default for Own {
 /// A client for the cluster that this process runs in, or the one that the kubeconfig names.
 pub async fn client() -> Result<Client, String> {
     let config = kube::Config::infer().await;
-    let mut config = config.map_err(|error| {
+    let config = config.map_err(|error| {
         format!("no Kubernetes API server is configured: {error}; run in a pod with a service account, set KUBECONFIG, or use --source dir:PATH")
     })?;
-    config.connect_timeout = Some(CONNECT);
-    config.read_timeout = Some(SILENCE);
-    Client::try_from(config).map_err(|error| format!("Kubernetes client: {error}"))
+    api_client::client(config, SILENCE).map_err(|error| format!("Kubernetes client: {error}"))
 }
 
 /// Follows all kinds until the agent ends; the switch if there is one, endpoints of the Services in `wanted` only.
@@ -273,8 +272,8 @@ impl Watch {
                     if self.feed.send(std::mem::take(&mut batch)).is_err() {
                         return Closed;
                     }
-                    let wait = BACKOFF.get(failures).or(BACKOFF.last());
-                    tokio::time::sleep(wait.copied().unwrap_or(CONNECT)).await;
+                    let wait = BACKOFF.get(failures).unwrap_or(&LATE);
+                    tokio::time::sleep(*wait).await;
                     failures += 1;
                 }
             }

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import threading
+from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from ground import arp
+from ground.capture import Frame
 from ground.netns import Namespace
 
 
@@ -28,18 +31,59 @@ def arping_many(place: Namespace, ip: str, device: str = "lan", tries: int = 20,
 
 
 @contextmanager
-def asking_all_the_time(place: Namespace, ip: str, sender: str, device: str = "lan") -> Iterator[threading.Thread]:
-    """A client with the address `sender` asks a hundred times a second, until the end of the block."""
+def asking_all_the_time(place: Namespace, *ips: str, sender: str, device: str = "lan", interval: float = 0.01) -> Iterator[threading.Thread]:
+    """A client with the address `sender` asks for each address every `interval` seconds, until the end of the block."""
     over = threading.Event()
+    with arp.line(place, device) as line:
+        own = line.getsockname()[4]
+        requests = [arp.request(own, sender, ip) for ip in ips]
 
-    def ask() -> None:
-        while not over.is_set():
-            arp.who_has(place, ip, device, tries=20, interval=0.01, sender=sender)
+        def ask() -> None:
+            while not over.wait(interval):
+                for request in requests:
+                    line.send(request)
 
-    thread = threading.Thread(target=ask, name="asking", daemon=True)
-    thread.start()
-    try:
-        yield thread
-    finally:
-        over.set()
-        thread.join()
+        thread = threading.Thread(target=ask, name="asking", daemon=True)
+        thread.start()
+        try:
+            yield thread
+        finally:
+            over.set()
+            thread.join()
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """From when to when (seconds since the epoch) questions for an address had answers from several MACs."""
+
+    ip: str
+    begin: float
+    end: float
+    macs: frozenset[str]
+
+    def __str__(self) -> str:
+        return f"{self.ip} had answers from {', '.join(sorted(self.macs))} for {(self.end - self.begin) * 1e3:.0f} ms"
+
+
+def doubts(frames: list[Frame], asker: str, ip: str) -> list[Doubt]:
+    """Times in which questions of `asker` (its MAC) were answered by more than one; those in a row make one doubt.
+
+    An answer belongs to the last question before it.
+    """
+    asked = [f.time for f in frames if f.arp == "request" and f.src_mac == asker and f.arp_target_ip == ip]
+    answers: dict[int, dict[str, float]] = {}
+    for frame in frames:
+        if frame.arp == "reply" and frame.arp_sender_ip == ip and frame.dst_mac == asker:
+            answers.setdefault(bisect_right(asked, frame.time), {})[frame.arp_sender_mac] = frame.time
+    found: list[Doubt] = []
+    previous = None
+    for number, macs in sorted(answers.items()):
+        if len(macs) < 2:
+            continue
+        doubt = Doubt(ip, asked[max(0, number - 1)], max(macs.values()), frozenset(macs))
+        if found and previous == number - 1:
+            before = found.pop()
+            doubt = Doubt(ip, before.begin, doubt.end, before.macs | doubt.macs)
+        found.append(doubt)
+        previous = number
+    return found

@@ -1,0 +1,84 @@
+"""Faults of directors, drawn at random: what happens to whom, for how long, and how it is done and undone."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .directors import revive
+
+# How often each comes: booting a node takes the longest.
+WEIGHTS = {"kill": 3, "pause": 3, "cut LAN": 3, "cut API": 2, "cut both": 2, "flap": 2, "restart": 2, "power": 1}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One director's trouble; begins `after` seconds into its round and lasts `seconds`."""
+
+    kind: str
+    node: str
+    after: float
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.node} +{self.after:.2f} s for {self.seconds:.2f} s"
+
+
+def draw(chance: random.Random, directors: tuple[str, ...]) -> list[Fault]:
+    """The faults of one round: mostly one, sometimes two directors at once."""
+    count = 2 if chance.random() < 0.25 else 1
+    kinds, weights = list(WEIGHTS), list(WEIGHTS.values())
+    return [
+        Fault(chance.choices(kinds, weights)[0], node, chance.uniform(0, 0.5) * number, chance.choice((0.2, 0.5, 1, 2, 4)) * chance.uniform(0.5, 1.5))
+        for number, node in enumerate(chance.sample(directors, count))
+    ]
+
+
+class Trouble:
+    """Does what faults say to the directors of a fleet, and notes when segments were whole again."""
+
+    def __init__(self, fleet):
+        self.fleet = fleet
+        self.healed: list[float] = []
+
+    def run(self, faults: list[Fault]) -> None:
+        """All of them, each at its time; returns when the last one is over."""
+        steps: list[tuple[float, Callable[[str], None], str]] = []
+        for fault in faults:
+            begin, end = self._how(fault.kind)
+            # A cable that flaps: off and on, off and on, off and on.
+            parts = 5 if fault.kind == "flap" else 1
+            for number in range(parts + 1):
+                steps.append((fault.after + fault.seconds * number / parts, end if number % 2 else begin, fault.node))
+        began = time.monotonic()
+        for at, act, node in sorted(steps, key=lambda step: step[0]):
+            time.sleep(max(0.0, began + at - time.monotonic()))
+            act(node)
+
+    def _how(self, kind: str) -> tuple[Callable[[str], None], Callable[[str], None]]:
+        lab, start = self.fleet.lab, lambda name: self.fleet.start(name, wait=False)
+        return {
+            "kill": (lambda name: lab[name].agent.kill(), start),
+            "restart": (self.fleet.stop, start),
+            "pause": (lambda name: lab[name].agent.pause(), lambda name: lab[name].agent.resume()),
+            "cut LAN": (self._cut_lan, self._join_lan),
+            "flap": (self._cut_lan, self._join_lan),
+            "cut API": (self._cut_api, self._heal_api),
+            "cut both": (lambda name: (self._cut_lan(name), self._cut_api(name)), lambda name: (self._heal_api(name), self._join_lan(name))),
+            "power": (lambda name: lab[name].power_off(), lambda name: revive(self.fleet, name)),
+        }[kind]
+
+    def _cut_lan(self, name: str) -> None:
+        self.fleet.lab[name].cut()
+
+    def _join_lan(self, name: str) -> None:
+        self.fleet.lab[name].join()
+        self.healed.append(time.time())
+
+    def _cut_api(self, name: str) -> None:
+        self.fleet.lab.forwarder(self.fleet.lab[name]).cut()
+
+    def _heal_api(self, name: str) -> None:
+        self.fleet.lab.forwarder(self.fleet.lab[name]).heal()

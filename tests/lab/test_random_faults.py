@@ -1,0 +1,104 @@
+"""H14: directors are killed, paused, cut off, restarted at random; whatever happens, one MAC answers for a VIP on one segment.
+
+DIRECTWAY_FAULTS: how many in all (default 50); DIRECTWAY_SEED: which (printed, so that a run can be had again).
+"""
+
+import os
+import random
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import pytest
+from ground import clients, judges
+from ground.capture import Capture
+from ground.wait import wait_until
+from support import asking_all_the_time, virtual_service
+from support.directors import more
+from support.faults import Fault, Trouble, draw
+from support.questions import Doubt, doubts
+
+FAULTS = int(os.environ.get("DIRECTWAY_FAULTS") or 50)
+SEED = int(os.environ.get("DIRECTWAY_SEED") or time.time())
+VIPS = [f"10.77.0.{last}" for last in (100, 101, 102, 103)]
+# After a segment is whole again, two that served its halves have so long to find each other (seconds).
+HEALING = 1.0
+# What a planned move may overlap: the successor announces, then the old holder leaves.
+MOVE = 0.1
+
+
+@dataclass
+class Seen:
+    """What rounds of one kind of fault came to."""
+
+    rounds: int = 0
+    requests: int = 0
+    lost: int = 0
+    outages: list[float] = field(default_factory=list)
+
+
+def settled(fleet, names):
+    """Every VIP on exactly one director, and every agent at work."""
+    found = {name: judges.addresses(fleet.lab[name]).get("eth0", []) for name in names}
+    owners = {vip: [name for name in names if f"{vip}/32" in found[name]] for vip in VIPS}
+    assert all(len(who) == 1 for who in owners.values()), f"{owners}"
+    assert all(fleet.lab[name].agent.running() for name in names)
+    return owners
+
+
+def play(fleet, names, faults) -> tuple[clients.Outcome, list[Doubt], list[float]]:
+    """One round: a client, a questioner and a capture from before the faults until all is well again."""
+    trouble = Trouble(fleet)
+    asker = judges.mac(fleet.host, "lan")
+    with Capture(fleet.host, "lan", "arp") as capture:
+        with asking_all_the_time(fleet.host, *VIPS, sender=fleet.lab.address(), interval=0.02), clients.beat(fleet.host, VIPS[0]) as load:
+            more(load, 20)
+            trouble.run(faults)
+            fleet.start(*names)
+            wait_until(lambda: settled(fleet, names), "one holder of each VIP", 15)
+            more(load, 20)
+    frames = capture.stop()
+    found = [doubt for vip in VIPS for doubt in doubts(frames, asker, vip)]
+    return load.stop(), found, trouble.healed
+
+
+def explained(doubt: Doubt, healed: list[float]) -> bool:
+    """Two halves that became one, each with a holder; or the moment of a move."""
+    return doubt.end - doubt.begin <= MOVE or any(when <= doubt.end and doubt.end <= when + HEALING for when in healed)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("names", [("d", "r3"), ("d", "r3", "late")], ids=["two", "three"])
+def test_h14_random_faults(cluster, names):
+    chance = random.Random(f"{SEED}-{len(names)}")
+    cluster.enlist(directors=names)
+    cluster.start()
+    cluster.apply(*[virtual_service(f"web-{n}", vip, scheduler="mh") for n, vip in enumerate(VIPS)])
+    wait_until(lambda: settled(cluster, names), "one holder of each VIP", 30)
+    wait_until(lambda: all(len(judges.services(cluster.lab[name])) == len(VIPS) for name in names), "everybody to be ready", 15)
+    seen: dict[str, Seen] = defaultdict(Seen)
+    heals, wrong, done = [], [], 0
+    while done < (FAULTS + 1) // 2:
+        faults: list[Fault] = draw(chance, names)
+        done += len(faults)
+        story = ", ".join(map(str, faults))
+        try:
+            outcome, found, healed = play(cluster, names, faults)
+        except AssertionError as reason:
+            raise AssertionError(f"seed {SEED}, fault {done}: {story}: {reason}") from reason
+        kind = " and ".join(sorted({fault.kind for fault in faults})) if len(faults) == 1 else "two at once"
+        one = seen[kind]
+        one.rounds += 1
+        one.requests += len(outcome.rows)
+        one.lost += len(outcome.errors)
+        one.outages.append(outcome.outage)
+        heals += [doubt.end - max(when for when in healed if when <= doubt.end) for doubt in found if any(when <= doubt.end for when in healed)]
+        wrong += [f"{story}: {doubt}" for doubt in found if not explained(doubt, healed)]
+    print(f"\nH14, {len(names)} directors, seed {SEED}: {done} faults; times with two MACs on one segment: {len(wrong)}")
+    print(f"{'fault':12} {'rounds':>6} {'requests':>9} {'lost':>5} {'median outage':>14} {'worst':>8}")
+    for kind, one in sorted(seen.items()):
+        outages = sorted(one.outages)
+        print(f"{kind:12} {one.rounds:6} {one.requests:9} {one.lost:5} {outages[len(outages) // 2] * 1e3:11.0f} ms {outages[-1] * 1e3:5.0f} ms")
+    if heals:
+        print(f"{len(heals)} VIPs had two holders when a segment became whole: the last one gave way after {max(heals) * 1e3:.0f} ms at most")
+    assert not wrong, f"seed {SEED}:\n" + "\n".join(wrong)

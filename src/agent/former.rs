@@ -16,13 +16,17 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 pub struct Formers(BTreeMap<NodeName, (Vec<IpAddr>, Duration)>);
 
 impl Formers {
-    /// Takes the present directors in, and tells who was one lately.
+    /// Takes the present directors and holders in, and tells who was one lately.
     pub fn update(&mut self, snapshot: &Snapshot, now: Duration) -> Former {
         let directors = snapshot
             .nodes
             .iter()
             .filter(|(_, node)| Node::is_director(node));
-        for (name, _) in directors {
+        let directors = directors.map(|(name, _)| name);
+        // It may have been unlabelled before this agent began to look.
+        let holders = snapshot.peers.reports();
+        let holders = holders.filter(|(_, report)| !report.held.is_empty());
+        for name in directors.chain(holders.map(|(name, _)| name)) {
             let seen = (snapshot.addresses_of(name).collect(), now);
             self.0.insert(name.clone(), seen);
         }
@@ -37,7 +41,7 @@ impl Formers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::DIRECTOR_LABEL;
+    use crate::model::{DIRECTOR_LABEL, PeerState, Peers};
 
     #[test]
     fn who_was_a_director_is_known_for_a_while() {
@@ -55,5 +59,16 @@ mod tests {
         assert_eq!(known[&"a".into()], [IpAddr::from([10, 0, 0, 1])]);
         let later = REMEMBERED + Duration::from_millis(1);
         assert!(formers.update(&snapshot, later).is_empty());
+        // One that holds a VIP without being a director.
+        let holder = PeerState {
+            addresses: [[10, 0, 0, 2].into()].into(),
+            held: [IpAddr::from([10, 0, 0, 100])].into_iter().collect(),
+            ..PeerState::default()
+        };
+        snapshot.peers = Peers::Reported([("b".into(), holder)].into());
+        assert_eq!(formers.update(&snapshot, later).len(), 1);
+        snapshot.peers = Peers::Reported(BTreeMap::new());
+        let known = formers.update(&snapshot, later + REMEMBERED);
+        assert_eq!(known[&"b".into()], [IpAddr::from([10, 0, 0, 2])]);
     }
 }

@@ -158,7 +158,9 @@ impl Standby {
         };
         let director = *director;
         if cx.now >= watch.next {
-            if watch.asked >= cx.timing.misses {
+            // No director any more, it cannot be asked either: whether it still has the VIP, a probe tells.
+            let is_known = cx.view.peers.contains_key(&director);
+            if !is_known || watch.asked >= cx.timing.misses {
                 return Some(Self::vacant(
                     cx.now,
                     Some(director),
@@ -175,7 +177,7 @@ impl Standby {
                     cx.confirm(mac);
                     cx.now + cx.timing.ask
                 }
-                // It announced the VIP, so its MAC is known; the view may have changed since.
+                // It has another MAC than before, and was not found yet.
                 (Ok(()), None) => cx.now + cx.leisure(),
                 (Err(at), _) => at,
             };

@@ -1,4 +1,4 @@
-"""Two directors as pods with the chart's privileges: planned moves lose nothing."""
+"""Two directors as pods with the chart's privileges: planned moves lose nothing, a dead holder is replaced."""
 
 import pytest
 from ground import clients, judges
@@ -12,7 +12,8 @@ SLOPPY = {"agent": {"ipvsSettings": {"sloppy_tcp": 1}}}
 
 
 def holders(scene) -> list[str]:
-    return [name for name in ("d", SECOND) if judges.devices_with(scene[name], VIP) not in ([], ["lo"])]
+    alive = [name for name in ("d", SECOND) if scene[name].powered]
+    return [name for name in alive if judges.devices_with(scene[name], VIP) not in ([], ["lo"])]
 
 
 def wait_holder(scene, name: str, timeout: float = 60) -> None:
@@ -64,3 +65,24 @@ def test_moves_that_are_asked_for_lose_nothing(pair):
     finally:
         pair.kubectl(f"uncordon {first}")
     assert lost(load) == []
+
+
+def test_the_holder_loses_power(pair):
+    """Its pods cannot say so, and need not."""
+    first = holders(pair)[0]
+    other = next(name for name in ("d", SECOND) if name != first)
+    load = clients.beat(pair.host, VIP, interval=BEAT)
+    load.wait_answers(50)
+    pair[first].power_off()
+    wait_holder(pair, other, timeout=10)
+    load.wait_answers(len(load.so_far().answers) + 100)
+    outcome = load.stop()
+    print(f"\n{outcome}; outage {outcome.outage * 1e3:.0f} ms")
+    pair[first].start()
+    pair[first].wait_ready()
+    pair.kubectl(f"wait --for=condition=Ready node/{first} --timeout=120s", timeout=130)
+    pair.kubectl("--namespace directway-system rollout status daemonset/directway-agent --timeout=120s", timeout=130)
+    assert outcome.outage < 2, outcome
+    # The one that was booted again takes over when it is the last director.
+    pair.label(other)
+    wait_holder(pair, first)

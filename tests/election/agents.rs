@@ -19,7 +19,8 @@ impl World {
             name: format!("d{peer}").as_str().into(),
             mac: None,
         };
-        let peers = (0..self.hosts.len()).filter(|peer| *peer != index);
+        let known_to_it = |peer: &usize| *peer != index && !self.forgotten.contains(peer);
+        let peers = (0..self.hosts.len()).filter(known_to_it);
         let candidate = |host: &usize| Candidate {
             director: id(*host),
             ready: self.ready[*host],

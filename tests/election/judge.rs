@@ -168,7 +168,9 @@ impl Judge {
     /// A host is on the wire again with all its addresses. Each of the four timers on its way to giving them up may be late.
     pub fn returns(&mut self, index: usize, host: &Host, now: Duration, late: Duration) {
         let before = self.returned.insert(index, now);
-        if !host.nic.is_empty() {
+        // What stood still may have been about to add one.
+        let thaws = self.paused.contains_key(&index);
+        if thaws || !host.nic.is_empty() {
             // Who is away twice, each time for less than a takeover takes, may not see that it was long enough in all.
             let once = before.is_none_or(|before| now > before + ms(500));
             let quick = once && host.agent == Agent::Runs && !self.disputed;

@@ -294,6 +294,21 @@ fn a_successor_that_never_comes_is_not_waited_for_for_ever() {
     assert_eq!(world.holders(vip(0)), [0_usize; 0]);
 }
 
+/// It was unlabelled, removed its VIP and is known to nobody any more, before the other's agent could see any of it.
+#[test]
+fn nobody_stands_by_behind_a_director_that_is_forgotten() {
+    let mut world = in_order(World::new(2, 1, hasty()), 0);
+    let holder = world.holders(vip(0))[0];
+    world.crash_agent(holder);
+    world.hosts[holder].nic.clear();
+    world.forgotten.insert(holder);
+    world.orders.insert(vip(0), vec![1 - holder]);
+    world.apply(Fault::SourcesCatchUp);
+    after(&mut world, ms(1500));
+    fine(&world);
+    assert_eq!(world.holders(vip(0)), [1 - holder]);
+}
+
 #[test]
 fn a_vip_that_nobody_wants_any_more_leaves_at_once_and_is_forgotten() {
     let mut world = in_order(World::new(2, 2, hasty()), 0);

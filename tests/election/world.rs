@@ -60,6 +60,8 @@ pub struct World {
     pub fresh: bool,
     /// Hosts that read every order upside down.
     pub upside_down: BTreeSet<usize>,
+    /// Hosts that the sources name to nobody.
+    pub forgotten: BTreeSet<usize>,
     /// Frames that agents sent, if anybody counts them.
     pub count: Option<Vec<Count>>,
     pub judge: Judge,
@@ -117,6 +119,7 @@ impl World {
             ready: vec![true; hosts],
             fresh: true,
             upside_down: BTreeSet::new(),
+            forgotten: BTreeSet::new(),
             count: None,
             judge: Judge::default(),
             chance: None,

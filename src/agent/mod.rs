@@ -79,6 +79,8 @@ pub struct AgentConfig {
     pub admin_address: SocketAddr,
     /// How often passes run.
     pub intervals: Intervals,
+    /// Timers of the election of directors.
+    pub timing: Timing,
     /// How long the kernel keeps a VIP whose agent is gone, where another director could take it; `None` = for ever.
     pub vip_lifetime: Option<Duration>,
     /// Settings of IPVS that the node shall have while it directs.
@@ -195,7 +197,7 @@ pub async fn run_on(
         passes: Passes::new(node.clone(), &config.run_dir)
             .with_asker(asker)
             .with_elections(Elections::new(
-                Timing::default(),
+                config.timing,
                 config.vip_lifetime,
                 board,
                 nudges,

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use crate::{
     agent::{self, AgentConfig, Intervals, SourceConfig, UndoSwitch},
+    election::{Timer, Timing},
     kernel::linux::IPVS_SETTINGS,
     model::{IpvsSetting, NodeName, UnknownIpvsSetting},
 };
@@ -54,6 +55,10 @@ pub struct Args {
     /// for good; 0 = never
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = vip_lifetime)]
     vip_lifetime: u64,
+    /// Change a timer of the election of directors: milliseconds or a count; may be repeated, and has to be the same on
+    /// all directors (docs/failover.md)
+    #[arg(long = "failover-timer", value_name = "NAME=VALUE", value_parser = failover_timer)]
+    failover_timers: Vec<Timer>,
     /// Set net.ipv4.vs.NAME while this node directs, and restore it afterwards; may be repeated
     #[arg(long = "ipvs-setting", value_name = "NAME=VALUE", value_parser = ipvs_setting)]
     ipvs: Vec<(IpvsSetting, u32)>,
@@ -69,6 +74,16 @@ fn vip_lifetime(text: &str) -> Result<u64, String> {
         Ok(seconds) if seconds == 0 || (10..=86_400).contains(&seconds) => Ok(seconds),
         _ => Err("use 0 for no limit, or 10 to 86400 seconds".to_owned()),
     }
+}
+
+fn failover_timer(text: &str) -> Result<Timer, String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("use NAME=VALUE, as in ask=100")?;
+    let value = value
+        .parse()
+        .map_err(|_| format!("{value:?} is no number"))?;
+    Timer::new(name, value).map_err(|error| error.to_string())
 }
 
 fn ipvs_setting(text: &str) -> Result<(IpvsSetting, u32), String> {
@@ -91,6 +106,8 @@ pub(super) fn run(args: &Args) -> Outcome {
             path.display()
         )));
     }
+    let timing = Timing::with(&args.failover_timers)
+        .map_err(|error| Failure::Usage(format!("--failover-timer: {error}")))?;
     args.log.init()?;
     let config = AgentConfig {
         node_name: NodeName(args.node_name.clone()),
@@ -103,6 +120,7 @@ pub(super) fn run(args: &Args) -> Outcome {
             min: Duration::from_millis(args.min_interval),
             ..Intervals::default()
         },
+        timing,
         vip_lifetime: (args.vip_lifetime > 0).then(|| Duration::from_secs(args.vip_lifetime)),
         ipvs: args.ipvs.iter().copied().collect(),
         ipvs_settings_dir: args.ipvs_settings_dir.clone(),
@@ -140,6 +158,11 @@ mod tests {
 
     #[test]
     fn a_lifetime_is_none_or_long_enough_to_be_renewed() {
+        let error = parse(&["--failover-timer", "pauze=1"]).unwrap_err();
+        assert!(
+            error.to_string().contains("there are ask, misses"),
+            "{error}"
+        );
         assert_eq!(parse(&[]).unwrap().vip_lifetime, 600);
         assert_eq!(parse(&["--vip-lifetime", "0"]).unwrap().vip_lifetime, 0);
         for wrong in ["9", "86401", "-1", "soon"] {
@@ -162,5 +185,22 @@ mod tests {
         let error = run(&args).unwrap_err();
         assert!(error.to_string().contains("dir:/x"), "{error}");
         assert!(parse(&["--undo-switch", "a"]).is_err());
+    }
+
+    #[test]
+    fn the_chart_knows_every_failover_timer() {
+        let schema = include_str!("../../charts/directway/values.schema.json");
+        let schema: serde_json::Value = serde_json::from_str(schema).unwrap();
+        let timers = &schema["properties"]["agent"]["properties"]["failoverTimers"]["properties"];
+        let mut named: Vec<&str> = timers
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let mut known = crate::election::TIMERS;
+        named.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(named, known);
     }
 }

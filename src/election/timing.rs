@@ -120,8 +120,8 @@ impl Timing {
             ("holdDown", self.hold_down, Duration::ZERO, second(86_400)),
             ("retry", self.retry, ms(100), second(600)),
             ("retire", self.retire, second(1), second(600)),
-            ("urgent.every", self.urgent.every, ms(1), second(1)),
-            ("background.every", self.background.every, ms(1), second(1)),
+            ("urgentEvery", self.urgent.every, ms(1), second(1)),
+            ("backgroundEvery", self.background.every, ms(1), second(1)),
         ];
         for (field, value, least, most) in ranges {
             if value < least || value > most {
@@ -131,8 +131,8 @@ impl Timing {
         let counts = [
             ("misses", self.misses, 2, 20),
             ("probes", self.probes, 2, 10),
-            ("urgent.count", self.urgent.count, 1, 10_000),
-            ("background.count", self.background.count, 1, 10_000),
+            ("urgentCount", self.urgent.count, 1, 10_000),
+            ("backgroundCount", self.background.count, 1, 10_000),
         ];
         for (field, value, least, most) in counts {
             if value < least || value > most {

@@ -183,6 +183,8 @@ def test_nothing_may_be_deleted_and_nothing_is_a_wildcard():
         ({"agent": {"hostNetwork": False}}, "at '/agent': additional properties 'hostNetwork' not allowed"),
         ({"log": {"format": "xml"}}, "at '/log/format': value must be one of 'text', 'json'"),
         ({"agent": {"vipLifetimeSeconds": 9}}, "at '/agent/vipLifetimeSeconds'"),
+        ({"agent": {"failoverTimers": {"ask": 5}}}, "at '/agent/failoverTimers/ask': minimum: got 5, want 10"),
+        ({"agent": {"failoverTimers": {"asked": 50}}}, "additional properties 'asked' not allowed"),
         ({"agent": {"ipvsSettings": {"conntrack": 1}}}, "value must be one of 'conn_reuse_mode', 'expire_nodest_conn'"),
         ({"agent": {"ipvsSettings": {"conn_reuse_mode": 4}}}, "at '/agent/ipvsSettings/conn_reuse_mode': maximum: got 4, want 3"),
         ({"agent": {"adminPort": 0}}, "at '/agent/adminPort': minimum: got 0, want 1"),

@@ -28,7 +28,7 @@ pub const TIMERS: [&str; 20] = [
 
 /// A timer that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no failover timer {0:?}; there are {}", TIMERS.join(", "))]
+#[error("there is no failover timer {0:?}; there are {all}", all = TIMERS.join(", "))]
 pub struct UnknownTimer(String);
 
 /// A timer and its value: milliseconds, or a count.

@@ -82,7 +82,7 @@ class Neighbour:
         assert self.from_pod(VIP, 10) == {"r1": 5, "r2": 5}
         inside = self.from_pod(self.cluster_ip, 10)
         assert sum(inside.values()) == 10 and inside.keys() <= {"r1", "r2"}, inside
-        assert self.d.http(f"http://{self.cluster_ip}/").strip() in ("r1", "r2")
+        assert self.d.sh(f"curl -sS --fail --max-time 5 http://{self.cluster_ip}/").strip() in ("r1", "r2")
 
 
 @pytest.fixture

@@ -84,7 +84,11 @@ impl World {
         if !self.hosts[index].runs() {
             return;
         }
-        self.judge.resumed(index, &self.hosts[index], self.now);
+        let mut others = self.hosts.iter().enumerate();
+        let alone =
+            !others.any(|(other, host)| other != index && host.runs() && !host.nic.is_empty());
+        self.judge
+            .resumed(index, &self.hosts[index], alone, self.now);
         for vip in self.orders.keys().copied().collect::<Vec<_>>() {
             self.tell_nic(index, vip);
         }

@@ -190,7 +190,11 @@ impl Judge {
             .extend(host.nic.iter().map(|vip| (index, *vip)));
     }
 
-    pub fn resumed(&mut self, index: usize, host: &Host, now: Duration) {
+    /// `alone`: no other holder's agent was at work meanwhile, so that nobody could yield until now.
+    pub fn resumed(&mut self, index: usize, host: &Host, alone: bool, now: Duration) {
+        if alone && !self.double.is_empty() {
+            self.excuse(now, HEALING);
+        }
         let since = self.paused.remove(&index);
         if since.is_some_and(|since| now > since + ms(300) * self.scale) {
             self.started(index, host);

@@ -46,7 +46,7 @@ class Agent:
 
     def get(self, path: str) -> str:
         """Body of an admin page, asked inside the node: /healthz, /readyz, /metrics."""
-        return self.node.http(f"http://127.0.0.1:{self.port}{path}")
+        return self.node.http(f"127.0.0.1:{self.port}", path)
 
     def metrics(self) -> dict[str, float]:
         """Values by sample name with its labels, as in the exposition text."""

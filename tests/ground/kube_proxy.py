@@ -70,5 +70,5 @@ def start(node: "Node", settings: dict) -> NodeProcess:
 def syncs(node: "Node") -> int:
     """How often the one that runs now has written its rules for IPv4."""
     count = r'^kubeproxy_sync_proxy_rules_duration_seconds_count{ip_family="IPv4"} (\d+)$'
-    found = re.search(count, node.http(f"http://{METRICS}/metrics"), re.MULTILINE)
+    found = re.search(count, node.http(METRICS, "/metrics"), re.MULTILINE)
     return int(found[1]) if found else 0

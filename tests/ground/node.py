@@ -157,9 +157,12 @@ class Node(Place):
         (logs / f"{program.name}.{number}.log").write_text(result.out + result.err)
         return result
 
-    def http(self, url: str, timeout: float = 5) -> str:
-        """Body of an HTTP GET made inside the node (its cables may be cut); fails on status ≥ 400."""
-        return self.sh(["curl", "-sS", "--fail-with-body", "--max-time", timeout, url], timeout + 5)
+    def http(self, address: str, path: str, timeout: float = 5) -> str:
+        """Body of an HTTP GET made inside the node (its cables may be cut), from ADDRESS:PORT; fails on status ≥ 400."""
+        answer = self.ask({"kind": "http", "address": address, "path": path, "timeout": timeout}, timeout + 5)
+        if answer["status"] >= 400:
+            raise place.CommandFailed(f"{self.name}: {address}{path} answered {answer['status']}: {answer['body']}")
+        return answer["body"]
 
     def end_processes(self) -> None:
         """Kills everything that spawn() started here, agent and web server too."""

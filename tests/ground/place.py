@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,8 +91,13 @@ def show(command: str | list) -> str:
     return command if isinstance(command, str) else shlex.join(map(str, command))
 
 
+# Words that a shell would not change, and no assignment before the program.
+PLAIN = re.compile(r"[\w./:@%+,-]+( [\w./:@%+,=-]+)*")
+
+
 def argv(command: str | list) -> list[str]:
-    """A shell line becomes one bash that fails on a failing member of a pipe."""
+    """A shell line becomes one bash that fails on a failing member of a pipe; one without anything for a shell needs none."""
     if isinstance(command, str):
-        return ["bash", "-o", "pipefail", "-c", command]
+        # A program costs a node more than anything else that it does, and a shell is one.
+        return command.split() if PLAIN.fullmatch(command) else ["bash", "-o", "pipefail", "-c", command]
     return [str(word) for word in command]

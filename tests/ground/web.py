@@ -34,7 +34,7 @@ def start(node: Node, port: int = 80) -> Process:
     def answers() -> bool:
         if not process.running():
             raise RuntimeError(f"{node.name}: the web server ended:\n{process.text()}{node.call(['cat', f'/run/web/{port}.err']).out}")
-        return node.http(f"http://127.0.0.1:{port}/").strip() == node.name
+        return node.http(f"127.0.0.1:{port}", "/").strip() == node.name
 
     wait_until(answers, f"the web server of {node.name}")
     return process

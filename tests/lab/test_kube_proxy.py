@@ -45,7 +45,7 @@ def test_kube_proxy_in_nftables_mode(cluster, proxy):
     address = cluster.api.get("/api/v1/namespaces/default/services/echo")["spec"]["clusterIP"]
     service = cluster.serve()
     assert clients.requests(cluster.host, VIP, n=20).counts == {"r1": 10, "r2": 10}
-    assert node.http(f"http://{address}/").strip() == "r1"
+    assert node.sh(f"curl -sS --fail --max-time 5 http://{address}/").strip() == "r1"
     cluster.wait_condition("KubeProxyConflict", "False", "NoConflict")
     assert rules() == before
 

@@ -1,13 +1,18 @@
 """VIPs that move because somebody wants it, and such that must not move at all."""
 
+import os
+
+import pytest
 from ground import clients, judges
 from ground.capture import Capture
 from ground.wait import wait_until
 from support import VIP, virtual_service
-from support.directors import DIRECTORS, answering, holders, more, only_here, pair, wait_holder  # noqa: F401
+from support.directors import DIRECTORS, answering, holders, more, only_here, pair, wait_destinations, wait_holder  # noqa: F401
 
 # A connection is begun every 5 ms. Without any fault, the lab itself has gaps of some 20 ms.
 NOISE = 0.15
+# How often both directors are given a VIP at once.
+ROUNDS = int(os.environ.get("DIRECTWAY_ROUNDS") or 10)
 
 
 def test_h3_a_holder_without_api_server_holds(cluster):
@@ -97,17 +102,31 @@ def test_h6_a_cordoned_director_gives_its_vips_away(cluster):
     assert outcome.errors == [] and outcome.outage < NOISE, outcome
 
 
+@pytest.mark.soak
 def test_h9_both_start_at_once(cluster):
     """The VIP is given anew again and again: whatever happens first, one has it, and the other never said so."""
     cluster.enlist(directors=DIRECTORS)
     cluster.start()
-    for round_ in range(10):
+    for round_ in range(ROUNDS):
         with Capture(cluster.host, "lan", "arp") as capture:
             cluster.apply(virtual_service(scheduler="mh"))
             holder = wait_holder(cluster, *DIRECTORS)
         assert answering(cluster, capture.stop()) <= {holder}, f"round {round_}"
         cluster.delete()
         wait_until(lambda: holders(cluster) == [], "nobody to hold the VIP")
+
+
+def test_h9_the_whole_site_is_powered_off_and_on(cluster):
+    holder, standby = pair(cluster)
+    names = (*DIRECTORS, "r1", "r2")
+    cluster.town.discard(*names)
+    with Capture(cluster.host, "lan", "arp") as capture:
+        cluster.town.up(*names)
+        cluster.start()
+        wait_holder(cluster, holder, timeout=30)
+        wait_destinations(cluster, holder)
+    assert len(answering(cluster, capture.stop())) <= 2, "it may move once to where it should be"
+    assert clients.requests(cluster.host, VIP, n=20).errors == []
 
 
 def test_h10_the_vip_is_deleted_by_hand(cluster):

@@ -90,7 +90,7 @@ def test_s15_nothing_is_left(fleet, undo):
             assert not any(seen.values()), seen
             return True
 
-        wait_until(as_before, "every node to be as it was", 15, every=0.1)
+        wait_until(as_before, "every node to be as it was", 15)
 
 
 def test_an_agent_that_is_ended_with_its_label_undoes_first(cluster):

@@ -13,7 +13,10 @@ use crate::{
     model::{NodeName, Refusal, Snapshot, VirtualService, VsKey},
 };
 
-use super::notes;
+use super::{
+    directors::{NotStandingBy, standing},
+    notes,
+};
 
 /// How many moves are shown.
 const MOVES: usize = 10;
@@ -41,6 +44,8 @@ pub(super) struct Service {
     pub holder: Option<String>,
     /// Directors that could take over from it.
     pub standbys: Vec<String>,
+    /// Directors that could not, and why.
+    pub not_standing_by: Vec<NotStandingBy>,
     pub real_servers: Count,
     pub ready: String,
     pub conditions: Vec<Condition>,
@@ -124,12 +129,17 @@ pub(super) fn of_cluster(cluster: &Cluster) -> Document {
         let vips = accepted
             .map(|accepted| accepted.vips.clone())
             .unwrap_or_default();
+        let holder = status.holder.as_deref();
+        let (standbys, not_standing_by) = accepted.map_or_else(Default::default, |object| {
+            standing(object, holder, &reports, &read.snapshot)
+        });
         let mut service = Service {
             namespace: admitted.key.namespace.clone(),
             name: admitted.key.name.clone(),
             vips: vips.iter().map(ToString::to_string).collect(),
             ports: accepted.map(|object| ports(object)).unwrap_or_default(),
-            standbys: standbys(&vips, status.holder.as_deref(), &reports),
+            standbys,
+            not_standing_by,
             holder: status.holder.clone(),
             real_servers: status.real_servers.unwrap_or_default(),
             conditions: conditions(&status),
@@ -240,6 +250,7 @@ fn of_manifest(
         ports: ports(object),
         holder: holds_all.then(|| node.to_string()),
         standbys: Vec::new(),
+        not_standing_by: Vec::new(),
         real_servers: Count {
             ready: count(ready.len()),
             total: count(all.len()),
@@ -267,25 +278,6 @@ fn moves(reports: &BTreeMap<&NodeName, &Report>) -> Vec<MoveLine> {
     moves.sort();
     let first = moves.len().saturating_sub(MOVES);
     moves.split_off(first)
-}
-
-/// Who could take all of `vips` over.
-fn standbys(
-    vips: &[IpAddr],
-    holder: Option<&str>,
-    reports: &BTreeMap<&NodeName, &Report>,
-) -> Vec<String> {
-    let ready = |report: &Report| {
-        let mut vips = vips.iter();
-        report.is_director && vips.all(|vip| report.peer.stands_by(*vip, report.is_backend))
-    };
-    let others = reports
-        .iter()
-        .filter(|(name, _)| Some(name.0.as_str()) != holder);
-    others
-        .filter(|(_, report)| !vips.is_empty() && ready(report))
-        .map(|(name, _)| name.to_string())
-        .collect()
 }
 
 fn ports(object: &VirtualService) -> String {

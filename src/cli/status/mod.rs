@@ -1,6 +1,7 @@
 //! `directway status`: how every VirtualService stands and, for each real server without traffic, why.
 
 mod agent_state;
+mod directors;
 mod document;
 mod notes;
 mod text;

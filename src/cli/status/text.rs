@@ -68,6 +68,11 @@ fn why_not(service: &Service) -> Option<String> {
             condition.message.clone(),
         ]);
     }
+    for other in &service.not_standing_by {
+        any = true;
+        let who = format!("standby {}", other.director);
+        table.row([who, other.reason.clone(), other.message.clone()]);
+    }
     for server in &service.not_ready {
         any = true;
         let who = match &server.node {
@@ -141,7 +146,10 @@ fn dash(text: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::document::{Condition, NotReady};
+    use super::super::{
+        directors::NotStandingBy,
+        document::{Condition, NotReady},
+    };
     use super::*;
     use crate::api::Count;
 
@@ -160,6 +168,7 @@ mod tests {
             ports: "80/TCP".to_owned(),
             holder: Some("d".to_owned()),
             standbys: vec!["e".to_owned()],
+            not_standing_by: vec![],
             real_servers: Count { ready: 2, total: 2 },
             ready: "True".to_owned(),
             conditions: vec![
@@ -172,6 +181,11 @@ mod tests {
             name: "mail".to_owned(),
             holder: None,
             standbys: vec![],
+            not_standing_by: vec![NotStandingBy {
+                director: "e".to_owned(),
+                reason: "NoRealServers".to_owned(),
+                message: "none".to_owned(),
+            }],
             real_servers: Count { ready: 0, total: 1 },
             ready: "False".to_owned(),
             conditions: vec![
@@ -218,9 +232,10 @@ shop/web        10.0.0.100  80/TCP  d       e        2/2           True
 shop/mail       10.0.0.101  25/TCP  -       -        0/1           False
 
 shop/mail
-  Ready=False       NotHeld      why
-  VIPConflict=True  VIPConflict  why
-  10.0.0.11 (r1)    NotBound     wait
+  Ready=False       NotHeld        why
+  VIPConflict=True  VIPConflict    why
+  standby e         NoRealServers  none
+  10.0.0.11 (r1)    NotBound       wait
 
 NODE  ROLES     HELD                                              BOUND  SERVICES  PROBLEMS
 d     director  10.0.0.1,10.0.1.1,10.0.2.1,10.0.3.1,… (6 ranges)  -      2         1

@@ -1,0 +1,124 @@
+//! Which directors could take a VirtualService over, and why the others could not.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::{
+    api::Report,
+    desired::directors,
+    model::{NodeName, Reason, Refusal, Snapshot, VirtualService},
+};
+
+/// A director that neither holds all VIPs nor could take them over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NotStandingBy {
+    pub director: String,
+    pub reason: String,
+    pub message: String,
+}
+
+/// All directors of `object` but the holder: those that could take all of its VIPs over, and those that could not.
+pub(super) fn standing(
+    object: &VirtualService,
+    holder: Option<&str>,
+    reports: &BTreeMap<&NodeName, &Report>,
+    snapshot: &Snapshot,
+) -> (Vec<String>, Vec<NotStandingBy>) {
+    let (mut ready, mut others) = (Vec::new(), Vec::new());
+    for name in directors(object, snapshot).filter(|name| Some(name.0.as_str()) != holder) {
+        match why_not(object, reports.get(name).copied()) {
+            None => ready.push(name.to_string()),
+            Some(refusal) => others.push(NotStandingBy {
+                director: name.to_string(),
+                reason: refusal.reason.name().to_owned(),
+                message: refusal.message,
+            }),
+        }
+    }
+    (ready, others)
+}
+
+fn why_not(object: &VirtualService, report: Option<&Report>) -> Option<Refusal> {
+    let pending = |message: &str| Some(Refusal::new(Reason::Pending, message));
+    let Some(report) = report else {
+        return pending("its agent has not reported; is it running there?");
+    };
+    let stands_by = |vip| report.peer.stands_by(vip, report.is_backend);
+    if object.vips.iter().all(|vip| stands_by(*vip)) {
+        return None;
+    }
+    if let Some(refusal) = report.refused.get(&object.key) {
+        return Some(refusal.clone());
+    }
+    let mut groups = report.peer.directing.iter();
+    let programmed = groups.any(|group| object.vips.iter().any(|vip| group.vips.contains(*vip)));
+    if programmed {
+        let message = "none of the real servers is ready for it";
+        return Some(Refusal::new(Reason::NoRealServers, message));
+    }
+    pending("its agent has not programmed the services yet")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::admit,
+        model::{DIRECTOR_LABEL, Directing, Node, PeerState},
+    };
+
+    #[test]
+    fn each_director_stands_by_or_says_why_not() {
+        let node = Node {
+            labels: [(DIRECTOR_LABEL.to_owned(), String::new())].into(),
+            ..Node::default()
+        };
+        let mut snapshot = Snapshot::default();
+        for name in ["holder", "idle", "mute", "new", "refuses", "stands-by"] {
+            snapshot.nodes.insert(name.into(), node.clone());
+        }
+        let object = serde_json::json!({
+            "apiVersion": "directway.dev/v1alpha1", "kind": "VirtualService", "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {"vips": ["10.0.0.100"], "ports": [{"port": 80}], "realServers": {"nodeSelector": {}}},
+        });
+        let object = admit(&serde_json::from_value(object).unwrap());
+        let object = object.verdict.unwrap();
+        let directs = |ready: &[[u8; 4]]| Report {
+            is_director: true,
+            peer: PeerState {
+                directing: vec![Directing {
+                    vips: object.vips.iter().copied().collect(),
+                    ready: ready.iter().map(|ip| (*ip).into()).collect(),
+                    ..Directing::default()
+                }],
+                ..PeerState::default()
+            },
+            ..Report::default()
+        };
+        let (idle, new, stands_by) = (directs(&[]), Report::default(), directs(&[[10, 0, 0, 1]]));
+        let mut refuses = Report::default();
+        let refusal = Refusal::new(Reason::NoInterface, "no");
+        refuses.refused.insert(object.key.clone(), refusal);
+        let names: Vec<NodeName> = ["idle", "new", "refuses", "stands-by"]
+            .map(Into::into)
+            .into();
+        let reports = names.iter().zip([&idle, &new, &refuses, &stands_by]);
+        let (ready, others) = standing(&object, Some("holder"), &reports.collect(), &snapshot);
+        assert_eq!(ready, ["stands-by"]);
+        let others: Vec<_> = others
+            .iter()
+            .map(|it| (it.director.as_str(), it.reason.as_str()))
+            .collect();
+        assert_eq!(
+            others,
+            [
+                ("idle", "NoRealServers"),
+                ("mute", "Pending"),
+                ("new", "Pending"),
+                ("refuses", "NoInterface"),
+            ]
+        );
+    }
+}

@@ -282,6 +282,23 @@ fn a_director_that_may_no_longer_hold_a_vip_keeps_it_until_a_successor_has_it() 
     assert!(world.judge.seen.reports.iter().any(gave));
 }
 
+/// One that may no longer hold the VIP serves it; its successor could not yet.
+#[test]
+fn nobody_is_relieved_by_one_that_is_not_ready() {
+    let mut world = in_order(World::new(2, 1, hasty()), 0);
+    let holder = world.holders(vip(0))[0];
+    world.orders.insert(vip(0), vec![1 - holder]);
+    world.ready[1 - holder] = false;
+    world.apply(Fault::SourcesCatchUp);
+    after(&mut world, hasty().retire - ms(100));
+    assert_eq!(world.holders(vip(0)), [holder]);
+    world.ready[1 - holder] = true;
+    world.apply(Fault::SourcesCatchUp);
+    after(&mut world, hasty().hold_down + ms(100));
+    fine(&world);
+    assert_eq!(world.judge.seen.worst_gap, Duration::ZERO);
+}
+
 #[test]
 fn a_successor_that_never_comes_is_not_waited_for_for_ever() {
     let mut world = in_order(World::new(2, 1, hasty()), 0);

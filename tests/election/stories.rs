@@ -290,12 +290,13 @@ fn nobody_is_relieved_by_one_that_is_not_ready() {
     world.orders.insert(vip(0), vec![1 - holder]);
     world.ready[1 - holder] = false;
     world.apply(Fault::SourcesCatchUp);
-    after(&mut world, hasty().retire - ms(100));
+    after(&mut world, seconds(3));
     assert_eq!(world.holders(vip(0)), [holder]);
     world.ready[1 - holder] = true;
     world.apply(Fault::SourcesCatchUp);
-    after(&mut world, hasty().hold_down + ms(100));
+    after(&mut world, hasty().hold_down + ms(300));
     fine(&world);
+    assert_eq!(world.holders(vip(0)), [1 - holder]);
     assert_eq!(world.judge.seen.worst_gap, Duration::ZERO);
 }
 

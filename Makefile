@@ -46,6 +46,12 @@ bench-failover: ## A director loses power, 50 times, and keepalived beside it; R
 	cargo build --locked
 	PYTHONPATH=tests $(PYTHON) benches/failover.py $(ROUNDS)
 
+.PHONY: bench-requests
+bench-requests: ## What a director at rest asks of the API server, with 1,000 VirtualServices
+	tests/ground/install lab api
+	cargo build --locked
+	PYTHONPATH=tests $(PYTHON) benches/api_requests.py $(SERVICES)
+
 demo: ## Directors, real servers, one manifest, and proof; SOURCE=directory: no API server; CLUSTER=1: kubelets, Helm
 	$(if $(CLUSTER),$(if $(SOURCE),@echo 'a cluster has no SOURCE: use CLUSTER=1 or SOURCE=$(SOURCE)'; exit 1))
 	tests/ground/install lab $(if $(CLUSTER),api helm cluster,$(if $(filter directory,$(SOURCE)),,api))

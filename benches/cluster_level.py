@@ -1,6 +1,6 @@
 """The cluster level as docs/benchmarks.md has it, from the summary that `make cluster-test` leaves behind.
 
-Usage: python3 benches/cluster_level.py, which writes that section alone; `make bench` writes it with the rest.
+Usage: python3 benches/cluster_level.py, which writes that section; `make bench` writes it with the rest.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import sections
+
 ROOT = Path(__file__).resolve().parents[1]
 SUMMARY = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "cluster-test.xml"
-HEADING = "## Cluster level"
 # What a <testcase> of JUnit's format has in it unless it passed.
 OUTCOMES = {"failure": "failed", "error": "failed", "skipped": "skipped"}
 
@@ -24,14 +25,6 @@ class Module:
 
     seconds: float = 0
     counts: Counter[str] = field(default_factory=Counter)
-
-
-def section(page: Path) -> str:
-    """From the newest run of the whole level; without one, as the page has it from an earlier one, or nothing."""
-    if SUMMARY.exists():
-        return render(ElementTree.parse(SUMMARY).getroot())
-    text = page.read_text() if page.exists() else ""
-    return text[text.index(HEADING):] if HEADING in text else ""
 
 
 def render(root: ElementTree.Element) -> str:
@@ -51,7 +44,7 @@ def render(root: ElementTree.Element) -> str:
         for name, one in modules.items()
     ]
     times = properties(suite)
-    return f"""{HEADING}
+    return f"""## Cluster level
 
 `make cluster-test` of {suite.get("timestamp")[:10]}: {float(suite.get("time")):.0f} s in all. {sentence(times)}
 
@@ -87,11 +80,9 @@ def lost(rows: list[str]) -> str:
 
 
 def main() -> None:
-    page = ROOT / "docs" / "benchmarks.md"
     if not SUMMARY.exists():
         raise SystemExit(f"{SUMMARY} is missing: run `make cluster-test` (all of it, without SCENARIO)")
-    before = page.read_text().partition(HEADING)[0].rstrip()
-    page.write_text(f"{before}\n\n{section(page)}")
+    sections.write(render(ElementTree.parse(SUMMARY).getroot()))
 
 
 if __name__ == "__main__":

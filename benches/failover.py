@@ -9,7 +9,6 @@ begun that was answered at once. Then the node is booted again.
 from __future__ import annotations
 
 import os
-import re
 import statistics
 import sys
 import time
@@ -18,11 +17,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "lab")]
 
+import sections  # noqa: E402
 from ground import assets, clients, judges  # noqa: E402
 from ground.wait import wait_until  # noqa: E402
 from support import VIP, Hosts, Town, virtual_service  # noqa: E402
 
-PAGE = ROOT / "docs" / "benchmarks.md"
 DIRECTORS, BACKENDS = ("d", "r3"), ("r1", "r2")
 KEEPALIVED = assets.cache() / "keepalived"
 # Enough to see the end of the outage.
@@ -173,10 +172,7 @@ def main(count: int) -> None:
     finally:
         town.close()
     text = "\n".join(lines) + "\n"
-    page = PAGE.read_text()
-    section = re.compile(r"## A director loses power\n.*?(?=\n## |\Z)", re.S)
-    page = section.sub(lambda _: text, page) if section.search(page) else f"{page.rstrip()}\n\n{text}"
-    PAGE.write_text(page)
+    sections.write(text)
     say(text)
 
 

@@ -7,6 +7,7 @@ import statistics
 from pathlib import Path
 
 import cluster_level
+import sections
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -17,9 +18,8 @@ def percentile(values: list[float], share: float) -> float:
 def write(docs: Path, *, fill: dict, peaks: list[dict], delays: dict, binary: Path, machine: str) -> None:
     seconds = fill["seconds"]
     ours, floor, ipvsadm = seconds["ours"], seconds["floor"], seconds["ipvsadm"]
-    cluster = cluster_level.section(docs / "benchmarks.md")
     plot(docs / "benchmarks.svg", seconds)
-    (docs / "benchmarks.md").write_text(f"""# Benchmarks
+    sections.write(f"""# Benchmarks
 
 `make bench` measures in the lab and writes this page. Seconds depend on the machine, and user-mode-linux makes system calls dear;
 ratios within one run are what counts.
@@ -66,7 +66,9 @@ With a real API server, three real servers and one director.
 | change | n | median, ms | p95, ms | p99, ms | worst, ms |
 |---|---:|---:|---:|---:|---:|
 {chr(10).join(delay(name, values) for name, values in delays.items())}
-{cluster and chr(10) + cluster}""")
+""")
+    if cluster_level.SUMMARY.exists():
+        cluster_level.main()
 
 
 def delay(name: str, values: list[float]) -> str:

@@ -129,8 +129,9 @@ impl Rim {
         let mut kernel = Linux::open()?;
         let socket = kernel.listen(&seat.dev)?;
         socket.never_wait()?;
+        let socket = register(socket)?;
         let nic = kernel.nic(&seat.dev)?.ok_or(Trouble::NoDevice)?;
-        // What an earlier agent left; the rest is for the passes to remove.
+        // From here on nothing fails. What an earlier agent left; the rest is for the passes to remove.
         let vips = nic.vips.iter().copied();
         let held: BTreeSet<IpAddr> = vips
             .filter(|vip| seat.view.vips.contains_key(vip))
@@ -147,7 +148,7 @@ impl Rim {
         let mut rim = Self {
             dev: seat.dev.clone(),
             view: Arc::clone(&seat.view),
-            socket: register(socket)?,
+            socket,
             kernel,
             election,
             board: Arc::clone(&seat.board),

@@ -1,0 +1,73 @@
+"""How often a director at rest asks the API server for something, with many VirtualServices.
+
+Usage: PYTHONPATH=tests python3 benches/api_requests.py [SERVICES]   writes its section of docs/benchmarks.md
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "lab")]
+
+import sections  # noqa: E402
+from ground import audit, judges  # noqa: E402
+from ground.wait import wait_until  # noqa: E402
+from support import Cluster, Town, virtual_service  # noqa: E402
+
+ACCOUNT = "default/at-rest"
+# Two watches' lives: agents begin each anew every two minutes.
+SECONDS = 240
+
+
+def requests(services: int) -> Counter[tuple[str, str]]:
+    """Of one director's agent, by verb and resource."""
+    town = Town()
+    try:
+        fleet = Cluster(town)
+        fleet.api.kubectl("create serviceaccount at-rest")
+        fleet.api.kubectl(f"create clusterrolebinding at-rest --clusterrole=cluster-admin --serviceaccount={ACCOUNT.replace('/', ':')}")
+        fleet.enlist(directors=("d",), backends=("r1",))
+        fleet.start("d", service_account=ACCOUNT)
+        fleet.start("r1")
+        for n in range(services):
+            # In the director's network or not: no client asks.
+            vip = f"10.{100 + n // 250}.0.{n % 250 + 1}"
+            fleet.apply(virtual_service(f"web-{n}", vip, directors={"interface": "eth0"}))
+        wait_until(lambda: len(judges.services(fleet.director())) == services, f"{services} services", 120)
+        time.sleep(10)
+        began = time.time()
+        time.sleep(SECONDS)
+        events = audit.asked(fleet.api, ACCOUNT)
+        return Counter({
+            (verb, resource): count
+            for (verb, _, resource), found in events.items()
+            if (count := sum(audit.received(event) >= began for event in found))
+        })
+    finally:
+        town.close()
+
+
+def main(services: int) -> None:
+    counts = requests(services)
+    rows = [f"| {verb} {resource} | {count} |" for (verb, resource), count in sorted(counts.items())]
+    text = f"""## A director at rest
+
+Requests to the API server in {SECONDS} s while nothing changes, with {services:,} VirtualServices: {counts.total() / SECONDS:.2f} a second.
+A watch counts when it begins.
+
+| request | times |
+|---|---:|
+{chr(10).join(rows)}
+"""
+    sections.write(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("DIRECTWAY_GROUND", "uml")
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)

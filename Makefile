@@ -101,8 +101,9 @@ cluster-test: image-archive ## The same and all else: nodes, outages, endpoints,
 	tests/ground/install lab api helm cluster
 	$(PYTEST) tests/cluster $(if $(SCENARIO),-v -k '$(SCENARIO)',--junitxml=$(SUMMARY))
 
-soak: image-archive ## The long versions of some of it: 10 minutes without an API server, 1,000 random faults, 100,000 requests during rolling updates
+soak: image-archive ## The long versions of some of it: 10 minutes without an API server, 1,000 random faults, 40,000 random stories of the election, 100,000 requests during rolling updates
 	tests/ground/install lab api helm cluster
+	PROPTEST_CASES=20000 cargo test --locked --test election random
 	DIRECTWAY_OUTAGE=600 DIRECTWAY_ROUNDS=50 DIRECTWAY_FAULTS=1000 $(PYTEST) tests/lab -m soak -v -rP
 	DIRECTWAY_OUTAGE=600 DIRECTWAY_REQUESTS=100000 $(PYTEST) tests/cluster -m soak -v -rP
 

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_chart_knows_every_failover_timer() {
+    fn the_chart_knows_every_failover_timer_and_its_default() {
         let schema = include_str!("../../charts/directway/values.schema.json");
         let schema: serde_json::Value = serde_json::from_str(schema).unwrap();
         let timers = &schema["properties"]["agent"]["properties"]["failoverTimers"]["properties"];
@@ -202,5 +202,11 @@ mod tests {
         named.sort_unstable();
         known.sort_unstable();
         assert_eq!(named, known);
+        let default = |name: &&str| {
+            let value = timers[*name]["default"].as_u64().unwrap();
+            Timer::new(name, u32::try_from(value).unwrap()).unwrap()
+        };
+        let defaults: Vec<Timer> = named.iter().map(default).collect();
+        assert_eq!(Timing::with(&defaults).unwrap(), Timing::default());
     }
 }

@@ -135,6 +135,13 @@ def test_agents_nodes_can_be_narrowed():
     assert pod["nodeSelector"]["pool"] == "edge"
 
 
+def test_failover_timers_are_arguments_where_they_are_set():
+    args = lambda values: pod_of(rendered(values), "DaemonSet")["containers"][0]["args"]
+    timers = lambda values: [word for word in args(values) if word.startswith("--failover-timer")]
+    assert timers({}) == []
+    assert timers({"agent": {"failoverTimers": {"ask": 100, "misses": 5}}}) == ["--failover-timer=ask=100", "--failover-timer=misses=5"]
+
+
 def test_intervals_are_arguments():
     args = pod_of(rendered(VARIANTS["full"]), "DaemonSet")["containers"][0]["args"]
     assert {"--max-interval=5", "--min-interval=200"} <= set(args)

@@ -72,8 +72,7 @@ impl World {
             Fault::Thaws(host) => {
                 if self.hosts[host].kernel == Kernel::Frozen {
                     self.hosts[host].kernel = Kernel::Alive;
-                    let late = self.lateness();
-                    self.judge.returns(host, &self.hosts[host], self.now, late);
+                    self.judge.returns(host, &self.hosts[host], self.now);
                     self.wake_agent(host);
                 }
             }
@@ -177,8 +176,7 @@ impl World {
     fn cable(&mut self, host: usize, plugged: bool) {
         self.hosts[host].cable = plugged;
         if plugged {
-            let late = self.lateness();
-            self.judge.returns(host, &self.hosts[host], self.now, late);
+            self.judge.returns(host, &self.hosts[host], self.now);
         }
         if self.hosts[host].runs() {
             self.give(host, directway::election::Event::Carrier(plugged));

@@ -31,6 +31,8 @@ const BROKEN_OVERLAP: Duration = ms(800);
 pub struct Judge {
     /// By how much everything may take longer: timers are so much longer.
     scale: u32,
+    /// How late each timer may be; there are up to four on the way to giving a VIP up.
+    late: Duration,
     /// Until when something that happened explains two holders.
     excuse: Duration,
     /// When each VIP was last claimed by agreement.
@@ -94,6 +96,7 @@ impl Default for Judge {
     fn default() -> Self {
         Self {
             scale: 1,
+            late: Duration::ZERO,
             excuse: Duration::ZERO,
             planned: BTreeMap::new(),
             stopped: Duration::ZERO,
@@ -127,7 +130,8 @@ impl Judge {
     }
 
     fn excuse(&mut self, now: Duration, time: Duration) {
-        self.excuse = self.excuse.max(now + time * self.scale);
+        let late = 4 * self.late;
+        self.excuse = self.excuse.max(now + time * self.scale + late);
     }
 
     pub fn unheard(&mut self, at: Duration) {
@@ -165,8 +169,8 @@ impl Judge {
         }
     }
 
-    /// A host is on the wire again with all its addresses. Each of the four timers on its way to giving them up may be late.
-    pub fn returns(&mut self, index: usize, host: &Host, now: Duration, late: Duration) {
+    /// A host is on the wire again with all its addresses.
+    pub fn returns(&mut self, index: usize, host: &Host, now: Duration) {
         let before = self.returned.insert(index, now);
         // What stood still may have been about to add one.
         let thaws = self.paused.contains_key(&index);
@@ -174,8 +178,7 @@ impl Judge {
             // Who is away twice, each time for less than a takeover takes, may not see that it was long enough in all.
             let once = before.is_none_or(|before| now > before + ms(500));
             let quick = once && host.agent == Agent::Runs && !self.disputed;
-            let time = if quick { THAWING } else { HEALING };
-            self.excuse(now, time + 4 * late);
+            self.excuse(now, if quick { THAWING } else { HEALING });
         }
     }
 
@@ -223,7 +226,8 @@ impl Judge {
         for report in reports {
             if let Report::Took {
                 vip,
-                cause: TakeCause::Planned,
+                // One whose machine stood still while its op was on the way finds the VIP on its NIC.
+                cause: TakeCause::Planned | TakeCause::Adopted,
                 ..
             } = report
             {
@@ -248,6 +252,7 @@ impl Judge {
 
     /// Looks at what may be different from the last time, and at what must not last.
     pub fn look(&mut self, world: &World, changed: Changed) {
+        self.late = world.lateness();
         let vips: Vec<IpAddr> = match changed {
             Changed::All => world.orders.keys().copied().collect(),
             Changed::Nothing => self.double.keys().copied().collect(),

@@ -40,7 +40,9 @@ def requests(services: int) -> Counter[tuple[str, str]]:
             # In the director's network or not: no client asks.
             vip = f"10.{100 + n // 250}.0.{n % 250 + 1}"
             fleet.apply(virtual_service(f"web-{n}", vip, directors={"interface": "eth0"}))
+        print(f"{services:,} VirtualServices are applied", flush=True)
         wait_until(lambda: len(judges.services(fleet.director())) == services, f"{services} services", 120)
+        print(f"their services are programmed; requests are counted for {SECONDS} s", flush=True)
         time.sleep(10)
         began = time.time()
         time.sleep(SECONDS)

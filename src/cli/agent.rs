@@ -76,26 +76,24 @@ fn vip_lifetime(text: &str) -> Result<u64, String> {
     }
 }
 
-fn failover_timer(text: &str) -> Result<Timer, String> {
+/// NAME=VALUE; `example` is one.
+fn name_and_value<'a>(text: &'a str, example: &str) -> Result<(&'a str, u32), String> {
     let (name, value) = text
         .split_once('=')
-        .ok_or("use NAME=VALUE, as in ask=100")?;
-    let value = value
-        .parse()
-        .map_err(|_| format!("{value:?} is no number"))?;
+        .ok_or_else(|| format!("use NAME=VALUE, as in {example}"))?;
+    let number = value.parse();
+    Ok((name, number.map_err(|_| format!("{value:?} is no number"))?))
+}
+
+fn failover_timer(text: &str) -> Result<Timer, String> {
+    let (name, value) = name_and_value(text, "ask=100")?;
     Timer::new(name, value).map_err(|error| error.to_string())
 }
 
 fn ipvs_setting(text: &str) -> Result<(IpvsSetting, u32), String> {
-    let (name, value) = text
-        .split_once('=')
-        .ok_or("use NAME=VALUE, as in expire_nodest_conn=1")?;
-    let setting = name
-        .parse()
-        .map_err(|error: UnknownIpvsSetting| error.to_string())?;
-    let value = value
-        .parse()
-        .map_err(|_| format!("{value:?} is no number"))?;
+    let (name, value) = name_and_value(text, "expire_nodest_conn=1")?;
+    let setting = name.parse();
+    let setting = setting.map_err(|error: UnknownIpvsSetting| error.to_string())?;
     Ok((setting, value))
 }
 
@@ -198,7 +196,7 @@ mod tests {
             .keys()
             .map(String::as_str)
             .collect();
-        let mut known = crate::election::TIMERS;
+        let mut known = Timer::NAMES;
         named.sort_unstable();
         known.sort_unstable();
         assert_eq!(named, known);

@@ -27,6 +27,6 @@ pub use event::{Event, Heard, Says};
 pub use hash::score;
 pub use placement::{Placement, Wish, place};
 pub use segment::{Election, Place};
-pub use timers::{TIMERS, Timer, UnknownTimer};
+pub use timers::{Timer, UnknownTimer};
 pub use timing::{InvalidTiming, Rate, Timing};
 pub use view::{Candidate, DirectorId, Known, View, Wanted};

@@ -2,49 +2,74 @@ use std::time::Duration;
 
 use super::{InvalidTiming, Timing};
 
-/// The names of all timers, as people set them: milliseconds, or counts.
-pub const TIMERS: [&str; 20] = [
-    "ask",
-    "misses",
-    "askDown",
-    "probe",
-    "probes",
-    "turn",
-    "patience",
-    "contest",
-    "pause",
-    "check",
-    "refresh",
-    "defend",
-    "stranger",
-    "holdDown",
-    "retry",
-    "retire",
-    "urgentCount",
-    "urgentEvery",
-    "backgroundCount",
-    "backgroundEvery",
+/// What a timer's value is.
+enum Field<'a> {
+    /// Milliseconds.
+    Time(&'a mut Duration),
+    /// A number.
+    Count(&'a mut u32),
+}
+
+type Select = fn(&mut Timing) -> Field<'_>;
+
+/// All timers by the names by which people set them.
+const TIMERS: [(&str, Select); 20] = [
+    ("ask", |it| Field::Time(&mut it.ask)),
+    ("misses", |it| Field::Count(&mut it.misses)),
+    ("askDown", |it| Field::Time(&mut it.ask_down)),
+    ("probe", |it| Field::Time(&mut it.probe)),
+    ("probes", |it| Field::Count(&mut it.probes)),
+    ("turn", |it| Field::Time(&mut it.turn)),
+    ("patience", |it| Field::Time(&mut it.patience)),
+    ("contest", |it| Field::Time(&mut it.contest)),
+    ("pause", |it| Field::Time(&mut it.pause)),
+    ("check", |it| Field::Time(&mut it.check)),
+    ("refresh", |it| Field::Time(&mut it.refresh)),
+    ("defend", |it| Field::Time(&mut it.defend)),
+    ("stranger", |it| Field::Time(&mut it.stranger)),
+    ("holdDown", |it| Field::Time(&mut it.hold_down)),
+    ("retry", |it| Field::Time(&mut it.retry)),
+    ("retire", |it| Field::Time(&mut it.retire)),
+    ("urgentCount", |it| Field::Count(&mut it.urgent.count)),
+    ("urgentEvery", |it| Field::Time(&mut it.urgent.every)),
+    ("backgroundCount", |it| {
+        Field::Count(&mut it.background.count)
+    }),
+    ("backgroundEvery", |it| {
+        Field::Time(&mut it.background.every)
+    }),
 ];
 
 /// A timer that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no failover timer {0:?}; there are {all}", all = TIMERS.join(", "))]
+#[error("there is no failover timer {0:?}; there are {all}", all = Timer::NAMES.join(", "))]
 pub struct UnknownTimer(String);
 
 /// A timer and its value: milliseconds, or a count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Timer {
-    name: &'static str,
+    select: Select,
     value: u32,
 }
 
 impl Timer {
+    /// All there are.
+    pub const NAMES: [&str; TIMERS.len()] = {
+        let mut names = [""; TIMERS.len()];
+        let mut at = 0;
+        while at < names.len() {
+            names[at] = TIMERS[at].0;
+            at += 1;
+        }
+        names
+    };
+
     /// # Errors
     /// There is none of that name.
     pub fn new(name: &str, value: u32) -> Result<Self, UnknownTimer> {
-        let known = TIMERS.into_iter().find(|known| *known == name);
-        let name = known.ok_or_else(|| UnknownTimer(name.to_owned()))?;
-        Ok(Self { name, value })
+        let known = TIMERS.into_iter().find(|(known, _)| *known == name);
+        let (_, select) = known.ok_or_else(|| UnknownTimer(name.to_owned()))?;
+        Ok(Self { select, value })
     }
 }
 
@@ -61,32 +86,11 @@ impl Timing {
         timing.check().map(|()| timing)
     }
 
-    fn set(&mut self, Timer { name, value }: Timer) {
-        let time = Duration::from_millis(value.into());
-        let field = match name {
-            "misses" => return self.misses = value,
-            "probes" => return self.probes = value,
-            "urgentCount" => return self.urgent.count = value,
-            "backgroundCount" => return self.background.count = value,
-            "ask" => &mut self.ask,
-            "askDown" => &mut self.ask_down,
-            "probe" => &mut self.probe,
-            "turn" => &mut self.turn,
-            "patience" => &mut self.patience,
-            "contest" => &mut self.contest,
-            "pause" => &mut self.pause,
-            "check" => &mut self.check,
-            "refresh" => &mut self.refresh,
-            "defend" => &mut self.defend,
-            "stranger" => &mut self.stranger,
-            "holdDown" => &mut self.hold_down,
-            "retry" => &mut self.retry,
-            "retire" => &mut self.retire,
-            "urgentEvery" => &mut self.urgent.every,
-            "backgroundEvery" => &mut self.background.every,
-            _ => return,
-        };
-        *field = time;
+    fn set(&mut self, Timer { select, value }: Timer) {
+        match select(self) {
+            Field::Time(time) => *time = Duration::from_millis(value.into()),
+            Field::Count(count) => *count = value,
+        }
     }
 }
 
@@ -97,7 +101,7 @@ mod tests {
     #[test]
     fn every_name_sets_a_timer_of_its_own() {
         let mut changed = vec![Timing::default()];
-        for name in TIMERS {
+        for name in Timer::NAMES {
             let mut timing = Timing::default();
             timing.set(Timer::new(name, 12_345).unwrap());
             assert!(!changed.contains(&timing), "{name}");

@@ -24,16 +24,17 @@ ENV = {
 processes: dict[int, subprocess.Popen] = {}
 
 
-def ended(child: subprocess.Popen, timeout: float) -> int:
-    """Exit status. Popen.wait() with a timeout would look again and again."""
-    pid = os.pidfd_open(child.pid)
-    try:
-        poll = select.poll()
-        poll.register(pid, select.POLLIN)
-        if not poll.poll(timeout * 1000):
-            raise TimeoutError
-    finally:
-        os.close(pid)
+def wait_for(child: subprocess.Popen, timeout: float) -> int:
+    """Exit status, or TimeoutError. Popen.wait() with a timeout would look again and again."""
+    if child.poll() is None:
+        pid = os.pidfd_open(child.pid)
+        try:
+            poll = select.poll()
+            poll.register(pid, select.POLLIN)
+            if not poll.poll(timeout * 1000):
+                raise TimeoutError
+        finally:
+            os.close(pid)
     return child.wait()
 
 
@@ -47,7 +48,7 @@ def run(request: dict, number: str) -> dict:
             err.write(f"{reason}\n".encode())
             return {"rc": 127}
         try:
-            return {"rc": ended(child, request["timeout"])}
+            return {"rc": wait_for(child, request["timeout"])}
         except TimeoutError:
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
@@ -67,8 +68,8 @@ def spawn(request: dict) -> dict:
 
 def wait(request: dict) -> dict:
     try:
-        return {"rc": processes[request["pid"]].wait(request["timeout"])}
-    except subprocess.TimeoutExpired:
+        return {"rc": wait_for(processes[request["pid"]], request["timeout"])}
+    except TimeoutError:
         return {"rc": None}
 
 

@@ -8,7 +8,7 @@ from ground import clients, judges
 from ground.capture import Capture
 from ground.wait import PATIENCE, wait_until
 from support import VIP, asking_all_the_time, virtual_service
-from support.directors import DIRECTORS, holders, more, only_here, pair, revive, wait_holder  # noqa: F401
+from support.directors import DIRECTORS, holders, more, only_here, owners, pair, revive, two_halves, wait_holder  # noqa: F401
 
 # How long the API server is gone (seconds).
 OUTAGE = float(os.environ.get("DIRECTWAY_OUTAGE") or 6)
@@ -51,17 +51,14 @@ def test_h8_the_lan_falls_into_two_halves(cluster):
     """Each half is served by its own director. When it is whole again, a capture shows that one of them stopped answering."""
     holder, standby = pair(cluster)
     host = cluster.host
-    away = [cluster.lab[name].nics[0].port for name in (holder, "r1")]
-    host.sh("ip link add half type bridge forward_delay 0 mcast_snooping 0 && ip link set half up")
-    host.sh("; ".join(f"ip link set {port} master half" for port in away))
-    wait_until(lambda: set(holders(cluster)) == set(DIRECTORS), "a holder in each half", 5)
-    with clients.beat(host, VIP) as load, Capture(host, "lan", "arp") as capture:
-        more(load, 100)
-        with asking_all_the_time(host, VIP, sender=cluster.lab.address(), interval=0.02):
+    asking = asking_all_the_time(host, VIP, sender=cluster.lab.address(), interval=0.02)
+    with clients.beat(host, VIP) as load, Capture(host, "lan", "arp") as capture, asking:
+        with two_halves(cluster, holder, "r1"):
+            wait_until(lambda: set(holders(cluster)) == set(DIRECTORS), "a holder in each half", 5)
+            more(load, 100)
             healed = time.time()
-            host.sh("; ".join(f"ip link set {port} master lan" for port in away) + "; ip link del half")
-            wait_holder(cluster, *DIRECTORS, timeout=5)
-            more(load)
+        wait_holder(cluster, *DIRECTORS, timeout=5)
+        more(load)
     outcome = load.stop()
     answers = [f for f in capture.stop() if f.arp and f.arp_sender_ip == VIP and f.time >= healed]
     yielded = {cluster.town.mac(name): name for name in DIRECTORS if name not in holders(cluster)}
@@ -144,18 +141,11 @@ def test_h12_three_directors_share_sixty_vips(cluster):
     cluster.enlist(directors=names)
     cluster.start()
 
-    def held():
-        alive = [name for name in names if cluster.lab[name].powered]
-        found = {name: judges.addresses(cluster.lab[name]).get("eth0", []) for name in alive}
-        owners = {vip: [name for name in alive if f"{vip}/32" in found[name]] for vip in vips}
-        assert all(len(who) == 1 for who in owners.values()), f"{ {v: w for v, w in owners.items() if len(w) != 1} }"
-        return {vip: who[0] for vip, who in owners.items()}
-
     def spread():
-        owners = held()
-        counts = {name: list(owners.values()).count(name) for name in names if cluster.lab[name].powered}
+        held = owners(cluster, vips, names)
+        counts = {name: list(held.values()).count(name) for name in names if cluster.lab[name].powered}
         assert max(counts.values()) <= -(-len(vips) * 5 // (4 * len(counts))), f"{counts}"
-        return owners
+        return held
 
     cluster.apply(*[virtual_service(f"web-{n}", vip, scheduler="mh") for n, vip in enumerate(vips)])
     before = wait_until(spread, "60 VIPs to be spread over three directors", 60)

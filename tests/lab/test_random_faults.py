@@ -14,7 +14,7 @@ from ground import clients, judges
 from ground.capture import Capture
 from ground.wait import PATIENCE, wait_until
 from support import asking_all_the_time, virtual_service
-from support.directors import more
+from support.directors import more, owners
 from support.faults import Fault, Trouble, draw
 from support.questions import Doubt, doubts
 
@@ -41,11 +41,9 @@ class Seen:
 
 def settled(fleet, names):
     """Every VIP on exactly one director, and every agent at work."""
-    found = {name: judges.addresses(fleet.lab[name]).get("eth0", []) for name in names}
-    owners = {vip: [name for name in names if f"{vip}/32" in found[name]] for vip in VIPS}
-    assert all(len(who) == 1 for who in owners.values()), f"{owners}"
+    owners(fleet, VIPS, names)
     assert all(fleet.lab[name].agent.running() for name in names)
-    return owners
+    return True
 
 
 def play(fleet, names, faults) -> tuple[clients.Outcome, list[Doubt], list[float]]:
@@ -64,9 +62,15 @@ def play(fleet, names, faults) -> tuple[clients.Outcome, list[Doubt], list[float
     return load.stop(), found, trouble.healed
 
 
+def after_healing(doubt: Doubt, healed: list[float]) -> float | None:
+    """How long after the segment had become whole the doubt lasted; None if it had not."""
+    return min((doubt.end - when for when in healed if when <= doubt.end), default=None)
+
+
 def explained(doubt: Doubt, healed: list[float]) -> bool:
     """Two halves that became one, each with a holder; or the moment of a move."""
-    return doubt.end - doubt.begin <= MOVE or any(when <= doubt.end and doubt.end <= when + HEALING for when in healed)
+    late = after_healing(doubt, healed)
+    return doubt.end - doubt.begin <= MOVE or (late is not None and late <= HEALING)
 
 
 @pytest.mark.soak
@@ -88,13 +92,12 @@ def test_h14_random_faults(cluster, names):
             outcome, found, healed = play(cluster, names, faults)
         except AssertionError as reason:
             raise AssertionError(f"seed {SEED}, fault {done}: {story}: {reason}") from reason
-        kind = " and ".join(sorted({fault.kind for fault in faults})) if len(faults) == 1 else "two at once"
-        one = seen[kind]
+        one = seen[faults[0].kind if len(faults) == 1 else "two at once"]
         one.rounds += 1
         one.requests += len(outcome.rows)
         one.lost += len(outcome.errors)
         one.outages.append(outcome.outage)
-        heals += [doubt.end - max(when for when in healed if when <= doubt.end) for doubt in found if any(when <= doubt.end for when in healed)]
+        heals += [late for doubt in found if (late := after_healing(doubt, healed)) is not None]
         wrong += [f"{story}: {doubt}" for doubt in found if not explained(doubt, healed)]
     print(f"\nH14, {len(names)} directors, seed {SEED}: {done} faults; times with two MACs on one segment: {len(wrong)}")
     print(f"{'fault':12} {'rounds':>6} {'requests':>9} {'lost':>5} {'median outage':>14} {'worst':>8}")

@@ -28,7 +28,7 @@ pub(super) fn world(cluster: &Cluster, snapshot: &Snapshot) -> World {
     }
 }
 
-/// A network with the node's own address in it, if that is known: agents of version 0.1 did not report it.
+/// A network with the node's own address in it, if its agent reports one.
 fn with_host(net: &IpNet, nic: &ReportedNic) -> IpNet {
     let own = nic.addresses.iter().find(|ip| net.contains(*ip));
     let host = own.and_then(|ip| IpNet::new(*ip, net.prefix_len()).ok());

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
 from ground import judges
 from ground.capture import arp_answers
@@ -25,6 +27,15 @@ def holders(fleet, vip=VIP, names=DIRECTORS):
     """The directors that have the VIP on a NIC."""
     alive = [name for name in names if fleet.lab[name].powered]
     return [name for name in alive if judges.devices_with(fleet.lab[name], vip) not in ([], ["lo"])]
+
+
+def owners(fleet, vips, names):
+    """The one director that has each VIP on its NIC; fails while a VIP has none, or several. Those without power don't count."""
+    alive = [name for name in names if fleet.lab[name].powered]
+    found = {name: judges.addresses(fleet.lab[name]).get("eth0", []) for name in alive}
+    held = {vip: [name for name in alive if f"{vip}/32" in found[name]] for vip in vips}
+    assert all(len(who) == 1 for who in held.values()), f"{ {vip: who for vip, who in held.items() if len(who) != 1} }"
+    return {vip: who[0] for vip, who in held.items()}
 
 
 def wait_holder(fleet, *names, timeout=15):
@@ -60,6 +71,18 @@ def pair(fleet, backends=("r1", "r2"), **spec):
     if standby not in backends:
         wait_destinations(fleet, standby, len(backends))
     return holder, standby
+
+
+@contextmanager
+def two_halves(fleet, *away):
+    """The nodes `away` have a LAN of their own, until the end of the block."""
+    host, ports = fleet.host, [fleet.lab[name].nics[0].port for name in away]
+    host.sh("ip link add half type bridge forward_delay 0 mcast_snooping 0 && ip link set half up")
+    try:
+        host.sh("; ".join(f"ip link set {port} master half" for port in ports))
+        yield
+    finally:
+        host.sh("; ".join(f"ip link set {port} master lan" for port in ports) + "; ip link del half")
 
 
 def revive(fleet, name):

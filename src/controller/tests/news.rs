@@ -1,0 +1,99 @@
+//! Which transitions and moves are told, and how often.
+
+use std::time::Duration;
+
+use super::*;
+
+#[test]
+fn news_are_told_once_and_not_too_often() {
+    let mut ground = Ground::serving();
+    let key = VsKey::new("default", "web");
+    let mut restarted = Journal::begin(&ground.cluster);
+    let mut now = Duration::ZERO;
+    let serving = ground.status("web").conditions;
+    assert_eq!(
+        restarted.events(&key, &serving, now).len(),
+        0,
+        "a restart is no news"
+    );
+    let told = Journal::default().events(&key, &serving, now);
+    let actions: Vec<_> = told.iter().map(|event| event.action.as_str()).collect();
+    assert_eq!(actions, ["Accepted", "Ready"]);
+    ground.report("d", |report| report.peer.directing[0].ready.clear());
+    let down = ground.status("web").conditions;
+    assert_eq!(restarted.events(&key, &down, now).len(), 1);
+    // It flaps: one event per pause, and the last state is told in the end.
+    let mut count = 0;
+    for round in 0..100 {
+        now += Duration::from_millis(100);
+        let conditions = if round % 2 == 0 { &serving } else { &down };
+        count += restarted.events(&key, conditions, now).len();
+    }
+    assert!(count <= 1, "{count} events in 10 s");
+    now += PAUSE;
+    assert_eq!(restarted.events(&key, &serving, now).len() + count, 1);
+    assert_eq!(restarted.events(&key, &serving, now + PAUSE).len(), 0);
+}
+
+#[test]
+fn news_that_is_held_back_has_its_time() {
+    let mut ground = Ground::serving();
+    let key = VsKey::new("default", "web");
+    let serving = ground.status("web").conditions;
+    ground.report("d", |report| report.peer.directing[0].ready.clear());
+    let down = ground.status("web").conditions;
+    let mut journal = Journal::default();
+    let mut pass = |conditions, now| {
+        journal.retain(|_| true);
+        let told = journal.events(&key, conditions, now).len();
+        (told, journal.wait(now))
+    };
+    let second = Duration::from_secs(1);
+    assert_eq!(pass(&serving, Duration::ZERO), (2, None));
+    // Also a pass that has nothing to write says when to look again.
+    assert_eq!(pass(&down, 4 * second), (0, Some(6 * second)));
+    assert_eq!(pass(&down, 5 * second), (0, Some(5 * second)));
+    assert_eq!(pass(&serving, 6 * second), (0, None));
+    assert_eq!(pass(&down, 7 * second), (0, Some(3 * second)));
+    assert_eq!(pass(&down, PAUSE), (1, None));
+}
+
+#[test]
+fn a_move_is_told_once_with_its_cause() {
+    let mut ground = Ground::serving();
+    let moved = |at: &str, vip: &str, cause: &str| Move {
+        at: at.parse().unwrap(),
+        vips: one(vip),
+        from: Some("e".to_owned()),
+        cause: cause.to_owned(),
+        after: Duration::from_millis(281),
+    };
+    ground.report("d", |report| {
+        report.moves = vec![moved("2026-01-01T00:00:00Z", VIP, "planned")];
+    });
+    let mut journal = Journal::begin(&ground.cluster);
+    let key = VsKey::new("default", "web");
+    let told = |journal: &mut Journal, ground: &Ground, now| {
+        let parsed = &ground.cluster.snapshot.virtual_services[&key];
+        let event = journal.holder(parsed.as_ref().unwrap(), &ground.cluster, now);
+        event.map(|it| (format!("{:?}", it.type_), it.note.unwrap_or_default()))
+    };
+    let now = Duration::ZERO;
+    assert_eq!(
+        told(&mut journal, &ground, now),
+        None,
+        "a restart is no news"
+    );
+    ground.report("d", |report| {
+        report
+            .moves
+            .push(moved("2026-01-01T00:01:00Z", VIP, "holder-down"));
+        report
+            .moves
+            .push(moved("2026-01-01T00:02:00Z", "10.0.0.101", "planned"));
+    });
+    let note = "d took 10.0.0.100 from e: holder-down, after 281 ms".to_owned();
+    let expected = Some(("Warning".to_owned(), note));
+    assert_eq!(told(&mut journal, &ground, now), expected);
+    assert_eq!(told(&mut journal, &ground, now + PAUSE), None);
+}

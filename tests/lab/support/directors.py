@@ -96,6 +96,13 @@ def more(load, count=200, timeout=20):
     load.wait_answers(len(load.so_far().answers) + count, timeout)
 
 
+def yielded(fleet, frames, since):
+    """The directors that don't hold the VIP now, and how long after `since` (seconds since the epoch) a frame of theirs claimed it last."""
+    macs = {fleet.town.mac(name): name for name in DIRECTORS if name not in holders(fleet)}
+    claims = (f.time - since for f in frames if f.arp and f.arp_sender_ip == VIP and f.arp_sender_mac in macs and f.time >= since)
+    return sorted(macs.values()), max(claims, default=0)
+
+
 def answering(fleet, frames, vip=VIP):
     """The directors whose MAC claimed the VIP in a capture."""
     names = {fleet.town.mac(name): name for name in fleet.labels}

@@ -84,25 +84,23 @@ IMAGE := $(or $(CARGO_TARGET_DIR),target)/directway.oci.tar
 # What a run of the whole level leaves for docs/benchmarks.md.
 SUMMARY := $(or $(CARGO_TARGET_DIR),target)/cluster-test.xml
 MAKE_IMAGE = $(if $(DIRECTWAY_IMAGE),,.ci/image $(IMAGE))
-.PHONY: cluster cluster-shell cluster-core cluster-test soak image-archive
-cluster: image-archive ## A cluster of four nodes, until Ctrl-C
+.PHONY: cluster cluster-parts cluster-shell cluster-core cluster-test soak image-archive
+cluster-parts: image-archive
 	tests/ground/install lab api helm cluster
+
+cluster: cluster-parts ## A cluster of four nodes, until Ctrl-C
 	PYTHONPATH=tests $(PYTHON) -m ground.shell cluster stay
 
-cluster-shell: image-archive ## A shell in a cluster of four nodes
-	tests/ground/install lab api helm cluster
+cluster-shell: cluster-parts ## A shell in a cluster of four nodes
 	PYTHONPATH=tests $(PYTHON) -m ground.shell cluster
 
-cluster-core: image-archive ## Installed with Helm on real kubelets: install, traffic, upgrade, uninstall
-	tests/ground/install lab api helm cluster
+cluster-core: cluster-parts ## Installed with Helm on real kubelets: install, traffic, upgrade, uninstall
 	$(PYTEST) tests/cluster -m core
 
-cluster-test: image-archive ## The same and all else: nodes, outages, endpoints, kube-proxy, pods of an application
-	tests/ground/install lab api helm cluster
+cluster-test: cluster-parts ## The same and all else: nodes, outages, endpoints, kube-proxy, pods of an application
 	$(PYTEST) tests/cluster $(if $(SCENARIO),-v -k '$(SCENARIO)',--junitxml=$(SUMMARY))
 
-soak: image-archive ## The long versions of some of it: 10 minutes without an API server, 1,000 random faults, 40,000 random stories of the election, 100,000 requests during rolling updates
-	tests/ground/install lab api helm cluster
+soak: cluster-parts ## The long versions of some of it: 10 minutes without an API server, 1,000 random faults, 40,000 random stories of the election, 100,000 requests during rolling updates
 	PROPTEST_CASES=20000 cargo test --locked --test election random
 	DIRECTWAY_OUTAGE=600 DIRECTWAY_ROUNDS=50 DIRECTWAY_FAULTS=1000 $(PYTEST) tests/lab -m soak -v -rP
 	DIRECTWAY_OUTAGE=600 DIRECTWAY_REQUESTS=100000 $(PYTEST) tests/cluster -m soak -v -rP

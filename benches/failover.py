@@ -2,8 +2,9 @@
 
 Usage: PYTHONPATH=tests python3 benches/failover.py [ROUNDS]   writes its section of docs/benchmarks.md
 
-Every round: a client begins a connection every 5 ms, the holder's kernel is killed, and the longest time is taken in which no connection was
-begun that was answered at once. Then the node is booted again.
+Every round: a client begins a connection every 5 ms, others keep theirs open, one asks by ARP who has the VIP. The holder's kernel is killed, or its
+daemon stands still for a while. Taken are the longest time in which no connection was begun that was answered at once, requests and connections that were
+lost, and for how long two MACs answered.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import os
 import statistics
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,13 +22,43 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "lab")]
 
 import sections  # noqa: E402
 from ground import assets, clients, judges  # noqa: E402
+from ground.capture import Capture  # noqa: E402
 from ground.wait import wait_until  # noqa: E402
-from support import VIP, Hosts, Town, virtual_service  # noqa: E402
+from support import VIP, Hosts, Town, asking_all_the_time, virtual_service  # noqa: E402
+from support.questions import doubts  # noqa: E402
 
 DIRECTORS, BACKENDS = ("d", "r3"), ("r1", "r2")
 KEEPALIVED = assets.cache() / "keepalived"
 # Enough to see the end of the outage.
 AFTER = 150
+# Connections that are kept open, and the pause between two requests on one (seconds).
+HELD, EVERY = 50, 0.5
+# How long a daemon stands still (seconds), and how often.
+STILL, PAUSES = 5, 5
+# Planned moves.
+MOVES = 20
+
+
+@dataclass(frozen=True)
+class Round:
+    """What clients saw of one fault."""
+
+    outage: float  # seconds
+    lost: int
+    begun: int
+    cut: int  # of the connections that were kept open
+    doubled: float  # seconds in which two MACs answered
+    moved: bool
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two that are compared: how its daemon is stopped and continued, and how it is started on a node that was booted again."""
+
+    name: str
+    revive: Callable[[str], None]
+    pause: Callable[[str], None]
+    resume: Callable[[str], None]
 
 
 def say(text: str) -> None:
@@ -46,28 +79,53 @@ def one_holder(town: Town) -> str:
     return wait_until(found, "one holder", 30)
 
 
-def round_(town: Town, revive) -> tuple[float, int, int]:
-    """Outage in seconds, requests lost, requests in all."""
+def round_(town: Town, fault: Callable[[str], None]) -> Round:
+    """One fault of the holder, from before until all is well again."""
     holder = one_holder(town)
-    standby = next(name for name in DIRECTORS if name != holder)
-    with clients.beat(town.host, VIP) as load:
+    asker = judges.mac(town.host, "lan")
+    kept = clients.hold(town.host, VIP, n=HELD, interval=EVERY).wait_answers(HELD)
+    asking = asking_all_the_time(town.host, VIP, sender=town.lab.address(), interval=0.03)
+    with Capture(town.host, "lan", "arp") as capture, asking, clients.beat(town.host, VIP) as load:
         load.wait_answers(100)
-        town.lab[holder].power_off()
-        wait_until(lambda: holders(town) == [standby], f"{standby} to take over", 30)
+        fault(holder)
+        now = one_holder(town)
         load.wait_answers(len(load.so_far().answers) + AFTER, 20)
-    outcome = load.stop()
-    town.discard(holder)
-    town.up(holder)
-    revive(holder)
-    return outcome.outage, len(outcome.errors), len(outcome.rows)
+    # Every connection that lives has had a request since.
+    time.sleep(2 * EVERY)
+    outcome, long = load.stop(), kept.stop()
+    cut = len(long.errors) + sum(len(servers) != 1 for servers in long.servers_per_connection.values())
+    doubled = sum(doubt.end - doubt.begin for doubt in doubts(capture.stop(), asker, VIP))
+    return Round(outcome.outage, len(outcome.errors), len(outcome.rows), cut, doubled, now != holder)
 
 
-def rounds(town: Town, name: str, count: int, revive) -> list[tuple[float, int, int]]:
+def power_losses(town: Town, side: Side, count: int) -> list[Round]:
+    def power_loss(holder: str) -> None:
+        town.lab[holder].power_off()
+        wait_until(lambda: holder not in (now := holders(town)) and now, "the other one to take over", 30)
+
     results = []
     for number in range(count):
-        results.append(round_(town, revive))
-        outage, lost, all_ = results[-1]
-        say(f"  {name} {number + 1}/{count}: {outage * 1e3:4.0f} ms, {lost} of {all_} lost")
+        holder = one_holder(town)
+        results.append(one := round_(town, power_loss))
+        say(f"  {side.name} {number + 1}/{count}: {one.outage * 1e3:4.0f} ms, {one.lost} of {one.begun} lost, {one.cut} of {HELD} cut")
+        town.discard(holder)
+        town.up(holder)
+        side.revive(holder)
+    return results
+
+
+def pauses(town: Town, side: Side) -> list[Round]:
+    def pause(holder: str) -> None:
+        side.pause(holder)
+        time.sleep(STILL)
+        side.resume(holder)
+        # Time to see that another has the VIP.
+        time.sleep(1)
+
+    results = []
+    for number in range(PAUSES):
+        results.append(one := round_(town, pause))
+        say(f"  {side.name}, still, {number + 1}/{PAUSES}: {one.doubled:.1f} s two MACs, {one.lost} of {one.begun} lost, {one.cut} of {HELD} cut")
     return results
 
 
@@ -81,21 +139,45 @@ def ready(town: Town, name: str) -> None:
     wait_until(all_there, f"{name} to be ready", 30)
 
 
-def directway(town: Town, count: int) -> list:
+def planned_moves(town: Town, fleet: Hosts) -> tuple[list[Round], list[Round]]:
+    """As many rounds in which nothing happens, and in which the other director is preferred from now on."""
+    def move(holder: str) -> None:
+        other = next(name for name in DIRECTORS if name != holder)
+        fleet.apply(virtual_service(scheduler="mh", directors={"preferred": other}))
+        wait_until(lambda: holders(town) == [other], f"{other} to have the VIP", 30)
+
+    quiet, moved = [], []
+    for number in range(MOVES):
+        quiet.append(round_(town, lambda holder: time.sleep(1)))
+        moved.append(one := round_(town, move))
+        say(f"  planned move {number + 1}/{MOVES}: {one.outage * 1e3:.0f} ms ({quiet[-1].outage * 1e3:.0f} ms without), {one.lost} lost, {one.cut} cut")
+    return quiet, moved
+
+
+def accept_connections_of_others(town: Town, name: str) -> None:
+    town.lab[name].sh("sysctl -qw net.ipv4.vs.sloppy_tcp=1")
+
+
+def directway(town: Town, count: int) -> tuple[list[Round], ...]:
     fleet = Hosts(town)
     fleet.enlist(directors=DIRECTORS, backends=BACKENDS)
     fleet.start()
     fleet.apply(virtual_service(scheduler="mh"))
 
     def revive(name: str) -> None:
+        accept_connections_of_others(town, name)
         fleet.start(name)
         ready(town, name)
         # Until both agree again on who should have the VIP, it may be on its way.
         time.sleep(1)
 
     for name in DIRECTORS:
+        accept_connections_of_others(town, name)
         ready(town, name)
-    results = rounds(town, "directway", count, revive)
+    side = Side("directway", revive, lambda name: town.lab[name].agent.pause(), lambda name: town.lab[name].agent.resume())
+    results = power_losses(town, side, count), pauses(town, side), *planned_moves(town, fleet)
+    for name in DIRECTORS:
+        town.lab[name].sh("sysctl -qw net.ipv4.vs.sloppy_tcp=0")
     fleet.delete()
     fleet.wait_untouched(60)
     fleet.stop()
@@ -110,20 +192,21 @@ vrrp_instance web {{
   nopreempt
   interface eth0
   virtual_router_id 51
-  priority {priority}
+  priority 100
   advert_int {interval}
   virtual_ipaddress {{ {vip}/32 dev eth0 }}
 }}
 """
 
 
-def keepalived(town: Town, interval: float, count: int) -> list:
+def keepalived(town: Town, interval: float, count: int) -> tuple[list[Round], list[Round]]:
     def start(name: str) -> None:
         node = town.lab[name]
-        node.sh(f"modprobe ip_vs_mh; ipvsadm -A -t {VIP}:80 -s mh -b mh-fallback,mh-port; sysctl -qw net.ipv4.vs.sloppy_tcp=1")
+        node.sh(f"modprobe ip_vs_mh; ipvsadm -A -t {VIP}:80 -s mh -b mh-fallback,mh-port")
+        accept_connections_of_others(town, name)
         for backend in BACKENDS:
             node.sh(f"ipvsadm -a -t {VIP}:80 -r {town.address(backend)}:80 -g")
-        node.write("/run/keepalived.conf", CONFIG.format(priority=100 if name == "d" else 90, interval=interval, vip=VIP))
+        node.write("/run/keepalived.conf", CONFIG.format(interval=interval, vip=VIP))
         library = next(KEEPALIVED.glob("usr/lib/*-linux-gnu"))
         node.spawn(
             ["env", f"LD_LIBRARY_PATH={library}", str(KEEPALIVED / "usr/sbin/keepalived"), "-n", "-l", "-P", "-f", "/run/keepalived.conf",
@@ -141,16 +224,25 @@ def keepalived(town: Town, interval: float, count: int) -> list:
         town.lab[name].sh(f"sysctl -qw net.ipv4.conf.eth0.arp_ignore=1 net.ipv4.conf.eth0.arp_announce=2; ip addr add {VIP}/32 dev lo")
     for name in DIRECTORS:
         start(name)
-    results = rounds(town, f"keepalived, advert_int {interval}", count, revive)
+    signal = lambda kind: lambda name: town.lab[name].sh(f"kill -{kind} $(cat /run/vrrp.pid)")
+    side = Side(f"keepalived, advert_int {interval}", revive, signal("STOP"), signal("CONT"))
+    results = power_losses(town, side, count), pauses(town, side)
     town.discard(*DIRECTORS, *BACKENDS)
     return results
 
 
-def row(name: str, results: list[tuple[float, int, int]]) -> str:
-    outages = sorted(outage * 1e3 for outage, _, _ in results)
+def row(name: str, results: list[Round]) -> str:
+    outages = sorted(one.outage * 1e3 for one in results)
     at = lambda share: outages[min(len(outages) - 1, int(share * len(outages)))]
-    lost, all_ = sum(lost for _, lost, _ in results), sum(all_ for _, _, all_ in results)
-    return f"| {name} | {len(outages)} | {statistics.median(outages):.0f} | {at(0.99):.0f} | {outages[-1]:.0f} | {lost} of {all_} |"
+    lost, begun = sum(one.lost for one in results), sum(one.begun for one in results)
+    cut = f"{sum(one.cut for one in results)} of {HELD * len(results)}"
+    return f"| {name} | {len(outages)} | {statistics.median(outages):.0f} | {at(0.99):.0f} | {outages[-1]:.0f} | {lost} of {begun} | {cut} |"
+
+
+def still_row(name: str, results: list[Round]) -> str:
+    lost, begun = sum(one.lost for one in results), sum(one.begun for one in results)
+    moved, doubled = sum(one.moved for one in results), statistics.median(one.doubled for one in results)
+    return f"| {name} | {len(results)} | {moved} | {doubled:.1f} | {lost} of {begun} | {sum(one.cut for one in results)} of {HELD * len(results)} |"
 
 
 def main(count: int) -> None:
@@ -158,20 +250,37 @@ def main(count: int) -> None:
     lines = [
         "## A director loses power", "",
         "Two directors, two real servers, each its own kernel; a connection is begun every 5 ms, and the kernel of the director that holds the VIP is",
-        "killed. Milliseconds in which no connection was begun that was answered at once; requests lost are those without an answer after 3 s.",
-        "keepalived is Debian's, with the same IPVS services set up by hand. `make bench-failover` writes this section.", "",
-        "| | rounds | median | p99 | worst | requests lost |", "|---|---|---|---|---|---|",
+        "killed. Milliseconds in which no connection was begun that was answered at once; requests lost are those without an answer after 3 s; so",
+        f"many of {HELD} connections that were open did not live on, with `sloppy_tcp` on both sides. keepalived (Debian's, VRRP version 3, equal",
+        "priorities) has the same IPVS services set up by hand. `make bench-failover` writes this section and the two that follow.", "",
+        "| | rounds | median | p99 | worst | requests lost | connections cut |", "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    still = [
+        "## A director's daemon stands still", "",
+        f"The same two, but the holder's agent, or keepalived's VRRP process, is stopped for {STILL} s (SIGSTOP), as on a starved machine. Its kernel goes on",
+        "working. How often the VIP moved, for how many seconds (median) questions by ARP were answered by two MACs, and what was lost.", "",
+        "| | rounds | moved | two MACs, s | requests lost | connections cut |", "|---|---:|---:|---:|---:|---:|",
+    ]
+    planned = [
+        "## A VIP is moved on purpose", "",
+        "`spec.directors.preferred` names the other director: the same measures, in turn with rounds in which nothing happens, which show the lab's own gaps.", "",
+        "| | rounds | median | p99 | worst | requests lost | connections cut |", "|---|---:|---:|---:|---:|---:|---:|",
     ]
     try:
         say("directway, at its defaults")
-        lines.append(row("directway, defaults", directway(town, count)))
+        lost, paused, quiet, moved = directway(town, count)
+        lines.append(row("directway, defaults", lost))
+        still.append(still_row("directway, defaults", paused))
+        planned += [row("nothing happens", quiet), row("the VIP moves", moved)]
         for interval in (0.1, 1):
             say(f"keepalived, advert_int {interval}")
             few = max(5, count // (3 if interval == 0.1 else 10))
-            lines.append(row(f"keepalived, advert_int {interval}", keepalived(town, interval, few)))
+            lost, paused = keepalived(town, interval, few)
+            lines.append(row(f"keepalived, advert_int {interval}", lost))
+            still.append(still_row(f"keepalived, advert_int {interval}", paused))
     finally:
         town.close()
-    text = "\n".join(lines) + "\n"
+    text = "\n".join([*lines, "", *still, "", *planned]) + "\n"
     sections.write(text)
     say(text)
 

@@ -10,6 +10,8 @@
 mod addresses;
 #[path = "contract/arp.rs"]
 mod arp;
+#[path = "contract/daemons.rs"]
+mod daemons;
 #[path = "contract/destinations.rs"]
 mod destinations;
 #[path = "contract/devices.rs"]
@@ -100,6 +102,10 @@ contract! {
         destinations_agree_with_ipvsadm;
     settings:
         settings_of_ipvs_are_set_and_given_back;
+    daemons:
+        daemons_are_started_seen_and_stopped
+        there_is_one_daemon_of_each
+        a_daemon_needs_its_device;
     wire:
         a_free_vip_is_met_with_silence
         whoever_has_the_vip_is_found

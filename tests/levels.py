@@ -89,7 +89,7 @@ class Ahead:
 
 
 # Levels that leave time for it, what is made meanwhile, and the level that needs it.
-WHILE, MAKE, FOR = ("lab",), "image-archive", ("cluster-core", "cluster-test")
+WHILE, MAKE, FOR = ("lab",), "cluster-parts", ("cluster-core", "cluster-test")
 # The emulator keeps its processors busy; a cluster waits for much.
 BESIDE = ("vm", "cluster-core")
 

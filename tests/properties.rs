@@ -68,7 +68,26 @@ fn wanted_vip(last: u8) -> impl Strategy<Value = WantedVip> {
 /// Any subset of three VIPs.
 fn wanted() -> impl Strategy<Value = NodeNet> {
     let vip = |last| prop::option::of(wanted_vip(last));
-    (vip(100), vip(101), vip(102)).prop_map(|(a, b, c)| net([a, b, c].into_iter().flatten()))
+    (vip(100), vip(101), vip(102), daemons()).prop_map(|(a, b, c, sync)| NodeNet {
+        sync,
+        ..net([a, b, c].into_iter().flatten())
+    })
+}
+
+/// Of the daemons that exchange connections, the backup is somebody else's.
+fn daemons() -> impl Strategy<Value = SyncDaemons> {
+    prop::collection::btree_map(
+        prop::sample::select(&SyncHalf::ALL[..]),
+        (1..3u32).prop_map(daemon),
+        0..3,
+    )
+}
+
+fn daemon(id: u32) -> SyncDaemon {
+    SyncDaemon {
+        dev: dev("eth0"),
+        id,
+    }
 }
 
 fn net(vips: impl Iterator<Item = WantedVip>) -> NodeNet {
@@ -133,6 +152,8 @@ fn inhabited() -> FakeKernel {
         )];
         assert_eq!(kernel.apply(&ops), [Ok(())]);
     }
+    let ops = [Op::StartSync(SyncHalf::Backup, daemon(7))];
+    assert_eq!(kernel.apply(&ops), [Ok(())]);
     kernel
 }
 
@@ -152,6 +173,7 @@ fn foreign(observed: &Observed) -> impl PartialEq + std::fmt::Debug + use<> {
         .collect();
     (
         services,
+        observed.net.sync.get(&SyncHalf::Backup).cloned(),
         networks
             .into_iter()
             .filter(|list| !list.is_empty())
@@ -294,13 +316,15 @@ fn in_safe_order(plan: &Plan, observed: &Observed) -> Result<(), TestCaseError> 
             | Op::DelDummy(_)
             | Op::Tune(_)
             | Op::Untune(_)
+            | Op::StartSync(..)
+            | Op::StopSync(_)
             | Op::AddRoute(_)
             | Op::DelRoute(_)
             | Op::Announce(_) => {}
         }
         let text = op.to_string();
         prop_assert!(
-            !text.contains(".200") && !text.contains(":9 "),
+            ![".200", ":9 ", "backup"].iter().any(|it| text.contains(it)),
             "foreign: {text}"
         );
     }

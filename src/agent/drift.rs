@@ -26,6 +26,7 @@ fn is_drift(op: &Op, before: &NodeNet, now: &NodeNet) -> bool {
         Op::Tune(set) | Op::Untune(set) => {
             before.ipvs.get(&set.setting) == now.ipvs.get(&set.setting)
         }
+        Op::StartSync(half, _) | Op::StopSync(half) => before.sync.get(half) == now.sync.get(half),
         Op::AddAddress(key, _) | Op::DelAddress(key, _) => {
             before.addresses.get(key) == now.addresses.get(key)
         }

@@ -10,8 +10,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    AddressKey, Arp, Dev, IpvsSetting, Ledger, Protocol, ServiceKey, SettingChange,
-    UnknownIpvsSetting,
+    AddressKey, Arp, Dev, IpvsSetting, Ledger, Protocol, ServiceKey, SettingChange, SyncDaemon,
+    SyncHalf, UnknownIpvsSetting,
 };
 
 /// The only format so far. A reader refuses any other: half an understanding of what is ours would delete or forget.
@@ -140,6 +140,8 @@ struct Stored {
     arp: Vec<StoredArp>,
     #[serde(default)]
     ipvs: Vec<StoredIpvs>,
+    #[serde(default)]
+    sync: Vec<StoredDaemon>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -168,6 +170,20 @@ struct StoredIpvs {
     setting: String,
     before: u32,
     set: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredDaemon {
+    half: StoredHalf,
+    dev: String,
+    id: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum StoredHalf {
+    Master,
+    Backup,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -218,6 +234,18 @@ impl From<&Ledger> for Stored {
                     setting: setting.name().to_owned(),
                     before: change.before,
                     set: change.set,
+                })
+                .collect(),
+            sync: ledger
+                .sync
+                .iter()
+                .map(|(half, daemon)| StoredDaemon {
+                    half: match half {
+                        SyncHalf::Master => StoredHalf::Master,
+                        SyncHalf::Backup => StoredHalf::Backup,
+                    },
+                    dev: daemon.dev.to_string(),
+                    id: daemon.id,
                 })
                 .collect(),
         }
@@ -292,6 +320,18 @@ impl TryFrom<Stored> for Ledger {
                     Ok((setting, change))
                 })
                 .collect::<Result<_, String>>()?,
+            sync: stored
+                .sync
+                .into_iter()
+                .map(|stored| {
+                    let half = match stored.half {
+                        StoredHalf::Master => SyncHalf::Master,
+                        StoredHalf::Backup => SyncHalf::Backup,
+                    };
+                    let dev = dev(stored.dev)?;
+                    Ok((half, SyncDaemon { dev, id: stored.id }))
+                })
+                .collect::<Result<_, String>>()?,
         })
     }
 }
@@ -324,6 +364,13 @@ mod tests {
         }
         let change = SettingChange { before: 0, set: 1 };
         ledger.ipvs.insert(IpvsSetting::SloppyTcp, change);
+        for (half, id) in [(SyncHalf::Master, 215), (SyncHalf::Backup, 1)] {
+            let daemon = SyncDaemon {
+                dev: "eth1".parse().unwrap(),
+                id,
+            };
+            ledger.sync.insert((half, daemon));
+        }
         ledger
     }
 

@@ -43,7 +43,7 @@ use crate::{
     election::Timing,
     kernel::{Kernel, KernelError, linux::Linux},
     metrics::Metrics,
-    model::{IpvsSetting, NodeName, ProxyAnswer},
+    model::{IpvsSetting, NodeName, ProxyAnswer, SyncDaemon},
 };
 
 pub use elections::{Board, Elections};
@@ -87,6 +87,8 @@ pub struct AgentConfig {
     pub ipvs: BTreeMap<IpvsSetting, u32>,
     /// Where they are written.
     pub ipvs_settings_dir: PathBuf,
+    /// How the node exchanges connections with other directors; `None` = not at all.
+    pub sync: Option<SyncDaemon>,
 }
 
 /// What keeps an agent from starting or running.
@@ -202,7 +204,8 @@ pub async fn run_on(
                 board,
                 nudges,
             ))
-            .with_ipvs(config.ipvs),
+            .with_ipvs(config.ipvs)
+            .with_sync(config.sync),
         node: node.clone(),
         kernel,
         store: Store::new(&sources),

@@ -12,12 +12,12 @@ use std::{
 use crate::{
     desired::{
         Admission, Desired, Former, Inputs, Memory, Questions, Sight, admit, desired, is_elected,
-        questions, segments, tune,
+        questions, segments, synchronise, tune,
     },
     kernel::{Kernel, KernelError, OpError, Outcome, execute},
     model::{
         AddressKey, IpvsSetting, Ledger, Mac, Move, NodeName, Observed, ProxyAnswer, Reason,
-        Refusal, Role, Snapshot, has_proxy_device,
+        Refusal, Role, Snapshot, SyncDaemon, has_proxy_device,
     },
     plan::{Op, plan},
 };
@@ -123,6 +123,8 @@ pub struct Passes {
     asker: Option<Sender<Asking>>,
     /// Settings of IPVS that this node shall have while it directs.
     ipvs: BTreeMap<IpvsSetting, u32>,
+    /// How it exchanges connections with other directors, if it does.
+    sync: Option<SyncDaemon>,
     drift: Drift,
     kube_proxy: ProxyAnswer,
 }
@@ -139,6 +141,7 @@ impl Passes {
             formers: Formers::default(),
             asker: None,
             ipvs: BTreeMap::new(),
+            sync: None,
             drift: Drift::default(),
             kube_proxy: ProxyAnswer::NotAsked,
         }
@@ -164,6 +167,13 @@ impl Passes {
     #[must_use]
     pub fn with_ipvs(mut self, settings: BTreeMap<IpvsSetting, u32>) -> Self {
         self.ipvs = settings;
+        self
+    }
+
+    /// Exchanges connections with other directors for as long as the node directs anything.
+    #[must_use]
+    pub fn with_sync(mut self, daemon: Option<SyncDaemon>) -> Self {
+        self.sync = daemon;
         self
     }
 
@@ -270,7 +280,7 @@ impl Passes {
         // An unanswered question is no reason to leave everything else undone: it stays open.
         let sensed = self.sense(kernel, &asked, &observed, now);
         let wire = self.wire.evidence();
-        let mut wanted = desired(&Inputs {
+        let inputs = Inputs {
             node: &self.node,
             snapshot: view.snapshot,
             admission: &admission,
@@ -280,7 +290,11 @@ impl Passes {
             elected: elected.as_ref(),
             memory: &self.memory,
             now,
-        });
+        };
+        let mut wanted = desired(&inputs);
+        if let Some(daemon) = &self.sync {
+            synchronise(&mut wanted, daemon, &inputs);
+        }
         self.refuse_without_election(&mut wanted, &admission);
         tune(Arc::make_mut(&mut wanted.net), &self.ipvs);
         self.memory = wanted.memory.clone();

@@ -11,8 +11,8 @@ use crate::{
     kernel::OpError,
     metrics::Gauges,
     model::{
-        AddressKey, Directing, IpRanges, Ipvs, NodeName, Observed, PeerState, Peers, ProxyDanger,
-        Reason, Refusal, Role, Service, VsKey, has_proxy_device,
+        AddressKey, Directing, IpRanges, Ipvs, NodeName, PeerState, Peers, ProxyDanger, Reason,
+        Refusal, Role, Service, VsKey, has_proxy_device,
     },
     plan::{Op, Subject},
 };
@@ -42,7 +42,7 @@ pub fn report(node: &NodeName, store: &Store, end: &PassEnd<'_>, drift: u64) -> 
             .collect(),
         moves: findings.moves.clone(),
         warnings: warnings(findings),
-        preflight: preflight(store, end, &findings.observed),
+        preflight: preflight(store, end, findings),
         services,
         destinations,
         drift,
@@ -253,7 +253,8 @@ fn failure(op: &Op, error: &OpError) -> Refusal {
     Refusal::new(reason, format!("{op}: {error}"))
 }
 
-fn preflight(store: &Store, end: &PassEnd<'_>, observed: &Observed) -> Vec<PreflightEntry> {
+fn preflight(store: &Store, end: &PassEnd<'_>, findings: &Findings<'_>) -> Vec<PreflightEntry> {
+    let (observed, wanted) = (&findings.observed, &findings.desired.net);
     let mut entries = Vec::new();
     let mut add = |check: &str, message: String, fix: &str| {
         entries.push(PreflightEntry {
@@ -281,6 +282,20 @@ fn preflight(store: &Store, end: &PassEnd<'_>, observed: &Observed) -> Vec<Prefl
             Reason::IpvsMissing.name(),
             why.clone(),
             "use a kernel with CONFIG_IP_VS (modprobe ip_vs); needed on directors only",
+        );
+    }
+    for (half, daemon) in &observed.net.sync {
+        let ours = findings.ledger.own_daemon(*half, observed).is_some();
+        if ours || wanted.sync.get(half).is_none_or(|it| it == daemon) {
+            continue;
+        }
+        add(
+            "ConnectionSync",
+            format!(
+                "an IPVS {half} daemon that is not directway's runs here (syncid {} on {}): this node's connections are not exchanged",
+                daemon.id, daemon.dev
+            ),
+            "stop it (ipvsadm --stop-daemon), or leave --sync-interface out",
         );
     }
     for (op, error) in end.outcome.failures() {

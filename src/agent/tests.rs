@@ -3,6 +3,7 @@
 mod ipvs;
 mod kube_proxy;
 mod large;
+mod sync;
 mod undo;
 
 use std::{fs, net::IpAddr, time::Duration};

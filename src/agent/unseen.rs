@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     desired::Admission,
-    model::{ArpSettings, ForeignTag, Ledger, NodeNet, Observed, ServiceKey},
+    model::{ArpSettings, ForeignTag, Ledger, NodeNet, Observed, ServiceKey, SyncHalf},
 };
 
 /// Adds to what is wanted all that is there and ours: with an incomplete view, nothing is taken away.
@@ -26,6 +26,11 @@ pub(super) fn keep_ours(wanted: &mut NodeNet, observed: &Observed, ledger: &Ledg
     for setting in ledger.ipvs.keys() {
         if let Some(value) = observed.net.ipvs.get(setting) {
             wanted.ipvs.entry(*setting).or_insert(*value);
+        }
+    }
+    for half in SyncHalf::ALL {
+        if let Some(daemon) = ledger.own_daemon(half, observed) {
+            wanted.sync.entry(half).or_insert_with(|| daemon.clone());
         }
     }
     for key in &ledger.services {

@@ -6,7 +6,7 @@ use crate::{
     agent::{self, AgentConfig, Intervals, SourceConfig, UndoSwitch},
     election::{Timer, Timing},
     kernel::linux::IPVS_SETTINGS,
-    model::{IpvsSetting, NodeName, UnknownIpvsSetting},
+    model::{Dev, InvalidDev, IpvsSetting, NodeName, SyncDaemon, UnknownIpvsSetting},
 };
 
 use super::{
@@ -65,6 +65,13 @@ pub struct Args {
     /// Where these settings can be written
     #[arg(long, value_name = "DIRECTORY", default_value = IPVS_SETTINGS)]
     ipvs_settings_dir: PathBuf,
+    /// Exchange IPVS connections with other directors on this interface while this node directs. Whoever can send on its
+    /// segment can add connections: use one that you trust
+    #[arg(long, value_name = "DEV", value_parser = dev)]
+    sync_interface: Option<Dev>,
+    /// Exchange them with directors of this number only: the same on all of them, and another one for every other group
+    #[arg(long, value_name = "NUMBER", default_value_t = 215, value_parser = clap::value_parser!(u32).range(1..=255))]
+    sync_id: u32,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -88,6 +95,10 @@ fn name_and_value<'a>(text: &'a str, example: &str) -> Result<(&'a str, u32), St
 fn failover_timer(text: &str) -> Result<Timer, String> {
     let (name, value) = name_and_value(text, "ask=100")?;
     Timer::new(name, value).map_err(|error| error.to_string())
+}
+
+fn dev(text: &str) -> Result<Dev, String> {
+    text.parse().map_err(|error: InvalidDev| error.to_string())
 }
 
 fn ipvs_setting(text: &str) -> Result<(IpvsSetting, u32), String> {
@@ -122,6 +133,10 @@ pub(super) fn run(args: &Args) -> Outcome {
         vip_lifetime: (args.vip_lifetime > 0).then(|| Duration::from_secs(args.vip_lifetime)),
         ipvs: args.ipvs.iter().copied().collect(),
         ipvs_settings_dir: args.ipvs_settings_dir.clone(),
+        sync: args.sync_interface.clone().map(|dev| SyncDaemon {
+            dev,
+            id: args.sync_id,
+        }),
     };
     block_on(agent::run(config))?.map_err(|error| Failure::Failed(error.to_string()))?;
     Ok(ExitCode::SUCCESS)
@@ -174,6 +189,23 @@ mod tests {
         assert_eq!(args.ipvs, [(IpvsSetting::ScheduleIcmp, 1)]);
         for wrong in ["schedule_icmp", "schedule_icmp=on", "conntrack=1"] {
             assert!(parse(&["--ipvs-setting", wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn connections_are_exchanged_only_where_it_is_said() {
+        assert_eq!(parse(&[]).unwrap().sync_interface, None);
+        let args = parse(&["--sync-interface", "eth1"]).unwrap();
+        assert_eq!(
+            (args.sync_interface, args.sync_id),
+            ("eth1".parse().ok(), 215)
+        );
+        for wrong in [
+            ["--sync-interface", "a/b"],
+            ["--sync-id", "0"],
+            ["--sync-id", "256"],
+        ] {
+            assert!(parse(&wrong).is_err(), "{wrong:?}");
         }
     }
 

@@ -17,6 +17,7 @@ mod placement;
 mod questions;
 mod quiet;
 mod segments;
+mod sync;
 #[cfg(test)]
 mod tests;
 
@@ -28,3 +29,4 @@ pub use node::{Desired, Inputs, MemberState, Verdict, desired, is_elected, tune}
 pub use placement::{directors, holder, presumed};
 pub use questions::{Questions, questions};
 pub use segments::{Former, Segment, Segments, Sight, segments};
+pub use sync::synchronise;

@@ -29,6 +29,12 @@ pub fn apply(op: &Op, observed: &mut Observed) {
         Op::Tune(set) | Op::Untune(set) => {
             net.ipvs.insert(set.setting, set.to);
         }
+        Op::StartSync(half, daemon) => {
+            net.sync.insert(*half, daemon.clone());
+        }
+        Op::StopSync(half) => {
+            net.sync.remove(half);
+        }
         Op::AddAddress(key, _) => {
             let kind = observed.links.get(&key.dev).map(|link| link.kind);
             let role = match kind {

@@ -121,7 +121,7 @@ impl Failed {
             Op::EditService(..) | Op::AddDestination(..) | Op::EditDestination(..) => {}
             Op::AddRoute(_) | Op::DelRoute(_) | Op::Announce(_) => {}
             Op::Restore(_) | Op::DelDummy(_) => {}
-            Op::Tune(_) | Op::Untune(_) => {}
+            Op::Tune(_) | Op::Untune(_) | Op::StartSync(..) | Op::StopSync(_) => {}
             Op::AddAddress(..)
             | Op::DelAddress(..)
             | Op::AddService(..)
@@ -149,6 +149,8 @@ impl Failed {
                 Op::Restore(_) | Op::Untune(_) | Op::DelDummy(_) => self.any,
                 Op::AddDummy(_)
                 | Op::Tune(_)
+                | Op::StartSync(..)
+                | Op::StopSync(_)
                 | Op::Quiet(_)
                 | Op::DelAddress(..)
                 | Op::AddRoute(_)

@@ -81,6 +81,11 @@ pub fn meaning(op: &Op, errno: i32) -> Option<String> {
         (Op::Quiet(set) | Op::Restore(set), EAFNOSUPPORT) => {
             format!("{} has no IPv4: its MTU is below 68", set.dev)
         }
+        (Op::StartSync(_, daemon), ENODEV) => format!("there is no device {}", daemon.dev),
+        (Op::StartSync(half, _), EEXIST) => {
+            format!("a {half} daemon runs already; a node can have one")
+        }
+        (Op::StopSync(half), ESRCH) => format!("no {half} daemon runs"),
         (_, ENODEV) => "the device is gone".to_owned(),
         _ => return None,
     };

@@ -17,16 +17,20 @@ pub enum IpvsSetting {
     ScheduleIcmp,
     /// Any segment but a RST makes a connection entry: connections outlive their director.
     SloppyTcp,
+    /// The packet of a connection at which other directors are told of it, and again with every so many more. The kernel keeps
+    /// both numbers here; this is the first, and the second stays as it is (`proc_do_sync_threshold`).
+    SyncThreshold,
 }
 
 impl IpvsSetting {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::ConnReuseMode,
         Self::ExpireNodestConn,
         Self::ExpireQuiescentTemplate,
         Self::ScheduleIcmp,
         Self::SloppyTcp,
+        Self::SyncThreshold,
     ];
 
     /// The kernel's name.
@@ -37,6 +41,7 @@ impl IpvsSetting {
             Self::ExpireQuiescentTemplate => "expire_quiescent_template",
             Self::ScheduleIcmp => "schedule_icmp",
             Self::SloppyTcp => "sloppy_tcp",
+            Self::SyncThreshold => "sync_threshold",
         }
     }
 }

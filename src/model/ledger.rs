@@ -1,6 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{AddressKey, Arp, Dev, ForeignTag, IpvsSetting, Observed, ServiceKey};
+use super::{
+    AddressKey, Arp, Dev, ForeignTag, IpvsSetting, Observed, ServiceKey, SyncDaemon, SyncHalf,
+};
 
 /// What is ours on this node, as far as the kernel cannot tell by itself.
 ///
@@ -20,6 +22,8 @@ pub struct Ledger {
     pub arp: BTreeMap<(Dev, Arp), SettingChange>,
     /// Settings of IPVS that directway changed.
     pub ipvs: BTreeMap<IpvsSetting, SettingChange>,
+    /// Daemons of IPVS that directway started. Two of a half while one takes the other's place.
+    pub sync: BTreeSet<(SyncHalf, SyncDaemon)>,
 }
 
 /// A setting's value before directway changed it, and the one it was given.
@@ -40,11 +44,19 @@ impl Ledger {
             Some(ForeignTag::Theirs(_)) | None => false,
         }
     }
+
+    /// The daemon of this half, if directway started it.
+    pub fn own_daemon<'a>(&self, half: SyncHalf, observed: &'a Observed) -> Option<&'a SyncDaemon> {
+        let running = observed.net.sync.get(&half)?;
+        self.sync
+            .contains(&(half, running.clone()))
+            .then_some(running)
+    }
 }
 
 impl Ledger {
     /// What must be ours where the ledger itself was lost: addresses and routes carry our tag, and nobody else
-    /// adds services for VIPs that do. Changed sysctls cannot be told from others' and stay as they are.
+    /// adds services for VIPs that do. Changed sysctls and daemons cannot be told from others' and stay as they are.
     pub fn adopt(observed: &Observed) -> Self {
         let tagged = |key: &&AddressKey| {
             observed

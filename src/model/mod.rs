@@ -19,6 +19,7 @@ mod reason;
 mod scheduler;
 mod selector;
 mod service;
+mod sync_daemon;
 mod virtual_service;
 
 pub use cluster::{Directing, Node, PeerState, Peers, Snapshot};
@@ -42,6 +43,7 @@ pub use selector::{Operator, Requirement, Selector};
 pub use service::{
     Destination, Forward, ParseProtocolError, Persistence, Protocol, Service, ServiceKey,
 };
+pub use sync_daemon::{SyncDaemon, SyncDaemons, SyncHalf};
 pub use virtual_service::{DirectorPolicy, ExternalServer, Port, RealServerPolicy, VirtualService};
 
 /// The protocol number that marks addresses and routes as directway's

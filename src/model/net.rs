@@ -3,7 +3,7 @@ use std::{
     net::IpAddr,
 };
 
-use super::{ArpSettings, Dev, IpvsSetting, Service, ServiceKey};
+use super::{ArpSettings, Dev, IpvsSetting, Service, ServiceKey, SyncDaemons};
 
 /// An address on a device.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,6 +51,8 @@ pub struct NodeNet {
     pub services: BTreeMap<ServiceKey, Service>,
     /// Settings of IPVS. Observed: those that the kernel has.
     pub ipvs: BTreeMap<IpvsSetting, u32>,
+    /// Daemons that keep directors' connection tables alike.
+    pub sync: SyncDaemons,
 }
 
 impl NodeNet {

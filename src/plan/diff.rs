@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::model::{
     AddressKey, Arp, ArpSettings, Destination, Dev, IpvsSetting, Ledger, NodeNet, Observed, Role,
-    ServiceKey, SettingChange,
+    ServiceKey, SettingChange, SyncHalf,
 };
 
 use super::{Op, SetArp, SetIpvs};
@@ -32,6 +32,7 @@ pub fn plan(desired: &NodeNet, observed: &Observed, ledger: &Ledger) -> Plan {
     diff.services();
     diff.arp();
     diff.ipvs();
+    diff.sync();
     // Stable: within a phase ops keep the order of their keys, so that every director adds alike.
     diff.ops.sort_by_key(Op::phase);
     Plan {
@@ -274,6 +275,30 @@ impl Diff<'_> {
                     self.ledger.ipvs.insert(setting, change);
                 }
                 (Some(_), Some(_), None) | (None, _, None) | (None, None, Some(_)) => {}
+            }
+        }
+    }
+}
+
+impl Diff<'_> {
+    fn sync(&mut self) {
+        for half in SyncHalf::ALL {
+            let running = self.observed.net.sync.get(&half);
+            let ours = self.old.own_daemon(half, self.observed);
+            let wanted = self.desired.sync.get(&half);
+            if let Some(ours) = ours {
+                self.ledger.sync.insert((half, ours.clone()));
+                if wanted != Some(ours) {
+                    self.ops.push(Op::StopSync(half));
+                }
+            }
+            // There is one of each: another's is left alone.
+            if let Some(wanted) = wanted
+                && running != Some(wanted)
+                && running == ours
+            {
+                self.ops.push(Op::StartSync(half, wanted.clone()));
+                self.ledger.sync.insert((half, wanted.clone()));
             }
         }
     }

@@ -2,7 +2,7 @@ use std::{fmt, net::IpAddr};
 
 use crate::model::{
     AddressKey, Arp, Destination, Dev, Forward, IpvsSetting, PROTOCOL_TAG, Role, Service,
-    ServiceKey, host_prefix,
+    ServiceKey, SyncDaemon, SyncHalf, host_prefix,
 };
 
 use super::Phase;
@@ -22,6 +22,10 @@ pub enum Op {
     Tune(SetIpvs),
     /// Gives a setting of IPVS its earlier value back.
     Untune(SetIpvs),
+    /// Starts a daemon that sends or receives connections.
+    StartSync(SyncHalf, SyncDaemon),
+    /// Stops it.
+    StopSync(SyncHalf),
     /// Adds a host-sized address.
     AddAddress(AddressKey, Role),
     /// Removes a host-sized address.
@@ -89,6 +93,8 @@ impl Op {
             Self::DelDummy(_) => Phase::Undevice,
             Self::Quiet(_) => Phase::Quiet,
             Self::Restore(_) | Self::Untune(_) => Phase::Restore,
+            Self::StartSync(..) => Phase::Sync,
+            Self::StopSync(_) => Phase::Desync,
             Self::AddAddress(_, Role::Quiet) => Phase::Bind,
             Self::AddAddress(_, Role::Held) => Phase::Claim,
             Self::DelAddress(_, Role::Quiet) => Phase::Unbind,
@@ -113,7 +119,9 @@ impl Op {
             | Self::Quiet(_)
             | Self::Restore(_)
             | Self::Tune(_)
-            | Self::Untune(_) => Subject::Node,
+            | Self::Untune(_)
+            | Self::StartSync(..)
+            | Self::StopSync(_) => Subject::Node,
             Self::AddAddress(key, _)
             | Self::DelAddress(key, _)
             | Self::AddRoute(key)
@@ -139,6 +147,8 @@ impl Op {
             Self::Restore(_) => "restore",
             Self::Tune(_) => "tune",
             Self::Untune(_) => "untune",
+            Self::StartSync(..) => "start_sync",
+            Self::StopSync(_) => "stop_sync",
             Self::AddAddress(_, Role::Quiet) => "bind",
             Self::AddAddress(_, Role::Held) => "claim",
             Self::DelAddress(_, Role::Quiet) => "unbind",
@@ -188,6 +198,11 @@ impl fmt::Display for Op {
             Self::DelDummy(dev) => write!(f, "ip link del {dev}"),
             Self::Quiet(set) | Self::Restore(set) => set.fmt(f),
             Self::Tune(set) | Self::Untune(set) => set.fmt(f),
+            Self::StartSync(half, SyncDaemon { dev, id }) => write!(
+                f,
+                "ipvsadm --start-daemon {half} --mcast-interface {dev} --syncid {id}"
+            ),
+            Self::StopSync(half) => write!(f, "ipvsadm --stop-daemon {half}"),
             Self::AddAddress(AddressKey { dev, ip }, _) => {
                 write!(
                     f,

@@ -22,6 +22,10 @@ pub enum Phase {
     Serve,
     /// Destinations are added and changed.
     Direct,
+    /// Daemons that exchange connections stop: before others take their place.
+    Desync,
+    /// And start: a connection that is told of finds its destination.
+    Sync,
     /// Destinations lose their weight.
     Quiesce,
     /// Destinations without weight are deleted.
@@ -44,7 +48,7 @@ pub enum Phase {
 
 impl Phase {
     /// All of them, in order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Yield,
         Self::Unroute,
         Self::Quiet,
@@ -53,6 +57,8 @@ impl Phase {
         Self::Route,
         Self::Serve,
         Self::Direct,
+        Self::Desync,
+        Self::Sync,
         Self::Quiesce,
         Self::Remove,
         Self::Unserve,

@@ -75,6 +75,7 @@ fn holder() -> NodeNet {
         arp: [(dev("eth0"), ArpSettings::QUIET)].into(),
         services: [(key(), service(&[("10.77.0.11", 1)]))].into(),
         ipvs: BTreeMap::new(),
+        sync: SyncDaemons::new(),
     }
 }
 
@@ -354,4 +355,65 @@ fn a_setting_of_ipvs_that_is_wanted_as_it_was_is_forgotten_with_the_wish() {
     observed.net.ipvs.insert(setting, 0);
     let after = plan(&NodeNet::default(), &observed, &back.ledger);
     assert_eq!((after.ops.len(), after.ledger), (0, Ledger::default()));
+}
+
+fn exchanging(id: u32) -> NodeNet {
+    let daemon = SyncDaemon {
+        dev: dev("eth0"),
+        id,
+    };
+    NodeNet {
+        sync: SyncHalf::ALL.map(|half| (half, daemon.clone())).into(),
+        ..NodeNet::default()
+    }
+}
+
+fn running(id: u32) -> Observed {
+    Observed {
+        net: exchanging(id),
+        ..Observed::default()
+    }
+}
+
+#[test]
+fn daemons_are_started_changed_and_stopped() {
+    let first = plan(&exchanging(1), &Observed::default(), &Ledger::default());
+    assert_eq!(
+        lines(&first),
+        [
+            "ipvsadm --start-daemon master --mcast-interface eth0 --syncid 1",
+            "ipvsadm --start-daemon backup --mcast-interface eth0 --syncid 1",
+        ]
+    );
+    let settled = plan(&exchanging(1), &running(1), &first.ledger);
+    assert_eq!((settled.ops.len(), &settled.ledger), (0, &first.ledger));
+    let changed = plan(&exchanging(2), &running(1), &settled.ledger);
+    assert_eq!(
+        lines(&changed),
+        [
+            "ipvsadm --stop-daemon master",
+            "ipvsadm --stop-daemon backup",
+            "ipvsadm --start-daemon master --mcast-interface eth0 --syncid 2",
+            "ipvsadm --start-daemon backup --mcast-interface eth0 --syncid 2",
+        ]
+    );
+    // Wherever that was cut off, what runs is known as ours.
+    for id in [1, 2] {
+        let last = plan(&NodeNet::default(), &running(id), &changed.ledger);
+        let stop = [
+            "ipvsadm --stop-daemon master",
+            "ipvsadm --stop-daemon backup",
+        ];
+        assert_eq!(lines(&last), stop);
+    }
+    let after = plan(&NodeNet::default(), &Observed::default(), &changed.ledger);
+    assert_eq!((after.ops.len(), after.ledger), (0, Ledger::default()));
+}
+
+#[test]
+fn somebody_elses_daemon_is_left_alone() {
+    for wanted in [exchanging(1), exchanging(2), NodeNet::default()] {
+        let plan = plan(&wanted, &running(1), &Ledger::default());
+        assert_eq!((plan.ops.len(), plan.ledger), (0, Ledger::default()));
+    }
 }

@@ -62,6 +62,12 @@ def test_settings_of_ipvs_cost_a_writable_directory_and_only_they_do():
     assert not [arg for arg in pod_of(rendered(), "DaemonSet")["containers"][0]["args"] if "ipvs" in arg]
 
 
+def test_connections_are_exchanged_where_an_interface_is_named():
+    args = lambda values: pod_of(rendered(values), "DaemonSet")["containers"][0]["args"]
+    assert {"--sync-interface=eth1", "--sync-id=215"} <= set(args({"agent": {"connectionSync": {"interface": "eth1"}}}))
+    assert not [arg for arg in args({}) if "sync" in arg]
+
+
 def test_the_controller_has_no_privileges():
     pod = pod_of(rendered(), "Deployment")
     (container,) = pod["containers"]
@@ -194,6 +200,8 @@ def test_nothing_may_be_deleted_and_nothing_is_a_wildcard():
         ({"agent": {"failoverTimers": {"asked": 50}}}, "additional properties 'asked' not allowed"),
         ({"agent": {"ipvsSettings": {"conntrack": 1}}}, "value must be one of 'conn_reuse_mode', 'expire_nodest_conn'"),
         ({"agent": {"ipvsSettings": {"conn_reuse_mode": 4}}}, "at '/agent/ipvsSettings/conn_reuse_mode': maximum: got 4, want 3"),
+        ({"agent": {"connectionSync": {"id": 256}}}, "at '/agent/connectionSync/id': maximum: got 256, want 255"),
+        ({"agent": {"connectionSync": {"interface": "a/b"}}}, "at '/agent/connectionSync/interface': 'a/b' does not match pattern"),
         ({"agent": {"adminPort": 0}}, "at '/agent/adminPort': minimum: got 0, want 1"),
         ({"agent": {"adminPort": "8090"}}, "at '/agent/adminPort': got string, want integer"),
         ({"agent": {"tolerations": {"operator": "Exists"}}}, "at '/agent/tolerations': got object, want array"),

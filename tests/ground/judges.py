@@ -98,6 +98,7 @@ SNAPSHOT = {
     "ip addr": "ip addr",
     "ip route": "ip route show table all",
     "ipvsadm": "ipvsadm -Sn 2>/dev/null || true",
+    "ipvsadm daemons": "ipvsadm -Ln --daemon 2>/dev/null || true",
     "sysctl": "sysctl net.ipv4.conf",
 }
 

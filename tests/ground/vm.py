@@ -43,6 +43,7 @@ class Machine:
                 "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio",
                 "-machine", "q35", "-accel", "tcg,thread=multi", "-smp", "2", "-m", "2G",
                 "-kernel", kernel, "-initrd", disk, "-append", "console=ttyS0 quiet panic=-1",
+                "-qmp", f"unix:{self._path('monitor')},server=on,wait=off",
                 "-fsdev", "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap",
                 "-device", "virtio-9p-pci,fsdev=root,mount_tag=root", *self._devices(),
             ],
@@ -77,6 +78,22 @@ class Machine:
 
         return wait_until(connect, "qemu to start", 30)
 
+    def set_link(self, port: str, up: bool) -> None:
+        """Takes the carrier from a card, or gives it back, by qemu's monitor."""
+        with socket.socket(socket.AF_UNIX) as monitor:
+            monitor.settimeout(10)
+            monitor.connect(str(self._path("monitor")))
+            lines = monitor.makefile("rw")
+            lines.readline()  # who it is
+            for order in ({"execute": "qmp_capabilities"}, {"execute": "set_link", "arguments": {"name": f"net.{port}", "up": up}}):
+                lines.write(json.dumps(order) + "\n")
+                lines.flush()
+                answer = {"event": ""}
+                while "event" in answer:
+                    answer = json.loads(lines.readline())
+                if "error" in answer:
+                    raise CommandFailed(f"qemu: {order}: {answer['error']}")
+
     def sh(self, command: list[str], timeout: float = 30) -> str:
         answer, out, err = self.channel.request({"kind": "run", "argv": command, "timeout": timeout}, timeout + 10)
         if answer.get("rc") != 0:
@@ -88,7 +105,7 @@ class Machine:
 
 
 class VmNode(Node):
-    abilities = frozenset({"power off", "reboot", "cut"})
+    abilities = frozenset({"power off", "reboot", "cut", "carrier"})
     _pid = 0
 
     def start(self) -> None:
@@ -109,6 +126,13 @@ class VmNode(Node):
     def console(self) -> str:
         path = self.lab.machine.exchange / "logs" / f"{self.name}.console"
         return path.read_text(errors="replace") if path.exists() else ""
+
+    def lose_carrier(self, nic: int = 0) -> None:
+        """The link goes down in the node, too."""
+        self.lab.machine.set_link(self.nics[nic].port, up=False)
+
+    def regain_carrier(self, nic: int = 0) -> None:
+        self.lab.machine.set_link(self.nics[nic].port, up=True)
 
     def power_off(self) -> None:
         """The cables go first: a dying process's sockets would still send FIN and RST, which a power loss does not."""

@@ -389,7 +389,7 @@ fn ipvs_sysctls(facts: &Facts) -> Finding {
             Level::Warn,
             "ipvs_sysctls",
             "net.ipv4.vs.sloppy_tcp=0: with several directors, connections that began at another one are refused after a failover",
-            "on directors: --ipvs-setting sloppy_tcp=1 for their agents (agent.ipvsSettings in the chart)",
+            "on directors: --ipvs-setting sloppy_tcp=1 for their agents (agent.ipvsSettings in the chart), or --sync-interface (agent.connectionSync)",
         );
     }
     pass(

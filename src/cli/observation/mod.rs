@@ -45,6 +45,34 @@ pub struct Observation {
     /// Settings of IPVS (`net.ipv4.vs.*`) that directway may change, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ipvs_settings: BTreeMap<String, IpvsSetting>,
+    /// IPVS daemons that exchange connections with other directors.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sync_daemons: Vec<SyncDaemon>,
+}
+
+/// An IPVS daemon that sends or receives connections.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SyncDaemon {
+    /// master (sends) or backup (receives).
+    pub role: SyncRole,
+    /// Its interface.
+    pub interface: String,
+    /// Its group of directors.
+    pub sync_id: u32,
+    /// Whose it is.
+    #[serde(default)]
+    pub owner: Owner,
+}
+
+/// What a daemon does.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum SyncRole {
+    /// Sends.
+    Master,
+    /// Receives.
+    Backup,
 }
 
 /// A setting of IPVS.

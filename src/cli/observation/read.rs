@@ -5,7 +5,9 @@ use crate::model::{
     ObservedAddress, PROTOCOL_TAG, Protocol, Role, Scheduler, ServiceKey, SettingChange,
 };
 
-use super::{Arp, Changed, Forward, Interface, Kind, Observation, Owner, Service, VERSION};
+use super::{
+    Arp, Changed, Forward, Interface, Kind, Observation, Owner, Service, SyncRole, VERSION,
+};
 
 /// A document that says something a kernel cannot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,6 +100,23 @@ impl Observation {
             if let Some(Changed { before, set }) = setting.changed {
                 ledger.ipvs.insert(key, SettingChange { before, set });
             }
+        }
+        for (index, found) in self.sync_daemons.iter().enumerate() {
+            let half = match found.role {
+                SyncRole::Master => model::SyncHalf::Master,
+                SyncRole::Backup => model::SyncHalf::Backup,
+            };
+            let daemon = model::SyncDaemon {
+                dev: parse(
+                    || format!("syncDaemons[{index}].interface"),
+                    &found.interface,
+                )?,
+                id: found.sync_id,
+            };
+            if found.owner == Owner::Ours {
+                ledger.sync.insert((half, daemon.clone()));
+            }
+            observed.net.sync.insert(half, daemon);
         }
         Ok((observed, ledger))
     }
@@ -344,6 +363,15 @@ mod tests {
         observed.net.ipvs = model::IpvsSetting::ALL.map(|setting| (setting, 1)).into();
         let change = SettingChange { before: 0, set: 1 };
         ledger.ipvs.insert(model::IpvsSetting::ScheduleIcmp, change);
+        for (half, id) in [(model::SyncHalf::Master, 215), (model::SyncHalf::Backup, 0)] {
+            let dev = "eth0".parse().unwrap();
+            observed
+                .net
+                .sync
+                .insert(half, model::SyncDaemon { dev, id });
+        }
+        let half = model::SyncHalf::Master;
+        ledger.sync.insert((half, observed.net.sync[&half].clone()));
         (observed, ledger)
     }
 

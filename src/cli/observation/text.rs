@@ -1,6 +1,6 @@
 use crate::cli::output::Table;
 
-use super::{Address, Arp, Forward, Interface, Kind, Observation, Owner, Service};
+use super::{Address, Arp, Forward, Interface, Kind, Observation, Owner, Service, SyncRole};
 
 /// The document as people read it.
 pub fn text(observation: &Observation) -> String {
@@ -15,6 +15,10 @@ pub fn text(observation: &Observation) -> String {
     if !observation.ipvs_settings.is_empty() {
         ipvs.push_str("\nIPVS settings (net.ipv4.vs)\n");
         ipvs.push_str(&settings(observation).render());
+    }
+    if !observation.sync_daemons.is_empty() {
+        ipvs.push_str("\nIPVS connection synchronisation\n");
+        ipvs.push_str(&daemons(observation).render());
     }
     [
         (
@@ -185,6 +189,19 @@ fn settings(observation: &Observation) -> Table {
             &setting.value.to_string(),
             &changed.unwrap_or_default(),
         ]);
+    }
+    table
+}
+
+fn daemons(observation: &Observation) -> Table {
+    let mut table = Table::new(["DAEMON", "INTERFACE", "SYNCID", "OWNER"]).indented(2);
+    for daemon in &observation.sync_daemons {
+        let role = match daemon.role {
+            SyncRole::Master => "master (sends)",
+            SyncRole::Backup => "backup (receives)",
+        };
+        let id = daemon.sync_id.to_string();
+        table.row([role, &daemon.interface, &id, owner(daemon.owner)]);
     }
     table
 }

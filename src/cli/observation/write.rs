@@ -7,7 +7,7 @@ use crate::model::{
 
 use super::{
     Address, Arp, Changed, Connections, Destination, Forward, Interface, IpvsSetting, Kind,
-    Observation, Owner, Persistence, Route, Service, VERSION,
+    Observation, Owner, Persistence, Route, Service, SyncDaemon, SyncRole, VERSION,
 };
 
 impl Observation {
@@ -66,6 +66,20 @@ impl Observation {
                         changed,
                     };
                     (setting.to_string(), value)
+                })
+                .collect(),
+            sync_daemons: observed
+                .net
+                .sync
+                .iter()
+                .map(|(half, daemon)| SyncDaemon {
+                    role: match half {
+                        model::SyncHalf::Master => SyncRole::Master,
+                        model::SyncHalf::Backup => SyncRole::Backup,
+                    },
+                    interface: daemon.dev.to_string(),
+                    sync_id: daemon.id,
+                    owner: owner(ledger.own_daemon(*half, observed).is_some()),
                 })
                 .collect(),
         }

@@ -188,6 +188,8 @@ fn phase_name(phase: Phase) -> &'static str {
         Phase::Route => "route",
         Phase::Serve => "serve",
         Phase::Direct => "direct",
+        Phase::Desync => "desync",
+        Phase::Sync => "sync",
         Phase::Quiesce => "quiesce",
         Phase::Remove => "remove",
         Phase::Unserve => "unserve",

@@ -15,7 +15,7 @@ use crate::{
 
 use super::{
     directors::{NotStandingBy, standing},
-    notes,
+    holder, notes,
 };
 
 /// How many moves are shown.
@@ -42,6 +42,9 @@ pub(super) struct Service {
     pub ports: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,
+    /// Why that is not the director that should hold it; absent where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why_holder: Option<String>,
     /// Directors that could take over from it.
     pub standbys: Vec<String>,
     /// Directors that could not, and why.
@@ -129,15 +132,18 @@ pub(super) fn of_cluster(cluster: &Cluster) -> Document {
         let vips = accepted
             .map(|accepted| accepted.vips.clone())
             .unwrap_or_default();
-        let holder = status.holder.as_deref();
+        let held_by = status.holder.as_deref();
         let (standbys, not_standing_by) = accepted.map_or_else(Default::default, |object| {
-            standing(object, holder, &reports, &read.snapshot)
+            standing(object, held_by, &reports, &read.snapshot)
         });
+        let why_holder = accepted
+            .and_then(|object| holder::why(object, held_by, &not_standing_by, &read.snapshot));
         let mut service = Service {
             namespace: admitted.key.namespace.clone(),
             name: admitted.key.name.clone(),
             vips: vips.iter().map(ToString::to_string).collect(),
             ports: accepted.map(|object| ports(object)).unwrap_or_default(),
+            why_holder,
             standbys,
             not_standing_by,
             holder: status.holder.clone(),
@@ -249,6 +255,7 @@ fn of_manifest(
         vips: object.vips.iter().map(ToString::to_string).collect(),
         ports: ports(object),
         holder: holds_all.then(|| node.to_string()),
+        why_holder: None,
         standbys: Vec::new(),
         not_standing_by: Vec::new(),
         real_servers: Count {

@@ -3,6 +3,7 @@
 mod agent_state;
 mod directors;
 mod document;
+mod holder;
 mod notes;
 mod text;
 

@@ -68,6 +68,10 @@ fn why_not(service: &Service) -> Option<String> {
             condition.message.clone(),
         ]);
     }
+    if let (Some(holder), Some(why)) = (&service.holder, &service.why_holder) {
+        any = true;
+        table.row([format!("holder {holder}"), String::new(), why.clone()]);
+    }
     for other in &service.not_standing_by {
         any = true;
         let who = format!("standby {}", other.director);
@@ -167,6 +171,7 @@ mod tests {
             vips: vec!["10.0.0.100".to_owned()],
             ports: "80/TCP".to_owned(),
             holder: Some("d".to_owned()),
+            why_holder: Some("e is preferred, but cordoned".to_owned()),
             standbys: vec!["e".to_owned()],
             not_standing_by: vec![],
             real_servers: Count { ready: 2, total: 2 },
@@ -180,6 +185,7 @@ mod tests {
         let ill = Service {
             name: "mail".to_owned(),
             holder: None,
+            why_holder: None,
             standbys: vec![],
             not_standing_by: vec![NotStandingBy {
                 director: "e".to_owned(),
@@ -230,6 +236,9 @@ mod tests {
 VIRTUALSERVICE  VIP         PORTS   HOLDER  STANDBY  REAL SERVERS  READY
 shop/web        10.0.0.100  80/TCP  d       e        2/2           True
 shop/mail       10.0.0.101  25/TCP  -       -        0/1           False
+
+shop/web
+  holder d    e is preferred, but cordoned
 
 shop/mail
   Ready=False       NotHeld        why

@@ -62,6 +62,8 @@ fn attempt(world: &mut World, name: &str, op: &Op) -> Result<(), OpError> {
         | Op::Restore(_)
         | Op::Tune(_)
         | Op::Untune(_)
+        | Op::StartSync(..)
+        | Op::StopSync(_)
         | Op::AddAddress(..)
         | Op::DelAddress(..)
         | Op::AddRoute(_)
@@ -111,9 +113,11 @@ fn device_of(op: &Op) -> Option<&Dev> {
         Op::AddRoute(key) | Op::DelRoute(key) | Op::Probe(key) | Op::Announce(key) => {
             Some(&key.dev)
         }
+        Op::StartSync(_, daemon) => Some(&daemon.dev),
         Op::AddDummy(_)
         | Op::Tune(_)
         | Op::Untune(_)
+        | Op::StopSync(_)
         | Op::AddService(..)
         | Op::EditService(..)
         | Op::DelService(_)
@@ -132,6 +136,8 @@ fn change(machine: &mut Machine, op: &Op) -> Result<(), Errno> {
             machine.set_arp(dev, *which, *to)
         }
         Op::Tune(set) | Op::Untune(set) => machine.set_ipvs(set.setting, set.to),
+        Op::StartSync(half, daemon) => machine.start_sync(*half, daemon),
+        Op::StopSync(half) => machine.stop_sync(*half),
         Op::AddAddress(AddressKey { dev, ip }, _) => {
             machine.add_address(dev, host(*ip), Machine::OURS)
         }

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 use ipnet::IpNet;
 
 use crate::model::{
-    Connections, Destination, Protocol, Scheduler, Service, ServiceKey, host_prefix,
+    Connections, Destination, Protocol, Scheduler, Service, ServiceKey, SyncDaemon, SyncDaemons,
+    SyncHalf, host_prefix,
 };
 
 use super::{errno::Errno, machine::Machine, schedule};
@@ -31,6 +32,7 @@ pub(super) struct Table {
     pub templates: BTreeMap<(ServiceKey, IpAddr), IpAddr>,
     pub fwmark_services: usize,
     pub sloppy_tcp: bool,
+    pub sync: SyncDaemons,
 }
 
 /// A service.
@@ -171,6 +173,22 @@ impl Machine {
         entry.places.remove(&address);
         entry.turn.removed(index);
         Ok(())
+    }
+
+    /// `ipvsadm --start-daemon`.
+    pub fn start_sync(&mut self, half: SyncHalf, daemon: &SyncDaemon) -> Result<(), Errno> {
+        let table = self.table()?;
+        if table.sync.contains_key(&half) {
+            return Err(Errno::Exists);
+        }
+        table.sync.insert(half, daemon.clone());
+        Ok(())
+    }
+
+    /// `ipvsadm --stop-daemon`.
+    pub fn stop_sync(&mut self, half: SyncHalf) -> Result<(), Errno> {
+        let stopped = self.table()?.sync.remove(&half);
+        stopped.map(drop).ok_or(Errno::NotFound)
     }
 
     /// Sets how many services by firewall mark somebody else has.

@@ -246,6 +246,7 @@ fn initial(setting: IpvsSetting) -> u32 {
         | IpvsSetting::ExpireQuiescentTemplate
         | IpvsSetting::ScheduleIcmp
         | IpvsSetting::SloppyTcp => 0,
+        IpvsSetting::SyncThreshold => 3,
     }
 }
 

@@ -88,6 +88,7 @@ impl Machine {
             return;
         };
         observed.net.ipvs.clone_from(&self.ipvs_settings);
+        observed.net.sync.clone_from(&table.sync);
         observed.fwmark_services = table.fwmark_services;
         observed.draining = table.draining();
         for (key, entry) in &table.services {

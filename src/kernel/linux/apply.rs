@@ -101,6 +101,8 @@ fn prepare(linux: &mut Linux, op: &Op) -> Prepared {
             Ok(()) => Prepared::Done,
             Err(error) => Prepared::Failed(untuned(linux, op, &error)),
         },
+        Op::StartSync(half, daemon) => Prepared::Ipvs(request::start_sync(*half, daemon)),
+        Op::StopSync(half) => Prepared::Ipvs(request::stop_sync(*half)),
         Op::AddAddress(key, _) => on_device(linux, op, &key.dev, create, |index| {
             address::add(index, key.ip, None)
         }),

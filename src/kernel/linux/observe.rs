@@ -53,6 +53,7 @@ pub fn observe(linux: &mut Linux) -> Result<Observed, KernelError> {
     addresses(linux, &names, &mut observed)?;
     routes(linux, &names, &mut observed)?;
     services(linux, &mut observed)?;
+    daemons(linux, &mut observed)?;
     Ok(observed)
 }
 
@@ -81,7 +82,8 @@ fn ipvs_settings() -> Result<BTreeMap<IpvsSetting, u32>, KernelError> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(failure(format!("read {path}"), error)),
         };
-        let value = text.trim().parse();
+        // Of two numbers (sync_threshold) the first.
+        let value = text.split_whitespace().next().unwrap_or_default().parse();
         let value = value.map_err(|error| failure(format!("read {path}"), error))?;
         settings.insert(setting, value);
     }
@@ -241,6 +243,23 @@ fn list_destinations(
         .map(|message| report::destination(&message.payload, key.vip))
         .collect();
     seen.map_err(|error| failure(doing(), error))
+}
+
+/// The daemons that exchange connections; none where the kernel has no IPVS.
+fn daemons(linux: &mut Linux, observed: &mut Observed) -> Result<(), KernelError> {
+    const DOING: &str = "list IPVS's synchronisation daemons";
+    let Some(family) = linux.ipvs.filter(|_| observed.ipvs == Ipvs::Present) else {
+        return Ok(());
+    };
+    let messages: Vec<GenlMessage<IpvsMessage>> = linux
+        .dump_ipvs(family, request::list_daemons())
+        .map_err(|error| failure(DOING, error))?;
+    let daemons: Result<_, _> = messages
+        .iter()
+        .map(|message| report::daemon(&message.payload))
+        .collect();
+    observed.net.sync = daemons.map_err(|error| failure(DOING, error))?;
+    Ok(())
 }
 
 /// Whether a service is there; not where the kernel has no IPVS.

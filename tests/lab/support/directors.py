@@ -5,13 +5,15 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 import pytest
-from ground import judges
+from ground import clients, judges
 from ground.capture import arp_answers
 from ground.wait import wait_until
 
 from .objects import VIP, virtual_service
 
 DIRECTORS = ("d", "r3")
+# How many connections are kept open.
+KEPT = 300
 
 
 @pytest.fixture(autouse=True)
@@ -57,12 +59,12 @@ def wait_destinations(fleet, name, count=2, timeout=15):
     wait_until(reached, f"{name} to have {count} destinations", timeout)
 
 
-def pair(fleet, backends=("r1", "r2"), **spec):
+def pair(fleet, backends=("r1", "r2"), sloppy=True, **spec):
     """Two directors at work, one of which holds the VIP and should; returns the holder and the standby."""
     fleet.enlist(directors=DIRECTORS, backends=backends)
     for name in DIRECTORS:
         # Connections whose beginning another director has seen.
-        fleet.lab[name].sh("sysctl -qw net.ipv4.vs.sloppy_tcp=1")
+        fleet.lab[name].sh(f"sysctl -qw net.ipv4.vs.sloppy_tcp={int(sloppy)}")
     fleet.start()
     fleet.apply(virtual_service(scheduler="mh", **{"directors": {"preferred": "r3"}, **spec}))
     holder = wait_holder(fleet, "r3")
@@ -94,6 +96,22 @@ def revive(fleet, name):
 
 def more(load, count=200, timeout=20):
     load.wait_answers(len(load.so_far().answers) + count, timeout)
+
+
+def keep_open(fleet, vip=VIP):
+    """Connections that are kept open: half of them say something all the time, half of them every few seconds."""
+    loads = [clients.hold(fleet.host, vip, n=KEPT // 2, interval=interval) for interval in (0.5, 3)]
+    return [load.wait_answers(KEPT // 2, 20) for load in loads]
+
+
+def not_kept(loads):
+    """Waits until each of these connections was used again; returns what became of those that did not live on, or not where they were."""
+    for load in loads:
+        more(load, KEPT, 30)
+    outcomes = [load.stop() for load in loads]
+    servers = [who for outcome in outcomes for who in outcome.servers_per_connection.values()]
+    assert len(servers) == KEPT
+    return [error for outcome in outcomes for error in outcome.errors] + [who for who in servers if len(who) != 1]
 
 
 def yielded(fleet, frames, since):

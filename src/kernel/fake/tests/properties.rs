@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     kernel::{Kernel, fake::FakeKernel},
-    model::{AddressKey, IpvsSetting, LinkKind, NodeNet, Role},
+    model::{AddressKey, IpvsSetting, LinkKind, NodeNet, Role, SyncDaemon, SyncHalf},
     plan::{Op, Phase, SetArp, SetIpvs},
 };
 
@@ -69,6 +69,13 @@ fn ops() -> impl Strategy<Value = Op> {
         (services(), real()).prop_map(|(key, ip)| Op::DelDestination(key, ip)),
         (prop::sample::select(IpvsSetting::ALL.to_vec()), 0u32..3)
             .prop_map(|(setting, to)| Op::Tune(SetIpvs { setting, to })),
+        (
+            prop::sample::select(SyncHalf::ALL.to_vec()),
+            devices(),
+            1u32..3
+        )
+            .prop_map(|(half, dev, id)| Op::StartSync(half, SyncDaemon { dev, id })),
+        prop::sample::select(SyncHalf::ALL.to_vec()).prop_map(Op::StopSync),
     ]
 }
 
@@ -94,6 +101,12 @@ fn expect(net: &mut NodeNet, op: &Op) {
         }
         Op::Tune(set) | Op::Untune(set) => {
             net.ipvs.insert(set.setting, set.to);
+        }
+        Op::StartSync(half, daemon) => {
+            net.sync.insert(*half, daemon.clone());
+        }
+        Op::StopSync(half) => {
+            net.sync.remove(half);
         }
         Op::AddAddress(key, role) => {
             net.addresses.insert(key.clone(), *role);
@@ -145,6 +158,7 @@ fn thing(op: &Op) -> String {
         Op::AddDummy(dev) | Op::DelDummy(dev) => dev.to_string(),
         Op::Quiet(set) | Op::Restore(set) => format!("{} {:?}", set.dev, set.which),
         Op::Tune(set) | Op::Untune(set) => set.setting.to_string(),
+        Op::StartSync(half, _) | Op::StopSync(half) => half.to_string(),
         Op::AddAddress(key, _) | Op::DelAddress(key, _) => address(key),
         // One route per destination.
         Op::AddRoute(key) | Op::DelRoute(key) => key.ip.to_string(),

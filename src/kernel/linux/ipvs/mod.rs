@@ -3,6 +3,7 @@
 //! Attributes that this code does not know are kept as they are; a kernel newer than this file must never be a reason to fail.
 //! A known attribute with an impossible length is an error. Nothing here panics on any input.
 
+mod daemon;
 mod destination;
 mod info;
 pub mod procfs;
@@ -20,6 +21,7 @@ use netlink_packet_core::{
 };
 use netlink_packet_generic::{GenlFamily, GenlHeader};
 
+pub use self::daemon::DaemonAttribute;
 pub use self::destination::{
     DestinationAttribute, FORWARD_DIRECT, FORWARD_LOCAL, FORWARD_MASK, FORWARD_MASQUERADE,
     FORWARD_TUNNEL,
@@ -42,11 +44,15 @@ const IPVS_CMD_NEW_DEST: u8 = 5;
 const IPVS_CMD_SET_DEST: u8 = 6;
 const IPVS_CMD_DEL_DEST: u8 = 7;
 const IPVS_CMD_GET_DEST: u8 = 8;
+const IPVS_CMD_NEW_DAEMON: u8 = 9;
+const IPVS_CMD_DEL_DAEMON: u8 = 10;
+const IPVS_CMD_GET_DAEMON: u8 = 11;
 const IPVS_CMD_SET_INFO: u8 = 14;
 const IPVS_CMD_GET_INFO: u8 = 15;
 
 const IPVS_CMD_ATTR_SERVICE: u16 = 1;
 const IPVS_CMD_ATTR_DEST: u16 = 2;
+const IPVS_CMD_ATTR_DAEMON: u16 = 3;
 
 /// What a message asks for, or reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +73,12 @@ pub enum Command {
     DeleteDestination,
     /// Read a service's destinations as a dump.
     GetDestination,
+    /// Start a synchronisation daemon; also the command of each entry in a dump of daemons.
+    NewDaemon,
+    /// Stop one.
+    DeleteDaemon,
+    /// Read which run, as a dump.
+    GetDaemon,
     /// The answer to [`Command::GetInfo`].
     SetInfo,
     /// Read IPVS's version and table size.
@@ -86,6 +98,9 @@ impl From<Command> for u8 {
             Command::SetDestination => IPVS_CMD_SET_DEST,
             Command::DeleteDestination => IPVS_CMD_DEL_DEST,
             Command::GetDestination => IPVS_CMD_GET_DEST,
+            Command::NewDaemon => IPVS_CMD_NEW_DAEMON,
+            Command::DeleteDaemon => IPVS_CMD_DEL_DAEMON,
+            Command::GetDaemon => IPVS_CMD_GET_DAEMON,
             Command::SetInfo => IPVS_CMD_SET_INFO,
             Command::GetInfo => IPVS_CMD_GET_INFO,
             Command::Other(other) => other,
@@ -104,6 +119,9 @@ impl From<u8> for Command {
             IPVS_CMD_SET_DEST => Command::SetDestination,
             IPVS_CMD_DEL_DEST => Command::DeleteDestination,
             IPVS_CMD_GET_DEST => Command::GetDestination,
+            IPVS_CMD_NEW_DAEMON => Command::NewDaemon,
+            IPVS_CMD_DEL_DAEMON => Command::DeleteDaemon,
+            IPVS_CMD_GET_DAEMON => Command::GetDaemon,
             IPVS_CMD_SET_INFO => Command::SetInfo,
             IPVS_CMD_GET_INFO => Command::GetInfo,
             other => Command::Other(other),
@@ -118,6 +136,8 @@ pub enum Attribute {
     Service(Vec<ServiceAttribute>),
     /// A destination, or what identifies one.
     Destination(Vec<DestinationAttribute>),
+    /// A synchronisation daemon.
+    Daemon(Vec<DaemonAttribute>),
     /// Part of the answer to [`Command::GetInfo`], whose attributes are numbered by themselves.
     Info(InfoAttribute),
     /// Not known to this code.
@@ -129,6 +149,7 @@ impl Nla for Attribute {
         match self {
             Self::Service(attributes) => attributes.as_slice().buffer_len(),
             Self::Destination(attributes) => attributes.as_slice().buffer_len(),
+            Self::Daemon(attributes) => attributes.as_slice().buffer_len(),
             Self::Info(attribute) => attribute.value_len(),
             Self::Other(attribute) => attribute.value_len(),
         }
@@ -138,6 +159,7 @@ impl Nla for Attribute {
         match self {
             Self::Service(_) => IPVS_CMD_ATTR_SERVICE | NLA_F_NESTED,
             Self::Destination(_) => IPVS_CMD_ATTR_DEST | NLA_F_NESTED,
+            Self::Daemon(_) => IPVS_CMD_ATTR_DAEMON | NLA_F_NESTED,
             Self::Info(attribute) => attribute.kind(),
             Self::Other(attribute) => attribute.kind(),
         }
@@ -147,6 +169,7 @@ impl Nla for Attribute {
         match self {
             Self::Service(attributes) => attributes.as_slice().emit(buffer),
             Self::Destination(attributes) => attributes.as_slice().emit(buffer),
+            Self::Daemon(attributes) => attributes.as_slice().emit(buffer),
             Self::Info(attribute) => attribute.emit_value(buffer),
             Self::Other(attribute) => attribute.emit_value(buffer),
         }
@@ -161,6 +184,7 @@ impl<'a> ParseableParametrized<NlaBuffer<&'a [u8]>, Command> for Attribute {
         Ok(match nla.kind() {
             IPVS_CMD_ATTR_SERVICE => Self::Service(nested(nla).context("IPVS_CMD_ATTR_SERVICE")?),
             IPVS_CMD_ATTR_DEST => Self::Destination(nested(nla).context("IPVS_CMD_ATTR_DEST")?),
+            IPVS_CMD_ATTR_DAEMON => Self::Daemon(nested(nla).context("IPVS_CMD_ATTR_DAEMON")?),
             _ => Self::Other(DefaultNla::parse(nla)?),
         })
     }

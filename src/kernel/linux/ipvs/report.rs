@@ -9,11 +9,12 @@ use netlink_packet_core::{DecodeError, NetlinkDeserializable, NetlinkHeader};
 use netlink_packet_generic::GenlMessage;
 
 use crate::model::{
-    Connections, Destination, Flag, Forward, Persistence, Protocol, Scheduler, Service, ServiceKey,
+    Connections, Destination, Flag, Forward, InvalidDev, Persistence, Protocol, Scheduler, Service,
+    ServiceKey, SyncDaemon, SyncHalf,
 };
 
 use super::{
-    Attribute, DestinationAttribute, FORWARD_DIRECT, FORWARD_LOCAL, FORWARD_MASK,
+    Attribute, DaemonAttribute, DestinationAttribute, FORWARD_DIRECT, FORWARD_LOCAL, FORWARD_MASK,
     FORWARD_MASQUERADE, FORWARD_TUNNEL, IpvsMessage, ServiceAttribute, ServiceFlags,
     value::{Address, address_of},
 };
@@ -55,7 +56,10 @@ pub fn service(message: &IpvsMessage) -> Result<SeenService, DecodeError> {
         .iter()
         .find_map(|attribute| match attribute {
             Attribute::Service(attributes) => Some(attributes),
-            Attribute::Destination(_) | Attribute::Info(_) | Attribute::Other(_) => None,
+            Attribute::Destination(_)
+            | Attribute::Daemon(_)
+            | Attribute::Info(_)
+            | Attribute::Other(_) => None,
         })
         .ok_or("an IPVS service without IPVS_CMD_ATTR_SERVICE")?;
     let mut raw = RawService::default();
@@ -147,7 +151,10 @@ pub fn destination(message: &IpvsMessage, vip: IpAddr) -> Result<SeenDestination
         .iter()
         .find_map(|attribute| match attribute {
             Attribute::Destination(attributes) => Some(attributes),
-            Attribute::Service(_) | Attribute::Info(_) | Attribute::Other(_) => None,
+            Attribute::Service(_)
+            | Attribute::Daemon(_)
+            | Attribute::Info(_)
+            | Attribute::Other(_) => None,
         })
         .ok_or("an IPVS destination without IPVS_CMD_ATTR_DEST")?;
     let (mut family, mut address, mut port) = (super::family_of(vip), Address::default(), 0);
@@ -177,6 +184,38 @@ pub fn destination(message: &IpvsMessage, vip: IpAddr) -> Result<SeenDestination
         destination,
         connections,
     })
+}
+
+/// Reads one entry of a dump of daemons.
+pub fn daemon(message: &IpvsMessage) -> Result<(SyncHalf, SyncDaemon), DecodeError> {
+    let attributes = message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            Attribute::Daemon(attributes) => Some(attributes),
+            Attribute::Service(_)
+            | Attribute::Destination(_)
+            | Attribute::Info(_)
+            | Attribute::Other(_) => None,
+        })
+        .ok_or("an IPVS daemon without IPVS_CMD_ATTR_DAEMON")?;
+    let (mut state, mut interface, mut id) = (0, "", 0);
+    for attribute in attributes {
+        match attribute {
+            DaemonAttribute::State(number) => state = *number,
+            DaemonAttribute::Interface(name) => interface = name,
+            DaemonAttribute::SyncId(number) => id = *number,
+            DaemonAttribute::Other(_) => {}
+        }
+    }
+    let half = match state {
+        DaemonAttribute::MASTER => SyncHalf::Master,
+        DaemonAttribute::BACKUP => SyncHalf::Backup,
+        other => return Err(format!("an IPVS daemon in state {other}").into()),
+    };
+    let dev = interface.parse();
+    let dev = dev.map_err(|error: InvalidDev| DecodeError::from(error.to_string()))?;
+    Ok((half, SyncDaemon { dev, id }))
 }
 
 fn forward_of(flags: u32) -> Forward {

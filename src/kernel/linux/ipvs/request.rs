@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
-use crate::model::{Destination, Forward, Persistence, Service, ServiceKey};
+use crate::model::{Destination, Forward, Persistence, Service, ServiceKey, SyncDaemon, SyncHalf};
 
 use super::{
-    Attribute, Command, DestinationAttribute, FORWARD_DIRECT, FORWARD_LOCAL, FORWARD_MASQUERADE,
-    FORWARD_TUNNEL, IpvsMessage, ServiceAttribute, ServiceFlags, address_bytes, family_of,
+    Attribute, Command, DaemonAttribute, DestinationAttribute, FORWARD_DIRECT, FORWARD_LOCAL,
+    FORWARD_MASQUERADE, FORWARD_TUNNEL, IpvsMessage, ServiceAttribute, ServiceFlags, address_bytes,
+    family_of,
 };
 
 /// `IP_VS_CONN_F_BYPASS`.
@@ -74,6 +75,46 @@ pub fn delete_destination(key: &ServiceKey, address: IpAddr) -> IpvsMessage {
 /// Asks, as a dump, for a service's destinations.
 pub fn list_destinations(key: &ServiceKey) -> IpvsMessage {
     message(Command::GetDestination, identified(key), None)
+}
+
+/// Starts a synchronisation daemon.
+pub fn start_sync(half: SyncHalf, daemon: &SyncDaemon) -> IpvsMessage {
+    daemon_message(
+        Command::NewDaemon,
+        vec![
+            DaemonAttribute::State(state_of(half)),
+            DaemonAttribute::Interface(daemon.dev.to_string()),
+            DaemonAttribute::SyncId(daemon.id),
+        ],
+    )
+}
+
+/// Stops it.
+pub fn stop_sync(half: SyncHalf) -> IpvsMessage {
+    let which = DaemonAttribute::State(state_of(half));
+    daemon_message(Command::DeleteDaemon, vec![which])
+}
+
+/// Asks, as a dump, which daemons run.
+pub fn list_daemons() -> IpvsMessage {
+    IpvsMessage {
+        command: Command::GetDaemon,
+        attributes: Vec::new(),
+    }
+}
+
+fn daemon_message(command: Command, daemon: Vec<DaemonAttribute>) -> IpvsMessage {
+    IpvsMessage {
+        command,
+        attributes: vec![Attribute::Daemon(daemon)],
+    }
+}
+
+fn state_of(half: SyncHalf) -> u32 {
+    match half {
+        SyncHalf::Master => DaemonAttribute::MASTER,
+        SyncHalf::Backup => DaemonAttribute::BACKUP,
+    }
 }
 
 fn message(

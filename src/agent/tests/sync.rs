@@ -1,0 +1,83 @@
+//! Connections that directors tell each other of.
+
+use super::*;
+use crate::{
+    model::{SyncDaemon, SyncDaemons, SyncHalf},
+    plan::Op,
+};
+
+fn daemon(id: u32) -> SyncDaemon {
+    SyncDaemon { dev: eth0(), id }
+}
+
+/// Agents that are told to use this daemon.
+fn told(id: u32) -> World {
+    let mut world = World::new(true);
+    tell(&mut world, Some(daemon(id)));
+    world
+}
+
+fn tell(world: &mut World, daemon: Option<SyncDaemon>) {
+    for agent in &mut world.agents {
+        let passes = Passes::new(agent.name.into(), agent.run_dir.path());
+        agent.passes = passes.with_sync(daemon.clone());
+    }
+}
+
+fn running(world: &World, name: &str) -> SyncDaemons {
+    world.look(name).net.sync
+}
+
+fn both(id: u32) -> SyncDaemons {
+    SyncHalf::ALL.map(|half| (half, daemon(id))).into()
+}
+
+#[test]
+fn daemons_come_with_the_first_service_and_go_with_the_last() {
+    let mut world = told(215);
+    world.settle();
+    assert_eq!(running(&world, "d"), both(215));
+    assert_eq!(running(&world, "b1"), [].into(), "directors only");
+    world.delete();
+    world.settle();
+    assert_eq!(running(&world, "d"), [].into());
+}
+
+#[test]
+fn an_agent_with_another_number_takes_over_what_an_earlier_one_started() {
+    let mut world = told(215);
+    world.settle();
+    tell(&mut world, Some(daemon(7)));
+    world.settle();
+    assert_eq!(running(&world, "d"), both(7));
+    tell(&mut world, None);
+    world.settle();
+    assert_eq!(running(&world, "d"), [].into());
+}
+
+#[test]
+fn somebody_elses_daemon_is_reported_and_left_alone() {
+    let mut world = told(215);
+    let ops = [Op::StartSync(SyncHalf::Backup, daemon(51))];
+    assert_eq!(world.lan.kernel("d").apply(&ops), [Ok(())]);
+    world.settle();
+    let expected = [
+        (SyncHalf::Master, daemon(215)),
+        (SyncHalf::Backup, daemon(51)),
+    ];
+    assert_eq!(running(&world, "d"), expected.into());
+    let (_, report) = world.pass("d");
+    let preflight = report.unwrap().preflight;
+    assert!(
+        preflight.iter().any(|entry| entry.check == "ConnectionSync"
+            && entry.message.contains("backup")
+            && entry.message.contains("syncid 51 on eth0")),
+        "{preflight:?}"
+    );
+    world.delete();
+    world.settle();
+    assert_eq!(
+        running(&world, "d"),
+        [(SyncHalf::Backup, daemon(51))].into()
+    );
+}

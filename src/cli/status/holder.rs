@@ -1,0 +1,114 @@
+//! Why the holder is not the director that should be, as far as the manifests say.
+
+use crate::{
+    desired::directors,
+    model::{Node, NodeName, Snapshot, VirtualService},
+};
+
+use super::directors::NotStandingBy;
+
+/// `None` if nothing speaks against `holder`.
+pub(super) fn why(
+    object: &VirtualService,
+    holder: Option<&str>,
+    not_standing_by: &[NotStandingBy],
+    snapshot: &Snapshot,
+) -> Option<String> {
+    let holder = NodeName::from(holder?);
+    let cordoned = |name| {
+        snapshot
+            .nodes
+            .get(name)
+            .is_some_and(|it: &Node| it.cordoned)
+    };
+    let may_hold = |name| directors(object, snapshot).any(|it| it == name);
+    if !may_hold(&holder) {
+        return Some(
+            "it is no director of this any more: the next one takes over when it is ready"
+                .to_owned(),
+        );
+    }
+    if let Some(preferred) = object
+        .directors
+        .preferred
+        .as_ref()
+        .filter(|it| **it != holder)
+    {
+        let cause = if !may_hold(preferred) {
+            "but is no director of this: see its labels and spec.directors.nodeSelector".to_owned()
+        } else if cordoned(preferred) {
+            "but cordoned".to_owned()
+        } else {
+            let name = preferred.0.as_str();
+            match not_standing_by.iter().find(|it| it.director == name) {
+                Some(other) => format!("but does not stand by: {}", other.message),
+                None => "and takes over when it has been ready for a while".to_owned(),
+            }
+        };
+        return Some(format!("{preferred} is preferred, {cause}"));
+    }
+    let mut others = directors(object, snapshot).filter(|it| **it != holder && !cordoned(it));
+    let alone = others.all(|it| not_standing_by.iter().any(|other| other.director == it.0));
+    (cordoned(&holder) && alone).then(|| "it is cordoned, but nobody else can take over".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{api::admit, model::DIRECTOR_LABEL};
+
+    fn object(preferred: Option<&str>) -> VirtualService {
+        let object = serde_json::json!({
+            "apiVersion": "directway.dev/v1alpha1", "kind": "VirtualService", "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {"vips": ["10.0.0.100"], "ports": [{"port": 80}], "realServers": {"nodeSelector": {}}, "directors": {"preferred": preferred}},
+        });
+        let object = admit(&serde_json::from_value(object).unwrap());
+        object.verdict.unwrap().as_ref().clone()
+    }
+
+    fn snapshot(cordoned: &[&str]) -> Snapshot {
+        let node = |name: &str| Node {
+            labels: [(DIRECTOR_LABEL.to_owned(), String::new())].into(),
+            cordoned: cordoned.contains(&name),
+            ..Node::default()
+        };
+        let names = ["a", "b"];
+        Snapshot {
+            nodes: names.map(|name| (name.into(), node(name))).into(),
+            ..Snapshot::default()
+        }
+    }
+
+    fn silent(name: &str) -> NotStandingBy {
+        NotStandingBy {
+            director: name.to_owned(),
+            reason: "Pending".to_owned(),
+            message: "its agent is silent".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_holder_that_should_be_another_is_explained() {
+        let (nobody, both) = (snapshot(&[]), snapshot(&["a", "b"]));
+        let silent = [silent("b")];
+        let expect =
+            |holder, preferred, others: &[NotStandingBy], snapshot, expected: Option<&str>| {
+                let said = why(&object(preferred), Some(holder), others, snapshot);
+                let fits = match (&said, expected) {
+                    (Some(said), Some(expected)) => said.contains(expected),
+                    (None, None) => true,
+                    _ => false,
+                };
+                assert!(fits, "{said:?}, not {expected:?}");
+            };
+        expect("a", None, &[], &nobody, None);
+        expect("a", Some("a"), &[], &nobody, None);
+        expect("a", Some("b"), &[], &nobody, Some("takes over"));
+        expect("a", Some("b"), &silent, &nobody, Some("agent is silent"));
+        expect("a", Some("b"), &[], &both, Some("but cordoned"));
+        expect("a", Some("c"), &[], &nobody, Some("no director of this"));
+        expect("c", None, &[], &nobody, Some("any more"));
+        expect("a", None, &[], &both, Some("nobody else"));
+        expect("a", None, &[], &snapshot(&["b"]), None);
+    }
+}

@@ -1,0 +1,31 @@
+use std::sync::Arc;
+
+use crate::model::{SyncDaemon, SyncHalf};
+
+use super::{Desired, Inputs, directors};
+
+/// Adds the daemons that keep the directors' connection tables alike, as long as the node has a service at all.
+///
+/// A director that is also a real server of a service tells others of its connections, but takes none: while it stands by,
+/// it has no such service, and a connection to the holder's own application arrives marked as local
+/// (`IP_VS_CONN_F_LOCALNODE`). After a move it would be handed to the local socket here, which resets it.
+pub fn synchronise(wanted: &mut Desired, daemon: &SyncDaemon, inputs: &Inputs<'_>) {
+    if wanted.net.services.is_empty() {
+        return;
+    }
+    let doubles = wanted.verdicts.iter().any(|(key, verdict)| {
+        let accepted = inputs.admission.accepted.get(key);
+        let directs = |it| directors(it, inputs.snapshot).any(|name| name == inputs.node);
+        verdict.is_real_server && accepted.is_some_and(|it| directs(it))
+    });
+    let sync = &mut Arc::make_mut(&mut wanted.net).sync;
+    sync.insert(SyncHalf::Master, daemon.clone());
+    if doubles {
+        wanted.notes.push(
+            "this director is also a real server of what it directs: it learns of no other director's connections"
+                .to_owned(),
+        );
+    } else {
+        sync.insert(SyncHalf::Backup, daemon.clone());
+    }
+}

@@ -1,0 +1,55 @@
+"""Directors that tell each other of their connections. `sloppy_tcp` is off: without that, no connection would outlive its director."""
+
+from ipaddress import ip_address
+
+import pytest
+from support.directors import DIRECTORS, keep_open, not_kept, pair, revive, wait_destinations, wait_holder
+from support.objects import BACKEND
+
+SYNC = ["--sync-interface", "eth0", "--ipvs-setting", "sync_threshold=2"]
+
+
+@pytest.fixture
+def told(cluster):
+    cluster.enlist(directors=DIRECTORS)
+    cluster.stop(*DIRECTORS)
+    cluster.start(*DIRECTORS, args=SYNC)
+    yield cluster
+    cluster.stop()
+
+
+def outlive(fleet, holder, standby):
+    """The holder loses power while connections are open; returns those that did not live on, or elsewhere."""
+    kept = keep_open(fleet)
+    fleet.lab[holder].power_off()
+    wait_holder(fleet, standby, timeout=5)
+    lost = not_kept(kept)
+    revive(fleet, holder)
+    return lost
+
+
+def daemons(node):
+    return node.sh("ipvsadm -Ln --daemon").splitlines()
+
+
+def test_connections_outlive_their_director(told):
+    holder, standby = pair(told, sloppy=False)
+    for name in (holder, standby):
+        seen = [line.split(",")[:2] for line in daemons(told.lab[name])]
+        assert seen == [[f"{half} sync daemon (mcast=eth0", " syncid=215"] for half in ("master", "backup")]
+    assert outlive(told, holder, standby) == []
+
+
+def test_connections_outlive_their_director_after_destinations_came_and_went(told):
+    """One real server left and came back, and is last in the holder's table; the standby was booted since, and has it first."""
+    holder, standby = pair(told, backends=("late", "r1", "r2"), sloppy=False)
+    first = min(("late", "r1", "r2"), key=lambda name: ip_address(told.town.address(name)))
+    told.label(first, {})
+    wait_destinations(told, holder, 2)
+    told.label(first, BACKEND)
+    wait_destinations(told, holder, 3)
+    told.town.discard(standby)
+    told.town.up(standby)
+    told.start(standby, args=SYNC)
+    wait_destinations(told, standby, 3)
+    assert outlive(told, holder, standby) == []

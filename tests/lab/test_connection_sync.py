@@ -3,7 +3,8 @@
 from ipaddress import ip_address
 
 import pytest
-from support.directors import DIRECTORS, keep_open, not_kept, pair, revive, wait_destinations, wait_holder
+from ground.wait import wait_until
+from support.directors import DIRECTORS, KEPT, keep_open, not_kept, pair, revive, wait_destinations, wait_holder
 from support.objects import BACKEND
 
 SYNC = ["--sync-interface", "eth0", "--ipvs-setting", "sync_threshold=2"]
@@ -21,11 +22,17 @@ def told(cluster):
 def outlive(fleet, holder, standby):
     """The holder loses power while connections are open; returns those that did not live on, or elsewhere."""
     kept = keep_open(fleet)
+    # The kernel sends a message that is not full after two to three seconds (IPVS_SYNC_FLUSH_TIME).
+    wait_until(lambda: known(fleet.lab[standby]) >= KEPT, f"{standby} to know the connections", 10)
     fleet.lab[holder].power_off()
     wait_holder(fleet, standby, timeout=5)
     lost = not_kept(kept)
     revive(fleet, holder)
     return lost
+
+
+def known(node):
+    return node.sh("ipvsadm -Lcn").count("ESTABLISHED")
 
 
 def daemons(node):

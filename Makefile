@@ -46,6 +46,12 @@ bench-failover: ## A director loses power, 50 times, and keepalived beside it; R
 	cargo build --locked
 	PYTHONPATH=tests $(PYTHON) benches/failover.py $(ROUNDS)
 
+.PHONY: bench-takeover
+bench-takeover: ## A director with 1,000 VIPs loses power; VIPS=100 for a look
+	tests/ground/install lab
+	cargo build --locked
+	PYTHONPATH=tests $(PYTHON) benches/takeover.py $(VIPS)
+
 .PHONY: bench-requests
 bench-requests: ## What a director at rest asks of the API server, with 1,000 VirtualServices
 	tests/ground/install lab api

@@ -37,11 +37,15 @@ def draw(chance: random.Random, directors: tuple[str, ...]) -> list[Fault]:
 
 
 class Trouble:
-    """Does what faults say to the directors of a fleet, and notes when segments were whole again."""
+    """Does what faults say to the directors of a fleet, and notes when segments were whole again.
+
+    A holder whose agent is dead or stands still cannot give way: if its segment became whole in the meantime, it is only when that agent is back.
+    """
 
     def __init__(self, fleet):
         self.fleet = fleet
         self.healed: list[float] = []
+        self.absent: dict[str, float] = {}
 
     def run(self, faults: list[Fault]) -> None:
         """All of them, each at its time; returns when the last one is over."""
@@ -60,15 +64,31 @@ class Trouble:
     def _how(self, kind: str) -> tuple[Callable[[str], None], Callable[[str], None]]:
         lab, start = self.fleet.lab, lambda name: self.fleet.start(name, wait=False)
         return {
-            "kill": (lambda name: lab[name].agent.kill(), start),
-            "restart": (self.fleet.stop, start),
-            "pause": (lambda name: lab[name].agent.pause(), lambda name: lab[name].agent.resume()),
+            "kill": (self._without(lambda name: lab[name].agent.kill()), self._with_again(start)),
+            "restart": (self._without(self.fleet.stop), self._with_again(start)),
+            "pause": (self._without(lambda name: lab[name].agent.pause()), self._with_again(lambda name: lab[name].agent.resume())),
             "cut LAN": (self._cut_lan, self._join_lan),
             "flap": (self._cut_lan, self._join_lan),
             "cut API": (self._cut_api, self._heal_api),
             "cut both": (lambda name: (self._cut_lan(name), self._cut_api(name)), lambda name: (self._heal_api(name), self._join_lan(name))),
             "power": (lambda name: lab[name].power_off(), lambda name: revive(self.fleet, name)),
         }[kind]
+
+    def _without(self, act: Callable[[str], None]) -> Callable[[str], None]:
+        def leave(name: str) -> None:
+            act(name)
+            self.absent[name] = time.time()
+
+        return leave
+
+    def _with_again(self, act: Callable[[str], None]) -> Callable[[str], None]:
+        def come_back(name: str) -> None:
+            act(name)
+            gone = self.absent.pop(name)
+            if any(when >= gone for when in self.healed):
+                self.healed.append(time.time())
+
+        return come_back
 
     def _cut_lan(self, name: str) -> None:
         self.fleet.lab[name].cut()

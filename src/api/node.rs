@@ -42,6 +42,15 @@ pub fn node(object: &core::Node) -> (NodeName, Node, Vec<String>) {
             .as_ref()
             .and_then(|spec| spec.unschedulable)
             .unwrap_or_default(),
+        silent: is_silent(object),
     };
     (name, node, problems)
+}
+
+/// The node lifecycle controller sets Ready to Unknown when a kubelet has not renewed its Lease for 40 s
+/// (`--node-monitor-grace-period`). False is the kubelet's own word, and so is a sign of life.
+fn is_silent(object: &core::Node) -> bool {
+    let status = object.status.iter();
+    let mut conditions = status.flat_map(|status| status.conditions.iter().flatten());
+    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "Unknown")
 }

@@ -174,8 +174,9 @@ impl<'a> View<'a> {
         agreement.is_some_and(|agreement| agreement.covers(&self.object.uid))
     }
 
-    /// The director that holds `vip` (`true`), or that should. Two hold it while it moves: the one that knows the
-    /// present generation, and then the one that should.
+    /// The director that holds `vip` (`true`), or that should. Two say so while it moves, or when one lost its power with
+    /// the VIP: the one to which it came last is right. Where that is not known, the one that knows the present generation,
+    /// and then the one that should.
     fn director(&self, vip: IpAddr) -> Option<(&'a NodeName, bool)> {
         let wanted = holder(self.virtual_service, vip, &self.context.cluster.snapshot);
         let readable = self.context.cluster.reports.iter();
@@ -186,9 +187,22 @@ impl<'a> View<'a> {
         });
         holding
             .map(|(name, _)| name)
-            .max_by_key(|name| (self.is_current(name), Some(*name) == wanted))
+            .max_by_key(|name| {
+                let came = self.report(name).and_then(|report| last_move(report, vip));
+                (
+                    !self.is_silent(name),
+                    came,
+                    self.is_current(name),
+                    Some(*name) == wanted,
+                )
+            })
             .map(|name| (name, true))
             .or(wanted.map(|name| (name, false)))
+    }
+
+    fn is_silent(&self, name: &NodeName) -> bool {
+        let node = self.context.cluster.snapshot.nodes.get(name);
+        node.is_some_and(|node| node.silent)
     }
 
     /// What keeps a node from its part. A holder that hears a rival goes on serving.
@@ -207,6 +221,9 @@ impl<'a> View<'a> {
             Some(Err(error)) => {
                 Finding::unknown(format!("the report of {name} cannot be read: {error}"))
             }
+            Some(Ok(_)) if holds && self.is_silent(name) => Finding::unknown(format!(
+                "{name} held {vip} when it was last heard of; its kubelet is silent: is the machine up?"
+            )),
             Some(Ok(_)) if !self.is_current(name) => Finding::Lagging(format!(
                 "the agent of {name} has not reported on generation {} yet",
                 self.object.generation
@@ -328,4 +345,13 @@ impl<'a> View<'a> {
             None => no_proxy_conflict(),
         }
     }
+}
+
+/// When `vip` came to the node, if that is still known.
+fn last_move(report: &Report, vip: IpAddr) -> Option<Timestamp> {
+    let moves = report.moves.iter();
+    moves
+        .filter(|it| it.vips.contains(vip))
+        .map(|it| it.at)
+        .max()
 }

@@ -1,3 +1,4 @@
+mod holders;
 mod news;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
@@ -69,7 +70,16 @@ impl Ground {
             weight: None,
             addresses: vec![ip(address)],
             cordoned: false,
+            silent: false,
         };
+        self.cluster
+            .apply(Change::Node(News::Is(name.into(), node)));
+    }
+
+    /// Its kubelet is heard no more.
+    fn silence(&mut self, name: &str) {
+        let mut node = self.cluster.snapshot.nodes[&name.into()].clone();
+        node.silent = true;
         self.cluster
             .apply(Change::Node(News::Is(name.into(), node)));
     }
@@ -478,13 +488,6 @@ fn kube_proxy_s_conflict_is_told_and_disturbs_no_other_condition() {
     assert_eq!(ground.condition("web", kind), "True KubeProxyIPVS");
     let message = ground.message("web", kind);
     assert!(message.starts_with("10.0.0.100 on d: set"), "{message}");
-}
-
-#[test]
-fn while_a_vip_moves_the_one_that_should_hold_it_is_named() {
-    let mut ground = Ground::serving();
-    ground.report("r1", |report| report.peer.held = one(VIP));
-    assert_eq!(ground.status("web").holder.as_deref(), Some("d"));
 }
 
 #[test]

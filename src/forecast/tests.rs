@@ -55,6 +55,7 @@ fn lan() -> (Snapshot, World) {
             weight: None,
             addresses: vec![address],
             cordoned: false,
+            silent: false,
         };
         snapshot.nodes.insert(name.into(), node);
         let mut observed = Observed::default();

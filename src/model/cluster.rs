@@ -35,6 +35,8 @@ pub struct Node {
     pub addresses: Vec<IpAddr>,
     /// Taken out of use for new work (`kubectl cordon`): it holds a VIP only where nobody else can.
     pub cordoned: bool,
+    /// Its kubelet has reported nothing for a while: the machine may be gone, and what its agent last said be out of date.
+    pub silent: bool,
 }
 
 impl Node {

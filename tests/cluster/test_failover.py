@@ -4,6 +4,7 @@ import pytest
 from ground import clients, judges
 from ground.wait import wait_until
 from objects import DIRECTOR, VIP
+from scene import SERVICES
 from traffic import lost
 
 SECOND = "other"
@@ -76,6 +77,8 @@ def test_the_holder_loses_power(pair):
     pair[first].power_off()
     wait_holder(pair, other, timeout=10)
     load.wait_answers(len(load.so_far().answers) + 100)
+    # What the dead one's agent said last says otherwise.
+    wait_until(lambda: pair.api.get(f"{SERVICES}/web")["status"]["holder"] == other, f"the status to name {other}", 20)
     outcome = load.stop()
     print(f"\n{outcome}; outage {outcome.outage * 1e3:.0f} ms")
     pair[first].start()

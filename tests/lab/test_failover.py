@@ -44,6 +44,8 @@ def test_h2_the_holders_cable(cluster):
         more(load)
         cluster.lab[holder].cut()
         wait_until(lambda: standby in holders(cluster), f"{standby} to take over", 5)
+        # The other one says that it holds it, too.
+        wait_until(lambda: cluster.get()["status"]["holder"] == standby, f"the status to name {standby}", 10)
         more(load)
         healed = time.time()
         cluster.lab[holder].join()

@@ -1,7 +1,7 @@
 //! Nodes as a watch reads them.
 
 use k8s_openapi::{
-    api::core::v1::{self as core, NodeAddress},
+    api::core::v1::{self as core, NodeAddress, NodeCondition},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{Resource, core::ClusterResourceScope};
@@ -12,7 +12,7 @@ use crate::{
     model::{Node, NodeName},
 };
 
-/// A Node without images, conditions and all else that is large or changes with every heartbeat.
+/// A Node without images, heartbeats and all else that is large or changes all the time.
 #[derive(Clone, Debug, Deserialize)]
 pub struct LightNode {
     /// Name, labels, annotations, UID.
@@ -34,6 +34,15 @@ struct LightSpec {
 struct LightStatus {
     #[serde(default)]
     addresses: Option<Vec<NodeAddress>>,
+    #[serde(default)]
+    conditions: Option<Vec<LightCondition>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct LightCondition {
+    #[serde(rename = "type")]
+    type_: String,
+    status: String,
 }
 
 impl Resource for LightNode {
@@ -68,6 +77,12 @@ impl Resource for LightNode {
 impl LightNode {
     /// Its name, what directway needs of it, and addresses that are none.
     pub fn read(self) -> (NodeName, Node, Vec<String>) {
+        let conditions = self.status.conditions.into_iter().flatten();
+        let conditions = conditions.map(|light| NodeCondition {
+            type_: light.type_,
+            status: light.status,
+            ..NodeCondition::default()
+        });
         node(&core::Node {
             metadata: self.metadata,
             spec: Some(core::NodeSpec {
@@ -76,6 +91,7 @@ impl LightNode {
             }),
             status: Some(core::NodeStatus {
                 addresses: self.status.addresses,
+                conditions: Some(conditions.collect()),
                 ..core::NodeStatus::default()
             }),
         })
@@ -94,7 +110,8 @@ mod tests {
             "metadata": {"name": "a", "labels": {"x": "y"}, "managedFields": [{"manager": "kubelet"}]},
             "spec": {"podCIDR": "10.1.0.0/24", "unschedulable": true},
             "status": {"images": [{"names": ["big"]}], "addresses": [
-                {"type": "InternalIP", "address": "10.0.0.1"}, {"type": "Hostname", "address": "a"}]},
+                {"type": "InternalIP", "address": "10.0.0.1"}, {"type": "Hostname", "address": "a"}],
+                "conditions": [{"type": "DiskPressure", "status": "Unknown"}, {"type": "Ready", "status": "Unknown"}]},
         }))
         .unwrap();
         let (name, node, problems) = light.read();
@@ -105,6 +122,6 @@ mod tests {
             ["10.0.0.1".parse::<std::net::IpAddr>().unwrap()]
         );
         assert_eq!(node.labels.len(), 1);
-        assert!(node.cordoned);
+        assert!(node.cordoned && node.silent);
     }
 }

@@ -90,6 +90,7 @@ impl Lan {
             weight: None,
             addresses: vec![ip(address)],
             cordoned: false,
+            silent: false,
         };
         let nodes = [
             ("d", labelled(DIRECTOR_LABEL, "10.77.0.10")),

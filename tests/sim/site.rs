@@ -121,6 +121,7 @@ pub fn nodes() -> BTreeMap<NodeName, Node> {
                 weight: None,
                 addresses: vec![address(name)],
                 cordoned: false,
+                silent: false,
             };
             (NodeName::from(name), node)
         })

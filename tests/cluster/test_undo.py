@@ -1,5 +1,7 @@
 """Helm's hooks where pods are pods: helm test proves VIPs, helm uninstall undoes every node that can be reached."""
 
+import re
+
 import pytest
 from ground import assets, clients, cluster as ground
 from ground.wait import wait_until
@@ -7,6 +9,7 @@ from objects import VIP
 from scene import CHART, NODES, RELEASE, SPACE, traces
 
 pytestmark = pytest.mark.core
+
 
 def test_helm_test_proves_vips_from_the_pod_network(web):
     """The pod would rather be on the node that is neither director nor real server."""
@@ -26,6 +29,10 @@ def test_helm_test_says_where_it_shows_nothing(web, node, why):
     assert code == 0 and f"node {node} {why}" in told and "PASS" not in told, told
 
 
+# Three nodes have work; the fourth may have had some in an earlier scenario.
+DONE = re.compile("^done: [34] nodes, and nothing of directway's is left on them", re.MULTILINE)
+
+
 def undone(scene, *nodes: str) -> dict[str, str]:
     return {name: traces(scene[name]) for name in nodes or NODES if traces(scene[name])}
 
@@ -35,7 +42,7 @@ def test_a_release_with_work_is_undone_and_goes(web):
     load.wait_answers(20)
     code, told = web.try_uninstall()
     load.stop()
-    assert code == 0 and "done: 3 nodes" in told, told
+    assert code == 0 and DONE.search(told), told
     # Helm has just returned, and the agents' pods may still be there.
     assert undone(web) == {}
     wait_until(lambda: not web.pods("agent") and not web.pods("controller"), "all pods to be gone", 60)
@@ -56,7 +63,7 @@ def test_a_director_without_power_stops_the_uninstalling_and_holds_up_nobody(web
     web["d"].power_off()
     wait_until(lambda: not ground.ready(web.lab)["d"], "Kubernetes to notice", 90, every=1)
     code, told = web.try_uninstall()
-    assert code != 0 and "1 of 3 nodes not undone after 40 s" in told, told
+    assert code != 0 and re.search("^.*1 of [34] nodes not undone after 40 s", told, re.MULTILINE), told
     assert "d: its agent has not answered, and the node is not ready (NodeStatusUnknown)" in told, told
     assert "directway cleanup" in told and "--no-hooks" in told
     assert undone(web, "r1", "r2", "other") == {}
@@ -67,7 +74,7 @@ def test_a_director_without_power_stops_the_uninstalling_and_holds_up_nobody(web
     web["d"].wait_ready()
     ground.wait_ready(web.lab)
     code, told = web.try_uninstall()
-    assert code == 0 and "done: 3 nodes" in told, told
+    assert code == 0 and DONE.search(told), told
     assert undone(web) == {}
     web.install().serve()
     assert clients.requests(web.host, VIP, n=20).counts == {"r1": 10, "r2": 10}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -100,14 +101,20 @@ def more(load, count=200, timeout=20):
 
 def keep_open(fleet, vip=VIP):
     """Connections that are kept open: half of them say something all the time, half of them every few seconds."""
-    loads = [clients.hold(fleet.host, vip, n=KEPT // 2, interval=interval) for interval in (0.5, 3)]
+    loads = [clients.hold(fleet.host, vip, n=KEPT // 2, interval=interval) for interval in (1, 3)]
     return [load.wait_answers(KEPT // 2, 20) for load in loads]
 
 
 def not_kept(loads):
     """Waits until each of these connections was used again; returns what became of those that did not live on, or not where they were."""
+    since = time.time()
+
+    def used(load):
+        rows = load.so_far().rows
+        return len({row["connection"] for row in rows if "error" in row or row["start"] >= since}) == KEPT // 2
+
     for load in loads:
-        more(load, KEPT, 30)
+        wait_until(lambda: used(load), "every connection to be used again", 30)
     outcomes = [load.stop() for load in loads]
     servers = [who for outcome in outcomes for who in outcome.servers_per_connection.values()]
     assert len(servers) == KEPT

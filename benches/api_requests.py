@@ -18,6 +18,7 @@ import sections  # noqa: E402
 from ground import audit, judges  # noqa: E402
 from ground.wait import wait_until  # noqa: E402
 from support import Cluster, Town, virtual_service  # noqa: E402
+from support.objects import many_vips  # noqa: E402
 
 ACCOUNT = "default/at-rest"
 # Two watches' lives: agents begin each anew every two minutes.
@@ -36,9 +37,7 @@ def requests(services: int) -> Counter[tuple[str, str]]:
         fleet.enlist(directors=("d",), backends=("r1",))
         fleet.start("d", service_account=ACCOUNT)
         fleet.start("r1")
-        for n in range(services):
-            # In the director's network or not: no client asks.
-            vip = f"10.{100 + n // 250}.0.{n % 250 + 1}"
+        for n, vip in enumerate(many_vips(services)):
             fleet.apply(virtual_service(f"web-{n}", vip, directors={"interface": "eth0"}))
         print(f"{services:,} VirtualServices are applied", flush=True)
         wait_until(lambda: len(judges.services(fleet.director())) == services, f"{services} services", 120)

@@ -93,9 +93,8 @@ def round_(town: Town, fault: Callable[[str], None]) -> Round:
     # Every connection that lives has had a request since.
     time.sleep(2 * EVERY)
     outcome, long = load.stop(), kept.stop()
-    cut = len(long.errors) + sum(len(servers) != 1 for servers in long.servers_per_connection.values())
     doubled = sum(doubt.end - doubt.begin for doubt in doubts(capture.stop(), asker, VIP))
-    return Round(outcome.outage, len(outcome.errors), len(outcome.rows), cut, doubled, now != holder)
+    return Round(outcome.outage, len(outcome.errors), len(outcome.rows), len(long.not_kept), doubled, now != holder)
 
 
 def power_losses(town: Town, side: Side, count: int) -> list[Round]:

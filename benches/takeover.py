@@ -20,14 +20,10 @@ from ground.agent import manifest  # noqa: E402
 from ground.capture import Capture  # noqa: E402
 from ground.wait import wait_until  # noqa: E402
 from support import Hosts, Town, virtual_service  # noqa: E402
+from support.objects import many_vips  # noqa: E402
 
 HOLDER, STANDBY, BACKEND = "r3", "d", "r1"
 ROUNDS = 3
-
-
-def vips(count: int) -> list[str]:
-    """Outside of the segment's own network: they are taken by the interface's name."""
-    return [f"10.{100 + n // 62500}.{n // 250 % 250}.{n % 250 + 1}" for n in range(count)]
 
 
 def wait_all(town: Town, name: str, count: int, what: str, found) -> None:
@@ -49,7 +45,7 @@ def served(node) -> int:
 
 def takeover(town: Town, count: int) -> list[float]:
     """Seconds from the loss of power to each VIP's first announcement by the other director."""
-    mac, wanted = town.mac(STANDBY), set(vips(count))
+    mac, wanted = town.mac(STANDBY), set(many_vips(count))
     with Capture(town.host, "lan", "arp") as capture:
         killed = time.time()
         town.lab[HOLDER].power_off()
@@ -69,7 +65,7 @@ def rounds(count: int) -> list[list[float]]:
         fleet = Hosts(town)
         fleet.enlist(directors=(HOLDER, STANDBY), backends=(BACKEND,))
         text = manifest(*(
-            virtual_service(f"web-{n}", vip, scheduler="mh", directors={"interface": "eth0", "preferred": HOLDER}) for n, vip in enumerate(vips(count))
+            virtual_service(f"web-{n}", vip, scheduler="mh", directors={"interface": "eth0", "preferred": HOLDER}) for n, vip in enumerate(many_vips(count))
         ))
         for name in (HOLDER, STANDBY, BACKEND):
             town.lab[name].put_manifest("many.yaml", text)

@@ -6,7 +6,7 @@ use crate::{
     agent::{self, AgentConfig, Intervals, SourceConfig, UndoSwitch},
     election::{Timer, Timing},
     kernel::linux::IPVS_SETTINGS,
-    model::{Dev, InvalidDev, IpvsSetting, NodeName, SyncDaemon, UnknownIpvsSetting},
+    model::{Dev, IpvsSetting, NodeName, SyncDaemon, UnknownIpvsSetting},
 };
 
 use super::{
@@ -67,7 +67,7 @@ pub struct Args {
     ipvs_settings_dir: PathBuf,
     /// Exchange IPVS connections with other directors on this interface while this node directs. Whoever can send on its
     /// segment can add connections: use one that you trust
-    #[arg(long, value_name = "DEV", value_parser = dev)]
+    #[arg(long, value_name = "DEV")]
     sync_interface: Option<Dev>,
     /// Exchange them with directors of this number only: the same on all of them, and another one for every other group
     #[arg(long, value_name = "NUMBER", default_value_t = 215, value_parser = clap::value_parser!(u32).range(1..=255))]
@@ -95,10 +95,6 @@ fn name_and_value<'a>(text: &'a str, example: &str) -> Result<(&'a str, u32), St
 fn failover_timer(text: &str) -> Result<Timer, String> {
     let (name, value) = name_and_value(text, "ask=100")?;
     Timer::new(name, value).map_err(|error| error.to_string())
-}
-
-fn dev(text: &str) -> Result<Dev, String> {
-    text.parse().map_err(|error: InvalidDev| error.to_string())
 }
 
 fn ipvs_setting(text: &str) -> Result<(IpvsSetting, u32), String> {

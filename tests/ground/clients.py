@@ -69,6 +69,11 @@ class Outcome:
                 found.setdefault(row["connection"], set()).add(row["who"])
         return found
 
+    @property
+    def not_kept(self) -> list:
+        """Of held connections: the errors of those that ended, and the servers of those that had several."""
+        return self.errors + [who for who in self.servers_per_connection.values() if len(who) != 1]
+
     def __str__(self) -> str:
         times = self.latencies
         middle = f", median {times[len(times) // 2] * 1e3:.1f} ms, worst {times[-1] * 1e3:.0f} ms" if times else ""

@@ -116,9 +116,8 @@ def not_kept(loads):
     for load in loads:
         wait_until(lambda: used(load), "every connection to be used again", 30)
     outcomes = [load.stop() for load in loads]
-    servers = [who for outcome in outcomes for who in outcome.servers_per_connection.values()]
-    assert len(servers) == KEPT
-    return [error for outcome in outcomes for error in outcome.errors] + [who for who in servers if len(who) != 1]
+    assert sum(len(outcome.servers_per_connection) for outcome in outcomes) == KEPT
+    return [one for outcome in outcomes for one in outcome.not_kept]
 
 
 def yielded(fleet, frames, since):

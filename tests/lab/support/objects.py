@@ -30,6 +30,11 @@ def virtual_service(
     }
 
 
+def many_vips(count: int) -> list[str]:
+    """VIPs outside of the segment's own network, to be held on an interface by its name; no client asks for them."""
+    return [f"10.{100 + n // 62500}.{n // 250 % 250}.{n % 250 + 1}" for n in range(count)]
+
+
 def vip_of(service: dict) -> str:
     return service["spec"]["vips"][0]
 

@@ -2,7 +2,10 @@ use std::{net::IpAddr, time::Duration};
 
 use crate::model::{AddressKey, ArpSettings, Dev, LinkKind, NodeNet, Peers, Reason, Refusal, Role};
 
-use super::{Inputs, Memory, quiet::require_quiet};
+use super::{
+    Inputs, Memory,
+    quiet::{keep_quiet, require_quiet},
+};
 
 /// Without reports from directors, how long a real server keeps a VIP that nobody asks of it any more, so that
 /// every director has read the same manifests and deleted the destination.
@@ -14,9 +17,11 @@ const REPORT_GRACE: Duration = Duration::from_secs(3);
 /// switched off will never report anything else, and nobody else is left to send it packets.
 const UNDO_GRACE: Duration = Duration::from_secs(20);
 
-/// Adds what makes the node carry `vip` quietly on `dev`.
+/// Adds what makes the node carry `vip` quietly on `dev`, where directors hold it on an interface of their network or on the one
+/// that is `named`.
 pub(super) fn carry(
     vip: IpAddr,
+    named: Option<&Dev>,
     dev: &Dev,
     host_route: bool,
     inputs: &Inputs<'_>,
@@ -28,7 +33,7 @@ pub(super) fn carry(
     if kind == Some(LinkKind::Other) {
         check_empty_nic(vip, dev, inputs)?;
     }
-    require_quiet(vip, observed, &mut net.arp)?;
+    require_quiet(vip, named, observed, &mut net.arp)?;
     match kind {
         Some(LinkKind::Loopback) => {}
         Some(LinkKind::Dummy) | None => {
@@ -142,7 +147,8 @@ pub(super) fn keep_while_directed(
         {
             net.arp.insert(key.dev.clone(), link.arp);
         }
-        if let Err(refusal) = require_quiet(key.ip, observed, &mut net.arp) {
+        keep_quiet(observed, inputs.ledger, &mut net.arp);
+        if let Err(refusal) = require_quiet(key.ip, None, observed, &mut net.arp) {
             notes.push(refusal.to_string());
         }
         if observed

@@ -201,14 +201,16 @@ fn serve_vip(
     } else {
         (crate::model::Dev::lo(), false)
     };
+    let named = virtual_service.directors.interface.as_ref();
     backend::carry(
         vip,
+        named,
         &device,
         host_route,
         inputs,
         Arc::make_mut(&mut desired.net),
     )?;
-    if quiet_nics(vip, inputs.observed).is_empty() {
+    if quiet_nics(vip, named, inputs.observed).is_empty() {
         desired.notes.push(format!("{vip}: no interface of this node is in its network, so nobody asks this node for it: no ARP step needed"));
     }
     if !part.serves {

@@ -1,17 +1,22 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
-use crate::model::{ArpSettings, Dev, Link, Observed, Reason, Refusal};
+use crate::model::{Arp, ArpSettings, Dev, Ledger, Link, Observed, Reason, Refusal};
 
 /// Which interfaces must be quiet for a node that carries `vip` on a device that is not the clients' NIC.
 ///
 /// Linux answers an ARP request for any local address on whatever interface it arrives (net/ipv4/arp.c), so with
 /// one NIC in the VIP's network every NIC that could share its segment counts, and one without an address may be
-/// given one at any time. A node whose NICs are all in other networks is never asked for the VIP.
-pub(super) fn quiet_nics(vip: IpAddr, observed: &Observed) -> Vec<&Link> {
+/// given one at any time. A node whose NICs are all in other networks is never asked for the VIP, unless
+/// the directors' interface is `named`: then the VIP may be on any segment, whatever its network.
+pub(super) fn quiet_nics<'a>(
+    vip: IpAddr,
+    named: Option<&Dev>,
+    observed: &'a Observed,
+) -> Vec<&'a Link> {
     let nics = || observed.links.values().filter(|link| link.hears_arp());
-    let in_network = nics().any(|link| link.is_in_network_of(vip));
+    let anywhere = named.is_some() || nics().any(|link| link.is_in_network_of(vip));
     nics()
-        .filter(|link| in_network || !has_ipv4(link))
+        .filter(|link| anywhere || !has_ipv4(link))
         .collect()
 }
 
@@ -22,6 +27,7 @@ fn has_ipv4(link: &Link) -> bool {
 /// Adds to `arp` what keeps `vip` unanswered; refuses where the node's own settings forbid it.
 pub(super) fn require_quiet(
     vip: IpAddr,
+    named: Option<&Dev>,
     observed: &Observed,
     arp: &mut BTreeMap<Dev, ArpSettings>,
 ) -> Result<(), Refusal> {
@@ -29,7 +35,7 @@ pub(super) fn require_quiet(
         // Neighbour discovery looks addresses up per interface: one on lo is never answered.
         return Ok(());
     }
-    let nics = quiet_nics(vip, observed);
+    let nics = quiet_nics(vip, named, observed);
     let all = observed.arp_all;
     if !nics.is_empty() && !ArpSettings::QUIET.effective(all).is_quiet() {
         return Err(Refusal::new(
@@ -44,4 +50,21 @@ pub(super) fn require_quiet(
         arp.entry(link.dev.clone()).or_insert(ArpSettings::QUIET);
     }
     Ok(())
+}
+
+/// Adds to `arp` whatever directway made quiet and still is: the VirtualService that says which interfaces count may be gone
+/// before its VIP is.
+pub(super) fn keep_quiet(
+    observed: &Observed,
+    ledger: &Ledger,
+    arp: &mut BTreeMap<Dev, ArpSettings>,
+) {
+    let ours = |dev: &Dev| [Arp::Ignore, Arp::Announce].map(|it| (dev.clone(), it));
+    let nics = observed.links.values().filter(|link| link.hears_arp());
+    for link in nics {
+        let changed = ours(&link.dev).iter().any(|it| ledger.arp.contains_key(it));
+        if changed && link.arp.effective(observed.arp_all).is_quiet() {
+            arp.entry(link.dev.clone()).or_insert(ArpSettings::QUIET);
+        }
+    }
 }

@@ -4,6 +4,7 @@ from ground import arp, clients, judges
 from ground.capture import Capture
 from ground.wait import wait_until
 from support import VIP, virtual_service
+from support.objects import key_of
 
 
 def test_s10_a_real_server_behind_a_router_is_reported_and_gets_nothing(cluster):
@@ -47,6 +48,26 @@ def test_s11_without_a_nic_in_the_vips_network_no_arp_step(cluster):
     assert judges.arp_mode(node, "eth0") == (0, 0)
     assert arp.who_has(cluster.host, VIP, tries=20).keys() == {cluster.town.mac("d")}
     assert clients.requests(cluster.host, VIP, n=10).counts == {"inner": 10}
+
+
+def test_a_vip_of_no_nics_network_is_held_where_the_directors_interface_is_named(fleet):
+    """Everybody on the segment may be asked for it, so everybody but the holder must be quiet."""
+    fleet.enlist(directors=("d", "r3"), backends=("r1", "r2"))
+    fleet.start()
+    everyone = {fleet.town.address(name): 1 for name in ("r1", "r2")}
+    service = virtual_service(vip="10.100.0.1", directors={"interface": "eth0", "preferred": "d"})
+    fleet.apply(service)
+    for name in ("d", "r3"):
+        wait_until(lambda: judges.weights(fleet.lab[name], key_of(service)) == everyone, f"{name} to have both destinations")
+    wait_until(lambda: fleet.holds(service, fleet.lab["d"]), "the VIP on the NIC of d")
+    for name in ("d", "r1", "r2", "r3"):
+        assert judges.arp_mode(fleet.lab[name], "eth0") == (1, 2), name
+    assert arp.who_has(fleet.host, "10.100.0.1", tries=20).keys() == {fleet.town.mac("d")}
+    fleet.host.sh("ip route add 10.100.0.1/32 dev lan")
+    try:
+        assert clients.requests(fleet.host, "10.100.0.1", n=10).counts == {"r1": 5, "r2": 5}
+    finally:
+        fleet.host.sh("ip route del 10.100.0.1/32 dev lan")
 
 
 def test_an_external_real_server_that_is_quiet(cluster):

@@ -10,8 +10,8 @@ use directway::{
 use ipnet::IpNet;
 
 pub const VIP: &str = "10.77.0.100";
-/// A second VIP, on a dummy device and with a host route.
-pub const DNS: &str = "10.77.0.101";
+/// A second VIP, on a dummy device and with a host route. It is in no NIC's network: the directors' interface is named.
+pub const DNS: &str = "10.100.0.1";
 pub const CLIENT: &str = "client";
 pub const DIRECTOR: &str = "d";
 pub const BACKENDS: [&str; 3] = ["r1", "r2", "r3"];
@@ -55,7 +55,10 @@ fn machine(name: &str) -> Machine {
 /// The machines. What others set up on them is part of how they boot.
 pub fn lan() -> FakeLan {
     let lan = FakeLan::new();
-    lan.add(CLIENT, machine(CLIENT));
+    let mut client = machine(CLIENT);
+    let vip = net(&format!("{DNS}/32"));
+    client.add_route(vip, None, &dev("eth0"), false).unwrap();
+    lan.add(CLIENT, client);
     let foreign = |machine: &mut Machine| {
         let mut add = |on: &str, address: &str, tag| {
             let net = net(&format!("{address}/32"));
@@ -157,7 +160,7 @@ pub fn web() -> VirtualService {
     }
 }
 
-/// UDP 53 on [`DNS`], bound to a dummy device, with a host route.
+/// UDP 53 on [`DNS`], held on an interface by its name; real servers have it on a dummy device, with a host route.
 pub fn dns() -> VirtualService {
     let web = web();
     VirtualService {
@@ -168,6 +171,10 @@ pub fn dns() -> VirtualService {
             port: 53,
             protocol: Protocol::Udp,
         }],
+        directors: DirectorPolicy {
+            interface: Some(dev("eth0")),
+            ..DirectorPolicy::default()
+        },
         real_servers: RealServerPolicy {
             device: dev("vip0"),
             host_route: true,

@@ -57,6 +57,31 @@ fn a_real_server_without_a_nic_in_the_vips_network_needs_no_arp_step_and_says_so
 }
 
 #[test]
+fn a_vip_outside_every_network_is_quiet_on_every_nic_where_the_directors_interface_is_named() {
+    let mut lan = Lan::seen_from("r1", "192.168.9.11/24");
+    add(&mut lan, nic(3, "eth1", &["192.168.8.11/24"]));
+    // The real server's own need not have that name.
+    lan.web().directors.interface = Some(dev("bond0"));
+    assert_eq!(quieted(&lan), ["eth0", "eth1"]);
+    assert!(lan.desired().notes.is_empty());
+    lan.observed.arp_all.ignore = 3;
+    assert_eq!(lan.reason(), Some(Reason::NotQuiet));
+}
+
+#[test]
+fn what_was_made_quiet_stays_so_while_the_vip_does() {
+    let mut lan = Lan::seen_from("r1", "192.168.9.11/24");
+    add(&mut lan, nic(3, "eth1", &["192.168.8.11/24"]));
+    lan.carrying("lo", Role::Quiet);
+    lan.eth0().arp = ArpSettings::QUIET;
+    let change = SettingChange { before: 0, set: 1 };
+    lan.ledger.arp.insert((dev("eth0"), Arp::Ignore), change);
+    lan.snapshot.virtual_services.clear();
+    assert_eq!(lan.devices(), on(&[("lo", false)]));
+    assert_eq!(quieted(&lan), ["eth0"]);
+}
+
+#[test]
 fn an_unnumbered_nic_is_quiet_before_it_gets_an_address() {
     let mut lan = Lan::seen_from("r1", "192.168.9.11/24");
     add(&mut lan, nic(3, "eth1", &[]));

@@ -15,9 +15,7 @@ pub(super) fn quiet_nics<'a>(
 ) -> Vec<&'a Link> {
     let nics = || observed.links.values().filter(|link| link.hears_arp());
     let anywhere = named.is_some() || nics().any(|link| link.is_in_network_of(vip));
-    nics()
-        .filter(|link| anywhere || !has_ipv4(link))
-        .collect()
+    nics().filter(|link| anywhere || !has_ipv4(link)).collect()
 }
 
 fn has_ipv4(link: &Link) -> bool {

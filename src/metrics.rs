@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -15,7 +16,11 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{kernel::OpResult, model::Reason, plan::Op};
+use crate::{
+    kernel::OpResult,
+    model::{Dev, IpRanges, Mac, NodeName, Reason},
+    plan::Op,
+};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OpLabels {
@@ -40,6 +45,11 @@ struct MoveLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DirectorLabels {
+    director: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct FrameLabels {
     kind: &'static str,
 }
@@ -56,7 +66,9 @@ pub struct Gauges {
     /// Destinations in the kernel that left and keep their connections.
     pub real_servers_draining: usize,
     /// VIPs on the clients' NIC.
-    pub vips_held: usize,
+    pub vips_held: IpRanges,
+    /// VIPs that other hosts answer for, too.
+    pub conflicts: Vec<Conflict>,
     /// VIPs carried quietly.
     pub vips_bound: usize,
     /// VirtualServices that this node cannot do its part for, by the reason why.
@@ -69,6 +81,34 @@ pub struct Gauges {
     pub ready: bool,
     /// Sources that have synced, by name.
     pub synced: BTreeMap<&'static str, bool>,
+}
+
+/// Another host that answers for a VIP.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conflict {
+    /// The VIP.
+    pub vip: IpAddr,
+    /// Where the other host was heard.
+    pub interface: Dev,
+    /// This node's MAC there.
+    pub mac: Option<Mac>,
+    /// The other host's.
+    pub rival: Mac,
+    /// The other host, if it is known to be a node.
+    pub node: Option<NodeName>,
+}
+
+impl Conflict {
+    fn labels(&self) -> [(&'static str, String); 5] {
+        let text = |it: Option<String>| it.unwrap_or_default();
+        [
+            ("vip", self.vip.to_string()),
+            ("interface", self.interface.to_string()),
+            ("mac", text(self.mac.map(|mac| mac.to_string()))),
+            ("rival", self.rival.to_string()),
+            ("node", text(self.node.as_ref().map(ToString::to_string))),
+        ]
+    }
 }
 
 /// All metrics of an agent.
@@ -84,6 +124,8 @@ pub struct Metrics {
     moves: Family<MoveLabels, Counter>,
     takeover_seconds: Histogram,
     frames: Family<FrameLabels, Counter>,
+    garp: Counter,
+    round_trip: Family<DirectorLabels, Histogram>,
     gauges: Arc<Mutex<Gauges>>,
 }
 
@@ -141,8 +183,23 @@ impl Default for Metrics {
         let frames = Family::default();
         registry.register(
             "election_frames_sent",
-            "Frames of the election: announcements (gratuitous ARP), broadcasts (probes), unicasts (liveness and confirmations)",
+            "Questions of the election: broadcasts (probes), unicasts (liveness and confirmations)",
             frames.clone(),
+        );
+        let garp = Counter::default();
+        registry.register(
+            "garp_sent",
+            "Gratuitous ARP of the election: announcements of VIPs",
+            garp.clone(),
+        );
+        let round_trip = Family::<DirectorLabels, Histogram>::new_with_constructor(|| {
+            Histogram::new([0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2])
+        });
+        registry.register_with_unit(
+            "liveness_round_trip",
+            "From a question to another director's kernel until its answer was read here",
+            Unit::Seconds,
+            round_trip.clone(),
         );
         let gauges = Arc::new(Mutex::new(Gauges::default()));
         registry.register_collector(Box::new(Snapshot(Arc::clone(&gauges))));
@@ -157,6 +214,8 @@ impl Default for Metrics {
             moves,
             takeover_seconds,
             frames,
+            garp,
+            round_trip,
             gauges,
         }
     }
@@ -190,12 +249,26 @@ impl Metrics {
         self.moves.get_or_create(&labels).inc();
     }
 
-    /// The election has sent frames.
-    pub fn frames(&self, kind: &'static str, count: usize) {
+    /// The election has asked.
+    pub fn asked(&self, kind: &'static str, count: usize) {
         let count = count.try_into().unwrap_or(u64::MAX);
         self.frames
             .get_or_create(&FrameLabels { kind })
             .inc_by(count);
+    }
+
+    /// The election has announced VIPs.
+    pub fn announced(&self, count: usize) {
+        self.garp.inc_by(count.try_into().unwrap_or(u64::MAX));
+    }
+
+    /// Another director's kernel has answered after so long.
+    pub fn answered(&self, director: &str, after: Duration) {
+        let labels = DirectorLabels {
+            director: director.to_owned(),
+        };
+        let round_trip = self.round_trip.get_or_create(&labels);
+        round_trip.observe(after.as_secs_f64());
     }
 
     /// An op has been tried.
@@ -249,7 +322,6 @@ impl Collector for Snapshot {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let mut plain = |name, help, value: usize| {
             let gauge = ConstGauge::new(number(value));
             let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
@@ -259,7 +331,7 @@ impl Collector for Snapshot {
         plain(
             "vips_held",
             "VIPs that this node answers ARP for",
-            gauges.vips_held,
+            usize::try_from(gauges.vips_held.len()).unwrap_or(usize::MAX),
         )?;
         plain(
             "vips_bound",
@@ -277,14 +349,23 @@ impl Collector for Snapshot {
             )?;
             gauge.encode(metric)?;
         }
-        let mut by_label = |name, help, entries: Vec<([(&str, String); 1], usize)>| {
-            let zero = ConstGauge::new(0i64);
-            let mut metric = encoder.encode_descriptor(name, help, None, zero.metric_type())?;
-            for (labels, value) in entries {
-                let gauge = ConstGauge::new(number(value));
-                gauge.encode(metric.encode_family(&labels)?)?;
-            }
-            Ok::<(), fmt::Error>(())
+        family(
+            &mut encoder,
+            "vip_holder",
+            "1 for each VIP that this node answers ARP for",
+            gauges
+                .vips_held
+                .iter()
+                .map(|vip| ([("vip", vip.to_string())], 1)),
+        )?;
+        family(
+            &mut encoder,
+            "vip_conflict",
+            "1 for each host that answers for a VIP of this node, too",
+            gauges.conflicts.iter().map(|it| (it.labels(), 1)),
+        )?;
+        let mut by_label = |name, help, entries: Vec<([(&'static str, String); 1], usize)>| {
+            family(&mut encoder, name, help, entries)
         };
         let labelled = |label: &'static str, counts: &BTreeMap<Reason, usize>| {
             let counts = counts.iter();
@@ -326,6 +407,26 @@ impl Collector for Snapshot {
     }
 }
 
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// Gauges that differ in their labels.
+fn family<const N: usize>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    entries: impl IntoIterator<Item = ([(&'static str, String); N], usize)>,
+) -> fmt::Result {
+    let zero = ConstGauge::new(0i64);
+    let mut metric = encoder.encode_descriptor(name, help, None, zero.metric_type())?;
+    for (labels, value) in entries {
+        let gauge = ConstGauge::new(number(value));
+        gauge.encode(metric.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -338,11 +439,23 @@ mod tests {
         metrics.op(&op, &OpResult::Applied);
         metrics.op(&op, &OpResult::Skipped);
         metrics.source_error("nodes");
+        metrics.asked("unicasts", 2);
+        metrics.announced(3);
+        metrics.answered("e", Duration::from_micros(200));
         metrics.update(|gauges| {
             gauges.services = 7;
             gauges.real_servers_ready = 5;
             gauges.real_servers_unready.insert(Reason::NotBound, 2);
             gauges.endangered.insert(Reason::KubeProxyIpvs, 4);
+            let vip = IpAddr::from([10, 0, 0, 100]);
+            gauges.vips_held = [vip].into_iter().collect();
+            gauges.conflicts.push(Conflict {
+                vip,
+                interface: "eth0".parse().unwrap(),
+                mac: Some(Mac([2, 0, 0, 0, 0, 1])),
+                rival: Mac([2, 0, 0, 0, 0, 2]),
+                node: Some("e".into()),
+            });
             gauges.synced.insert("nodes", true);
             gauges.last_success = Some(12.5);
         });
@@ -354,7 +467,13 @@ mod tests {
             r#"directway_ops_total{kind="add_dummy",result="skipped"} 1"#,
             "directway_drift_total 3",
             r#"directway_source_errors_total{source="nodes"} 1"#,
+            r#"directway_election_frames_sent_total{kind="unicasts"} 2"#,
+            "directway_garp_sent_total 3",
+            r#"directway_liveness_round_trip_seconds_count{director="e"} 1"#,
             "directway_services 7",
+            "directway_vips_held 1",
+            r#"directway_vip_holder{vip="10.0.0.100"} 1"#,
+            r#"directway_vip_conflict{vip="10.0.0.100",interface="eth0",mac="02:00:00:00:00:01",rival="02:00:00:00:00:02",node="e"} 1"#,
             r#"directway_real_servers{state="Ready"} 5"#,
             r#"directway_real_servers{state="NotBound"} 2"#,
             r#"directway_vips_endangered{reason="KubeProxyIPVS"} 4"#,

@@ -12,12 +12,12 @@ use std::{
 use crate::{
     desired::{
         Admission, Desired, Former, Inputs, Memory, Questions, Sight, admit, desired, is_elected,
-        questions, segments, synchronise, tune,
+        named, questions, segments, synchronise, tune,
     },
     kernel::{Kernel, KernelError, OpError, Outcome, execute},
     model::{
-        AddressKey, IpvsSetting, Ledger, Mac, Move, NodeName, Observed, ProxyAnswer, Reason,
-        Refusal, Role, Snapshot, SyncDaemon, has_proxy_device,
+        AddressKey, IpvsSetting, Ledger, Move, NodeName, Observed, ProxyAnswer, Reason, Refusal,
+        Rivals, Role, Snapshot, SyncDaemon, has_proxy_device,
     },
     plan::{Op, plan},
 };
@@ -70,7 +70,7 @@ pub struct Findings<'a> {
     /// What is ours, as far as known.
     pub ledger: Ledger,
     /// Who else answers for VIPs that this node should hold.
-    pub rivals: BTreeMap<AddressKey, BTreeSet<Mac>>,
+    pub rivals: BTreeMap<AddressKey, Rivals>,
     /// VIPs that came to this node, the newest last.
     pub moves: Vec<Move>,
     /// What kube-proxy says of itself.
@@ -334,6 +334,9 @@ impl Passes {
         }
         if let Some(elected) = elected {
             findings.rivals.extend(elected.conflicts);
+        }
+        for rivals in findings.rivals.values_mut() {
+            *rivals = named(rivals, &wire, view.snapshot);
         }
         findings.vanished = self.drift.vanished(now);
         if acted.is_ok() && end.outcome.is_complete() {

@@ -15,7 +15,7 @@ use std::{
 use crate::{
     desired::Questions,
     kernel::{Kernel, KernelError},
-    model::{AddressKey, Answer, Dev, Mac, Observed, Reach, WireEvidence},
+    model::{AddressKey, Answer, Dev, Mac, Observed, Reach, Rivals, WireEvidence},
 };
 
 /// How long a good answer is believed.
@@ -220,13 +220,16 @@ impl Wire {
     }
 
     /// Who else answers for VIPs that this node should hold.
-    pub fn rivals(&self, questions: &Questions) -> BTreeMap<AddressKey, BTreeSet<Mac>> {
+    pub fn rivals(&self, questions: &Questions) -> BTreeMap<AddressKey, Rivals> {
         let answered = self
             .answers
             .iter()
             .filter(|(key, heard)| !heard.value.macs.is_empty() && questions.rivals.contains(key));
         answered
-            .map(|(key, heard)| (key.clone(), heard.value.macs.clone()))
+            .map(|(key, heard)| {
+                let macs = heard.value.macs.iter();
+                (key.clone(), macs.map(|mac| (*mac, None)).collect())
+            })
             .collect()
     }
 

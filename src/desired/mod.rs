@@ -2,12 +2,11 @@
 //!
 //! Decisions that every node must take alike (who is admitted, who is a real server, who holds a VIP) are in
 //! `admission`, `members` and `placement`; they look at the snapshot alone. What one node does about it is in
-//! `director`, `backend`, `quiet` and `drain`; they also look at what the node observes. What directors agree on among
+//! `director`, `backend`, `quiet`, `rivals` and `drain`; they also look at what the node observes. What directors agree on among
 //! themselves, on the wire, is prepared in `segments`.
 
 mod admission;
 mod backend;
-
 mod director;
 mod drain;
 mod endpoints;
@@ -16,6 +15,7 @@ mod node;
 mod placement;
 mod questions;
 mod quiet;
+mod rivals;
 mod segments;
 mod sync;
 #[cfg(test)]
@@ -28,5 +28,6 @@ pub use members::{Member, MemberId, Members, members};
 pub use node::{Desired, Inputs, MemberState, Verdict, desired, is_elected, tune};
 pub use placement::{directors, holder, presumed};
 pub use questions::{Questions, questions};
+pub use rivals::named;
 pub use segments::{Former, Segment, Segments, Sight, segments};
 pub use sync::synchronise;

@@ -6,13 +6,13 @@ use std::{
 };
 
 use crate::model::{
-    AddressKey, Dev, Elected, IpvsSetting, Ledger, NodeName, NodeNet, Observed, Reason, Refusal,
-    Role, Service, ServiceKey, Snapshot, VirtualService, VsKey, WireEvidence,
+    AddressKey, Dev, Elected, IpvsSetting, Ledger, NodeName, NodeNet, Observed, Refusal, Role,
+    Service, ServiceKey, Snapshot, VirtualService, VsKey, WireEvidence,
 };
 
 use super::{
     Admission, MemberId, Members, Memory, backend, director, directors, holder, members,
-    quiet::quiet_nics,
+    quiet::quiet_nics, rivals::refuse_rivals,
 };
 
 /// All that one node's decision depends on.
@@ -276,7 +276,7 @@ fn serve_vip(
 }
 
 /// How a director stands to a VIP, and on which NIC.
-enum Stake {
+pub(super) enum Stake {
     /// It holds it.
     Elected(Dev),
     /// It holds it if it is elected.
@@ -314,39 +314,4 @@ fn stake(
 pub fn is_elected(vip: IpAddr) -> bool {
     // The election's frames are ARP so far.
     vip.is_ipv4()
-}
-
-/// Says so if others answer for a VIP that should be here; tells whether they do.
-fn refuse_rivals(vip: IpAddr, stake: &Stake, inputs: &Inputs<'_>, verdict: &mut Verdict) -> bool {
-    let (dev, held, macs) = match stake {
-        Stake::Elected(dev) | Stake::Candidate(dev) => {
-            let claim = AddressKey::new(dev.clone(), vip);
-            let conflicts = inputs.elected.and_then(|it| it.conflicts.get(&claim));
-            (dev, matches!(stake, Stake::Elected(_)), conflicts)
-        }
-        Stake::Preferred(dev) => {
-            let claim = AddressKey::new(dev.clone(), vip);
-            let held = inputs.observed.net.addresses.contains_key(&claim);
-            let answers = inputs.wire.answers.get(&vip).map(|answer| &answer.macs);
-            (dev, held, answers)
-        }
-        Stake::Reserve => return false,
-    };
-    let Some(macs) = macs.filter(|macs| !macs.is_empty()) else {
-        return false;
-    };
-    let macs: Vec<String> = macs.iter().map(ToString::to_string).collect();
-    let consequence = if held {
-        "it stays here, but clients may reach the other"
-    } else {
-        "not claimed"
-    };
-    verdict.refusal.get_or_insert(Refusal::new(
-        Reason::VipConflict,
-        format!(
-            "{vip} is answered on {dev} by {}: {consequence}; take the address from that host",
-            macs.join(", ")
-        ),
-    ));
-    true
 }

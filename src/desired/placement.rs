@@ -71,7 +71,10 @@ pub fn presumed(
             if let Some(macs) = others
                 && holder(virtual_service, *vip, snapshot) == Some(node)
             {
-                elected.conflicts.insert(claim, macs.clone());
+                let macs = macs.iter();
+                elected
+                    .conflicts
+                    .insert(claim, macs.map(|mac| (*mac, None)).collect());
             }
         }
     }

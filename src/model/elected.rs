@@ -3,7 +3,10 @@ use std::{
     net::IpAddr,
 };
 
-use super::{AddressKey, Dev, Mac};
+use super::{AddressKey, Dev, Mac, NodeName};
+
+/// Other hosts that answer for a VIP, with the node's name as far as known.
+pub type Rivals = BTreeMap<Mac, Option<NodeName>>;
 
 /// How the election on this node's segments stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,7 +14,7 @@ pub struct Elected {
     /// VIPs that this node holds, and on which NICs: there, on their way, or not off yet.
     pub held: BTreeMap<IpAddr, BTreeSet<Dev>>,
     /// Who else answers for a VIP.
-    pub conflicts: BTreeMap<AddressKey, BTreeSet<Mac>>,
+    pub conflicts: BTreeMap<AddressKey, Rivals>,
 }
 
 impl Elected {

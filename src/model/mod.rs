@@ -23,7 +23,7 @@ mod sync_daemon;
 mod virtual_service;
 
 pub use cluster::{Directing, Node, PeerState, Peers, Snapshot};
-pub use elected::Elected;
+pub use elected::{Elected, Rivals};
 pub use endpoints::{Endpoint, EndpointPorts, EndpointState, Endpoints, Slice, Slices};
 pub use ipvs_setting::{IpvsSetting, UnknownIpvsSetting};
 pub use kube_proxy::{KubeProxy, PROXY_FIX, ProxyAnswer, ProxyDanger, has_proxy_device};

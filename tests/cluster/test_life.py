@@ -20,9 +20,10 @@ def test_agents_run_on_labelled_nodes_only(installed):
     (controllers,) = {len([pod for found in installed.pods("controller").values() for pod in found])}
     assert controllers == 2
     for component in ("agent", "controller"):
-        for found in installed.pods(component).values():
+        for name, found in installed.pods(component).items():
             (status,) = found[0]["status"]["containerStatuses"]
-            assert "running" in status["state"] and status["restartCount"] == 0, status
+            # Other scenarios take a node's power; what ran there is started again.
+            assert "running" in status["state"] and status["restartCount"] < installed[name].boots, status
     assert "kubectl label node NODE directway.dev/director=true" in installed.helm(f"get notes {RELEASE}")
 
 

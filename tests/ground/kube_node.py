@@ -81,7 +81,8 @@ class KubeNode(UmlNode):
         tools = assets.containers()
         self.write("/run/cni/10-lab.conflist", json.dumps(cni(self.pod_network)))
         # The packaged kernel has no NAT for nftables.
-        self.sh(f"mkdir -p {PROGRAMS} && ln -sf /usr/sbin/iptables-legacy {PROGRAMS}/iptables")
+        # For IPv6 as well: portmap takes Debian's ip6tables for usable, fails, and a pod's network is never done with.
+        self.sh(f"mkdir -p {PROGRAMS} && cd {PROGRAMS} && for p in iptables ip6tables; do ln -sf /usr/sbin/$p-legacy $p; done")
         self.write("/run/containerd.toml", CONTAINERD.format(
             plugins=tools / "usr/lib/cni", runc=tools / "usr/sbin/runc", sandbox=assets.TOOLS_IMAGE,
         ))

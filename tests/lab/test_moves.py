@@ -164,8 +164,14 @@ def test_h11_a_stranger_answers(cluster):
     holder = wait_holder(cluster, *DIRECTORS, timeout=20)
     cluster.wait_condition("VIPConflict", "False", timeout=30)
     stranger.sh(f"ip addr add {VIP}/32 dev eth0")
-    message = cluster.wait_condition("VIPConflict", "True", timeout=20)
-    assert mac in message
+    told = lambda: cluster.town.mac(holder) in (message := cluster.wait_condition("VIPConflict", "True", timeout=20)) and mac in message
+    wait_until(told, "both MACs in the condition")
     assert holders(cluster) == [holder]
+    of_vip = f'vip="{VIP}"'
+    metrics = lambda: {name for name in cluster.lab[holder].agent.metrics() if of_vip in name}
+    held = f"directway_vip_holder{{{of_vip}}}"
+    conflict = f'directway_vip_conflict{{{of_vip},interface="eth0",mac="{cluster.town.mac(holder)}",rival="{mac}",node=""}}'
+    assert metrics() == {held, conflict}
     cluster.lab.remove_bystander("stranger")
     cluster.wait_condition("VIPConflict", "False", timeout=30)
+    assert metrics() == {held}

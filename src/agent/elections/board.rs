@@ -11,9 +11,9 @@ use jiff::Timestamp;
 
 use crate::{
     agent::Trigger,
-    election::{GiveCause, Report, TakeCause},
+    election::{Actions, GiveCause, Report, TakeCause},
     metrics::Metrics,
-    model::{AddressKey, Dev, Elected, Move},
+    model::{AddressKey, Dev, Elected, Move, NodeName},
 };
 
 /// How many moves are remembered.
@@ -262,11 +262,11 @@ impl Board {
                 tracing::info!(%dev, %vip, cause, to = name, "gives up the VIP");
                 self.metrics.gave(cause);
             }
-            Report::Conflict { vip, mac, .. } => {
+            Report::Conflict { vip, mac, director } => {
                 tracing::warn!(%dev, %vip, %mac, host = name, "another host answers for the VIP");
                 let key = AddressKey::new(dev.clone(), *vip);
-                let macs = [*mac].into();
-                self.state().elected.conflicts.insert(key, macs);
+                let rivals = [(*mac, director.map(|_| NodeName::from(name)))].into();
+                self.state().elected.conflicts.insert(key, rivals);
                 self.trigger.kernel();
             }
             Report::ConflictOver { vip } => {
@@ -285,9 +285,19 @@ impl Board {
         }
     }
 
-    /// Frames that left.
-    pub fn sent(&self, kind: &'static str, count: usize) {
-        self.metrics.frames(kind, count);
+    /// Frames that left: announcements, and questions to everybody and to one host.
+    pub fn sent(&self, actions: &Actions) {
+        self.metrics.announced(actions.announcements.len());
+        for (kind, count) in actions.asked() {
+            if count > 0 {
+                self.metrics.asked(kind, count);
+            }
+        }
+    }
+
+    /// Another director's kernel has answered after so long.
+    pub fn answered(&self, name: &NodeName, after: Duration) {
+        self.metrics.answered(&name.0, after);
     }
 }
 
@@ -361,7 +371,7 @@ mod tests {
         };
         board.report(&eth0, &conflict, "nobody");
         let key = AddressKey::new(eth0.clone(), VIP);
-        assert_eq!(board.elected().0.conflicts[&key], [mac].into());
+        assert_eq!(board.elected().0.conflicts[&key], [(mac, None)].into());
         board.report(&eth0, &Report::ConflictOver { vip: VIP }, "nobody");
         assert!(board.elected().0.conflicts.is_empty());
     }

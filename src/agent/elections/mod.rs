@@ -5,6 +5,7 @@ mod board;
 mod clock;
 mod frames;
 mod rim;
+mod round_trip;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -25,7 +25,7 @@ use crate::{
     wire::arp::Frame,
 };
 
-use super::{Board, clock::boot_time, frames};
+use super::{Board, clock::boot_time, frames, round_trip::RoundTrips};
 
 /// Frames that are taken at once before anything else gets its turn.
 const FRAMES: usize = 4096;
@@ -122,6 +122,7 @@ struct Rim {
     /// When the VIPs are given their lifetime again.
     renewal: Option<Duration>,
     unsent: Option<String>,
+    round_trips: RoundTrips,
 }
 
 impl Rim {
@@ -156,6 +157,7 @@ impl Rim {
             lifetime: seat.lifetime,
             renewal: Some(Duration::ZERO),
             unsent: None,
+            round_trips: RoundTrips::default(),
         };
         rim.act(actions);
         Ok(rim)
@@ -225,7 +227,13 @@ impl Rim {
         }
         let own = self.socket.get_ref().mac();
         for frame in frames {
-            self.event(Event::Heard(frames::heard(&frame, own)));
+            let heard = frames::heard(&frame, own);
+            if let Some((director, after)) = self.round_trips.answered(&heard, boot_time())
+                && let Some(known) = self.view.peers.get(&director)
+            {
+                self.board.answered(&known.name, after);
+            }
+            self.event(Event::Heard(heard));
         }
         Ok(())
     }
@@ -333,10 +341,9 @@ impl Rim {
                 failed = Some(error.to_string());
             }
         }
-        for (kind, count) in actions.frames() {
-            if count > 0 {
-                self.board.sent(kind, count);
-            }
+        self.board.sent(actions);
+        for question in &actions.questions {
+            self.round_trips.asked(question, &self.view, boot_time());
         }
         if failed != self.unsent {
             if let Some(error) = &failed {

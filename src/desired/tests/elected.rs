@@ -114,7 +114,7 @@ fn whoever_else_answers_is_told_and_decides_nothing() {
     let mut lan = pair();
     let stranger = Mac([2, 0, 0, 0, 0, 99]);
     let elected = lan.elected.get_or_insert_default();
-    elected.conflicts.insert(claim(), [stranger].into());
+    elected.conflicts.insert(claim(), [(stranger, None)].into());
     let verdict = lan.verdict();
     let refusal = verdict.refusal.unwrap();
     assert_eq!(refusal.reason, Reason::VipConflict);
@@ -126,7 +126,7 @@ fn whoever_else_answers_is_told_and_decides_nothing() {
             .refusal
             .unwrap()
             .message
-            .contains("stays here")
+            .contains("stays here, at 02:00:00:00:00:02")
     );
     // A frame that the passes heard is nobody's business here: the other director may hold the VIP.
     lan.elected = Some(Elected::default());
@@ -135,6 +135,20 @@ fn whoever_else_answers_is_told_and_decides_nothing() {
     };
     lan.wire.answers.insert(ip(VIP), answer);
     assert_eq!(lan.verdict().refusal, None);
+}
+
+#[test]
+fn whoever_else_answers_has_a_name_if_it_is_a_node() {
+    let mut lan = pair();
+    hold(&mut lan);
+    let (director, real_server) = (Mac([2, 0, 0, 0, 0, 20]), Mac([2, 0, 0, 0, 0, 11]));
+    let rivals = [(director, Some("e".into())), (real_server, None)].into();
+    let elected = lan.elected.get_or_insert_default();
+    elected.conflicts.insert(claim(), rivals);
+    let message = lan.verdict().refusal.unwrap().message;
+    for rival in ["02:00:00:00:00:14 (node e)", "02:00:00:00:00:0b (node r1)"] {
+        assert!(message.contains(rival), "{message}");
+    }
 }
 
 #[test]

@@ -1,0 +1,79 @@
+//! Other hosts that answer for a VIP: two holders, or a stranger.
+
+use std::net::IpAddr;
+
+use crate::model::{
+    AddressKey, Mac, NodeName, Reach, Reason, Refusal, Rivals, Snapshot, WireEvidence,
+};
+
+use super::{Inputs, Verdict, node::Stake};
+
+/// Says so if others answer for a VIP that should be here; tells whether they do.
+pub(super) fn refuse_rivals(
+    vip: IpAddr,
+    stake: &Stake,
+    inputs: &Inputs<'_>,
+    verdict: &mut Verdict,
+) -> bool {
+    let (Stake::Elected(dev) | Stake::Candidate(dev) | Stake::Preferred(dev)) = stake else {
+        return false;
+    };
+    let claim = AddressKey::new(dev.clone(), vip);
+    let (held, rivals) = if let Stake::Preferred(_) = stake {
+        let answer = inputs.wire.answers.get(&vip);
+        let macs = answer.into_iter().flat_map(|answer| &answer.macs);
+        let held = inputs.observed.net.addresses.contains_key(&claim);
+        (held, macs.map(|mac| (*mac, None)).collect())
+    } else {
+        let conflicts = inputs.elected.and_then(|it| it.conflicts.get(&claim));
+        let held = matches!(stake, Stake::Elected(_));
+        (held, conflicts.cloned().unwrap_or_default())
+    };
+    if rivals.is_empty() {
+        return false;
+    }
+    let rivals = named(&rivals, inputs.wire, inputs.snapshot);
+    let own = inputs.observed.links.get(dev).and_then(|link| link.mac);
+    let consequence = match own.filter(|_| held) {
+        Some(mac) => format!("it stays here, at {mac}, but clients may reach the other"),
+        None if held => "it stays here, but clients may reach the other".to_owned(),
+        None => "not claimed".to_owned(),
+    };
+    verdict.refusal.get_or_insert(Refusal::new(
+        Reason::VipConflict,
+        format!(
+            "{vip} is answered on {dev} by {}: {consequence}; take the address from that host",
+            list(&rivals)
+        ),
+    ));
+    true
+}
+
+/// The same rivals with names: who the election did not know may be a real server, which directors look for on the wire.
+pub fn named(rivals: &Rivals, wire: &WireEvidence, snapshot: &Snapshot) -> Rivals {
+    let rivals = rivals.iter();
+    let name = |mac, known: &Option<NodeName>| known.clone().or_else(|| name(mac, wire, snapshot));
+    rivals
+        .map(|(mac, known)| (*mac, name(*mac, known)))
+        .collect()
+}
+
+fn name(mac: Mac, wire: &WireEvidence, snapshot: &Snapshot) -> Option<NodeName> {
+    let mut found = wire
+        .reach
+        .iter()
+        .filter(|(_, reach)| matches!(reach, Reach::Neighbour { mac: there, .. } if *there == mac));
+    found.find_map(|(address, _)| {
+        let mut nodes = snapshot.nodes.iter();
+        let (name, _) = nodes.find(|(_, node)| node.addresses.contains(address))?;
+        Some(name.clone())
+    })
+}
+
+fn list(rivals: &Rivals) -> String {
+    let each = rivals.iter().map(|(mac, name)| match name {
+        Some(name) => format!("{mac} (node {name})"),
+        None => mac.to_string(),
+    });
+    each.collect::<Vec<_>>().join(", ")
+}

@@ -193,8 +193,12 @@ impl Lan {
     }
 
     pub fn desired(&self) -> Desired {
+        self.decide(desired)
+    }
+
+    pub fn decide<T>(&self, decision: impl FnOnce(&Inputs<'_>) -> T) -> T {
         let admission = admit(&self.snapshot);
-        desired(&Inputs {
+        decision(&Inputs {
             node: &self.node,
             snapshot: &self.snapshot,
             admission: &admission,

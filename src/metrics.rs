@@ -18,7 +18,7 @@ use prometheus_client::{
 
 use crate::{
     kernel::OpResult,
-    model::{Dev, IpRanges, Mac, NodeName, Reason},
+    model::{Conflict, Dev, IpRanges, Reason},
     plan::Op,
 };
 
@@ -67,8 +67,8 @@ pub struct Gauges {
     pub real_servers_draining: usize,
     /// VIPs on the clients' NIC.
     pub vips_held: IpRanges,
-    /// VIPs that other hosts answer for, too.
-    pub conflicts: Vec<Conflict>,
+    /// VIPs that other hosts answer for.
+    pub conflicts: BTreeMap<(IpAddr, Dev), Conflict>,
     /// VIPs carried quietly.
     pub vips_bound: usize,
     /// VirtualServices that this node cannot do its part for, by the reason why.
@@ -83,32 +83,24 @@ pub struct Gauges {
     pub synced: BTreeMap<&'static str, bool>,
 }
 
-/// Another host that answers for a VIP.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Conflict {
-    /// The VIP.
-    pub vip: IpAddr,
-    /// Where the other host was heard.
-    pub interface: Dev,
-    /// This node's MAC there.
-    pub mac: Option<Mac>,
-    /// The other host's.
-    pub rival: Mac,
-    /// The other host, if it is known to be a node.
-    pub node: Option<NodeName>,
-}
-
-impl Conflict {
-    fn labels(&self) -> [(&'static str, String); 5] {
-        let text = |it: Option<String>| it.unwrap_or_default();
+/// One series per rival.
+fn conflict_labels<'a>(
+    (vip, interface): &'a (IpAddr, Dev),
+    conflict: &'a Conflict,
+) -> impl Iterator<Item = [(&'static str, String); 5]> + 'a {
+    let own = conflict.own.map(|mac| mac.to_string());
+    conflict.rivals.iter().map(move |(mac, node)| {
         [
-            ("vip", self.vip.to_string()),
-            ("interface", self.interface.to_string()),
-            ("mac", text(self.mac.map(|mac| mac.to_string()))),
-            ("rival", self.rival.to_string()),
-            ("node", text(self.node.as_ref().map(ToString::to_string))),
+            ("vip", vip.to_string()),
+            ("interface", interface.to_string()),
+            ("mac", own.clone().unwrap_or_default()),
+            ("rival", mac.to_string()),
+            (
+                "node",
+                node.as_ref().map_or(String::new(), ToString::to_string),
+            ),
         ]
-    }
+    })
 }
 
 /// All metrics of an agent.
@@ -362,7 +354,11 @@ impl Collector for Snapshot {
             &mut encoder,
             "vip_conflict",
             "1 for each host that answers for a VIP of this node, too",
-            gauges.conflicts.iter().map(|it| (it.labels(), 1)),
+            gauges
+                .conflicts
+                .iter()
+                .flat_map(|(at, conflict)| conflict_labels(at, conflict))
+                .map(|labels| (labels, 1)),
         )?;
         let mut by_label = |name, help, entries: Vec<([(&'static str, String); 1], usize)>| {
             family(&mut encoder, name, help, entries)
@@ -449,13 +445,12 @@ mod tests {
             gauges.endangered.insert(Reason::KubeProxyIpvs, 4);
             let vip = IpAddr::from([10, 0, 0, 100]);
             gauges.vips_held = [vip].into_iter().collect();
-            gauges.conflicts.push(Conflict {
-                vip,
-                interface: "eth0".parse().unwrap(),
-                mac: Some(Mac([2, 0, 0, 0, 0, 1])),
-                rival: Mac([2, 0, 0, 0, 0, 2]),
-                node: Some("e".into()),
-            });
+            let conflict = Conflict {
+                own: "02:00:00:00:00:01".parse().ok(),
+                rivals: [("02:00:00:00:00:02".parse().unwrap(), Some("e".into()))].into(),
+            };
+            let at = (vip, "eth0".parse().unwrap());
+            gauges.conflicts.insert(at, conflict);
             gauges.synced.insert("nodes", true);
             gauges.last_success = Some(12.5);
         });

@@ -11,13 +11,13 @@ use std::{
 
 use crate::{
     desired::{
-        Admission, Desired, Former, Inputs, Memory, Questions, Sight, admit, desired, is_elected,
-        named, questions, segments, synchronise, tune,
+        Admission, Desired, Former, Inputs, Memory, Questions, Sight, admit, conflict, desired,
+        is_elected, questions, segments, synchronise, tune,
     },
     kernel::{Kernel, KernelError, OpError, Outcome, execute},
     model::{
-        AddressKey, IpvsSetting, Ledger, Move, NodeName, Observed, ProxyAnswer, Reason, Refusal,
-        Rivals, Role, Snapshot, SyncDaemon, has_proxy_device,
+        AddressKey, Conflict, IpvsSetting, Ledger, Move, NodeName, Observed, ProxyAnswer, Reason,
+        Refusal, Role, Snapshot, SyncDaemon, has_proxy_device,
     },
     plan::{Op, plan},
 };
@@ -70,7 +70,7 @@ pub struct Findings<'a> {
     /// What is ours, as far as known.
     pub ledger: Ledger,
     /// Who else answers for VIPs that this node should hold.
-    pub rivals: BTreeMap<AddressKey, Rivals>,
+    pub conflicts: BTreeMap<AddressKey, Conflict>,
     /// VIPs that came to this node, the newest last.
     pub moves: Vec<Move>,
     /// What kube-proxy says of itself.
@@ -312,7 +312,7 @@ impl Passes {
             desired: wanted,
             observed,
             ledger: plan.ledger,
-            rivals: BTreeMap::new(),
+            conflicts: BTreeMap::new(),
             moves: Vec::new(),
             kube_proxy: self.kube_proxy.clone(),
             vanished: BTreeSet::new(),
@@ -325,7 +325,7 @@ impl Passes {
             Ok(()) => self.act(kernel, plan.ops, &mut findings, end, now),
             Err(error) => Err(error.into()),
         };
-        findings.rivals = self.wire.rivals(&asked);
+        let mut rivals = self.wire.rivals(&asked);
         if acted.is_ok() {
             self.hold_elections(view, &findings, now)?;
         }
@@ -333,11 +333,15 @@ impl Passes {
             findings.moves = elections.moves();
         }
         if let Some(elected) = elected {
-            findings.rivals.extend(elected.conflicts);
+            rivals.extend(elected.conflicts);
         }
-        for rivals in findings.rivals.values_mut() {
-            *rivals = named(rivals, &wire, view.snapshot);
-        }
+        let with = |claim: &AddressKey, rivals| {
+            conflict(claim, rivals, &findings.observed, &wire, view.snapshot)
+        };
+        findings.conflicts = rivals
+            .into_iter()
+            .map(|(claim, rivals)| (claim.clone(), with(&claim, rivals)))
+            .collect();
         findings.vanished = self.drift.vanished(now);
         if acted.is_ok() && end.outcome.is_complete() {
             self.drift.completed(&findings.desired.net);

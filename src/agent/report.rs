@@ -9,7 +9,7 @@ use crate::{
     api::{PreflightEntry, Report, Undoing},
     desired::MemberState,
     kernel::OpError,
-    metrics::{Conflict, Gauges},
+    metrics::Gauges,
     model::{
         AddressKey, Directing, IpRanges, Ipvs, NodeName, PeerState, Peers, ProxyDanger, Reason,
         Refusal, Role, Service, VsKey, has_proxy_device,
@@ -36,12 +36,9 @@ pub fn report(node: &NodeName, store: &Store, end: &PassEnd<'_>, drift: u64) -> 
         peer: peer_state(findings),
         refused: refused(store, end, findings),
         conflicts: findings
-            .rivals
+            .conflicts
             .iter()
-            .map(|(key, rivals)| {
-                let macs = rivals.keys().copied().collect();
-                ((key.ip, key.dev.clone()), macs)
-            })
+            .map(|(key, conflict)| ((key.ip, key.dev.clone()), conflict.clone()))
             .collect(),
         moves: findings.moves.clone(),
         warnings: warnings(findings),
@@ -327,26 +324,12 @@ fn preflight(store: &Store, end: &PassEnd<'_>, findings: &Findings<'_>) -> Vec<P
 }
 
 /// The same in numbers.
-pub fn conflicts(findings: &Findings<'_>) -> Vec<Conflict> {
-    let links = &findings.observed.links;
-    let rivals = findings.rivals.iter();
-    let each = rivals.flat_map(|(key, rivals)| {
-        rivals.iter().map(|(mac, node)| Conflict {
-            vip: key.ip,
-            interface: key.dev.clone(),
-            mac: links.get(&key.dev).and_then(|link| link.mac),
-            rival: *mac,
-            node: node.clone(),
-        })
-    });
-    each.collect()
-}
-
 pub fn gauges(report: &Report, gauges: &mut Gauges) {
     let size = |ranges: &IpRanges| usize::try_from(ranges.len()).unwrap_or(usize::MAX);
     gauges.services = report.services;
     gauges.vips_bound = size(&report.peer.bound);
     gauges.vips_held.clone_from(&report.peer.held);
+    gauges.conflicts.clone_from(&report.conflicts);
     gauges.real_servers_ready = 0;
     gauges.real_servers_draining = 0;
     gauges.real_servers_unready.clear();

@@ -117,9 +117,6 @@ impl Shared {
             if let Some(report) = report {
                 report::gauges(report, gauges);
             }
-            if let Some(findings) = &end.findings {
-                gauges.conflicts = report::conflicts(findings);
-            }
         });
         let mut state = self.state();
         state.pass_since = None;

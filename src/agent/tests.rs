@@ -18,7 +18,7 @@ use crate::{
         Kernel,
         fake::{FakeKernel, FakeLan, Machine, Verdict},
     },
-    model::{Dev, NodeName, Observed, Protocol, Reason},
+    model::{Conflict, Dev, NodeName, Observed, Protocol, Reason},
 };
 
 const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 100));
@@ -425,7 +425,11 @@ fn a_vip_that_a_stranger_has_is_not_claimed_until_the_stranger_is_gone() {
         let refusal = report.refused.values().next().unwrap();
         assert_eq!(refusal.reason, Reason::VipConflict, "{refusal}");
         assert!(refusal.message.contains(&mac.to_string()), "{refusal}");
-        assert_eq!(report.conflicts.values().next(), Some(&[mac].into()));
+        let conflict = Conflict {
+            own: None,
+            rivals: [(mac, None)].into(),
+        };
+        assert_eq!(report.conflicts.values().next(), Some(&conflict));
         assert!(report.peer.held.is_empty() && !world.lan.claimants(VIP).contains("d"));
         world.now += Duration::from_secs(2);
     }

@@ -215,8 +215,22 @@ pub struct ConflictEntry {
     pub vip: String,
     /// The interface on which the answers came.
     pub interface: String,
+    /// The node's own MAC there, if it holds the VIP itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
     /// Who answered.
-    pub macs: Vec<String>,
+    pub rivals: Vec<RivalEntry>,
+}
+
+/// A host that answers for a VIP.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct RivalEntry {
+    /// Its MAC.
+    pub mac: String,
+    /// The node that it is, as far as known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
 }
 
 /// VIPs that came to the node together.

@@ -11,10 +11,11 @@ use ipnet::IpNet;
 
 use super::node_state::{
     ConflictEntry, DirectingEntry, MoveEntry, Network, NodeArp, NodeStateStatus, NodeSummary,
-    PreflightEntry, RefusedEntry, UndoEntry, UnreadyEntry, WarningEntry,
+    PreflightEntry, RefusedEntry, RivalEntry, UndoEntry, UnreadyEntry, WarningEntry,
 };
 use crate::model::{
-    ArpSettings, Dev, Directing, IpRanges, Mac, Move, PeerState, Reason, Refusal, VsKey,
+    ArpSettings, Conflict, Dev, Directing, IpRanges, Mac, Move, NodeName, PeerState, Reason,
+    Refusal, VsKey,
 };
 
 /// What refusals and conflicts may take of the object, in bytes. The rest is ranges; together they stay well
@@ -43,7 +44,7 @@ pub struct Report {
     /// VirtualServices for which the node cannot do its part.
     pub refused: BTreeMap<VsKey, Refusal>,
     /// VIPs that somebody else answers for.
-    pub conflicts: BTreeMap<(IpAddr, Dev), BTreeSet<Mac>>,
+    pub conflicts: BTreeMap<(IpAddr, Dev), Conflict>,
     /// VIPs that came to the node, the newest last.
     pub moves: Vec<Move>,
     /// What endangers VIPs that are served.
@@ -112,7 +113,9 @@ impl Report {
             entry.check.len() + entry.message.len() + entry.fix.len()
         });
         let conflicts = budget.keep(self.conflict_entries(), |entry| {
-            entry.interface.len() + 45 + entry.macs.len() * 20
+            let rivals = entry.rivals.iter();
+            let names = rivals.map(|rival| rival.node.as_ref().map_or(0, String::len));
+            entry.interface.len() + 80 + entry.rivals.len() * 40 + names.sum::<usize>()
         });
         let moves = budget.keep(self.moves.iter().map(move_entry).collect(), |entry| {
             let vips: usize = entry.vips.iter().map(|range| range.len() + 3).sum();
@@ -168,10 +171,11 @@ impl Report {
     fn conflict_entries(&self) -> Vec<ConflictEntry> {
         self.conflicts
             .iter()
-            .map(|((vip, dev), macs)| ConflictEntry {
+            .map(|((vip, dev), conflict)| ConflictEntry {
                 vip: vip.to_string(),
                 interface: dev.to_string(),
-                macs: macs.iter().map(ToString::to_string).collect(),
+                mac: conflict.own.map(|mac| mac.to_string()),
+                rivals: conflict.rivals.iter().map(rival_entry).collect(),
             })
             .collect()
     }
@@ -222,9 +226,17 @@ impl Report {
         let mut conflicts = BTreeMap::new();
         for entry in &status.conflicts {
             let field = "status.conflicts";
-            let macs = entry.macs.iter().map(|mac| parse(field, mac));
             let key = (parse(field, &entry.vip)?, parse(field, &entry.interface)?);
-            conflicts.insert(key, macs.collect::<Result<_, _>>()?);
+            let own = entry.mac.as_ref().map(|mac| parse(field, mac));
+            let rivals = entry.rivals.iter().map(|rival| {
+                let node = rival.node.as_deref().map(NodeName::from);
+                Ok((parse(field, &rival.mac)?, node))
+            });
+            let conflict = Conflict {
+                own: own.transpose()?,
+                rivals: rivals.collect::<Result<_, _>>()?,
+            };
+            conflicts.insert(key, conflict);
         }
         let moves = status.moves.iter().map(moved);
         let field = "status.warnings";
@@ -430,4 +442,11 @@ fn count<T: TryFrom<i64>>(field: &'static str, value: i64) -> Result<T, GarbledR
 
 fn number<T: TryInto<i64>>(value: T) -> i64 {
     value.try_into().unwrap_or(i64::MAX)
+}
+
+fn rival_entry((mac, node): (&Mac, &Option<NodeName>)) -> RivalEntry {
+    RivalEntry {
+        mac: mac.to_string(),
+        node: node.as_ref().map(ToString::to_string),
+    }
 }

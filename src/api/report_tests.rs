@@ -5,7 +5,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{NodeStateStatus, PreflightEntry, Report, ReportedNic, Undoing};
-use crate::model::{ArpSettings, Directing, IpRanges, Move, PeerState, Reason, Refusal, VsKey};
+use crate::model::{
+    ArpSettings, Conflict, Directing, IpRanges, Move, PeerState, Reason, Refusal, VsKey,
+};
 
 fn v4(net: u8, host: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::from(
@@ -51,7 +53,13 @@ fn report() -> Report {
         refused: BTreeMap::from([(VsKey::new("shop", "web"), refusal)]),
         conflicts: BTreeMap::from([(
             (v4(10, 1), "eth0".parse().unwrap()),
-            BTreeSet::from(["02:00:00:00:00:01".parse().unwrap()]),
+            Conflict {
+                own: "02:00:00:00:00:01".parse().ok(),
+                rivals: BTreeMap::from([
+                    ("02:00:00:00:00:02".parse().unwrap(), None),
+                    ("02:00:00:00:00:03".parse().unwrap(), Some("b".into())),
+                ]),
+            },
         )]),
         moves: vec![Move {
             at: "2026-11-25T20:00:00.5Z".parse().unwrap(),
@@ -173,7 +181,7 @@ fn garbage_is_an_error_that_names_its_field() {
                 .push("0.0.0.0-255.255.255.255".to_owned())
         }),
         garble(|status| status.refused[0].virtual_services.push("web".to_owned())),
-        garble(|status| status.conflicts[0].macs.push("me".to_owned())),
+        garble(|status| status.conflicts[0].rivals[0].mac = "me".to_owned()),
         garble(|status| status.warnings[0].vips.push("all".to_owned())),
         garble(|status| status.services = -1),
     ];

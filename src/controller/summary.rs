@@ -302,16 +302,21 @@ impl<'a> View<'a> {
         let reports = self.context.cluster.reports.iter();
         let told = reports.flat_map(|(name, report)| {
             let conflicts = report.iter().flat_map(|report| &report.conflicts);
-            conflicts.map(move |((vip, dev), macs)| (name, vip, dev, macs))
+            conflicts.map(move |((vip, dev), conflict)| (name, vip, dev, conflict))
         });
-        let mut ours = told.filter(|(_, vip, _, _)| self.virtual_service.vips.contains(vip));
-        let Some((name, vip, dev, macs)) = ours.next() else {
+        let ours = told.filter(|(_, vip, _, _)| self.virtual_service.vips.contains(vip));
+        // Of several that tell of it, the holder knows both sides.
+        let Some((name, vip, dev, conflict)) =
+            ours.min_by_key(|(name, .., conflict)| (conflict.own.is_none(), *name))
+        else {
             return no_conflict();
         };
-        let macs: Vec<_> = macs.iter().map(ToString::to_string).collect();
+        let seen = match conflict.own {
+            Some(own) => format!("and by {name} at {own}, on {dev}"),
+            None => format!("seen by {name} on {dev}"),
+        };
         let message = format!(
-            "{vip} is answered by {} too, seen by {name} on {dev}: take the address from that host, or use another VIP",
-            macs.join(", ")
+            "{vip} is answered by {conflict} {seen}: take the address from that host, or use another VIP"
         );
         Finding::known(true, Reason::VipConflict, message)
     }

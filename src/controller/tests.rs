@@ -16,7 +16,7 @@ use super::{
 use crate::{
     api::{PreflightEntry, Report, VirtualServiceStatus},
     desired::admit,
-    model::{Directing, IpRanges, Move, Node, NodeName, Reason, Refusal, VsKey},
+    model::{Conflict, Directing, IpRanges, Move, Node, NodeName, Reason, Refusal, VsKey},
 };
 
 const VIP: &str = "10.0.0.100";
@@ -421,18 +421,21 @@ fn a_broken_object_gets_its_reason_and_disturbs_nobody() {
 fn a_rival_on_the_wire_is_a_conflict_that_goes_on_being_served() {
     let mut ground = Ground::serving();
     ground.report("d", |report| {
-        let macs = ["02:00:00:00:00:66".parse().unwrap()].into();
-        report
-            .conflicts
-            .insert((ip(VIP), "eth0".parse().unwrap()), macs);
+        let conflict = Conflict {
+            own: "02:00:00:00:00:01".parse().ok(),
+            rivals: [("02:00:00:00:00:66".parse().unwrap(), Some("r1".into()))].into(),
+        };
+        let at = (ip(VIP), "eth0".parse().unwrap());
+        report.conflicts.insert(at, conflict);
         let refusal = Refusal::new(Reason::VipConflict, "it stays here");
         report.refused.insert(VsKey::new("default", "web"), refusal);
     });
     assert_eq!(ground.condition("web", "VIPConflict"), "True VIPConflict");
-    assert!(
-        ground
-            .message("web", "VIPConflict")
-            .contains("02:00:00:00:00:66")
+    assert_eq!(
+        ground.message("web", "VIPConflict"),
+        format!(
+            "{VIP} is answered by 02:00:00:00:00:66 (node r1) and by d at 02:00:00:00:00:01, on eth0: take the address from that host, or use another VIP"
+        )
     );
     assert_eq!(ground.condition("web", "Ready"), "True Serving");
     // Where it could not be claimed, nobody is served by us.

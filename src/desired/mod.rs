@@ -28,6 +28,6 @@ pub use members::{Member, MemberId, Members, members};
 pub use node::{Desired, Inputs, MemberState, Verdict, desired, is_elected, tune};
 pub use placement::{directors, holder, presumed};
 pub use questions::{Questions, questions};
-pub use rivals::named;
+pub use rivals::conflict;
 pub use segments::{Former, Segment, Segments, Sight, segments};
 pub use sync::synchronise;

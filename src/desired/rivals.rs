@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use crate::model::{
-    AddressKey, Mac, NodeName, Reach, Reason, Refusal, Rivals, Snapshot, WireEvidence,
+    AddressKey, Conflict, Mac, NodeName, Observed, Reach, Reason, Refusal, Rivals, Snapshot,
+    WireEvidence,
 };
 
 use super::{Inputs, Verdict, node::Stake};
@@ -32,9 +33,14 @@ pub(super) fn refuse_rivals(
     if rivals.is_empty() {
         return false;
     }
-    let rivals = named(&rivals, inputs.wire, inputs.snapshot);
-    let own = inputs.observed.links.get(dev).and_then(|link| link.mac);
-    let consequence = match own.filter(|_| held) {
+    let conflict = conflict(
+        &claim,
+        rivals,
+        inputs.observed,
+        inputs.wire,
+        inputs.snapshot,
+    );
+    let consequence = match conflict.own {
         Some(mac) => format!("it stays here, at {mac}, but clients may reach the other"),
         None if held => "it stays here, but clients may reach the other".to_owned(),
         None => "not claimed".to_owned(),
@@ -42,20 +48,29 @@ pub(super) fn refuse_rivals(
     verdict.refusal.get_or_insert(Refusal::new(
         Reason::VipConflict,
         format!(
-            "{vip} is answered on {dev} by {}: {consequence}; take the address from that host",
-            list(&rivals)
+            "{vip} is answered on {dev} by {conflict}: {consequence}; take the address from that host"
         ),
     ));
     true
 }
 
-/// The same rivals with names: who the election did not know may be a real server, which directors look for on the wire.
-pub fn named(rivals: &Rivals, wire: &WireEvidence, snapshot: &Snapshot) -> Rivals {
-    let rivals = rivals.iter();
-    let name = |mac, known: &Option<NodeName>| known.clone().or_else(|| name(mac, wire, snapshot));
-    rivals
-        .map(|(mac, known)| (*mac, name(*mac, known)))
-        .collect()
+/// Who the rivals are: a director the election knows, and a real server is looked for on the wire.
+pub fn conflict(
+    claim: &AddressKey,
+    rivals: Rivals,
+    observed: &Observed,
+    wire: &WireEvidence,
+    snapshot: &Snapshot,
+) -> Conflict {
+    let held = observed.net.addresses.contains_key(claim);
+    let link = observed.links.get(&claim.dev).filter(|_| held);
+    let named = rivals
+        .into_iter()
+        .map(|(mac, known)| (mac, known.or_else(|| name(mac, wire, snapshot))));
+    Conflict {
+        own: link.and_then(|link| link.mac),
+        rivals: named.collect(),
+    }
 }
 
 fn name(mac: Mac, wire: &WireEvidence, snapshot: &Snapshot) -> Option<NodeName> {
@@ -68,12 +83,4 @@ fn name(mac: Mac, wire: &WireEvidence, snapshot: &Snapshot) -> Option<NodeName> 
         let (name, _) = nodes.find(|(_, node)| node.addresses.contains(address))?;
         Some(name.clone())
     })
-}
-
-fn list(rivals: &Rivals) -> String {
-    let each = rivals.iter().map(|(mac, name)| match name {
-        Some(name) => format!("{mac} (node {name})"),
-        None => mac.to_string(),
-    });
-    each.collect::<Vec<_>>().join(", ")
 }

@@ -3,10 +3,7 @@ use std::{
     net::IpAddr,
 };
 
-use super::{AddressKey, Dev, Mac, NodeName};
-
-/// Other hosts that answer for a VIP, with the node's name as far as known.
-pub type Rivals = BTreeMap<Mac, Option<NodeName>>;
+use super::{AddressKey, Dev, Rivals};
 
 /// How the election on this node's segments stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! Nothing here does I/O, knows Kubernetes or depends on time.
 
 mod cluster;
+mod conflict;
 mod elected;
 mod endpoints;
 mod ipvs_setting;
@@ -23,7 +24,8 @@ mod sync_daemon;
 mod virtual_service;
 
 pub use cluster::{Directing, Node, PeerState, Peers, Snapshot};
-pub use elected::{Elected, Rivals};
+pub use conflict::{Conflict, Rivals};
+pub use elected::Elected;
 pub use endpoints::{Endpoint, EndpointPorts, EndpointState, Endpoints, Slice, Slices};
 pub use ipvs_setting::{IpvsSetting, UnknownIpvsSetting};
 pub use kube_proxy::{KubeProxy, PROXY_FIX, ProxyAnswer, ProxyDanger, has_proxy_device};

@@ -112,7 +112,7 @@ fn report_after(
             desired: wanted,
             observed: observed.clone(),
             ledger: ledger.clone(),
-            rivals: BTreeMap::new(),
+            conflicts: BTreeMap::new(),
             moves: Vec::new(),
             // All of them endangered, besides.
             kube_proxy: ProxyAnswer::Config(KubeProxy {

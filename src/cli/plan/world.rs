@@ -63,8 +63,9 @@ fn world_node(node: &Node, report: &Report) -> WorldNode {
         out_of_reach,
         answers: BTreeMap::new(),
     };
-    for ((vip, _), macs) in &report.conflicts {
-        assumed.answers.entry(*vip).or_default().extend(macs);
+    for ((vip, _), conflict) in &report.conflicts {
+        let answers = assumed.answers.entry(*vip).or_default();
+        answers.extend(conflict.rivals.keys());
     }
     WorldNode {
         observed,

@@ -344,12 +344,8 @@ fn node_line(name: &NodeName, report: &Report) -> NodeLine {
         .refused
         .iter()
         .map(|(key, refusal)| format!("{key}: {refusal}"));
-    let conflicts = report.conflicts.iter().map(|((vip, dev), macs)| {
-        let macs: Vec<String> = macs.iter().map(ToString::to_string).collect();
-        format!(
-            "VIPConflict: {vip} is answered on {dev} by {}",
-            macs.join(", ")
-        )
+    let conflicts = report.conflicts.iter().map(|((vip, dev), conflict)| {
+        format!("VIPConflict: {vip} is answered on {dev} by {conflict}")
     });
     let warnings = report
         .warnings

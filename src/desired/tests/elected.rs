@@ -120,6 +120,7 @@ fn whoever_else_answers_is_told_and_decides_nothing() {
     assert_eq!(refusal.reason, Reason::VipConflict);
     assert!(refusal.message.contains("not claimed"), "{refusal}");
     hold(&mut lan);
+    lan.carrying("eth0", Role::Held);
     assert!(lan.desired().net.addresses.contains_key(&claim()));
     assert!(
         lan.verdict()

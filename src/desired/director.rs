@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::model::{
-    Answer, Destination, Ipvs, Link, Node, Observed, Peers, Reach, Reason, Refusal, Service,
+    Answer, Destination, Dev, Ipvs, Link, Node, Observed, Peers, Reach, Reason, Refusal, Service,
     ServiceKey, VirtualService,
 };
 
@@ -10,13 +10,14 @@ use super::{
     endpoints::{Standing, standing},
 };
 
-/// The interface on which a director of `virtual_service` would answer ARP for `vip`.
-pub(super) fn clients_nic<'a>(
-    virtual_service: &VirtualService,
+/// The interface on which a director would answer ARP for `vip`: the one that its VirtualService has `named`, else one in the
+/// VIP's network.
+pub fn clients_nic<'a>(
+    named: Option<&Dev>,
     vip: IpAddr,
     observed: &'a Observed,
 ) -> Result<&'a Link, Refusal> {
-    if let Some(dev) = &virtual_service.directors.interface {
+    if let Some(dev) = named {
         let link = observed.links.get(dev).ok_or_else(|| {
             Refusal::new(
                 Reason::NoInterface,

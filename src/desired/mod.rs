@@ -22,6 +22,7 @@ mod sync;
 mod tests;
 
 pub use admission::{Admission, admit};
+pub use director::clients_nic;
 pub use drain::Memory;
 pub use endpoints::no_endpoints;
 pub use members::{Member, MemberId, Members, members};

@@ -292,7 +292,8 @@ fn stake(
     vip: IpAddr,
     inputs: &Inputs<'_>,
 ) -> Result<Stake, Refusal> {
-    let nic = || director::clients_nic(virtual_service, vip, inputs.observed);
+    let named = virtual_service.directors.interface.as_ref();
+    let nic = || director::clients_nic(named, vip, inputs.observed);
     match inputs.elected.filter(|_| is_elected(vip)) {
         Some(elected) => {
             let dev = nic()?.dev.clone();

@@ -49,7 +49,8 @@ pub fn presumed(
     let mut elected = Elected::default();
     for virtual_service in admission.accepted.values() {
         for vip in virtual_service.vips.iter().filter(|vip| is_elected(**vip)) {
-            let Ok(nic) = clients_nic(virtual_service, *vip, observed) else {
+            let named = virtual_service.directors.interface.as_ref();
+            let Ok(nic) = clients_nic(named, *vip, observed) else {
                 continue;
             };
             let claim = AddressKey::new(nic.dev.clone(), *vip);

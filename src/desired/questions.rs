@@ -40,7 +40,8 @@ pub fn questions(
         for vip in &virtual_service.vips {
             let members = members(virtual_service, *vip, snapshot);
             questions.reach.extend(members.by_address.keys());
-            let Ok(nic) = clients_nic(virtual_service, *vip, observed) else {
+            let named = virtual_service.directors.interface.as_ref();
+            let Ok(nic) = clients_nic(named, *vip, observed) else {
                 continue;
             };
             let target = AddressKey::new(nic.dev.clone(), *vip);

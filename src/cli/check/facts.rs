@@ -4,7 +4,7 @@ use std::{
 };
 
 use super::place::Place;
-use crate::model::{Answer, Observed, ProxyAnswer, Scheduler};
+use crate::model::{Answer, Dev, Observed, ProxyAnswer, Scheduler};
 
 /// All that the preflight looks at.
 #[derive(Clone, Debug)]
@@ -23,8 +23,8 @@ pub(super) struct Facts {
     pub wanted_schedulers: BTreeSet<String>,
     /// Whether each scheduler is there.
     pub schedulers: BTreeMap<String, Module>,
-    /// VIPs to be served here, with who answers for them; `None` = they could not be probed.
-    pub vips: BTreeMap<IpAddr, Option<Answer>>,
+    /// VIPs to be served here.
+    pub vips: BTreeMap<IpAddr, Vip>,
     /// Whether the run directory can be used.
     pub run_dir: Result<(), String>,
     /// Where in the cluster this is, as far as there is a cluster.
@@ -33,6 +33,15 @@ pub(super) struct Facts {
     pub kube_proxy: ProxyAnswer,
     /// Programs that may remove foreign addresses.
     pub network_managers: Vec<&'static str>,
+}
+
+/// A VIP that is to be served here.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Vip {
+    /// The interface that its VirtualService names for directors.
+    pub named: Option<Dev>,
+    /// Who answers for it; `None` = it could not be probed.
+    pub answer: Option<Answer>,
 }
 
 /// Whether a kernel module is there.

@@ -1,5 +1,6 @@
 use std::net::IpAddr;
 
+use crate::desired::clients_nic;
 use crate::model::{
     ArpSettings, Dev, Forward, Ipvs, Link, Observed, PROXY_FIX, ProxyAnswer, ProxyDanger, Role,
     has_proxy_device,
@@ -49,7 +50,12 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
             findings.push(ipvs(observed));
             findings.push(schedulers(facts));
             findings.push(arp_all(observed));
-            findings.extend(facts.vips.keys().map(|vip| interface(*vip, observed)));
+            findings.extend(
+                facts
+                    .vips
+                    .iter()
+                    .map(|(vip, of)| interface(*vip, of.named.as_ref(), observed)),
+            );
             findings.extend(facts.vips.keys().filter_map(|vip| rivals(*vip, facts)));
             findings.push(rp_filter(facts, observed));
             findings.push(kube_proxy(facts, observed));
@@ -186,7 +192,7 @@ fn arp_all(observed: &Observed) -> Finding {
     )
 }
 
-fn interface(vip: IpAddr, observed: &Observed) -> Finding {
+fn interface(vip: IpAddr, named: Option<&Dev>, observed: &Observed) -> Finding {
     let owned = observed.links.values().find(|link| {
         let mut addresses = link.addresses.iter();
         addresses.any(|net| net.addr() == vip)
@@ -199,21 +205,16 @@ fn interface(vip: IpAddr, observed: &Observed) -> Finding {
             "use an address that no host has",
         );
     }
-    let nics: Vec<&Link> = observed
-        .links
-        .values()
-        .filter(|link| link.hears_arp() && link.is_in_network_of(vip))
-        .collect();
-    let first = nics.iter().min_by_key(|link| link.index);
-    let Some(link) = first else {
-        return finding(
-            Level::Warn,
-            "interface",
-            format!(
-                "no interface is in the network of {vip}: this node cannot be a director for it"
-            ),
-            "give the node an address there, or set spec.directors.interface; a real server needs none",
-        );
+    let link = match clients_nic(named, vip, observed) {
+        Ok(link) => link,
+        Err(refusal) => {
+            return finding(
+                Level::Warn,
+                "interface",
+                refusal.message,
+                "only a director needs one: nothing to do on a real server",
+            );
+        }
     };
     if !link.up || !link.carrier {
         return finding(
@@ -226,12 +227,14 @@ fn interface(vip: IpAddr, observed: &Observed) -> Finding {
             format!("ip link set {} up, and look at its cable", link.dev),
         );
     }
-    let others = if nics.len() > 1 {
-        format!(" (of {} in its network, the first)", nics.len())
-    } else {
-        String::new()
+    let links = observed.links.values();
+    let nics = links.filter(|link| link.hears_arp() && link.is_in_network_of(vip));
+    let why = match (named, nics.count()) {
+        (Some(_), _) => ", as spec.directors.interface says".to_owned(),
+        (None, 1) => String::new(),
+        (None, count) => format!(" (of {count} in its network, the first)"),
     };
-    pass("interface", format!("{vip}: {}{others}", link.dev))
+    pass("interface", format!("{vip}: {}{why}", link.dev))
 }
 
 /// Whether somebody else answers for a VIP.
@@ -243,12 +246,12 @@ fn rivals(vip: IpAddr, facts: &Facts) -> Option<Finding> {
         .iter()
         .any(|(key, role)| key.ip == vip && *role == Role::Held);
     let here = if held { " but this node" } else { "" };
-    Some(match facts.vips.get(&vip)? {
+    Some(match &facts.vips.get(&vip)?.answer {
         None => finding(
             Level::Warn,
             "holder",
             format!("{vip}: who answers for it could not be asked"),
-            "give the node an interface in its network, and run check with CAP_NET_RAW",
+            "name its VirtualService's source (--source) if spec.directors.interface is set, and run check with CAP_NET_RAW",
         ),
         Some(answer) if answer.macs.is_empty() => {
             pass("holder", format!("{vip}: nobody{here} answers for it"))

@@ -19,12 +19,12 @@ use crate::{
         snapshot::SourceArgs,
     },
     kernel::{Kernel, linux::Linux},
-    model::{AddressKey, Answer, NodeName, Observed, ProxyAnswer, Scheduler, VirtualService},
+    model::{AddressKey, Answer, NodeName, Observed, ProxyAnswer, Scheduler},
 };
 
 use super::{
     Args,
-    facts::{Facts, Module, module},
+    facts::{Facts, Module, Vip, module},
     place::{Place, place},
 };
 
@@ -32,7 +32,8 @@ use super::{
 const CLUSTER: Duration = Duration::from_secs(5);
 
 pub(super) fn gather(args: &Args) -> Result<Facts, Failure> {
-    let mut vips: BTreeSet<IpAddr> = args.vips.iter().copied().collect();
+    let vips = args.vips.iter();
+    let mut vips: BTreeMap<IpAddr, Vip> = vips.map(|vip| (*vip, Vip::default())).collect();
     let mut wanted_schedulers = BTreeSet::new();
     if let Some(source) = &args.source {
         let source = SourceArgs {
@@ -40,9 +41,11 @@ pub(super) fn gather(args: &Args) -> Result<Facts, Failure> {
         };
         let snapshot = source.read(&args.kube)?.snapshot;
         for object in snapshot.virtual_services.values().flatten() {
-            let VirtualService { scheduler, .. } = &**object;
-            vips.extend(&object.vips);
-            wanted_schedulers.insert(scheduler.to_string());
+            let named = &object.directors.interface;
+            for vip in &object.vips {
+                vips.entry(*vip).or_default().named.clone_from(named);
+            }
+            wanted_schedulers.insert(object.scheduler.to_string());
         }
     }
     let release = read("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -51,10 +54,11 @@ pub(super) fn gather(args: &Args) -> Result<Facts, Failure> {
         Ok(kernel) => kernel.observe().map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
-    let probed = match (&mut kernel, &observed) {
-        (Ok(kernel), Ok(observed)) => probe(kernel, &vips, observed),
-        (Ok(_), Err(_)) | (Err(_), _) => BTreeMap::new(),
-    };
+    if let (Ok(kernel), Ok(observed)) = (&mut kernel, &observed) {
+        for (vip, answer) in probe(kernel, &vips, observed) {
+            vips.entry(vip).or_default().answer = Some(answer);
+        }
+    }
     let place = node(&args.kube, observed.as_ref().ok());
     Ok(Facts {
         capabilities: capabilities(),
@@ -66,10 +70,7 @@ pub(super) fn gather(args: &Args) -> Result<Facts, Failure> {
             .is_ok(),
         wanted_schedulers,
         schedulers: schedulers(release.trim()),
-        vips: vips
-            .into_iter()
-            .map(|vip| (vip, probed.get(&vip).cloned()))
-            .collect(),
+        vips,
         run_dir: run_dir(&args.run_dir.run_dir),
         place,
         kube_proxy: kube_proxy(&args.kube)?,
@@ -150,18 +151,19 @@ fn schedulers(release: &str) -> BTreeMap<String, Module> {
         .collect()
 }
 
-/// Asks who answers for the VIPs, on every interface in their network.
+/// Asks who answers for the VIPs, on every interface in their network and those that are named.
 fn probe(
     kernel: &mut Linux,
-    vips: &BTreeSet<IpAddr>,
+    vips: &BTreeMap<IpAddr, Vip>,
     observed: &Observed,
 ) -> BTreeMap<IpAddr, Answer> {
     let targets: BTreeSet<AddressKey> = vips
         .iter()
-        .flat_map(|vip| {
+        .flat_map(|(vip, Vip { named, .. })| {
             let links = observed.links.values();
-            let links = links.filter(|link| {
-                link.hears_arp() && link.up && link.carrier && link.is_in_network_of(*vip)
+            let links = links.filter(move |link| {
+                let may_hold = link.is_in_network_of(*vip) || named.as_ref() == Some(&link.dev);
+                link.hears_arp() && link.up && link.carrier && may_hold
             });
             links.map(|link| AddressKey::new(link.dev.clone(), *vip))
         })

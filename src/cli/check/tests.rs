@@ -1,8 +1,8 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
     Finding, Level,
-    facts::{Facts, Module},
+    facts::{Facts, Module, Vip},
     findings::findings,
 };
 use crate::model::*;
@@ -20,6 +20,14 @@ fn nic(index: u32, name: &str, network: &str) -> Link {
         addresses: vec![network.parse().unwrap()],
         arp: ArpSettings::default(),
     }
+}
+
+fn vip(address: &str, answer: Option<Answer>) -> BTreeMap<IpAddr, Vip> {
+    let vip = Vip {
+        named: None,
+        answer,
+    };
+    [(address.parse().unwrap(), vip)].into()
 }
 
 fn good() -> Facts {
@@ -40,7 +48,7 @@ fn good() -> Facts {
         .into(),
         wanted_schedulers: ["mh".to_owned()].into(),
         schedulers: [("mh".to_owned(), Module::Loaded)].into(),
-        vips: [("10.0.0.100".parse().unwrap(), Some(Answer::default()))].into(),
+        vips: vip("10.0.0.100", Some(Answer::default())),
         run_dir: Ok(()),
         proc_sys_writable: false,
         place: None,
@@ -102,7 +110,7 @@ fn what_cannot_work_fails() {
         [(Fail, "arp")]
     );
     assert_eq!(
-        complaints(|f| f.vips = [("10.0.0.1".parse().unwrap(), Some(Answer::default()))].into()),
+        complaints(|f| f.vips = vip("10.0.0.1", Some(Answer::default()))),
         [(Fail, "interface")]
     );
     assert_eq!(
@@ -162,13 +170,25 @@ fn traps_warn() {
         macs: [Mac([2, 0, 0, 0, 0, 9])].into(),
     };
     assert_eq!(
-        complaints(|f| f.vips = [("10.0.0.100".parse().unwrap(), Some(stranger))].into()),
+        complaints(|f| f.vips = vip("10.0.0.100", Some(stranger))),
         [(Warn, "holder")]
     );
     assert_eq!(
-        complaints(|f| f.vips = [("10.9.0.100".parse().unwrap(), None)].into()),
+        complaints(|f| f.vips = vip("10.9.0.100", None)),
         [(Warn, "interface"), (Warn, "holder")]
     );
+    let on = |f: &mut Facts, dev: &str| {
+        f.vips = vip("10.9.0.100", Some(Answer::default()));
+        f.vips
+            .values_mut()
+            .for_each(|vip| vip.named = dev.parse().ok());
+    };
+    assert_eq!(
+        complaints(|f| on(f, "eth0")),
+        [],
+        "the VIP may be of any network"
+    );
+    assert_eq!(complaints(|f| on(f, "eth9")), [(Warn, "interface")]);
 }
 
 #[test]

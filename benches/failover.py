@@ -215,6 +215,11 @@ def keepalived(town: Town, interval: float, count: int) -> tuple[list[Round], li
 
     def revive(name: str) -> None:
         start(name)
+        takes_part(name)
+
+    def takes_part(name: str) -> None:
+        # It takes some seconds to begin, on a node with more interfaces more of them.
+        wait_until(lambda: "224.0.0.18" in town.lab[name].sh("ip -4 maddr show dev eth0"), f"keepalived on {name} to listen", 30)
         # It has to hear the master before it is a backup.
         time.sleep(3 * interval + 2)
 
@@ -223,6 +228,8 @@ def keepalived(town: Town, interval: float, count: int) -> tuple[list[Round], li
         town.lab[name].sh(f"sysctl -qw net.ipv4.conf.eth0.arp_ignore=1 net.ipv4.conf.eth0.arp_announce=2; ip addr add {VIP}/32 dev lo")
     for name in DIRECTORS:
         start(name)
+    for name in DIRECTORS:
+        takes_part(name)
     signal = lambda kind: lambda name: town.lab[name].sh(f"kill -{kind} $(cat /run/vrrp.pid)")
     side = Side(f"keepalived, advert_int {interval}", revive, signal("STOP"), signal("CONT"))
     results = power_losses(town, side, count), pauses(town, side)

@@ -257,8 +257,9 @@ def main(count: int) -> None:
         "## A director loses power", "",
         "Two directors, two real servers, each its own kernel; a connection is begun every 5 ms, and the kernel of the director that holds the VIP is",
         "killed. Milliseconds in which no connection was begun that was answered at once; requests lost are those without an answer after 3 s; so",
-        f"many of {HELD} connections that were open had a request without an answer for as long or were reset, with `sloppy_tcp` on both sides. keepalived (Debian's, VRRP version 3,",
-        "equal priorities) has the same IPVS services set up by hand. `make bench-failover` writes this section and the two that follow.", "",
+        f"many of {HELD} connections that were open were reset, or had a request without an answer for as long, with `sloppy_tcp` on both sides.",
+        "keepalived (Debian's, VRRP version 3, equal priorities) has the same IPVS services set up by hand. `make bench-failover` writes this section",
+        "and the two that follow.", "",
         "| | rounds | median | p99 | worst | requests lost | connections cut |", "|---|---:|---:|---:|---:|---:|---:|",
     ]
     still = [

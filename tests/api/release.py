@@ -24,8 +24,7 @@ class Release:
 
     def install(self, values: dict | None = None) -> None:
         helm_ok(f"install directway {CHART} --namespace {NAMESPACE} --create-namespace", values or {}, self.lab)
-        for crd in ("virtualservices", "nodestates"):
-            self.lab.kubectl(f"wait --for=condition=Established crd/{crd}.directway.dev --timeout=10s")
+        self.lab.api.wait_established()
 
     def _start(self, kind: str, space: str, pod: str, node: str) -> None:
         component = {"daemonsets": "agent", "deployments": "controller"}[kind]

@@ -63,8 +63,7 @@ def test_a_life(lab):
     notes = helm_ok(f"install {release}", {}, lab)
     assert "kubectl label node NODE directway.dev/director=true" in notes
     assert there(lab, daemon_set)["spec"]["template"]["spec"]["hostNetwork"] is True
-    for name in CRDS:
-        lab.kubectl(f"wait --for=condition=Established crd/{name} --timeout=10s")
+    lab.api.wait_established()
 
     # Next to nothing of the notes is left for the reader to guess: their manifest is accepted as it is.
     manifest = notes.split("<<EOF\n")[1].split("     EOF")[0]

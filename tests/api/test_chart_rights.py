@@ -14,8 +14,7 @@ AGENT = f"{NAMESPACE}/directway-agent"
 @pytest.fixture(scope="module", autouse=True)
 def installed(lab):
     helm_ok(f"install directway {CHART} --namespace {NAMESPACE} --create-namespace", {}, lab)
-    for crd in ("virtualservices", "nodestates"):
-        lab.kubectl(f"wait --for=condition=Established crd/{crd}.directway.dev --timeout=10s")
+    lab.api.wait_established()
     for name in NODES:
         space = lab.bystander(name)
         address = json.loads(space.sh("ip -j -4 addr show eth0"))[0]["addr_info"][0]["local"]

@@ -17,7 +17,7 @@ VIP = "10.9.0.100"
 def api(lab):
     for path in sorted((assets.ROOT / "crds").glob("*.yaml")):
         lab.kubectl("apply --server-side -f -", path.read_text())
-    lab.kubectl("wait --for=condition=Established --timeout=20s crd/virtualservices.directway.dev crd/nodestates.directway.dev")
+    lab.api.wait_established()
     wait_until(lambda: "virtualservices" in lab.kubectl("api-resources --api-group=directway.dev"), "discovery of the kinds")
     lab.api.register("d", "10.9.0.1", {"directway.dev/director": "true"})
     lab.api.register("r1", "10.9.0.11", {"directway.dev/backend": "true"})

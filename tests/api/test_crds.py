@@ -15,7 +15,7 @@ RESOURCES = "/apis/directway.dev/v1alpha1/namespaces/default/virtualservices"
 def api(lab):
     for path in sorted((assets.ROOT / "crds").glob("*.yaml")):
         lab.kubectl("apply --server-side -f -", path.read_text())
-    lab.kubectl("wait --for=condition=Established --timeout=20s crd/virtualservices.directway.dev crd/nodestates.directway.dev")
+    lab.api.wait_established()
     wait_until(lambda: "virtualservices" in lab.kubectl("api-resources --api-group=directway.dev"), "discovery of the kinds")
     return lab.api
 

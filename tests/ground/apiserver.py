@@ -172,6 +172,10 @@ class ApiServer:
         """kubectl apply of objects given as dictionaries."""
         self.kubectl("apply -f -", json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
 
+    def wait_established(self) -> None:
+        """Until it serves every kind that was defined. `kubectl wait` alone fails on a definition that has no conditions yet."""
+        wait_until(lambda: self.kubectl("wait --for=condition=Established crd --all --timeout=5s"), "the definitions to be established", 20)
+
     def audit(self, service_account: str) -> list[dict]:
         """What `namespace/name` has asked for, as audit.k8s.io/v1 events; a watch is there once it has begun."""
         user = "system:serviceaccount:" + service_account.replace("/", ":")

@@ -178,7 +178,7 @@ class Cluster(Fleet):
         self.api = self.lab.start_api()
         self.crds = self.host.sh([self.lab.directway(), "crd"])
         self.api.kubectl("apply --server-side -f -", self.crds)
-        self.api.kubectl("wait --for=condition=Established crd --all --timeout=20s")
+        self.api.wait_established()
         self.lab.start_controller()
 
     def _write_node(self, name: str) -> None:

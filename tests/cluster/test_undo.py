@@ -37,11 +37,17 @@ def undone(scene, *nodes: str) -> dict[str, str]:
     return {name: traces(scene[name]) for name in nodes or NODES if traces(scene[name])}
 
 
+# A client of its own: IPVS remembers its ports for two minutes, and who comes again from one of them gets the same real server.
+CROWD = "10.77.0.251"
+
+
 def test_a_release_with_work_is_undone_and_goes(web):
-    load = clients.load(web.host, VIP, interval=0.02)
+    web.host.sh(f"ip addr add {CROWD}/24 dev lan")
+    load = clients.load(web.host, VIP, interval=0.02, sources=(CROWD,))
     load.wait_answers(20)
     code, told = web.try_uninstall()
     load.stop()
+    web.host.sh(f"ip addr del {CROWD}/24 dev lan")
     assert code == 0 and DONE.search(told), told
     # Helm has just returned, and the agents' pods may still be there.
     assert undone(web) == {}
@@ -55,9 +61,7 @@ def test_a_release_with_work_is_undone_and_goes(web):
 
 def test_installed_again_it_serves_what_is_left(cluster):
     cluster.install().serve()
-    # No halves: some ports of the load before come again, and IPVS sends a connection that it knows to where it was (conn_reuse_mode).
-    outcome = clients.requests(cluster.host, VIP, n=20)
-    assert outcome.counts.keys() == {"r1", "r2"} and not outcome.errors, outcome
+    assert clients.requests(cluster.host, VIP, n=20).counts == {"r1": 10, "r2": 10}
 
 
 def test_a_director_without_power_stops_the_uninstalling_and_holds_up_nobody(web):

@@ -226,10 +226,7 @@ impl Wire {
             .iter()
             .filter(|(key, heard)| !heard.value.macs.is_empty() && questions.rivals.contains(key));
         answered
-            .map(|(key, heard)| {
-                let macs = heard.value.macs.iter();
-                (key.clone(), macs.map(|mac| (*mac, None)).collect())
-            })
+            .map(|(key, heard)| (key.clone(), heard.value.rivals()))
             .collect()
     }
 

@@ -126,6 +126,7 @@ pub(super) fn keep_while_directed(
     notes: &mut Vec<String>,
 ) {
     let observed = inputs.observed;
+    let mut kept = false;
     for (key, role) in &observed.net.addresses {
         let quiet = *role == Role::Quiet
             || observed
@@ -147,7 +148,6 @@ pub(super) fn keep_while_directed(
         {
             net.arp.insert(key.dev.clone(), link.arp);
         }
-        keep_quiet(observed, inputs.ledger, &mut net.arp);
         if let Err(refusal) = require_quiet(key.ip, None, observed, &mut net.arp) {
             notes.push(refusal.to_string());
         }
@@ -162,6 +162,10 @@ pub(super) fn keep_while_directed(
             net.routes.insert(key.clone());
         }
         net.addresses.insert(key.clone(), Role::Quiet);
+        kept = true;
+    }
+    if kept {
+        keep_quiet(observed, inputs.ledger, &mut net.arp);
     }
 }
 

@@ -55,8 +55,7 @@ pub fn presumed(
             };
             let claim = AddressKey::new(nic.dev.clone(), *vip);
             let has_it = observed.net.addresses.get(&claim) == Some(&Role::Held);
-            let answers = wire.answers.get(vip).map(|answer| &answer.macs);
-            let others = answers.filter(|macs| !macs.is_empty());
+            let others = wire.answers.get(vip).filter(|it| !it.macs.is_empty());
             let wants = match present_holder(virtual_service, *vip, snapshot) {
                 Some(holder) => holder == node,
                 None if has_it => directors(virtual_service, snapshot).any(|name| name == node),
@@ -69,13 +68,10 @@ pub fn presumed(
                     .or_default()
                     .insert(nic.dev.clone());
             }
-            if let Some(macs) = others
+            if let Some(answer) = others
                 && holder(virtual_service, *vip, snapshot) == Some(node)
             {
-                let macs = macs.iter();
-                elected
-                    .conflicts
-                    .insert(claim, macs.map(|mac| (*mac, None)).collect());
+                elected.conflicts.insert(claim, answer.rivals());
             }
         }
     }

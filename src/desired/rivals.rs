@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use crate::model::{
-    AddressKey, Conflict, Mac, NodeName, Observed, Reach, Reason, Refusal, Rivals, Snapshot,
-    WireEvidence,
+    AddressKey, Answer, Conflict, Mac, NodeName, Observed, Reach, Reason, Refusal, Rivals,
+    Snapshot, WireEvidence,
 };
 
 use super::{Inputs, Verdict, node::Stake};
@@ -21,18 +21,15 @@ pub(super) fn refuse_rivals(
     };
     let claim = AddressKey::new(dev.clone(), vip);
     let (held, rivals) = if let Stake::Preferred(_) = stake {
-        let answer = inputs.wire.answers.get(&vip);
-        let macs = answer.into_iter().flat_map(|answer| &answer.macs);
         let held = inputs.observed.net.addresses.contains_key(&claim);
-        (held, macs.map(|mac| (*mac, None)).collect())
+        (held, inputs.wire.answers.get(&vip).map(Answer::rivals))
     } else {
         let conflicts = inputs.elected.and_then(|it| it.conflicts.get(&claim));
-        let held = matches!(stake, Stake::Elected(_));
-        (held, conflicts.cloned().unwrap_or_default())
+        (matches!(stake, Stake::Elected(_)), conflicts.cloned())
     };
-    if rivals.is_empty() {
+    let Some(rivals) = rivals.filter(|rivals| !rivals.is_empty()) else {
         return false;
-    }
+    };
     let conflict = conflict(
         &claim,
         rivals,
@@ -40,10 +37,10 @@ pub(super) fn refuse_rivals(
         inputs.wire,
         inputs.snapshot,
     );
-    let consequence = match conflict.own {
-        Some(mac) => format!("it stays here, at {mac}, but clients may reach the other"),
-        None if held => "it stays here, but clients may reach the other".to_owned(),
-        None => "not claimed".to_owned(),
+    let consequence = match (held, conflict.own) {
+        (true, Some(mac)) => format!("it stays here, at {mac}, but clients may reach the other"),
+        (true, None) => "it stays here, but clients may reach the other".to_owned(),
+        (false, _) => "not claimed".to_owned(),
     };
     verdict.refusal.get_or_insert(Refusal::new(
         Reason::VipConflict,

@@ -100,9 +100,6 @@ impl Collector for Snapshot {
                 .flat_map(|(at, conflict)| conflict_labels(at, conflict))
                 .map(|labels| (labels, 1)),
         )?;
-        let mut by_label = |name, help, entries: Vec<([(&'static str, String); 1], usize)>| {
-            family(&mut encoder, name, help, entries)
-        };
         let labelled = |label: &'static str, counts: &BTreeMap<Reason, usize>| {
             let counts = counts.iter();
             let entries = counts.map(|(reason, count)| ([(label, reason.to_string())], *count));
@@ -116,29 +113,32 @@ impl Collector for Snapshot {
                 gauges.real_servers_draining,
             ),
         ];
-        by_label(
+        family(
+            &mut encoder,
             "real_servers",
             "Destinations of this node's services by state",
-            states.into_iter().chain(unready).collect(),
+            states.into_iter().chain(unready),
         )?;
-        by_label(
+        family(
+            &mut encoder,
             "refused_virtual_services",
             "VirtualServices that this node cannot do its part for, by reason",
             labelled("reason", &gauges.refused),
         )?;
-        by_label(
+        family(
+            &mut encoder,
             "vips_endangered",
             "VIPs whose services somebody on this node deletes or may delete, by reason",
             labelled("reason", &gauges.endangered),
         )?;
-        by_label(
+        family(
+            &mut encoder,
             "source_synced",
             "Whether a source has been read completely",
             gauges
                 .synced
                 .iter()
-                .map(|(name, synced)| ([("source", (*name).to_owned())], usize::from(*synced)))
-                .collect(),
+                .map(|(name, synced)| ([("source", (*name).to_owned())], usize::from(*synced))),
         )
     }
 }

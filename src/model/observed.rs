@@ -3,7 +3,7 @@ use std::{
     net::IpAddr,
 };
 
-use super::{AddressKey, ArpSettings, Dev, Link, Mac, NodeNet, ServiceKey};
+use super::{AddressKey, ArpSettings, Dev, Link, Mac, NodeNet, Rivals, ServiceKey};
 
 /// Everything that one look at the kernel shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,4 +111,11 @@ pub enum Reach {
 pub struct Answer {
     /// MACs of the answers; empty = silence.
     pub macs: BTreeSet<Mac>,
+}
+
+impl Answer {
+    /// Who that is; the wire knows no names.
+    pub fn rivals(&self) -> Rivals {
+        self.macs.iter().map(|mac| (*mac, None)).collect()
+    }
 }

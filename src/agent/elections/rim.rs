@@ -225,10 +225,10 @@ impl Rim {
         if !frames.is_empty() && self.socket.get_ref().lost()? > 0 {
             self.event(Event::Missed);
         }
-        let own = self.socket.get_ref().mac();
+        let (own, read) = (self.socket.get_ref().mac(), boot_time());
         for frame in frames {
             let heard = frames::heard(&frame, own);
-            if let Some((director, after)) = self.round_trips.answered(&heard, boot_time())
+            if let Some((director, after)) = self.round_trips.answered(&heard, read)
                 && let Some(known) = self.view.peers.get(&director)
             {
                 self.board.answered(&known.name, after);
@@ -342,8 +342,9 @@ impl Rim {
             }
         }
         self.board.sent(actions);
+        let sent = boot_time();
         for question in &actions.questions {
-            self.round_trips.asked(question, &self.view, boot_time());
+            self.round_trips.asked(question, &self.view, sent);
         }
         if failed != self.unsent {
             if let Some(error) = &failed {

@@ -1,6 +1,9 @@
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
-use crate::model::Mac;
+use crate::{
+    model::Mac,
+    wire::{Question, Sender},
+};
 
 use super::DirectorId;
 
@@ -21,27 +24,6 @@ pub struct Actions {
     pub reports: Vec<Report>,
     /// The next [`super::Event::Tick`] at the latest. `None`: nothing to do until something happens.
     pub wake: Option<Duration>,
-}
-
-/// Who has an address?
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Question {
-    /// The address.
-    pub about: IpAddr,
-    /// Who is asked; `None` = everybody.
-    pub to: Option<Mac>,
-    /// Under which address.
-    pub sender: Sender,
-}
-
-/// The sender's address of a question; an answer repeats it, so that it tells which question it answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Sender {
-    /// None: a probe, which claims nothing and leaves no trace in anybody's neighbour table.
-    Nobody,
-    /// The NIC's own address, of the family of what is asked for. Only who really has the address answers a question
-    /// that is sent to one host under this.
-    Own,
 }
 
 /// Something worth telling.

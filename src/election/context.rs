@@ -3,8 +3,7 @@ use std::{net::IpAddr, time::Duration};
 use crate::model::Mac;
 
 use super::{
-    Actions, Candidate, DirectorId, GiveCause, Report, View,
-    action::Sender,
+    Actions, Candidate, DirectorId, GiveCause, Report, Sender, View,
     news::Host,
     pace::{Paces, interval},
     peers::{Peers, Standing},

@@ -1,6 +1,6 @@
 use std::{net::IpAddr, sync::Arc};
 
-use crate::model::Mac;
+use crate::wire::Heard;
 
 use super::View;
 
@@ -26,27 +26,4 @@ pub enum Event {
         /// VIPs that are not.
         absent: Vec<IpAddr>,
     },
-}
-
-/// Address resolution as a frame says it, ARP and neighbour discovery alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Heard {
-    /// Who says it.
-    pub from: Mac,
-    /// The address that is said to be at `from`: the sender's address of an ARP packet, `None` where it is 0.0.0.0; the
-    /// source of a neighbour solicitation, the target of an advertisement.
-    pub has: Option<IpAddr>,
-    /// What else it says.
-    pub says: Says,
-    /// Whether it was sent to this NIC alone.
-    pub to_us: bool,
-}
-
-/// What a frame is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Says {
-    /// Who has this address? Without a sender's address it is a probe; with the same, an announcement.
-    Asks(IpAddr),
-    /// An answer to who asked under this address; `None` answers a probe, and the address itself is an announcement.
-    Answers(Option<IpAddr>),
 }

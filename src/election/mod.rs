@@ -22,8 +22,9 @@ mod view;
 mod vip;
 mod yielding;
 
-pub use action::{Actions, GiveCause, Question, Report, Sender, TakeCause};
-pub use event::{Event, Heard, Says};
+pub use crate::wire::{Heard, Question, Says, Sender};
+pub use action::{Actions, GiveCause, Report, TakeCause};
+pub use event::Event;
 pub use hash::score;
 pub use placement::{Placement, Wish, place};
 pub use segment::{Election, Place};

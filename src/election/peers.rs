@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::model::Mac;
 
-use super::{Actions, DirectorId, Report, View, action::Sender, timing::Timing};
+use super::{Actions, DirectorId, Report, Sender, View, timing::Timing};
 
 /// What is known of a peer's kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

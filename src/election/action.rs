@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use crate::{
     model::Mac,
-    wire::{Question, Sender},
+    wire::{Message, Question, Sender},
 };
 
 use super::DirectorId;
@@ -114,6 +114,12 @@ pub enum GiveCause {
 impl Actions {
     pub(super) fn ask(&mut self, about: IpAddr, to: Option<Mac>, sender: Sender) {
         self.questions.push(Question { about, to, sender });
+    }
+
+    /// What is to be sent, in this order.
+    pub fn messages(&self) -> impl Iterator<Item = Message> {
+        let announcements = self.announcements.iter().copied().map(Message::Announce);
+        announcements.chain(self.questions.iter().copied().map(Message::Ask))
     }
 
     /// How many questions these are, per kind.

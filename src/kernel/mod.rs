@@ -30,7 +30,7 @@ pub trait Kernel: Send {
     /// Applies ops of one phase, batched; one result per op, in order. Ops don't depend on each other.
     fn apply(&mut self, ops: &[Op]) -> Vec<Result<(), OpError>>;
 
-    /// How each address is reached: route lookup, then ARP where the segment is common.
+    /// How each address is reached: route lookup, then address resolution where the segment is common.
     fn resolve(
         &mut self,
         addresses: &BTreeSet<IpAddr>,

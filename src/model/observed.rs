@@ -94,7 +94,7 @@ pub enum Reach {
     Neighbour {
         /// The interface towards it.
         dev: Dev,
-        /// Who answered the ARP request.
+        /// Who answered.
         mac: Mac,
     },
     /// The segment is common, but nobody answered for it.

@@ -52,7 +52,7 @@ pub enum Reason {
     NotBound,
     /// The real server is behind a router.
     NotOnSegment,
-    /// Nobody answers ARP for the real server's address.
+    /// Nobody on the segment answers for the real server's address.
     Unreachable,
     /// The real server is leaving; its connections go on until it is drained.
     Draining,

@@ -1,127 +1,109 @@
 //! ARP for IPv4 over Ethernet (RFC 826), with the probe and the announcement of RFC 5227.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::model::Mac;
 
+use super::{AddressResolution, Heard, Message, Question, Says, Sender};
+
 /// `ETH_P_ARP`.
-pub const ETHERTYPE: u16 = 0x0806;
-/// Length of a frame without padding: Ethernet header and ARP packet. The kernel and the NIC pad it to Ethernet's minimum.
-pub const FRAME_LENGTH: usize = 42;
+const ETHERTYPE: u16 = 0x0806;
+/// Length of a frame without padding: Ethernet header and ARP packet.
+const FRAME_LENGTH: usize = 42;
 
 const BROADCAST: Mac = Mac([0xff; 6]);
 const UNKNOWN: Mac = Mac([0; 6]);
 /// Ethernet, IPv4, six and four bytes.
 const PREFIX: [u8; 6] = [0, 1, 8, 0, 6, 4];
 
-/// What an ARP packet does.
+/// Address resolution for IPv4.
+#[derive(Debug)]
+pub struct Arp;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
-    /// Asks who has the target's address.
+enum Operation {
     Request,
-    /// Answers.
     Reply,
 }
 
-/// An ARP packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Packet {
-    /// Request or reply.
-    pub operation: Operation,
-    /// Who sends it.
-    pub sender_mac: Mac,
-    /// The sender's address; 0.0.0.0 in a probe.
-    pub sender_ip: Ipv4Addr,
-    /// Whom it is about; all zero in a request.
-    pub target_mac: Mac,
-    /// The address in question.
-    pub target_ip: Ipv4Addr,
+struct Packet {
+    /// Who shall receive the frame around it.
+    destination: Mac,
+    operation: Operation,
+    sender_mac: Mac,
+    /// 0.0.0.0 in a probe.
+    sender_ip: Ipv4Addr,
+    /// All zero in a request.
+    target_mac: Mac,
+    target_ip: Ipv4Addr,
 }
 
-/// A frame to be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Frame {
-    /// Who shall receive it.
-    pub destination: Mac,
-    /// What it says.
-    pub packet: Packet,
-}
-
-impl Frame {
-    /// Asks everybody whether `ip` is in use, without claiming anything (RFC 5227 section 2.1.1).
-    pub fn probe(from: Mac, ip: Ipv4Addr) -> Self {
-        Self::question(from, None, ip, None)
+impl AddressResolution for Arp {
+    fn name(&self) -> &'static str {
+        "ARP"
     }
 
-    /// Asks everybody who has `ip`, as the owner of `own_ip`.
-    pub fn resolve(from: Mac, own_ip: Ipv4Addr, ip: Ipv4Addr) -> Self {
-        Self::question(from, Some(own_ip), ip, None)
+    fn ethertype(&self) -> u16 {
+        ETHERTYPE
     }
 
-    /// Tells everybody that `ip` is here (RFC 5227 section 2.3): a request for one's own address, which updates caches.
-    pub fn announcement(from: Mac, ip: Ipv4Addr) -> Self {
-        Self::question(from, Some(ip), ip, None)
-    }
-
-    /// Asks `to`, or everybody, who has `ip`, as the owner of `own_ip`; without one it claims nothing.
-    pub fn question(from: Mac, own_ip: Option<Ipv4Addr>, ip: Ipv4Addr, to: Option<Mac>) -> Self {
+    fn encode(&self, from: Mac, own: Option<IpAddr>, message: &Message) -> Option<Vec<u8>> {
+        let (sender, target, to) = match *message {
+            // A request for one's own address.
+            Message::Announce(ip) => (Some(ip), ip, None),
+            Message::Ask(Question { about, to, sender }) => match sender {
+                Sender::Nobody => (None, about, to),
+                Sender::Own => (Some(own?), about, to),
+            },
+        };
         let packet = Packet {
+            destination: to.unwrap_or(BROADCAST),
             operation: Operation::Request,
             sender_mac: from,
-            sender_ip: own_ip.unwrap_or(Ipv4Addr::UNSPECIFIED),
+            sender_ip: sender.map_or(Some(Ipv4Addr::UNSPECIFIED), v4)?,
             target_mac: UNKNOWN,
-            target_ip: ip,
+            target_ip: v4(target)?,
         };
-        Self {
-            destination: to.unwrap_or(BROADCAST),
-            packet,
-        }
+        Some(packet.bytes())
     }
 
-    /// The bytes to send.
-    pub fn bytes(&self) -> [u8; FRAME_LENGTH] {
-        let operation = match self.packet.operation {
-            Operation::Request => 1,
-            Operation::Reply => 2,
-        };
-        let mut bytes = [0; FRAME_LENGTH];
-        let parts: [&[u8]; 9] = [
-            &self.destination.0,
-            &self.packet.sender_mac.0,
-            &ETHERTYPE.to_be_bytes(),
-            &PREFIX,
-            &[0, operation],
-            &self.packet.sender_mac.0,
-            &self.packet.sender_ip.octets(),
-            &self.packet.target_mac.0,
-            &self.packet.target_ip.octets(),
-        ];
-        let mut rest = bytes.as_mut_slice();
-        for part in parts {
-            let (head, tail) = rest.split_at_mut(part.len());
-            head.copy_from_slice(part);
-            rest = tail;
-        }
-        bytes
-    }
-}
-
-impl Frame {
-    /// Reads a received frame. `None` for everything that is not well-formed ARP for IPv4 over Ethernet, and for a sender
-    /// that no host can have: anybody on the segment may send us anything.
-    pub fn parse(frame: &[u8]) -> Option<Self> {
+    fn decode(&self, own: Mac, frame: &[u8]) -> Option<Heard> {
         let packet = Packet::parse(frame)?;
-        let destination = mac(frame.get(..6)?)?;
-        Some(Self {
-            destination,
-            packet,
+        let some = |ip: Ipv4Addr| (!ip.is_unspecified()).then_some(IpAddr::V4(ip));
+        Some(Heard {
+            from: packet.sender_mac,
+            has: some(packet.sender_ip),
+            says: match packet.operation {
+                Operation::Request => Says::Asks(IpAddr::V4(packet.target_ip)),
+                Operation::Reply => Says::Answers(some(packet.target_ip)),
+            },
+            to_us: packet.destination == own,
         })
     }
 }
 
 impl Packet {
-    /// The packet in a received frame; see [`Frame::parse`].
-    pub fn parse(frame: &[u8]) -> Option<Self> {
+    fn bytes(&self) -> Vec<u8> {
+        let operation = match self.operation {
+            Operation::Request => 1,
+            Operation::Reply => 2,
+        };
+        let parts: [&[u8]; 9] = [
+            &self.destination.0,
+            &self.sender_mac.0,
+            &ETHERTYPE.to_be_bytes(),
+            &PREFIX,
+            &[0, operation],
+            &self.sender_mac.0,
+            &self.sender_ip.octets(),
+            &self.target_mac.0,
+            &self.target_ip.octets(),
+        ];
+        parts.concat()
+    }
+
+    fn parse(frame: &[u8]) -> Option<Self> {
         let frame = frame.first_chunk::<FRAME_LENGTH>()?;
         let (ethernet, arp) = frame.split_at(14);
         if ethernet[12..] != ETHERTYPE.to_be_bytes() || arp[..6] != PREFIX {
@@ -133,6 +115,7 @@ impl Packet {
             _ => return None,
         };
         let packet = Self {
+            destination: mac(&ethernet[..6])?,
             operation,
             sender_mac: mac(&arp[8..14])?,
             sender_ip: ip(&arp[14..18])?,
@@ -142,14 +125,12 @@ impl Packet {
         let is_group = packet.sender_mac.0[0] & 1 == 1;
         (!is_group && packet.sender_mac != UNKNOWN).then_some(packet)
     }
+}
 
-    /// Whether this says that its sender has `ip`, or is about to take it: a reply or an announcement with that sender
-    /// address, or somebody else's probe for it (RFC 5227 section 2.1.1).
-    pub fn claims(&self, ip: Ipv4Addr) -> bool {
-        let probe = self.operation == Operation::Request
-            && self.sender_ip.is_unspecified()
-            && self.target_ip == ip;
-        self.sender_ip == ip || probe
+fn v4(ip: IpAddr) -> Option<Ipv4Addr> {
+    match ip {
+        IpAddr::V4(ip) => Some(ip),
+        IpAddr::V6(_) => None,
     }
 }
 
@@ -170,6 +151,14 @@ mod tests {
     const US: Mac = Mac([2, 0, 0, 0, 0, 1]);
     const THEM: Mac = Mac([2, 0, 0, 0, 0, 2]);
     const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 188, 120);
+    const REPLY: Packet = Packet {
+        destination: US,
+        operation: Operation::Reply,
+        sender_mac: THEM,
+        sender_ip: VIP,
+        target_mac: US,
+        target_ip: Ipv4Addr::UNSPECIFIED,
+    };
 
     #[test]
     fn a_probe_is_the_frame_of_rfc_5227() {
@@ -180,41 +169,34 @@ mod tests {
             2, 0, 0, 0, 0, 1, 0, 0, 0, 0,
             0, 0, 0, 0, 0, 0, 192, 168, 188, 120,
         ];
-        assert_eq!(Frame::probe(US, VIP).bytes(), expected);
+        let probe = Message::Ask(Question {
+            about: VIP.into(),
+            to: None,
+            sender: Sender::Nobody,
+        });
+        assert_eq!(Arp.encode(US, None, &probe).unwrap(), expected);
     }
 
     #[test]
-    fn who_claims_an_address() {
-        let reply = Packet {
-            operation: Operation::Reply,
-            sender_mac: THEM,
-            sender_ip: VIP,
-            target_mac: US,
-            target_ip: Ipv4Addr::UNSPECIFIED,
-        };
-        assert!(reply.claims(VIP));
-        assert!(Frame::announcement(THEM, VIP).packet.claims(VIP));
-        assert!(Frame::probe(THEM, VIP).packet.claims(VIP));
-        // a question is no claim, nor is an answer about another address
-        assert!(
-            !Frame::resolve(THEM, Ipv4Addr::new(192, 168, 188, 1), VIP)
-                .packet
-                .claims(VIP)
-        );
-        let other = Packet {
-            sender_ip: Ipv4Addr::new(192, 168, 188, 9),
-            target_ip: VIP,
-            ..reply
-        };
-        assert!(!other.claims(VIP));
+    fn an_answer_repeats_who_asked() {
+        let heard = |packet: Packet| Arp.decode(US, &packet.bytes()).unwrap();
+        let answer = heard(REPLY);
+        assert_eq!(answer.says, Says::Answers(None), "of a probe");
+        assert!(answer.to_us);
+        assert_eq!(answer.claims(), Some(VIP.into()));
+        let own = Ipv4Addr::new(192, 168, 188, 1);
+        let answer = heard(Packet {
+            target_ip: own,
+            ..REPLY
+        });
+        assert_eq!(answer.says, Says::Answers(Some(own.into())));
     }
 
     #[test]
     fn padding_is_ignored_and_whatever_is_not_exact_is_refused() {
-        let good = Frame::announcement(THEM, VIP);
-        let mut padded = good.bytes().to_vec();
+        let mut padded = REPLY.bytes();
         padded.resize(60, 0xaa);
-        assert_eq!(Packet::parse(&padded), Some(good.packet));
+        assert_eq!(Packet::parse(&padded), Some(REPLY));
         assert_eq!(Packet::parse(&padded[..41]), None);
         // EtherType, hardware, protocol, their lengths, operation; a sender that is a group or nobody
         for (at, value) in [
@@ -227,14 +209,15 @@ mod tests {
             (20, 1),
             (22, 3),
         ] {
-            let mut bad = good.bytes();
+            let mut bad = REPLY.bytes();
             bad[at] = value;
             assert_eq!(Packet::parse(&bad), None, "byte {at} = {value}");
         }
-        assert_eq!(
-            Packet::parse(&Frame::announcement(UNKNOWN, VIP).bytes()),
-            None
-        );
+        let nobody = Packet {
+            sender_mac: UNKNOWN,
+            ..REPLY
+        };
+        assert_eq!(Packet::parse(&nobody.bytes()), None);
     }
 
     proptest! {
@@ -245,9 +228,7 @@ mod tests {
                 start.copy_from_slice(&[8, 6, 0, 1, 8, 0, 6, 4, 0, 1 + start[9] % 2]);
             }
             if let Some(packet) = Packet::parse(&bytes) {
-                let frame = Frame::parse(&bytes).unwrap();
-                prop_assert_eq!(frame.packet, packet);
-                let again = frame.bytes();
+                let again = packet.bytes();
                 prop_assert_eq!(&again[..6], &bytes[..6]);
                 prop_assert_eq!(&again[12..], &bytes[12..FRAME_LENGTH]);
             }

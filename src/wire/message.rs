@@ -16,6 +16,18 @@ pub struct Heard {
     pub to_us: bool,
 }
 
+impl Heard {
+    /// The address that the sender says it has, or is about to take: it names it as its own, or probes for it (RFC 5227
+    /// section 2.1.1).
+    pub fn claims(&self) -> Option<IpAddr> {
+        match (self.has, self.says) {
+            (Some(own), _) => Some(own),
+            (None, Says::Asks(about)) => Some(about),
+            (None, Says::Answers(_)) => None,
+        }
+    }
+}
+
 /// What a frame is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Says {
@@ -23,6 +35,16 @@ pub enum Says {
     Asks(IpAddr),
     /// An answer to who asked under this address; `None` answers a probe, and the address itself is an announcement.
     Answers(Option<IpAddr>),
+}
+
+/// What a node sends. Answers are not among it: the kernel gives them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Message {
+    /// Who has an address?
+    Ask(Question),
+    /// Tells everybody that this address is here, which updates their neighbour tables: a gratuitous ARP (RFC 5227 section 2.3)
+    /// or an unsolicited neighbour advertisement.
+    Announce(IpAddr),
 }
 
 /// Who has an address?

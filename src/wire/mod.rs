@@ -1,6 +1,62 @@
-//! What goes over the wire besides the load: address resolution. Pure; sockets are elsewhere.
+//! Address resolution: how hosts on a segment find each other's link addresses.
+//!
+//! [`Message`] is what a node sends and [`Heard`] what it receives, in words that hold for every address family. An
+//! [`AddressResolution`] turns them into frames and back: `arp` for IPv4. Neighbour discovery for IPv6 will be a second module
+//! and a second variant of [`Family`]. Pure; sockets are elsewhere.
 
-pub mod arp;
+mod arp;
 mod message;
+#[cfg(test)]
+mod tests;
 
-pub use message::{Heard, Question, Says, Sender};
+use std::net::IpAddr;
+
+use crate::model::Mac;
+
+pub use message::{Heard, Message, Question, Says, Sender};
+
+/// An address family whose link addresses can be resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// By ARP.
+    Ipv4,
+}
+
+/// Why nothing is sent for an IPv6 address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("neighbour discovery for IPv6 is not supported yet")]
+pub struct Unsupported;
+
+impl Family {
+    /// The family of `ip`.
+    pub fn of(ip: IpAddr) -> Result<Self, Unsupported> {
+        match ip {
+            IpAddr::V4(_) => Ok(Self::Ipv4),
+            IpAddr::V6(_) => Err(Unsupported),
+        }
+    }
+
+    /// How its addresses are resolved.
+    pub fn resolution(self) -> &'static dyn AddressResolution {
+        match self {
+            Self::Ipv4 => &arp::Arp,
+        }
+    }
+}
+
+/// The address resolution of one family, over Ethernet.
+pub trait AddressResolution: std::fmt::Debug + Sync {
+    /// What people call it.
+    fn name(&self) -> &'static str;
+
+    /// The EtherType of its frames.
+    fn ethertype(&self) -> u16;
+
+    /// The frame that says `message`, from a NIC with the MAC `from` and the address `own`. The NIC pads it to Ethernet's minimum.
+    /// `None` if an address is of another family, or missing.
+    fn encode(&self, from: Mac, own: Option<IpAddr>, message: &Message) -> Option<Vec<u8>>;
+
+    /// What a frame says that the NIC with the MAC `own` received. `None` for everything that is not well-formed, and for a
+    /// sender that no host can have: anybody on the segment may send anything.
+    fn decode(&self, own: Mac, frame: &[u8]) -> Option<Heard>;
+}

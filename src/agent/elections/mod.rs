@@ -3,7 +3,6 @@
 
 mod board;
 mod clock;
-mod frames;
 mod rim;
 mod round_trip;
 

@@ -18,14 +18,14 @@ use crate::{
     election::{Actions, Election, Event, Report, Timing, View},
     kernel::{
         Kernel, KernelError, OpError,
-        linux::{Linux, There, packet::ArpSocket},
+        linux::{Linux, packet::LinkSocket},
     },
     model::{AddressKey, Dev, Role},
     plan::Op,
-    wire::arp::Frame,
+    wire::{Family, Heard, Unsupported},
 };
 
-use super::{Board, clock::boot_time, frames, round_trip::RoundTrips};
+use super::{Board, clock::boot_time, round_trip::RoundTrips};
 
 /// Frames that are taken at once before anything else gets its turn.
 const FRAMES: usize = 4096;
@@ -106,6 +106,8 @@ enum Trouble {
     Kernel(#[from] KernelError),
     #[error("packet socket: {0}")]
     Socket(#[from] io::Error),
+    #[error(transparent)]
+    Family(#[from] Unsupported),
     #[error("there is no such device")]
     NoDevice,
 }
@@ -113,7 +115,7 @@ enum Trouble {
 struct Rim {
     dev: Dev,
     view: Arc<View>,
-    socket: AsyncFd<ArpSocket>,
+    socket: AsyncFd<LinkSocket>,
     kernel: Linux,
     election: Election,
     board: Arc<Board>,
@@ -128,7 +130,7 @@ struct Rim {
 impl Rim {
     fn open(seat: &Seat) -> Result<Self, Trouble> {
         let mut kernel = Linux::open()?;
-        let socket = kernel.listen(&seat.dev)?;
+        let socket = kernel.listen(&seat.dev, Family::of(seat.view.me.0)?)?;
         socket.never_wait()?;
         let socket = register(socket)?;
         let nic = kernel.nic(&seat.dev)?.ok_or(Trouble::NoDevice)?;
@@ -215,19 +217,18 @@ impl Rim {
         let lifetime = self.lifetime();
         self.renewal = lifetime.map(|lifetime| boot_time() + lifetime / RENEWALS);
         let held = self.board.held_on(&self.dev);
-        let results = self.kernel.hold(&self.dev, &held, lifetime, There::Yes);
+        let results = self.kernel.renew_lifetime(&self.dev, &held, lifetime);
         for error in results.into_iter().filter_map(Result::err) {
             tracing::error!(dev = %self.dev, "the VIP's lifetime was not renewed: {error}");
         }
     }
 
-    fn listen(&mut self, frames: Vec<Frame>) -> Result<(), Trouble> {
+    fn listen(&mut self, frames: Vec<Heard>) -> Result<(), Trouble> {
         if !frames.is_empty() && self.socket.get_ref().lost()? > 0 {
             self.event(Event::Missed);
         }
-        let (own, read) = (self.socket.get_ref().mac(), boot_time());
-        for frame in frames {
-            let heard = frames::heard(&frame, own);
+        let read = boot_time();
+        for heard in frames {
             if let Some((director, after)) = self.round_trips.answered(&heard, read)
                 && let Some(known) = self.view.peers.get(&director)
             {
@@ -305,7 +306,7 @@ impl Rim {
         }
         let ops = self.ops(vips, Op::AddAddress);
         let lifetime = self.lifetime();
-        let results = self.kernel.hold(&self.dev, vips, lifetime, There::No);
+        let results = self.kernel.add_held(&self.dev, vips, lifetime);
         let limit = lifetime.map_or(String::new(), |it| {
             format!(" valid_lft {0} preferred_lft {0}", it.as_secs())
         });
@@ -328,16 +329,10 @@ impl Rim {
     }
 
     fn send(&mut self, actions: &Actions) {
-        let mac = self.socket.get_ref().mac();
-        let announcements = actions.announcements.iter().filter_map(|vip| match vip {
-            IpAddr::V4(vip) => Some(Frame::announcement(mac, *vip)),
-            IpAddr::V6(_) => None,
-        });
-        let questions = actions.questions.iter();
-        let questions = questions.filter_map(|it| frames::question(mac, self.view.me, it));
         let mut failed = None;
-        for frame in announcements.chain(questions) {
-            if let Err(error) = self.socket.get_ref().send(&frame) {
+        for message in actions.messages() {
+            let own = Some(self.view.me.0);
+            if let Err(error) = self.socket.get_ref().send(own, &message) {
                 failed = Some(error.to_string());
             }
         }
@@ -376,7 +371,7 @@ impl Rim {
 
 /// Has the runtime tell when frames have arrived.
 #[allow(unsafe_code)]
-fn register(socket: ArpSocket) -> io::Result<AsyncFd<ArpSocket>> {
+fn register(socket: LinkSocket) -> io::Result<AsyncFd<LinkSocket>> {
     // SAFETY: the socket owns its descriptor, which stays the same and open until the socket is dropped, with the
     // registration before it.
     let registered = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) };
@@ -384,10 +379,10 @@ fn register(socket: ArpSocket) -> io::Result<AsyncFd<ArpSocket>> {
 }
 
 /// Takes frames that have arrived; tells whether those were all.
-fn drain(socket: &ArpSocket, frames: &mut Vec<Frame>) -> io::Result<bool> {
+fn drain(socket: &LinkSocket, frames: &mut Vec<Heard>) -> io::Result<bool> {
     while frames.len() < FRAMES {
         match socket.try_receive() {
-            Ok(frame) => frames.push(frame),
+            Ok(heard) => frames.push(heard),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
             // Told once, when the NIC goes down; it may come up again.
             Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => return Ok(true),

@@ -95,7 +95,7 @@ fn from_file(path: &Path) -> Result<(Observed, Ledger), Failure> {
         .map_err(|error| refuse(error.to_string()))
 }
 
-/// Asks the wire what the agent would ask it. ARP requests only; they change nothing.
+/// Asks the wire what the agent would ask it. Questions only; they change nothing.
 fn ask(
     kernel: &mut dyn Kernel,
     node: &NodeName,

@@ -1,6 +1,6 @@
 //! Ops become messages and frames, sent in batches.
 
-use std::{collections::BTreeSet, io::Write as _, net::IpAddr, num::NonZeroU32};
+use std::{collections::BTreeSet, io::Write as _, num::NonZeroU32};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_generic::GenlMessage;
@@ -246,11 +246,8 @@ fn announce(
     for (index, key) in announcements {
         settle(
             index,
-            match failures.get(&key.dev) {
+            match failures.get(&key) {
                 Some(cause) => Err(explain::unsent(&ops[index], cause)),
-                None if matches!(key.ip, IpAddr::V6(_)) => {
-                    Err(explain::unsent(&ops[index], super::NO_NDP))
-                }
                 None => Ok(()),
             },
         );

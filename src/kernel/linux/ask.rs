@@ -3,16 +3,19 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    net::Ipv4Addr,
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
 use crate::{
     model::Mac,
-    wire::arp::{Frame, Packet},
+    wire::{Heard, Message, Question, Sender},
 };
 
-use super::packet::ArpSocket;
+use super::packet::LinkSocket;
+
+/// A message, and the address it is sent from.
+type Outgoing = (Option<IpAddr>, Message);
 
 /// How often a question is asked. RFC 5227 asks three times within three to seven seconds, for networks of any kind; on the
 /// segments that directway serves, a host that is there answers within milliseconds.
@@ -28,20 +31,20 @@ const PAUSE: Duration = Duration::from_millis(4);
 
 /// Probes for `vips`: per VIP, the MACs of everybody who has it or is about to take it. `own` MACs don't count.
 pub fn probe(
-    socket: &ArpSocket,
-    vips: &BTreeSet<Ipv4Addr>,
+    socket: &LinkSocket,
+    vips: &BTreeSet<IpAddr>,
     own: &BTreeSet<Mac>,
-) -> io::Result<BTreeMap<Ipv4Addr, BTreeSet<Mac>>> {
-    let mut claims: BTreeMap<Ipv4Addr, BTreeSet<Mac>> = BTreeMap::new();
-    let frames: Vec<Frame> = vips
+) -> io::Result<BTreeMap<IpAddr, BTreeSet<Mac>>> {
+    let mut claims: BTreeMap<IpAddr, BTreeSet<Mac>> = BTreeMap::new();
+    let probes: Vec<Outgoing> = vips
         .iter()
-        .map(|vip| Frame::probe(socket.mac(), *vip))
+        .map(|vip| (None, question(*vip, Sender::Nobody)))
         .collect();
-    ask(socket, &frames, PROBE_INTERVAL, |packet| {
-        for ip in [packet.sender_ip, packet.target_ip] {
-            if vips.contains(&ip) && packet.claims(ip) && !own.contains(&packet.sender_mac) {
-                claims.entry(ip).or_default().insert(packet.sender_mac);
-            }
+    ask(socket, &probes, PROBE_INTERVAL, |heard| {
+        if let Some(vip) = heard.claims().filter(|claimed| vips.contains(claimed))
+            && !own.contains(&heard.from)
+        {
+            claims.entry(vip).or_default().insert(heard.from);
         }
         // A second answer is as telling as the first: listen to the end.
         false
@@ -49,19 +52,24 @@ pub fn probe(
     Ok(claims)
 }
 
-/// Resolves neighbours, each asked for with the source address that goes with it. Who does not answer is left out.
+/// Resolves neighbours, each asked for from the source address that goes with it, if any. Who does not answer is left out.
 pub fn resolve(
-    socket: &ArpSocket,
-    neighbours: &BTreeMap<Ipv4Addr, Ipv4Addr>,
-) -> io::Result<BTreeMap<Ipv4Addr, Mac>> {
+    socket: &LinkSocket,
+    neighbours: &BTreeMap<IpAddr, Option<IpAddr>>,
+) -> io::Result<BTreeMap<IpAddr, Mac>> {
     let mut found = BTreeMap::new();
-    let frames: Vec<Frame> = neighbours
+    let questions: Vec<Outgoing> = neighbours
         .iter()
-        .map(|(ip, source)| Frame::resolve(socket.mac(), *source, *ip))
+        .map(|(ip, source)| {
+            let sender = source.map_or(Sender::Nobody, |_| Sender::Own);
+            (*source, question(*ip, sender))
+        })
         .collect();
-    ask(socket, &frames, RESOLVE_INTERVAL, |packet| {
-        if neighbours.contains_key(&packet.sender_ip) && packet.sender_mac != socket.mac() {
-            found.entry(packet.sender_ip).or_insert(packet.sender_mac);
+    ask(socket, &questions, RESOLVE_INTERVAL, |heard| {
+        if let Some(ip) = heard.has.filter(|ip| neighbours.contains_key(ip))
+            && heard.from != socket.mac()
+        {
+            found.entry(ip).or_insert(heard.from);
         }
         found.len() == neighbours.len()
     })?;
@@ -69,41 +77,52 @@ pub fn resolve(
 }
 
 /// Announces `vips`, once each.
-pub fn announce(socket: &ArpSocket, vips: &BTreeSet<Ipv4Addr>) -> io::Result<()> {
+pub fn announce(socket: &LinkSocket, vips: &BTreeSet<IpAddr>) -> io::Result<()> {
     for (index, vip) in vips.iter().enumerate() {
         if index > 0 && index % BURST == 0 {
             std::thread::sleep(PAUSE);
         }
-        socket.send(&Frame::announcement(socket.mac(), *vip))?;
+        socket.send(None, &Message::Announce(*vip))?;
     }
     Ok(())
 }
 
+/// Asks everybody.
+fn question(about: IpAddr, sender: Sender) -> Message {
+    Message::Ask(Question {
+        about,
+        to: None,
+        sender,
+    })
+}
+
 /// Sends every question in every round, `interval` apart, and hands all that is heard to `take`, until it is content or the time is up.
 fn ask(
-    socket: &ArpSocket,
-    frames: &[Frame],
+    socket: &LinkSocket,
+    questions: &[Outgoing],
     interval: Duration,
-    mut take: impl FnMut(&Packet) -> bool,
+    mut take: impl FnMut(&Heard) -> bool,
 ) -> io::Result<()> {
     for _ in 0..ROUNDS {
         let mut listen = |until| -> io::Result<bool> {
-            while let Some(packet) = socket.receive(until)? {
-                if take(&packet) {
+            while let Some(heard) = socket.receive(until)? {
+                if take(&heard) {
                     return Ok(true);
                 }
             }
             Ok(false)
         };
         let start = Instant::now();
-        for burst in frames.chunks(BURST) {
-            burst.iter().try_for_each(|frame| socket.send(frame))?;
-            if frames.len() > BURST && listen(Instant::now() + PAUSE)? {
+        for burst in questions.chunks(BURST) {
+            for (own, question) in burst {
+                socket.send(*own, question)?;
+            }
+            if questions.len() > BURST && listen(Instant::now() + PAUSE)? {
                 return Ok(());
             }
         }
         // After a long list, the last questions of a round still get their full interval.
-        let sent = if frames.len() > BURST {
+        let sent = if questions.len() > BURST {
             Instant::now()
         } else {
             start

@@ -32,7 +32,7 @@ use crate::{
     plan::Op,
 };
 
-pub use nic::{Nic, There};
+pub use nic::Nic;
 
 use self::{
     ipvs::IpvsMessage,
@@ -42,9 +42,6 @@ use self::{
 };
 
 use super::{Kernel, KernelError, OpError};
-
-/// Said where only IPv4 is spoken so far.
-const NO_NDP: &str = "neighbour discovery for IPv6 is not supported yet";
 
 /// The kernel of this node.
 #[derive(Debug)]

@@ -8,18 +8,10 @@ use crate::{
     kernel::{KernelError, OpError},
     model::{AddressKey, Dev, Link, PROTOCOL_TAG, Role, host_prefix},
     plan::Op,
+    wire::Family,
 };
 
-use super::{Linux, explain, failure, netlink::Change, packet::ArpSocket, rtnl::address, segment};
-
-/// Whether an address may be there already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum There {
-    /// It is not; one that is counts as failed, with EEXIST.
-    No,
-    /// It is, and only its lifetime is to be another.
-    Yes,
-}
+use super::{Linux, explain, failure, netlink::Change, packet::LinkSocket, rtnl::address, segment};
 
 /// A NIC and the addresses on it that may be ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,13 +39,33 @@ impl Linux {
         Ok(Some(Nic { link, vips }))
     }
 
-    /// Puts VIPs on `dev`, in their order, which the kernel takes off after `lifetime`; `None` = never. One result each.
-    pub fn hold(
+    /// Puts VIPs on `dev`, in their order, which the kernel takes off after `lifetime`; `None` = never. One result each:
+    /// EEXIST for one that is there already.
+    pub fn add_held(
         &mut self,
         dev: &Dev,
         vips: &BTreeSet<IpAddr>,
         lifetime: Option<Duration>,
-        there: There,
+    ) -> Vec<Result<(), OpError>> {
+        self.set_held(dev, vips, lifetime, NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    /// Lets VIPs that are on `dev` stay there for another `lifetime`; `None` = for ever. One result each.
+    pub fn renew_lifetime(
+        &mut self,
+        dev: &Dev,
+        vips: &BTreeSet<IpAddr>,
+        lifetime: Option<Duration>,
+    ) -> Vec<Result<(), OpError>> {
+        self.set_held(dev, vips, lifetime, NLM_F_CREATE | NLM_F_REPLACE)
+    }
+
+    fn set_held(
+        &mut self,
+        dev: &Dev,
+        vips: &BTreeSet<IpAddr>,
+        lifetime: Option<Duration>,
+        flags: u16,
     ) -> Vec<Result<(), OpError>> {
         let op = |vip: &IpAddr| Op::AddAddress(AddressKey::new(dev.clone(), *vip), Role::Held);
         let index = match self.index_of(dev) {
@@ -65,10 +77,6 @@ impl Linux {
             Err(error) => return vips.iter().map(|_| Err(error.clone().into())).collect(),
         };
         let seconds = lifetime.map(|it| u32::try_from(it.as_secs()).unwrap_or(u32::MAX));
-        let flags = match there {
-            There::No => NLM_F_CREATE | NLM_F_EXCL,
-            There::Yes => NLM_F_CREATE | NLM_F_REPLACE,
-        };
         let change = |vip: &IpAddr| Change {
             flags,
             message: address::add(index, *vip, seconds),
@@ -81,11 +89,11 @@ impl Linux {
             .collect()
     }
 
-    /// Opens a socket for ARP on `dev`.
-    pub fn listen(&mut self, dev: &Dev) -> Result<ArpSocket, KernelError> {
+    /// Opens a socket on `dev` for the address resolution of `family`.
+    pub fn listen(&mut self, dev: &Dev, family: Family) -> Result<LinkSocket, KernelError> {
         self.list_links()?;
-        let doing = format!("listen for ARP on {dev}");
-        let socket = segment::open(dev, self.links.get(dev));
+        let doing = format!("listen for {} on {dev}", family.resolution().name());
+        let socket = segment::open(dev, self.links.get(dev), family);
         socket.map_err(|cause| failure(doing, cause))
     }
 }

@@ -1,7 +1,8 @@
-//! A packet socket for ARP on one interface.
+//! A packet socket for address resolution on one interface.
 
 use std::{
     io::{self, Read},
+    net::IpAddr,
     num::NonZeroU32,
     os::fd::{AsRawFd, RawFd},
     time::{Duration, Instant},
@@ -11,32 +12,38 @@ use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
 
 use crate::{
     model::Mac,
-    wire::arp::{ETHERTYPE, Frame, Packet},
+    wire::{AddressResolution, Family, Heard, Message},
 };
 
 /// Room for the answers to a burst of questions.
 const RECEIVE_BUFFER: usize = 1 << 20;
-/// Longer frames are cut, which ARP never needs.
+/// Longer frames are cut, which address resolution never needs.
 const BUFFER: usize = 128;
 
-/// Sends and receives ARP frames on one interface. Needs CAP_NET_RAW.
+/// Sends and receives the address resolution of one family on one interface. Needs CAP_NET_RAW.
 ///
-/// Bound to the ARP protocol, it hears what the kernel's own ARP hears: frames of a VLAN or of a bridge's port arrive on
+/// Bound to that protocol, it hears what the kernel's own address resolution hears: frames of a VLAN or of a bridge's port arrive on
 /// the VLAN's or bridge's device (`__netif_receive_skb_core`, net/core/dev.c), and never what this host sends.
 #[derive(Debug)]
-pub struct ArpSocket {
+pub struct LinkSocket {
     socket: Socket,
     mac: Mac,
+    resolution: &'static dyn AddressResolution,
 }
 
-impl ArpSocket {
+impl LinkSocket {
     /// Opens a socket on the interface with this index and Ethernet address.
-    pub fn open(index: NonZeroU32, mac: Mac) -> io::Result<Self> {
+    pub fn open(index: NonZeroU32, mac: Mac, family: Family) -> io::Result<Self> {
+        let resolution = family.resolution();
         // Protocol 0 hears nothing: no frame of another interface gets in before the socket is bound.
         let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
         let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
-        socket.bind(&link_layer_address(index)?)?;
-        Ok(Self { socket, mac })
+        socket.bind(&link_layer_address(index, resolution.ethertype())?)?;
+        Ok(Self {
+            socket,
+            mac,
+            resolution,
+        })
     }
 
     /// The interface's Ethernet address.
@@ -44,12 +51,17 @@ impl ArpSocket {
         self.mac
     }
 
-    /// Sends one frame, waiting a little where the device's queue is full.
-    pub fn send(&self, frame: &Frame) -> io::Result<()> {
+    /// Sends `message` from the address `own`, waiting a little where the device's queue is full.
+    ///
+    /// # Errors
+    ///
+    /// Among others, `Unsupported` if the message is of another family than the socket.
+    pub fn send(&self, own: Option<IpAddr>, message: &Message) -> io::Result<()> {
         const ATTEMPTS: usize = 20;
-        let bytes = frame.bytes();
+        let frame = self.resolution.encode(self.mac, own, message);
+        let frame = frame.ok_or(io::ErrorKind::Unsupported)?;
         for _ in 0..ATTEMPTS {
-            match self.socket.send(&bytes) {
+            match self.socket.send(&frame) {
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                     std::thread::sleep(Duration::from_millis(1));
                 }
@@ -69,19 +81,23 @@ impl ArpSocket {
     /// # Errors
     ///
     /// `WouldBlock` if there is none.
-    pub fn try_receive(&self) -> io::Result<Frame> {
+    pub fn try_receive(&self) -> io::Result<Heard> {
         let mut buffer = [0; BUFFER];
         loop {
             match (&self.socket).read(&mut buffer) {
                 Ok(length) => {
-                    if let Some(frame) = buffer.get(..length).and_then(Frame::parse) {
-                        return Ok(frame);
+                    if let Some(heard) = self.decode(&buffer, length) {
+                        return Ok(heard);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    fn decode(&self, buffer: &[u8], length: usize) -> Option<Heard> {
+        self.resolution.decode(self.mac, buffer.get(..length)?)
     }
 
     /// How many frames were lost since this was last asked, for want of room.
@@ -110,8 +126,8 @@ impl ArpSocket {
         }
     }
 
-    /// Waits for the next well-formed ARP packet; `None` at the deadline.
-    pub fn receive(&self, deadline: Instant) -> io::Result<Option<Packet>> {
+    /// Waits for the next well-formed frame; `None` at the deadline.
+    pub fn receive(&self, deadline: Instant) -> io::Result<Option<Heard>> {
         let mut buffer = [0; BUFFER];
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -133,29 +149,29 @@ impl ArpSocket {
                 }
                 Err(error) => return Err(error),
             };
-            if let Some(packet) = buffer.get(..length).and_then(Packet::parse) {
-                return Ok(Some(packet));
+            if let Some(heard) = self.decode(&buffer, length) {
+                return Ok(Some(heard));
             }
         }
     }
 }
 
-impl AsRawFd for ArpSocket {
+impl AsRawFd for LinkSocket {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
 }
 
-/// `struct sockaddr_ll` for ARP on an interface.
+/// `struct sockaddr_ll` for a protocol on an interface.
 #[allow(unsafe_code)]
-fn link_layer_address(index: NonZeroU32) -> io::Result<SockAddr> {
+fn link_layer_address(index: NonZeroU32, ethertype: u16) -> io::Result<SockAddr> {
     let index =
         i32::try_from(index.get()).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: sockaddr_ll is one of the platform's sockaddr types, smaller than the storage, and valid when zeroed.
     let address = unsafe { storage.view_as::<libc::sockaddr_ll>() };
     address.sll_family = libc::AF_PACKET as libc::sa_family_t;
-    address.sll_protocol = ETHERTYPE.to_be();
+    address.sll_protocol = ethertype.to_be();
     address.sll_ifindex = index;
     // SAFETY: the family is AF_PACKET, the storage was filled as a sockaddr_ll, and the length is that type's.
     Ok(unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) })

@@ -1,27 +1,28 @@
-//! Probes, neighbours and announcements, on every interface concerned at the same time.
+//! Probes, neighbours and announcements, on every interface and in every address family concerned at the same time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     num::NonZeroU32,
 };
 
 use crate::{
     kernel::KernelError,
     model::{AddressKey, Answer, Dev, Link, Mac, Reach},
+    wire::Family,
 };
 
 use super::{
-    Linux, NO_NDP, ask, failure,
+    Linux, ask, failure,
     netlink::NetlinkError,
-    packet::ArpSocket,
+    packet::LinkSocket,
     raw::Reply,
     rtnl::route::{self, Path},
 };
 
-/// IPv4 targets by device.
-type Targets = BTreeMap<Dev, BTreeSet<Ipv4Addr>>;
+/// What concerns one socket each: a device and the family that is spoken there.
+type Sockets<T> = BTreeMap<(Dev, Family), T>;
 
 impl Linux {
     /// Probes for every target; an answer or a failure for each.
@@ -29,60 +30,42 @@ impl Linux {
         &mut self,
         targets: &BTreeSet<AddressKey>,
     ) -> BTreeMap<AddressKey, Result<Answer, KernelError>> {
-        let doing = |key: &AddressKey| format!("probe for {} on {}", key.ip, key.dev);
-        let by_device = by_device(targets);
-        let own = match self.list_links() {
-            Ok(()) => self
-                .links
-                .values()
-                .filter_map(|link| link.mac)
-                .collect::<BTreeSet<Mac>>(),
-            Err(error) => {
-                return targets
-                    .iter()
-                    .map(|key| (key.clone(), Err(error.clone())))
-                    .collect();
-            }
+        if let Err(error) = self.list_links() {
+            let failed = |key: &AddressKey| (key.clone(), Err(error.clone()));
+            return targets.iter().map(failed).collect();
+        }
+        let own: BTreeSet<Mac> = self.links.values().filter_map(|link| link.mac).collect();
+        let claims = self.on_each_socket(&by_socket(targets), |socket, vips| {
+            ask::probe(socket, vips, &own)
+        });
+        let answer_of = |key: &AddressKey| match result_of(&claims, key) {
+            Ok(claims) => Ok(Answer {
+                macs: claims.get(&key.ip).cloned().unwrap_or_default(),
+            }),
+            Err(cause) => Err(failure(
+                format!("probe for {} on {}", key.ip, key.dev),
+                cause,
+            )),
         };
-        let answers =
-            self.on_each_device(&by_device, |socket, vips| ask::probe(socket, vips, &own));
-        let answer_of = |key: &AddressKey| -> Result<Answer, KernelError> {
-            let IpAddr::V4(vip) = key.ip else {
-                return Err(failure(doing(key), NO_NDP));
-            };
-            match answers.get(&key.dev) {
-                Some(Ok(claims)) => Ok(Answer {
-                    macs: claims.get(&vip).cloned().unwrap_or_default(),
-                }),
-                Some(Err(cause)) => Err(failure(doing(key), cause)),
-                None => Err(failure(doing(key), "it was not sent")),
-            }
-        };
-        targets
-            .iter()
-            .map(|key| (key.clone(), answer_of(key)))
-            .collect()
+        let answers = targets.iter().map(|key| (key.clone(), answer_of(key)));
+        answers.collect()
     }
 
-    /// Announces every IPv4 target; says per device why it failed, if it did.
+    /// Announces every target; a failure's cause for each that was not.
     pub(super) fn announce_each(
         &mut self,
         targets: &BTreeSet<AddressKey>,
-    ) -> BTreeMap<Dev, String> {
-        let by_device = by_device(targets);
-        if by_device.is_empty() {
+    ) -> BTreeMap<AddressKey, String> {
+        if targets.is_empty() {
             return BTreeMap::new();
         }
         if let Err(error) = self.list_links() {
-            return by_device
-                .into_keys()
-                .map(|dev| (dev, error.to_string()))
-                .collect();
+            let failed = |key: &AddressKey| (key.clone(), error.to_string());
+            return targets.iter().map(failed).collect();
         }
-        self.on_each_device(&by_device, ask::announce)
-            .into_iter()
-            .filter_map(|(dev, result)| result.err().map(|cause| (dev, cause)))
-            .collect()
+        let announced = self.on_each_socket(&by_socket(targets), ask::announce);
+        let failure_of = |key: &AddressKey| Some((key.clone(), result_of(&announced, key).err()?));
+        targets.iter().filter_map(failure_of).collect()
     }
 
     /// Finds out how each address is reached.
@@ -91,7 +74,7 @@ impl Linux {
         addresses: &BTreeSet<IpAddr>,
     ) -> Result<BTreeMap<IpAddr, Reach>, KernelError> {
         let mut reach = BTreeMap::new();
-        let mut neighbours: BTreeMap<Dev, BTreeMap<Ipv4Addr, Ipv4Addr>> = BTreeMap::new();
+        let mut neighbours: Sockets<BTreeMap<IpAddr, Option<IpAddr>>> = BTreeMap::new();
         if !addresses.is_empty() {
             self.list_links()?;
         }
@@ -108,36 +91,27 @@ impl Linux {
                 Path::OnLink { index, source } => (index, source),
             };
             let link = self.links.values().find(|link| link.index == index);
-            match (address, link.filter(|link| link.arp_capable)) {
-                (IpAddr::V4(ip), Some(link)) => {
-                    let source = match source {
-                        Some(IpAddr::V4(source)) => source,
-                        _ => Ipv4Addr::UNSPECIFIED,
-                    };
-                    neighbours
-                        .entry(link.dev.clone())
-                        .or_default()
-                        .insert(*ip, source);
-                }
-                (IpAddr::V6(_), Some(_)) => {
-                    return Err(failure(format!("resolve {address}"), NO_NDP));
-                }
+            let Some(link) = link.filter(|link| link.arp_capable) else {
                 // A tunnel: there is no MAC that a packet could be sent to.
-                (_, None) => {
-                    reach.insert(*address, Reach::NotOnLink);
-                }
-            }
+                reach.insert(*address, Reach::NotOnLink);
+                continue;
+            };
+            let family = Family::of(*address)
+                .map_err(|error| failure(format!("resolve {address}"), error))?;
+            let on_socket = neighbours.entry((link.dev.clone(), family)).or_default();
+            on_socket.insert(*address, source);
         }
-        for (dev, found) in self.on_each_device(&neighbours, ask::resolve) {
+        for ((dev, family), found) in self.on_each_socket(&neighbours, ask::resolve) {
             let found =
                 found.map_err(|cause| failure(format!("resolve neighbours on {dev}"), cause))?;
-            for ip in neighbours.get(&dev).into_iter().flat_map(BTreeMap::keys) {
+            let asked = neighbours.get(&(dev.clone(), family));
+            for ip in asked.into_iter().flat_map(BTreeMap::keys) {
                 let dev = dev.clone();
                 let answer = match found.get(ip) {
                     Some(mac) => Reach::Neighbour { dev, mac: *mac },
                     None => Reach::Silent { dev },
                 };
-                reach.insert(IpAddr::V4(*ip), answer);
+                reach.insert(*ip, answer);
             }
         }
         Ok(reach)
@@ -163,20 +137,20 @@ impl Linux {
             .ok_or_else(|| failure(doing(), "the kernel's answer is no route"))
     }
 
-    /// Does the same on several devices at once, each in a thread of its own (which shares this thread's namespace).
-    fn on_each_device<T: Sync, A: Send>(
+    /// Does the same on several sockets at once, each in a thread of its own (which shares this thread's namespace).
+    fn on_each_socket<T: Sync, A: Send>(
         &self,
-        targets: &BTreeMap<Dev, T>,
-        act: impl Fn(&ArpSocket, &T) -> io::Result<A> + Sync,
-    ) -> BTreeMap<Dev, Result<A, String>> {
-        let act_on = |dev: &Dev, targets: &T| {
-            let socket = open(dev, self.links.get(dev))?;
+        targets: &Sockets<T>,
+        act: impl Fn(&LinkSocket, &T) -> io::Result<A> + Sync,
+    ) -> Sockets<Result<A, String>> {
+        let act_on = |(dev, family): &(Dev, Family), targets: &T| {
+            let socket = open(dev, self.links.get(dev), *family)?;
             act(&socket, targets).map_err(|error| said_of(dev, &error))
         };
         std::thread::scope(|scope| {
             let threads: Vec<_> = targets
                 .iter()
-                .map(|(dev, targets)| (dev, scope.spawn(move || act_on(dev, targets))))
+                .map(|(at, targets)| (at, scope.spawn(move || act_on(at, targets))))
                 .collect();
             let result = |thread: std::thread::ScopedJoinHandle<'_, _>| {
                 thread
@@ -185,32 +159,47 @@ impl Linux {
             };
             threads
                 .into_iter()
-                .map(|(dev, thread)| (dev.clone(), result(thread)))
+                .map(|(at, thread)| (at.clone(), result(thread)))
                 .collect()
         })
     }
 }
 
-fn by_device(targets: &BTreeSet<AddressKey>) -> Targets {
-    let mut by_device = Targets::new();
+/// Leaves out targets whose family is not supported; [`result_of`] says so.
+fn by_socket(targets: &BTreeSet<AddressKey>) -> Sockets<BTreeSet<IpAddr>> {
+    let mut by_socket: Sockets<BTreeSet<IpAddr>> = BTreeMap::new();
     for key in targets {
-        if let IpAddr::V4(ip) = key.ip {
-            by_device.entry(key.dev.clone()).or_default().insert(ip);
+        if let Ok(family) = Family::of(key.ip) {
+            let on_socket = by_socket.entry((key.dev.clone(), family)).or_default();
+            on_socket.insert(key.ip);
         }
     }
-    by_device
+    by_socket
 }
 
-pub(super) fn open(dev: &Dev, link: Option<&Link>) -> Result<ArpSocket, String> {
+/// What became of `key` on its socket.
+fn result_of<'a, A>(
+    results: &'a Sockets<Result<A, String>>,
+    key: &AddressKey,
+) -> Result<&'a A, String> {
+    let family = Family::of(key.ip).map_err(|error| error.to_string())?;
+    match results.get(&(key.dev.clone(), family)) {
+        Some(result) => result.as_ref().map_err(String::clone),
+        None => Err("it was not sent".to_owned()),
+    }
+}
+
+pub(super) fn open(dev: &Dev, link: Option<&Link>, family: Family) -> Result<LinkSocket, String> {
     let link = link.ok_or_else(|| format!("there is no device {dev}"))?;
     let (Some(mac), Some(index), true) = (link.mac, NonZeroU32::new(link.index), link.arp_capable)
     else {
-        return Err(format!("{dev} takes no part in ARP"));
+        let name = family.resolution().name();
+        return Err(format!("{dev} takes no part in {name}"));
     };
     if !link.up {
         return Err(format!("{dev} is down: ip link set {dev} up"));
     }
-    ArpSocket::open(index, mac).map_err(|error| said_of(dev, &error))
+    LinkSocket::open(index, mac, family).map_err(|error| said_of(dev, &error))
 }
 
 pub(super) fn said_of(dev: &Dev, error: &io::Error) -> String {

@@ -1,13 +1,17 @@
-//! Whatever arrives on the wire, reading it does not panic, and what is read is what would be sent.
+//! Whatever arrives on the wire, reading it does not panic, and a question that was read is what would be sent.
 //!
 //! `cargo +nightly fuzz run --fuzz-dir tests/fuzz wire`
 #![no_main]
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use directway::{
     model::Mac,
-    wire::arp::{FRAME_LENGTH, Frame, Packet},
+    wire::{Family, Message, Question, Says, Sender},
 };
 use libfuzzer_sys::fuzz_target;
+
+const OWN: Mac = Mac([2, 0, 0, 0, 0, 1]);
 
 fuzz_target!(|bytes: &[u8]| {
     check(bytes);
@@ -20,8 +24,17 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn check(bytes: &[u8]) {
-    if let Some(packet) = Packet::parse(bytes) {
-        let again = Frame { destination: Mac([0xff; 6]), packet }.bytes();
-        assert_eq!(&again[12..], &bytes[12..FRAME_LENGTH]);
+    let family = Family::of(IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap();
+    let resolution = family.resolution();
+    if let Some(heard) = resolution.decode(OWN, bytes)
+        && let Says::Asks(about) = heard.says
+    {
+        let question = Question {
+            about,
+            to: heard.to_us.then_some(OWN),
+            sender: heard.has.map_or(Sender::Nobody, |_| Sender::Own),
+        };
+        let again = resolution.encode(heard.from, heard.has, &Message::Ask(question));
+        assert_eq!(resolution.decode(OWN, &again.unwrap()), Some(heard));
     }
 }

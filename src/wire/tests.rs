@@ -1,0 +1,173 @@
+//! What every address resolution must keep, checked on the real ones and on one that exists here only: what is above this
+//! module sees no difference, so another family is another implementation and nothing else.
+
+use super::*;
+
+const US: Mac = Mac([2, 0, 0, 0, 0, 1]);
+const THEM: Mac = Mac([2, 0, 0, 0, 0, 2]);
+
+/// An address resolution for IPv6 that no other host understands: the message's kind, the sender's address and the one in
+/// question behind an Ethernet header.
+#[derive(Debug)]
+struct Toy;
+
+impl AddressResolution for Toy {
+    fn name(&self) -> &'static str {
+        "toy"
+    }
+
+    fn ethertype(&self) -> u16 {
+        // For local experiments (IEEE 802).
+        0x88b5
+    }
+
+    fn encode(&self, from: Mac, own: Option<IpAddr>, message: &Message) -> Option<Vec<u8>> {
+        let (kind, sender, about, to) = match *message {
+            Message::Announce(ip) => (1, Some(ip), ip, None),
+            Message::Ask(Question { about, to, sender }) => match sender {
+                Sender::Nobody => (0, None, about, to),
+                Sender::Own => (0, Some(own?), about, to),
+            },
+        };
+        let octets = |ip: Option<IpAddr>| match ip {
+            Some(IpAddr::V6(ip)) => Some(ip.octets()),
+            Some(IpAddr::V4(_)) => None,
+            None => Some([0; 16]),
+        };
+        // As neighbour discovery does, to a group of hosts and not to all of them.
+        let to = to.unwrap_or(Mac([0x33, 0x33, 0, 0, 0, 1]));
+        let parts: [&[u8]; 6] = [
+            &to.0,
+            &from.0,
+            &self.ethertype().to_be_bytes(),
+            &[kind],
+            &octets(sender)?,
+            &octets(Some(about))?,
+        ];
+        Some(parts.concat())
+    }
+
+    fn decode(&self, own: Mac, frame: &[u8]) -> Option<Heard> {
+        let frame = frame.first_chunk::<47>()?;
+        let ip = |at: usize| {
+            Some(IpAddr::from(
+                <[u8; 16]>::try_from(&frame[at..at + 16]).ok()?,
+            ))
+        };
+        let has = ip(15)?;
+        let is_ours = frame[12..14] == self.ethertype().to_be_bytes();
+        is_ours.then_some(Heard {
+            from: Mac(frame[6..12].try_into().ok()?),
+            has: (!has.is_unspecified()).then_some(has),
+            says: match frame[14] {
+                0 => Says::Asks(ip(31)?),
+                1 => Says::Answers(Some(ip(31)?)),
+                _ => return None,
+            },
+            to_us: frame[..6] == own.0,
+        })
+    }
+}
+
+/// An implementation, a node's address and a VIP of its family, and an address of another one.
+type Row = (&'static dyn AddressResolution, IpAddr, IpAddr, IpAddr);
+
+fn rows() -> Vec<Row> {
+    let [v4, v4_vip] = [1, 100].map(|last| IpAddr::from([10, 0, 0, last]));
+    let [v6, v6_vip] = [1, 100].map(|last| IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, last]));
+    let families = [v4, v6].map(|own| (Family::of(own), own));
+    let real = families.into_iter().filter_map(|(family, own)| {
+        let (vip, other) = if own == v4 {
+            (v4_vip, v6)
+        } else {
+            (v6_vip, v4)
+        };
+        Some((family.ok()?.resolution(), own, vip, other))
+    });
+    real.chain([(&Toy as &dyn AddressResolution, v6, v6_vip, v4)])
+        .collect()
+}
+
+fn asked(about: IpAddr, sender: Sender, to: Option<Mac>) -> Message {
+    Message::Ask(Question { about, to, sender })
+}
+
+#[test]
+fn a_question_says_the_same_in_every_family() {
+    for (resolution, own, vip, _) in rows() {
+        let heard = |sender, to| {
+            let frame = resolution.encode(US, Some(own), &asked(vip, sender, to));
+            resolution.decode(THEM, &frame.unwrap()).unwrap()
+        };
+        let probe = Heard {
+            from: US,
+            has: None,
+            says: Says::Asks(vip),
+            to_us: false,
+        };
+        let named = Heard {
+            has: Some(own),
+            ..probe
+        };
+        let alone = |heard: Heard| Heard {
+            to_us: true,
+            ..heard
+        };
+        assert_eq!(heard(Sender::Nobody, None), probe, "{resolution:?}");
+        assert_eq!(heard(Sender::Own, None), named, "{resolution:?}");
+        let to = Some(THEM);
+        assert_eq!(heard(Sender::Nobody, to), alone(probe), "{resolution:?}");
+        assert_eq!(heard(Sender::Own, to), alone(named), "{resolution:?}");
+        // Who probes is about to take the address; who asks under its own has that one and no other.
+        assert_eq!([probe.claims(), named.claims()], [Some(vip), Some(own)]);
+    }
+}
+
+#[test]
+fn an_announcement_claims_its_address_in_every_family() {
+    for (resolution, own, vip, _) in rows() {
+        let frame = resolution.encode(US, Some(own), &Message::Announce(vip));
+        let heard = resolution.decode(THEM, &frame.unwrap()).unwrap();
+        assert_eq!((heard.from, heard.to_us), (US, false), "{resolution:?}");
+        assert_eq!((heard.has, heard.claims()), (Some(vip), Some(vip)));
+        let itself = [Says::Asks(vip), Says::Answers(Some(vip))];
+        assert!(itself.contains(&heard.says), "{heard:?}");
+    }
+}
+
+#[test]
+fn what_a_family_has_no_words_for_is_not_sent() {
+    for (resolution, own, vip, other) in rows() {
+        let impossible = [
+            (Some(own), Message::Announce(other)),
+            (Some(own), asked(other, Sender::Nobody, None)),
+            (Some(other), asked(vip, Sender::Own, None)),
+            (None, asked(vip, Sender::Own, None)),
+        ];
+        for (own, message) in impossible {
+            assert_eq!(resolution.encode(US, own, &message), None, "{message:?}");
+        }
+    }
+}
+
+#[test]
+fn families_do_not_hear_each_other() {
+    for (speaker, own, vip, _) in rows() {
+        let frame = speaker.encode(US, Some(own), &Message::Announce(vip));
+        let frame = frame.unwrap();
+        for (hearer, ..) in rows() {
+            let same = hearer.ethertype() == speaker.ethertype();
+            assert_eq!(hearer.decode(THEM, &frame).is_some(), same);
+        }
+        for length in 0..frame.len() {
+            assert_eq!(speaker.decode(THEM, &frame[..length]), None);
+        }
+    }
+}
+
+#[test]
+fn ipv6_is_refused_with_its_reason() {
+    let refused = Family::of("fd00::1".parse().unwrap()).unwrap_err();
+    let expected = "neighbour discovery for IPv6 is not supported yet";
+    assert_eq!(refused.to_string(), expected);
+}

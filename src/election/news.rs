@@ -27,33 +27,23 @@ pub(super) enum News {
     Asked,
 }
 
-/// What `heard` means, for each VIP that it is about. Whatever comes from this node is no news.
-pub(super) fn news(heard: Heard, view: &View, peers: &Peers) -> (Host, Vec<(IpAddr, News)>) {
+/// Who sent `heard`, which address it is about, and what it means for it. Whatever comes from this node is no news.
+pub(super) fn news(heard: Heard, view: &View, peers: &Peers) -> Option<(Host, IpAddr, News)> {
+    if view.macs.contains(&heard.from) {
+        return None;
+    }
     let host = Host {
         mac: heard.from,
         director: peers.by_mac(heard.from),
     };
-    let mut all = Vec::new();
-    if view.macs.contains(&heard.from) {
-        return (host, all);
-    }
-    match heard.says {
-        Says::Asks(about) => {
-            all.push(match heard.has {
-                None if heard.to_us => (about, News::Asked),
-                None => (about, News::Probed),
-                // Whatever it asks, it says that this is its own address.
-                Some(own) => (own, News::Announced),
-            });
-        }
-        Says::Answers(to) => {
-            let news = match to {
-                Some(to) if heard.has == Some(to) => News::Announced,
-                Some(_) if heard.to_us => News::Confirmed,
-                Some(_) | None => News::Answered,
-            };
-            all.extend(heard.has.map(|own| (own, news)));
-        }
-    }
-    (host, all)
+    let news = match (heard.says, heard.has) {
+        (Says::Asks(_), None) if heard.to_us => News::Asked,
+        (Says::Asks(_), None) => News::Probed,
+        // Whatever it asks, it says that this is its own address.
+        (Says::Asks(_), Some(_)) => News::Announced,
+        (Says::Answers(to), own) if to == own => News::Announced,
+        (Says::Answers(Some(_)), _) if heard.to_us => News::Confirmed,
+        (Says::Answers(_), _) => News::Answered,
+    };
+    Some((host, heard.claims()?, news))
 }

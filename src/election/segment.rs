@@ -177,16 +177,15 @@ impl Election {
     }
 
     fn heard(&mut self, heard: Heard, now: Duration, out: &mut Actions) {
-        let (host, news) = news(heard, &self.view, &self.peers);
+        let news = news(heard, &self.view, &self.peers);
         if let (Says::Answers(Some(_)), Some(has), true) = (heard.says, heard.has, heard.to_us)
             && let Some(change) = self.peers.answered(DirectorId(has), heard.from, now, out)
         {
             self.peer(change, now, out);
         }
-        for (ip, news) in news {
-            if !self.vips.contains_key(&ip) {
-                continue;
-            }
+        if let Some((host, ip, news)) = news
+            && self.vips.contains_key(&ip)
+        {
             if news == News::Confirmed
                 && let Some(change) = host
                     .director

@@ -1,4 +1,5 @@
-//! Who answers for an address on a segment, and who learns what (`arp_process`, net/ipv4/arp.c).
+//! Who answers for an address on a segment, and who learns what: by ARP (`arp_process`, net/ipv4/arp.c), or by neighbour
+//! discovery (`ndisc_recv_ns`, net/ipv6/ndisc.c).
 
 use std::net::IpAddr;
 
@@ -9,12 +10,16 @@ use crate::model::{Dev, Mac};
 use super::{log::Event, machine::Machine, world::World};
 
 impl Machine {
-    /// Whether a request for `target` that arrives on `ingress` is answered; `sender` is `None` in a probe.
+    /// Whether a question for `target` that arrives on `ingress` is answered; `sender` is `None` in a probe.
     fn answers(&self, ingress: &Dev, sender: Option<IpAddr>, target: IpAddr) -> bool {
-        if target.is_ipv6() {
-            // Neighbour discovery looks at the receiving device alone (ndisc_recv_ns, net/ipv6/ndisc.c).
-            return self.has(ingress, target);
+        match target {
+            IpAddr::V4(_) => self.answers_arp(ingress, sender, target),
+            // Neighbour discovery looks at the receiving device alone.
+            IpAddr::V6(_) => self.has(ingress, target),
         }
+    }
+
+    fn answers_arp(&self, ingress: &Dev, sender: Option<IpAddr>, target: IpAddr) -> bool {
         if !self.is_local(target) {
             return self.proxies_arp;
         }
@@ -47,14 +52,23 @@ impl Machine {
             .any(|address| address.dev == *dev && address.net.addr() == ip)
     }
 
-    /// The sender's address in a request for `target`, sent because of a packet from `source` (`arp_solicit`).
-    pub(super) fn arp_sender(
+    /// The sender's address in a question for `target`, sent because of a packet from `source`.
+    pub(super) fn asks_as(
         &self,
         dev: &Dev,
         target: IpAddr,
         source: Option<IpAddr>,
     ) -> Option<IpAddr> {
-        let own = source.filter(|source| source.is_ipv4() && self.is_local(*source));
+        let offered = match target {
+            IpAddr::V4(_) => self.offered_by_arp(dev, target, source),
+            IpAddr::V6(_) => None,
+        };
+        offered.or_else(|| self.source_for(dev, target))
+    }
+
+    /// The packet's own source, where `arp_announce` lets a request have it (`arp_solicit`).
+    fn offered_by_arp(&self, dev: &Dev, target: IpAddr, source: Option<IpAddr>) -> Option<IpAddr> {
+        let own = source.filter(|source| self.is_local(*source));
         let announce = self
             .devices
             .get(dev)
@@ -63,13 +77,12 @@ impl Machine {
             let mut on_dev = self.addresses.iter().filter(|address| address.dev == *dev);
             on_dev.any(|address| address.net.contains(source) && address.net.contains(&target))
         };
-        let offered = match announce {
+        match announce {
             // Any local address will do, a VIP on lo too.
             0 => own,
             1 => own.filter(shared),
             _ => None,
-        };
-        offered.or_else(|| self.source_for(dev, target))
+        }
     }
 }
 
@@ -120,7 +133,7 @@ impl World {
         answers
     }
 
-    /// Gratuitous ARP: whoever has an entry for `ip` changes it, whatever its age.
+    /// Gratuitous ARP, or an unsolicited advertisement: whoever has an entry for `ip` changes it, whatever its age.
     pub fn announce(&mut self, machine: &str, dev: &Dev, ip: IpAddr) {
         let Some(mac) = self.mac_of(machine, dev) else {
             return;

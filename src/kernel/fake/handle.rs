@@ -172,7 +172,7 @@ fn resolve(world: &mut World, name: &str, ip: IpAddr) -> Result<Reach, KernelErr
     Ok(match machine.path(ip) {
         Path::Local => Reach::Local,
         Path::Out { dev, next } if next == ip => {
-            let sender = machine.arp_sender(&dev, ip, None);
+            let sender = machine.asks_as(&dev, ip, None);
             match world.ask(name, &dev, sender, ip).first() {
                 Some((_, mac)) => Reach::Neighbour { dev, mac: *mac },
                 None => Reach::Silent { dev },

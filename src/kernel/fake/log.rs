@@ -16,7 +16,7 @@ pub enum Event {
         /// The address it asks for.
         target: IpAddr,
     },
-    /// An ARP reply.
+    /// An ARP reply (or neighbour advertisement).
     Answered {
         /// The machine that answers.
         by: String,
@@ -29,7 +29,7 @@ pub enum Event {
         /// The machine that asked.
         to: String,
     },
-    /// A gratuitous ARP.
+    /// A gratuitous ARP (or unsolicited advertisement).
     Announced {
         /// The machine that announces.
         by: String,

@@ -17,7 +17,7 @@ pub struct Trace {
     pub flow: Flow,
     /// Every frame, in order.
     pub hops: Vec<Hop>,
-    /// Every ARP question that had to be asked.
+    /// Every question for a link address that had to be asked.
     pub questions: Vec<Question>,
     /// How it ended.
     pub verdict: Verdict,
@@ -40,7 +40,7 @@ pub struct Hop {
     pub destination: IpAddr,
 }
 
-/// An ARP question on the way.
+/// A question for a link address on the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
     /// Who asked.
@@ -293,7 +293,7 @@ impl Walk<'_> {
         if let Some(mac) = machine.neighbours.get(&(dev.clone(), ip)) {
             return Ok(*mac);
         }
-        let sender = machine.arp_sender(dev, ip, Some(source));
+        let sender = machine.asks_as(dev, ip, Some(source));
         let answers = self.world.ask(at, dev, sender, ip);
         let first = answers.first().map(|(_, mac)| *mac);
         self.questions.push(Question {

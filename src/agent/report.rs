@@ -8,7 +8,7 @@ use std::{
 use crate::{
     api::{PreflightEntry, Report, Undoing},
     desired::MemberState,
-    kernel::OpError,
+    kernel::{OpError, RefusalKind},
     metrics::Gauges,
     model::{
         AddressKey, Directing, IpRanges, Ipvs, NodeName, PeerState, Peers, ProxyDanger, Reason,
@@ -241,14 +241,18 @@ fn refused(store: &Store, end: &PassEnd<'_>, findings: &Findings<'_>) -> BTreeMa
 
 /// An op's failure as a refusal.
 fn failure(op: &Op, error: &OpError) -> Refusal {
-    let reason = match (op, error) {
-        (_, OpError::Answered { .. }) => Reason::VipConflict,
-        (Op::AddService(..) | Op::EditService(..), OpError::Refused { errno, .. })
-            if *errno == libc::ENOENT =>
-        {
-            Reason::SchedulerMissing
-        }
-        (_, OpError::Refused { .. } | OpError::Unsent(_)) => Reason::KernelRefused,
+    let reason = match error {
+        OpError::Answered { .. } => Reason::VipConflict,
+        OpError::Refused { kind, .. } => match kind {
+            RefusalKind::NoScheduler => Reason::SchedulerMissing,
+            RefusalKind::NoIpvs => Reason::IpvsMissing,
+            RefusalKind::AlreadyThere
+            | RefusalKind::NotThere
+            | RefusalKind::NoDevice
+            | RefusalKind::NotPermitted
+            | RefusalKind::Other => Reason::KernelRefused,
+        },
+        OpError::Unsent(_) => Reason::KernelRefused,
     };
     Refusal::new(reason, format!("{op}: {error}"))
 }

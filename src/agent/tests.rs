@@ -18,7 +18,7 @@ use crate::{
         Kernel,
         fake::{FakeKernel, FakeLan, Machine, Verdict},
     },
-    model::{Conflict, Dev, NodeName, Observed, Protocol, Reason},
+    model::{Conflict, Dev, NodeName, Observed, PreflightCheck, Protocol, Reason},
 };
 
 const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 100));
@@ -381,7 +381,7 @@ fn without_a_ledger_nothing_is_changed_and_the_report_says_so() {
         assert_eq!(world.look("b1"), there, "something was changed");
         assert_eq!(fs::read_to_string(&file).unwrap(), broken);
         let check = &report.unwrap().preflight[0].check;
-        assert_eq!(check, "LedgerUnwritable");
+        assert_eq!(*check, PreflightCheck::Needs(Reason::LedgerUnwritable));
         world.change(|| changes(SERVICE));
         let (_, report) = world.pass("b1");
         assert_eq!(
@@ -404,7 +404,8 @@ fn a_run_dir_that_cannot_be_written_stops_changes_only() {
         "{end:?}"
     );
     assert_eq!(world.lan.ops("d"), 0);
-    assert_eq!(report.unwrap().preflight[0].check, "LedgerUnwritable");
+    let check = &report.unwrap().preflight[0].check;
+    assert_eq!(*check, PreflightCheck::Needs(Reason::LedgerUnwritable));
 }
 
 #[test]

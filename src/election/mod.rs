@@ -22,7 +22,8 @@ mod view;
 mod vip;
 mod yielding;
 
-pub use action::{Actions, GiveCause, Question, Report, Sender, TakeCause};
+pub use crate::model::TakeCause;
+pub use action::{Actions, GiveCause, Question, Report, Sender};
 pub use event::{Event, Heard, Says};
 pub use hash::score;
 pub use placement::{Placement, Wish, place};

@@ -228,7 +228,7 @@ pub async fn run_on(
         let (done, answer) = oneshot::channel();
         // If the worker is gone, the answer tells.
         let _ = jobs.send(Job::Pass { cause, done });
-        async move { answer.await.unwrap_or(Next::Retry) }
+        async move { answer.await.unwrap_or(Some(Next::RETRY)) }
     });
     let told_to_end = async {
         tokio::select! {

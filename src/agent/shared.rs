@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use kube::Resource;
@@ -12,7 +12,6 @@ use serde_json::json;
 use super::{
     PassEnd, PassError, RunDirError, Store, report,
     source::{SourceName, WATCH_SUBJECT},
-    worker::unix_time,
 };
 use crate::{
     admin::Admin,
@@ -222,4 +221,10 @@ impl Admin for Shared {
         });
         Some(state.to_string())
     }
+}
+
+/// Seconds since the epoch, now.
+fn unix_time() -> f64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs_f64()
 }

@@ -6,7 +6,7 @@ use std::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, Sender},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{oneshot, watch};
@@ -198,10 +198,4 @@ impl Worker {
         self.shared.pass_ended(&end, took, report.as_deref());
         Some(end.next)
     }
-}
-
-/// Seconds since the epoch, now.
-pub fn unix_time() -> f64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.unwrap_or_default().as_secs_f64()
 }

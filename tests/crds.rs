@@ -78,7 +78,7 @@ fn lists_by_hand_are_those_of_the_types() {
     let install = read("docs/install.md");
     for setting in IpvsSetting::ALL {
         assert!(
-            install.contains(&format!("| `{setting}` |")),
+            install.contains(&format!("| `{setting}`")),
             "docs/install.md lacks {setting}"
         );
     }

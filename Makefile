@@ -21,7 +21,7 @@ test: ## All levels, with counts and skips
 	@$(PYTHON) tests/levels.py $(LEVELS)
 
 unit: ## Pure code: no kernel, no network, no privileges
-	cargo test --locked --lib --bins --test crds --test cli --test properties --test election
+	cargo test --locked --lib --bins --test crds --test cli --test properties --test election --test walls
 
 sim: ## Whole nodes on simulated kernels, and the kernel contract on the simulator
 	cargo test --locked --test sim

@@ -51,3 +51,45 @@ fn the_reference_is_that_of_the_types() {
         &reference::reference(&directway::api::crds()),
     );
 }
+
+/// The chart's schema and some sentences are written by hand; what they list must be all there is.
+#[test]
+fn lists_by_hand_are_those_of_the_types() {
+    use directway::{api::ConditionType, election::Timer, model::IpvsSetting};
+    let read =
+        |file: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+    let values: serde_json::Value =
+        serde_json::from_str(&read("charts/directway/values.schema.json")).unwrap();
+    let agent = &values["properties"]["agent"]["properties"];
+    let settings = agent["ipvsSettings"]["propertyNames"]["enum"].as_array();
+    let settings: Vec<&str> = settings
+        .unwrap()
+        .iter()
+        .filter_map(|it| it.as_str())
+        .collect();
+    assert_eq!(settings, IpvsSetting::ALL.map(IpvsSetting::name));
+    let timers = agent["failoverTimers"]["properties"].as_object().unwrap();
+    for timer in Timer::NAMES {
+        assert!(
+            timers.contains_key(timer),
+            "values.schema.json lacks {timer}"
+        );
+    }
+    let install = read("docs/install.md");
+    for setting in IpvsSetting::ALL {
+        assert!(
+            install.contains(&format!("| `{setting}`")),
+            "docs/install.md lacks {setting}"
+        );
+    }
+    let api = read("docs/api.md");
+    let line = api
+        .lines()
+        .find(|it| it.starts_with("| `status.conditions[]`"));
+    for condition in ConditionType::ALL {
+        assert!(
+            line.unwrap().contains(condition.name()),
+            "{line:?} lacks {condition}"
+        );
+    }
+}

@@ -233,16 +233,19 @@ impl Passes {
             drift: 0,
             error: None,
             findings: None,
-            next: Next::Retry,
+            next: Next::default(),
         };
         let started = Instant::now();
         self.drift.begin();
         let result = self.work(kernel, view, now, &mut end);
         end.next = match &result {
-            Err(PassError::RunDir(RunDirError::Busy { .. })) => Next::Within(BUSY),
-            Err(PassError::Kernel(_) | PassError::RunDir(RunDirError::Ledger(_))) => Next::Retry,
-            Ok(()) if !end.outcome.is_complete() => Next::Retry,
-            Ok(()) => self.next(now, started.elapsed()),
+            Err(PassError::RunDir(RunDirError::Busy { .. })) => Next::within(BUSY),
+            Err(PassError::Kernel(_) | PassError::RunDir(RunDirError::Ledger(_))) | Ok(()) => {
+                Next {
+                    deadline: self.deadline(now, started.elapsed()),
+                    failed: result.is_err() || !end.outcome.is_complete(),
+                }
+            }
         };
         end.error = result.err();
         end
@@ -454,17 +457,15 @@ impl Passes {
         !self.memory.is_waiting()
     }
 
-    fn next(&self, now: Duration, took: Duration) -> Next {
+    /// When something that waits is due.
+    fn deadline(&self, now: Duration, took: Duration) -> Option<Duration> {
         let leaving = self.memory.is_leaving();
         let leaving = leaving.then(|| LEAVING.max(took * LEAVING_SHARE));
         let wire = self.wire.next_due();
         let wire = wire.map(|due| due.saturating_sub(now));
         let absent = self.memory.absent.values().map(|absence| absence.until);
         let absent = absent.min().map(|until| until.saturating_sub(now));
-        match leaving.into_iter().chain(wire).chain(absent).min() {
-            Some(wait) => Next::Within(wait),
-            None => Next::Whenever,
-        }
+        leaving.into_iter().chain(wire).chain(absent).min()
     }
 }
 

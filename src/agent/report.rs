@@ -6,13 +6,13 @@ use std::{
 };
 
 use crate::{
-    api::{PreflightEntry, Report, Undoing},
+    api::{Report, Undoing},
     desired::MemberState,
-    kernel::OpError,
+    kernel::{OpError, RefusalKind},
     metrics::Gauges,
     model::{
-        AddressKey, Directing, IpRanges, Ipvs, NodeName, PeerState, Peers, ProxyDanger, Reason,
-        Refusal, Role, Service, VsKey, has_proxy_device,
+        AddressKey, Directing, IpRanges, Ipvs, NodeName, PeerState, Peers, Preflight,
+        PreflightCheck, ProxyDanger, Reason, Refusal, Role, Service, VsKey, has_proxy_device,
     },
     plan::{Op, Subject},
 };
@@ -241,36 +241,40 @@ fn refused(store: &Store, end: &PassEnd<'_>, findings: &Findings<'_>) -> BTreeMa
 
 /// An op's failure as a refusal.
 fn failure(op: &Op, error: &OpError) -> Refusal {
-    let reason = match (op, error) {
-        (_, OpError::Answered { .. }) => Reason::VipConflict,
-        (Op::AddService(..) | Op::EditService(..), OpError::Refused { errno, .. })
-            if *errno == libc::ENOENT =>
-        {
-            Reason::SchedulerMissing
-        }
-        (_, OpError::Refused { .. } | OpError::Unsent(_)) => Reason::KernelRefused,
+    let reason = match error {
+        OpError::Answered { .. } => Reason::VipConflict,
+        OpError::Refused { kind, .. } => match kind {
+            RefusalKind::NoScheduler => Reason::SchedulerMissing,
+            RefusalKind::NoIpvs => Reason::IpvsMissing,
+            RefusalKind::AlreadyThere
+            | RefusalKind::NotThere
+            | RefusalKind::NoDevice
+            | RefusalKind::NotPermitted
+            | RefusalKind::Other => Reason::KernelRefused,
+        },
+        OpError::Unsent(_) => Reason::KernelRefused,
     };
     Refusal::new(reason, format!("{op}: {error}"))
 }
 
-fn preflight(store: &Store, end: &PassEnd<'_>, findings: &Findings<'_>) -> Vec<PreflightEntry> {
+fn preflight(store: &Store, end: &PassEnd<'_>, findings: &Findings<'_>) -> Vec<Preflight> {
     let (observed, wanted) = (&findings.observed, &findings.desired.net);
     let mut entries = Vec::new();
-    let mut add = |check: &str, message: String, fix: &str| {
-        entries.push(PreflightEntry {
-            check: check.to_owned(),
+    let mut add = |check: PreflightCheck, message: String, fix: &str| {
+        entries.push(Preflight {
+            check,
             message,
             fix: fix.to_owned(),
         });
     };
     match &end.error {
         Some(PassError::RunDir(RunDirError::Ledger(error))) => add(
-            Reason::LedgerUnwritable.name(),
+            PreflightCheck::Needs(Reason::LedgerUnwritable),
             format!("{error}; nothing is changed until then"),
             "give the agent a writable --run-dir with an undamaged ledger",
         ),
         Some(error @ PassError::Kernel(_)) => add(
-            Reason::KernelRefused.name(),
+            PreflightCheck::Needs(Reason::KernelRefused),
             error.to_string(),
             "see what the message names",
         ),
@@ -279,7 +283,7 @@ fn preflight(store: &Store, end: &PassEnd<'_>, findings: &Findings<'_>) -> Vec<P
     }
     if let Ipvs::Missing(why) = &observed.ipvs {
         add(
-            Reason::IpvsMissing.name(),
+            PreflightCheck::Needs(Reason::IpvsMissing),
             why.clone(),
             "use a kernel with CONFIG_IP_VS (modprobe ip_vs); needed on directors only",
         );
@@ -290,7 +294,7 @@ fn preflight(store: &Store, end: &PassEnd<'_>, findings: &Findings<'_>) -> Vec<P
             continue;
         }
         add(
-            "ConnectionSync",
+            PreflightCheck::ConnectionSync,
             format!(
                 "an IPVS {half} daemon that is not directway's runs here (syncid {} on {}): this node's connections are not exchanged",
                 daemon.id, daemon.dev
@@ -302,7 +306,7 @@ fn preflight(store: &Store, end: &PassEnd<'_>, findings: &Findings<'_>) -> Vec<P
         if op.subject() == Subject::Node {
             let refusal = failure(op, error);
             add(
-                refusal.reason.name(),
+                PreflightCheck::Needs(refusal.reason),
                 refusal.message,
                 "see what the message names",
             );
@@ -315,7 +319,7 @@ fn preflight(store: &Store, end: &PassEnd<'_>, findings: &Findings<'_>) -> Vec<P
         .filter(|((_, subject), _)| subject != WATCH_SUBJECT);
     for ((source, subject), message) in of_objects {
         add(
-            "Source",
+            PreflightCheck::Source,
             format!("{source}: {subject}: {message}"),
             "correct it at its source",
         );

@@ -88,23 +88,36 @@ impl Default for Intervals {
 }
 
 /// What a pass says about the next one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Nothing is pending.
-    Whenever,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Next {
     /// Something is due then, at the latest.
-    Within(Duration),
-    /// It failed, at least in part.
-    Retry,
-    /// There was nothing to do: whatever an earlier pass said holds.
-    AsBefore,
+    pub deadline: Option<Duration>,
+    /// The pass failed, at least in part, and should be tried again.
+    pub failed: bool,
 }
 
-/// Runs passes one after the other, for ever. Dropping the future between two passes stops it.
+impl Next {
+    /// A pass that failed and knows of no deadline.
+    pub const RETRY: Self = Self {
+        deadline: None,
+        failed: true,
+    };
+
+    /// A pass that succeeded, with something due then.
+    pub fn within(deadline: Duration) -> Self {
+        Self {
+            deadline: Some(deadline),
+            failed: false,
+        }
+    }
+}
+
+/// Runs passes one after the other, for ever. Dropping the future between two passes stops it. A pass that answers
+/// `None` had nothing to do: what the one before it said holds.
 pub async fn run<P, F>(intervals: Intervals, trigger: Trigger, mut pass: P)
 where
     P: FnMut(Cause) -> F,
-    F: Future<Output = Next>,
+    F: Future<Output = Option<Next>>,
 {
     let mut bucket = Bucket::full(&intervals);
     let mut failures = 0u32;
@@ -126,23 +139,21 @@ where
         let asked = trigger.take();
         cause.source = asked.source;
         cause.kernel = asked.kernel;
-        let wait = match pass(cause).await {
-            Next::AsBefore => continue,
-            Next::Whenever => {
-                failures = 0;
-                intervals.max
-            }
-            Next::Within(wait) => {
-                failures = 0;
-                wait.min(intervals.max)
-            }
-            Next::Retry => {
-                let doubled = 1u32.checked_shl(failures).unwrap_or(u32::MAX);
-                failures = failures.saturating_add(1);
-                intervals.retry.saturating_mul(doubled).min(intervals.max)
-            }
+        let Some(next) = pass(cause).await else {
+            continue;
         };
-        due = Instant::now() + wait;
+        let mut wait = intervals.max;
+        let mut deadline = next.deadline;
+        if next.failed {
+            let doubled = 1u32.checked_shl(failures).unwrap_or(u32::MAX);
+            wait = wait.min(intervals.retry.saturating_mul(doubled));
+            failures = failures.saturating_add(1);
+            // What is overdue was to be done in the pass that failed: it is tried again with the rest.
+            deadline = deadline.filter(|it| !it.is_zero());
+        } else {
+            failures = 0;
+        }
+        due = Instant::now() + deadline.map_or(wait, |it| it.min(wait));
     }
 }
 
@@ -208,7 +219,7 @@ mod tests {
         let start = Instant::now();
         let pass = |cause| {
             log.borrow_mut().push((start.elapsed().as_millis(), cause));
-            std::future::ready(answer(log.borrow().len()))
+            std::future::ready(Some(answer(log.borrow().len())))
         };
         let ended = tokio::time::timeout(total, run(INTERVALS, trigger, pass)).await;
         assert!(ended.is_err(), "the runner ended by itself");
@@ -222,7 +233,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn without_any_change_it_looks_at_the_kernel_from_time_to_time() {
         let log = passes(Trigger::default(), Duration::from_secs(70), |_| {
-            Next::Whenever
+            Next::default()
         })
         .await;
         assert_eq!(times(&log), [0, 30_000, 60_000]);
@@ -242,7 +253,7 @@ mod tests {
             }
         };
         let log = tokio::select! {
-            log = passes(trigger, Duration::from_millis(1010), |_| Next::Whenever) => log,
+            log = passes(trigger, Duration::from_millis(1010), |_| Next::default()) => log,
             () = storm => unreachable!(),
         };
         assert!((21..=23).contains(&log.len()), "{:?}", times(&log));
@@ -261,7 +272,7 @@ mod tests {
             }
         };
         let log = tokio::select! {
-            log = passes(trigger, Duration::from_secs(10), |_| Next::Whenever) => log,
+            log = passes(trigger, Duration::from_secs(10), |_| Next::default()) => log,
             () = change => unreachable!(),
         };
         assert_eq!(times(&log), [0, 7000]);
@@ -278,9 +289,9 @@ mod tests {
     async fn failures_are_tried_again_less_and_less_often_until_one_succeeds() {
         let answer = |count| {
             if count <= 4 {
-                Next::Retry
+                Next::RETRY
             } else {
-                Next::Whenever
+                Next::default()
             }
         };
         let log = passes(Trigger::default(), Duration::from_secs(40), answer).await;
@@ -304,9 +315,9 @@ mod tests {
         let pass = |cause: Cause| {
             std::future::ready(if cause.time {
                 due.borrow_mut().push(start.elapsed().as_millis());
-                Next::Within(Duration::from_secs(1))
+                Some(Next::within(Duration::from_secs(1)))
             } else {
-                Next::AsBefore
+                None
             })
         };
         tokio::select! {
@@ -321,12 +332,40 @@ mod tests {
     async fn what_is_due_is_not_forgotten() {
         let answer = |count| {
             if count == 1 {
-                Next::Within(Duration::from_millis(500))
+                Next::within(Duration::from_millis(500))
             } else {
-                Next::Whenever
+                Next::default()
             }
         };
         let log = passes(Trigger::default(), Duration::from_secs(2), answer).await;
         assert_eq!(times(&log), [0, 500]);
+    }
+    /// Three failures in a row: the third is tried again after 4 s, if nothing is due before.
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_keeps_back_no_deadline() {
+        let failing = |deadline: u64| {
+            move |count| Next {
+                deadline: (count == 3).then(|| Duration::from_secs(deadline)),
+                failed: count <= 3,
+            }
+        };
+        for (deadline, then) in [(1, 4000), (9, 7000)] {
+            let log = passes(
+                Trigger::default(),
+                Duration::from_secs(20),
+                failing(deadline),
+            );
+            assert_eq!(times(&log.await), [0, 1000, 3000, then], "{deadline} s");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_overdue_after_a_failure_waits_for_the_retry() {
+        let overdue = |_| Next {
+            deadline: Some(Duration::ZERO),
+            failed: true,
+        };
+        let log = passes(Trigger::default(), Duration::from_secs(4), overdue).await;
+        assert_eq!(times(&log), [0, 1000, 3000]);
     }
 }

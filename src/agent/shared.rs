@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use kube::Resource;
@@ -12,13 +12,12 @@ use serde_json::json;
 use super::{
     PassEnd, PassError, RunDirError, Store, report,
     source::{SourceName, WATCH_SUBJECT},
-    worker::unix_time,
 };
 use crate::{
     admin::Admin,
-    api::{NodeState, PreflightEntry, Report},
+    api::{NodeState, Report},
     metrics::Metrics,
-    model::{NodeName, Reason, ServiceName},
+    model::{NodeName, Preflight, PreflightCheck, Reason, ServiceName},
 };
 
 /// A pass that takes longer hangs: the largest first one takes seconds.
@@ -132,14 +131,14 @@ impl Shared {
 
 impl State {
     /// What a NodeState does not tell, because a watch that fails would not carry it.
-    fn watch_troubles(&self) -> Vec<PreflightEntry> {
+    fn watch_troubles(&self) -> Vec<Preflight> {
         let of_watches = self
             .troubles
             .iter()
             .filter(|((_, subject), _)| subject == WATCH_SUBJECT);
         of_watches
-            .map(|((source, _), message)| PreflightEntry {
-                check: "Source".to_owned(),
+            .map(|((source, _), message)| Preflight {
+                check: PreflightCheck::Source,
                 message: format!("{source}: {message}"),
                 fix: "see what the message names".to_owned(),
             })
@@ -212,14 +211,20 @@ impl Admin for Shared {
             let state = self.state();
             (state.report.clone()?, state.watch_troubles())
         };
-        let mut status = report.to_status();
-        status.preflight.extend(watches);
+        let mut report = Report::clone(&report);
+        report.preflight.extend(watches);
         let state = json!({
             "apiVersion": NodeState::api_version(&()),
             "kind": NodeState::kind(&()),
             "metadata": {"name": self.node.0},
-            "status": status,
+            "status": report.to_status(),
         });
         Some(state.to_string())
     }
+}
+
+/// Seconds since the epoch, now.
+fn unix_time() -> f64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs_f64()
 }

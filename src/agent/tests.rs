@@ -18,7 +18,7 @@ use crate::{
         Kernel,
         fake::{FakeKernel, FakeLan, Machine, Verdict},
     },
-    model::{Conflict, Dev, NodeName, Observed, Protocol, Reason},
+    model::{Conflict, Dev, NodeName, Observed, PreflightCheck, Protocol, Reason},
 };
 
 const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 100));
@@ -156,7 +156,7 @@ impl World {
             for (name, ..) in NODES {
                 let (end, report) = self.pass(name);
                 assert_eq!(end.error, None, "{name}");
-                busy |= !end.ops.is_empty() || end.next == Next::Retry;
+                busy |= !end.ops.is_empty() || end.next.failed;
                 let peer = report.unwrap().peer;
                 for agent in &mut self.agents {
                     busy |= agent
@@ -377,11 +377,11 @@ fn without_a_ledger_nothing_is_changed_and_the_report_says_so() {
             matches!(end.error, Some(PassError::RunDir(RunDirError::Ledger(_)))),
             "{end:?}"
         );
-        assert_eq!(end.next, Next::Retry);
+        assert!(end.next.failed, "{:?}", end.next);
         assert_eq!(world.look("b1"), there, "something was changed");
         assert_eq!(fs::read_to_string(&file).unwrap(), broken);
         let check = &report.unwrap().preflight[0].check;
-        assert_eq!(check, "LedgerUnwritable");
+        assert_eq!(*check, PreflightCheck::Needs(Reason::LedgerUnwritable));
         world.change(|| changes(SERVICE));
         let (_, report) = world.pass("b1");
         assert_eq!(
@@ -404,7 +404,8 @@ fn a_run_dir_that_cannot_be_written_stops_changes_only() {
         "{end:?}"
     );
     assert_eq!(world.lan.ops("d"), 0);
-    assert_eq!(report.unwrap().preflight[0].check, "LedgerUnwritable");
+    let check = &report.unwrap().preflight[0].check;
+    assert_eq!(*check, PreflightCheck::Needs(Reason::LedgerUnwritable));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, Sender},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{oneshot, watch};
@@ -30,12 +30,12 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// What the thread is asked to do.
 pub enum Job {
-    /// A pass; answered with what it says about the next one.
+    /// A pass; answered with what it says about the next one, if it had anything to do.
     Pass {
         /// Why.
         cause: Cause,
         /// Where the answer goes.
-        done: oneshot::Sender<Next>,
+        done: oneshot::Sender<Option<Next>>,
     },
     /// To take answers from the wire.
     Hear(Told),
@@ -140,7 +140,7 @@ impl Worker {
         now: Duration,
         journal: &mut Journal,
         drift: &mut u64,
-    ) -> Next {
+    ) -> Option<Next> {
         let mut different = false;
         while let Ok(changes) = self.changes.try_recv() {
             self.count_troubles(&changes);
@@ -154,7 +154,7 @@ impl Worker {
         self.shared.sources(&self.store, &services);
         if !self.store.is_synced() {
             // A partial view never causes anything.
-            return Next::Whenever;
+            return Some(Next::default());
         }
         self.services.send_if_modified(|wanted| {
             let other = *wanted != services;
@@ -162,7 +162,7 @@ impl Worker {
             other
         });
         if !different && !cause.kernel && !cause.time {
-            return Next::AsBefore;
+            return None;
         }
         self.shared.pass_begins();
         let started = Instant::now();
@@ -196,12 +196,6 @@ impl Worker {
         }
         // Last: who waits for the end of this pass finds its report.
         self.shared.pass_ended(&end, took, report.as_deref());
-        end.next
+        Some(end.next)
     }
-}
-
-/// Seconds since the epoch, now.
-pub fn unix_time() -> f64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.unwrap_or_default().as_secs_f64()
 }

@@ -2,48 +2,21 @@
 
 use std::fmt;
 
-use crate::model::Reason;
+use crate::model::{Reason, words};
 
-/// The conditions of a VirtualService.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ConditionType {
-    /// The spec is valid, and no older VirtualService has a claim to the same.
-    Accepted,
-    /// The holder has done its part: the VIP is on its NIC, the services are in its kernel.
-    Programmed,
-    /// Clients are served: accepted, programmed, and at least one real server gets new connections.
-    Ready,
-    /// Somebody else on the wire answers for a VIP.
-    VipConflict,
-    /// kube-proxy on a director deletes a VIP's services, or will.
-    KubeProxyConflict,
-}
-
-impl ConditionType {
-    /// All of them, in the order of the status.
-    pub const ALL: [Self; 5] = [
-        Self::Accepted,
-        Self::Programmed,
-        Self::Ready,
-        Self::VipConflict,
-        Self::KubeProxyConflict,
-    ];
-
-    /// The word in `status.conditions[].type`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Accepted => "Accepted",
-            Self::Programmed => "Programmed",
-            Self::Ready => "Ready",
-            Self::VipConflict => "VIPConflict",
-            Self::KubeProxyConflict => "KubeProxyConflict",
-        }
-    }
-}
-
-impl fmt::Display for ConditionType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+words! {
+    /// The conditions of a VirtualService.
+    pub enum ConditionType {
+        /// The spec is valid, and no older VirtualService has a claim to the same.
+        Accepted = "Accepted",
+        /// The holder has done its part: the VIP is on its NIC, the services are in its kernel.
+        Programmed = "Programmed",
+        /// Clients are served: accepted, programmed, and at least one real server gets new connections.
+        Ready = "Ready",
+        /// Somebody else on the wire answers for a VIP.
+        VipConflict = "VIPConflict",
+        /// kube-proxy on a director deletes a VIP's services, or will.
+        KubeProxyConflict = "KubeProxyConflict",
     }
 }
 
@@ -93,36 +66,20 @@ impl fmt::Display for ConditionReason {
     }
 }
 
-/// A condition's value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Truth {
-    /// It holds.
-    True,
-    /// It doesn't.
-    False,
-    /// Nobody can tell yet.
-    Unknown,
-}
-
-impl Truth {
-    /// The word in `status.conditions[].status`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::True => "True",
-            Self::False => "False",
-            Self::Unknown => "Unknown",
-        }
+words! {
+    /// A condition's value.
+    pub enum Truth {
+        /// It holds.
+        True = "True",
+        /// It doesn't.
+        False = "False",
+        /// Nobody can tell yet.
+        Unknown = "Unknown",
     }
 }
 
 impl From<bool> for Truth {
     fn from(holds: bool) -> Self {
         if holds { Self::True } else { Self::False }
-    }
-}
-
-impl fmt::Display for Truth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
     }
 }

@@ -10,6 +10,7 @@ use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::{
+    lists,
     schema::{self, Unknown},
     virtual_service::{
         Directors, ExternalServer, NodeSelector, RealServers, Scheduler as ApiScheduler,
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::model::{
     self, Dev, DirectorPolicy, Flag, NodeName, Operator, RealServerPolicy, Reason, Refusal,
-    Requirement, Scheduler, Selector, ServiceName, VirtualService, VsKey,
+    Requirement, Scheduler, Selector, ServiceName, VirtualService, VsKey, listed,
 };
 
 /// A VirtualService as a source gave it, broken or not.
@@ -193,16 +194,19 @@ fn is_unicast(ip: IpAddr) -> bool {
 fn scheduler(api: &ApiScheduler, problems: &mut Vec<String>) -> Option<(Scheduler, Vec<Flag>)> {
     let scheduler: Scheduler = collect(api.name.parse(), "spec.scheduler.name", problems)?;
     let Some(names) = &api.flags else {
-        let default = default_flags(&scheduler).to_vec();
+        let mut default: Vec<_> = lists::default_flags(&scheduler).collect();
+        default.sort_unstable();
         return Some((scheduler, default));
     };
     let flags = names.iter().filter_map(|name| {
         let flag = Flag::of_scheduler(name, &scheduler);
         if flag.is_none() {
-            let fix = if matches!(scheduler, Scheduler::Mh | Scheduler::Sh) {
-                format!("use {scheduler}-port or {scheduler}-fallback")
+            let its = lists::flags_of(&scheduler);
+            let fix = if its.is_empty() {
+                let flagged: Vec<_> = lists::flagged().iter().map(ToString::to_string).collect();
+                format!("remove it, only {} have flags", listed(&flagged, "and"))
             } else {
-                "remove it, only mh and sh have flags".to_owned()
+                format!("use {}", listed(&its, "or"))
             };
             problems.push(format!(
                 "spec.scheduler.flags: \"{name}\" does not belong to scheduler {scheduler}: {fix}"
@@ -214,27 +218,6 @@ fn scheduler(api: &ApiScheduler, problems: &mut Vec<String>) -> Option<(Schedule
     flags.sort_unstable();
     flags.dedup();
     Some((scheduler, flags))
-}
-
-/// Without its fallback flag a hashing scheduler refuses connections whose real server has weight 0
-/// (net/netfilter/ipvs/ip_vs_mh.c, ip_vs_sh.c), and weight 0 is how real servers leave and drain here.
-fn default_flags(scheduler: &Scheduler) -> &'static [Flag] {
-    match scheduler {
-        Scheduler::Mh => &[Flag::Fallback, Flag::Port],
-        Scheduler::Sh => &[Flag::Fallback],
-        Scheduler::Rr
-        | Scheduler::Wrr
-        | Scheduler::Lc
-        | Scheduler::Wlc
-        | Scheduler::Lblc
-        | Scheduler::Lblcr
-        | Scheduler::Dh
-        | Scheduler::Sed
-        | Scheduler::Nq
-        | Scheduler::Fo
-        | Scheduler::Ovf
-        | Scheduler::Other(_) => &[],
-    }
 }
 
 fn directors(api: &Directors, problems: &mut Vec<String>) -> DirectorPolicy {

@@ -3,6 +3,7 @@
 mod conditions;
 mod convert;
 mod endpoint_slice;
+mod lists;
 mod manifest;
 mod node;
 mod node_state;
@@ -24,7 +25,7 @@ pub use convert::{Admitted, admit};
 pub use endpoint_slice::{SERVICE_NAME_LABEL, endpoint_slice};
 pub use manifest::{Manifest, parse_manifests};
 pub use node::node;
-pub use node_state::{NodeState, NodeStateSpec, NodeStateStatus, PreflightEntry};
+pub use node_state::{NodeState, NodeStateSpec, NodeStateStatus};
 pub use report::{GarbledReport, Report, ReportedNic, Undoing};
 pub use seen::{Agreement, Seen};
 pub use virtual_service::{

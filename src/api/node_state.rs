@@ -12,6 +12,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::lists;
+
 /// Nothing is asked of a NodeState; all of it is status.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
@@ -244,7 +246,8 @@ pub struct MoveEntry {
     /// The director that had them; absent where nobody had, or nobody knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// Why: vacant, holder-down, holder-silent or planned.
+    /// Why.
+    #[schemars(description = lists::causes())]
     pub cause: String,
     /// How long that took, in milliseconds: since they were known to be vacant, or since the move began.
     pub milliseconds: i64,

@@ -14,8 +14,8 @@ use super::node_state::{
     PreflightEntry, RefusedEntry, RivalEntry, UndoEntry, UnreadyEntry, WarningEntry,
 };
 use crate::model::{
-    ArpSettings, Conflict, Dev, Directing, IpRanges, Mac, Move, NodeName, PeerState, Reason,
-    Refusal, VsKey,
+    ArpSettings, Conflict, Dev, Directing, IpRanges, Mac, Move, NodeName, PeerState, Preflight,
+    PreflightCheck, Reason, Refusal, TakeCause, VsKey,
 };
 
 /// What refusals and conflicts may take of the object, in bytes. The rest is ranges; together they stay well
@@ -50,7 +50,7 @@ pub struct Report {
     /// What endangers VIPs that are served.
     pub warnings: BTreeMap<Refusal, IpRanges>,
     /// What the node lacks.
-    pub preflight: Vec<PreflightEntry>,
+    pub preflight: Vec<Preflight>,
     /// IPVS services programmed.
     pub services: usize,
     /// Destinations of them.
@@ -109,7 +109,8 @@ impl Report {
             bytes: DETAIL_BUDGET,
             left_out: 0,
         };
-        let preflight = budget.keep(self.preflight.clone(), |entry| {
+        let preflight = self.preflight.iter().map(preflight_entry).collect();
+        let preflight = budget.keep(preflight, |entry| {
             entry.check.len() + entry.message.len() + entry.fix.len()
         });
         let conflicts = budget.keep(self.conflict_entries(), |entry| {
@@ -238,7 +239,11 @@ impl Report {
             };
             conflicts.insert(key, conflict);
         }
-        let moves = status.moves.iter().map(moved);
+        // An upgraded agent may know causes that this program does not.
+        let moves = status.moves.iter().filter_map(|entry| {
+            let cause = TakeCause::from_name(&entry.cause)?;
+            Some(moved(entry, cause))
+        });
         let field = "status.warnings";
         let warnings = status.warnings.iter().map(|entry| {
             let warning = refusal(&entry.reason, &entry.message);
@@ -265,7 +270,7 @@ impl Report {
             conflicts,
             moves: moves.collect::<Result<_, _>>()?,
             warnings: warnings.collect::<Result<_, _>>()?,
-            preflight: status.preflight.clone(),
+            preflight: status.preflight.iter().map(preflight).collect(),
             services: count("status.services", status.services)?,
             destinations: count("status.destinations", status.destinations)?,
             drift: count("status.drift", status.drift)?,
@@ -370,20 +375,36 @@ fn move_entry(moved: &Move) -> MoveEntry {
         at: moved.at.to_string(),
         vips: moved.vips.to_strings(),
         from: moved.from.clone(),
-        cause: moved.cause.clone(),
+        cause: moved.cause.name().to_owned(),
         milliseconds: number(moved.after.as_millis()),
     }
 }
 
-fn moved(entry: &MoveEntry) -> Result<Move, GarbledReport> {
+fn moved(entry: &MoveEntry, cause: TakeCause) -> Result<Move, GarbledReport> {
     let field = "status.moves";
     Ok(Move {
         at: parse(field, &entry.at)?,
         vips: ranges(field, &entry.vips)?,
         from: entry.from.clone(),
-        cause: entry.cause.clone(),
+        cause,
         after: Duration::from_millis(count(field, entry.milliseconds)?),
     })
+}
+
+fn preflight_entry(entry: &Preflight) -> PreflightEntry {
+    PreflightEntry {
+        check: entry.check.name().to_owned(),
+        message: entry.message.clone(),
+        fix: entry.fix.clone(),
+    }
+}
+
+fn preflight(entry: &PreflightEntry) -> Preflight {
+    Preflight {
+        check: PreflightCheck::from_name(&entry.check),
+        message: entry.message.clone(),
+        fix: entry.fix.clone(),
+    }
 }
 
 fn warning_entry((warning, vips): (&Refusal, &IpRanges)) -> WarningEntry {

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{NodeStateStatus, PreflightEntry, Report, ReportedNic, Undoing};
+use super::{NodeStateStatus, Report, ReportedNic, Undoing};
 use crate::model::{
-    ArpSettings, Conflict, Directing, IpRanges, Move, PeerState, Reason, Refusal, VsKey,
+    ArpSettings, Conflict, Directing, IpRanges, Move, PeerState, Preflight, PreflightCheck, Reason,
+    Refusal, TakeCause, VsKey,
 };
 
 fn v4(net: u8, host: usize) -> IpAddr {
@@ -65,15 +66,15 @@ fn report() -> Report {
             at: "2026-11-25T20:00:00.5Z".parse().unwrap(),
             vips: vips(2),
             from: Some("b".to_owned()),
-            cause: "holder-down".to_owned(),
+            cause: TakeCause::HolderDown,
             after: Duration::from_millis(281),
         }],
         warnings: BTreeMap::from([(
             Refusal::new(Reason::KubeProxyIpvs, "it deletes them"),
             vips(2),
         )]),
-        preflight: vec![PreflightEntry {
-            check: "ipvs".to_owned(),
+        preflight: vec![Preflight {
+            check: PreflightCheck::Needs(Reason::IpvsMissing),
             message: "missing".to_owned(),
             fix: "load it".to_owned(),
         }],
@@ -205,6 +206,17 @@ fn a_reason_of_a_newer_version_is_kept_as_text() {
     let read = Report::from_status(&status).unwrap();
     let refusal = &read.peer.directing[0].unready[&v4(11, 3)];
     assert!(refusal.message.starts_with("MoonPhase: "), "{refusal}");
+    status.preflight[0].check = "MoonPhase".to_owned();
+    status.moves[0].cause = "full-moon".to_owned();
+    let read = Report::from_status(&status).unwrap();
+    let expected = PreflightCheck::Other("MoonPhase".to_owned());
+    assert_eq!(read.preflight[0].check, expected);
+    assert_eq!(read.to_status().preflight, status.preflight);
+    assert_eq!(
+        read.moves,
+        [],
+        "a move is for people: one that cannot be told is none"
+    );
 }
 
 proptest! {

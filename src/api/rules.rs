@@ -5,6 +5,9 @@
 
 use kube::core::{Message, Rule};
 
+use super::lists;
+use crate::model::{Scheduler, listed};
+
 /// Addresses that no VIP and no real server can have, as a condition on the address text `a`.
 /// `isGlobalUnicast` leaves out loopback, multicast, link-local, unspecified and the limited broadcast;
 /// 0.0.0.0/8 and 240.0.0.0/4 are unicast to the library, but to no network (RFC 1122 3.2.1.3, RFC 1112 4).
@@ -99,9 +102,17 @@ pub(super) fn external_is_no_vip() -> Rule {
 
 pub(super) fn flags_belong_to_the_scheduler() -> Rule {
     let belongs = "f.startsWith(self.name + '-')";
+    let flagged: Vec<String> = lists::flagged().iter().map(ToString::to_string).collect();
+    let suffixes = Scheduler::DEFAULT.flags().iter();
+    let names: Vec<String> = suffixes
+        .filter_map(|(flag, _)| Some(format!("self.name + '-{}", flag.suffix()?)))
+        .collect();
     Rule::new(format!("!has(self.flags) || self.flags.all(f, {belongs})")).message(
         Message::Expression(format!(
-            "'spec.scheduler.flags: \"' + self.flags.filter(f, !({belongs}))[0] + '\" does not belong to scheduler ' + self.name + ': ' + (self.name in ['mh', 'sh'] ? 'use ' + self.name + '-port or ' + self.name + '-fallback' : 'remove it, only mh and sh have flags')"
+            "'spec.scheduler.flags: \"' + self.flags.filter(f, !({belongs}))[0] + '\" does not belong to scheduler ' + self.name + ': ' + (self.name in ['{}'] ? 'use ' + {}' : 'remove it, only {} have flags')",
+            flagged.join("', '"),
+            names.join(" or ' + "),
+            listed(&flagged, "and")
         )),
     )
 }

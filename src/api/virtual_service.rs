@@ -15,7 +15,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::rules;
+use super::{lists, rules};
+use crate::model;
 
 /// What a VirtualService asks for.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -137,9 +138,9 @@ pub struct Port {
     /// The port number, on the VIP and on the real servers alike.
     #[schemars(range(min = 1, max = 65535))]
     pub port: i64,
-    /// The transport protocol: TCP, UDP or SCTP.
+    /// The transport protocol.
     #[serde(default = "default_protocol")]
-    #[schemars(extend("enum" = ["TCP", "UDP", "SCTP"]))]
+    #[schemars(description = lists::protocol(), extend("enum" = lists::protocols()))]
     pub protocol: String,
 }
 
@@ -148,17 +149,16 @@ pub struct Port {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::flags_belong_to_the_scheduler())]
 pub struct Scheduler {
-    /// The scheduler's name as ipvsadm knows it: rr, wrr, lc, wlc, lblc, lblcr, dh, sh, sed, nq, fo, ovf or mh.
+    /// The scheduler's name as ipvsadm knows it.
     #[serde(default = "default_scheduler")]
-    #[schemars(extend("enum" = ["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh"]))]
+    #[schemars(description = lists::scheduler_name(), extend("enum" = lists::schedulers()))]
     pub name: String,
-    /// The scheduler's flags: mh-port and mh-fallback for mh, sh-port and sh-fallback for sh. The -port ones hash the
-    /// client's port too; the -fallback ones pass over a real server that has weight 0, whose share of new connections
-    /// is refused without them. Default: mh-port and mh-fallback for mh, sh-fallback for sh, none for all others.
+    /// The scheduler's flags.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
-        length(max = 2),
-        extend("items" = {"type": "string", "maxLength": 11, "enum": ["mh-port", "mh-fallback", "sh-port", "sh-fallback"]})
+        description = lists::scheduler_flags(),
+        length(max = lists::most_flags()),
+        extend("items" = {"type": "string", "maxLength": lists::longest_flag(), "enum": lists::flags()})
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub flags: Option<Vec<String>>,
@@ -222,7 +222,7 @@ pub struct RealServers {
     /// How real servers are kept from answering ARP for the VIPs: sysctl sets arp_ignore and arp_announce on every
     /// interface that could receive the question.
     #[serde(default = "default_arp")]
-    #[schemars(extend("enum" = ["sysctl"]))]
+    #[schemars(extend("enum" = lists::arp_modes()))]
     pub arp: String,
     /// The share of new connections of every selected node, 0 = none. A node's annotation directway.dev/weight
     /// overrides it.
@@ -362,17 +362,21 @@ impl Default for Scheduler {
     fn default() -> Self {
         Self {
             name: default_scheduler(),
-            flags: Some(vec!["mh-port".to_owned(), "mh-fallback".to_owned()]),
+            flags: Some(
+                lists::default_flags(&model::Scheduler::DEFAULT)
+                    .map(|flag| flag.name(&model::Scheduler::DEFAULT))
+                    .collect(),
+            ),
         }
     }
 }
 
 fn default_scheduler() -> String {
-    "mh".to_owned()
+    model::Scheduler::DEFAULT.name().to_owned()
 }
 
 fn default_protocol() -> String {
-    "TCP".to_owned()
+    model::Protocol::Tcp.name().to_owned()
 }
 
 fn default_device() -> String {
@@ -380,7 +384,7 @@ fn default_device() -> String {
 }
 
 fn default_arp() -> String {
-    "sysctl".to_owned()
+    model::ArpMode::Sysctl.name().to_owned()
 }
 
 fn default_weight() -> i64 {

@@ -147,7 +147,7 @@ fn move_event((to, last): (&NodeName, &Move)) -> Event {
         last.after.as_millis()
     );
     Event {
-        type_: if last.cause.starts_with("holder-") {
+        type_: if last.cause.is_failover() {
             EventType::Warning
         } else {
             EventType::Normal

@@ -19,7 +19,7 @@ use crate::{
         VirtualServiceStatus,
     },
     desired::{Admission, directors, holder, no_endpoints},
-    model::{NodeName, Reason, Refusal, VirtualService, VsKey},
+    model::{NodeName, PreflightCheck, Reason, Refusal, VirtualService, VsKey},
 };
 
 /// What an agent may say of kube-proxy, and whether that is certain.
@@ -289,7 +289,7 @@ impl<'a> View<'a> {
     fn directors(&self) -> Count {
         let all: Vec<_> = directors(self.virtual_service, &self.context.cluster.snapshot).collect();
         let able = all.iter().filter(|name| {
-            let ipvs = Reason::IpvsMissing.name();
+            let ipvs = PreflightCheck::Needs(Reason::IpvsMissing);
             self.refusal(name, true).is_none()
                 && self
                     .report(name)

@@ -6,7 +6,7 @@ use super::cluster::Cluster;
 use crate::{
     api::Report,
     desired::{MemberId, members},
-    model::{NodeName, Reason, Refusal, VirtualService, VsKey},
+    model::{NodeName, PreflightCheck, Reason, Refusal, VirtualService, VsKey},
 };
 
 /// How many causes a message spells out.
@@ -95,11 +95,13 @@ fn own_words(name: &NodeName, key: &VsKey, cluster: &Cluster) -> Option<Refusal>
     let report = cluster.reports.get(name)?.as_ref().ok()?;
     let hindrance = || {
         // IPVS is needed on directors only.
-        let entries = report.preflight.iter();
-        let known = entries.filter_map(|entry| Some((Reason::from_name(&entry.check)?, entry)));
-        let mut told = known.filter(|(reason, _)| *reason != Reason::IpvsMissing);
-        told.next()
-            .map(|(reason, entry)| Refusal::new(reason, entry.message.clone()))
+        report.preflight.iter().find_map(|entry| match entry.check {
+            PreflightCheck::Needs(Reason::IpvsMissing) => None,
+            PreflightCheck::Needs(reason) => Some(Refusal::new(reason, entry.message.clone())),
+            PreflightCheck::ConnectionSync | PreflightCheck::Source | PreflightCheck::Other(_) => {
+                None
+            }
+        })
     };
     report.refused.get(key).cloned().or_else(hindrance)
 }

@@ -14,9 +14,12 @@ use super::{
     watches::virtual_service,
 };
 use crate::{
-    api::{PreflightEntry, Report, VirtualServiceStatus},
+    api::{Report, VirtualServiceStatus},
     desired::admit,
-    model::{Conflict, Directing, IpRanges, Move, Node, NodeName, Reason, Refusal, VsKey},
+    model::{
+        Conflict, Directing, IpRanges, Move, Node, NodeName, Preflight, PreflightCheck, Reason,
+        Refusal, TakeCause, VsKey,
+    },
 };
 
 const VIP: &str = "10.0.0.100";
@@ -297,10 +300,10 @@ fn a_real_server_that_did_not_bind_says_why_itself() {
         report.refused.insert(VsKey::new("default", "web"), in_use);
     });
     ground.report("r2", |report| {
-        report.preflight = ["IPVSMissing", "LedgerUnwritable"]
-            .map(|check| PreflightEntry {
-                check: check.to_owned(),
-                message: format!("{check} here"),
+        report.preflight = [Reason::IpvsMissing, Reason::LedgerUnwritable]
+            .map(|reason| Preflight {
+                check: PreflightCheck::Needs(reason),
+                message: format!("{reason} here"),
                 fix: String::new(),
             })
             .into();

@@ -1,7 +1,7 @@
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use crate::{
-    model::Mac,
+    model::{Mac, TakeCause},
     wire::{Message, Question, Sender},
 };
 
@@ -79,21 +79,6 @@ pub enum Report {
         /// Its holder.
         holder: DirectorId,
     },
-}
-
-/// Why a VIP was taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum TakeCause {
-    /// Nobody had it.
-    Vacant,
-    /// Its holder's kernel no longer answered.
-    HolderDown,
-    /// Its holder is there, but no longer has the VIP.
-    HolderSilent,
-    /// Its holder agreed to a move.
-    Planned,
-    /// It was on the NIC already.
-    Adopted,
 }
 
 /// Why a VIP was given up.

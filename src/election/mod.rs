@@ -22,8 +22,11 @@ mod view;
 mod vip;
 mod yielding;
 
-pub use crate::wire::{Heard, Question, Says, Sender};
-pub use action::{Actions, GiveCause, Report, TakeCause};
+pub use crate::{
+    model::TakeCause,
+    wire::{Heard, Question, Says, Sender},
+};
+pub use action::{Actions, GiveCause, Report};
 pub use event::Event;
 pub use hash::score;
 pub use placement::{Placement, Wish, place};

@@ -1,5 +1,7 @@
 //! What an errno means for an op, and what to do about it.
 
+use std::fmt::Display;
+
 use libc::{
     EACCES, EADDRNOTAVAIL, EAFNOSUPPORT, EEXIST, EINVAL, ENETDOWN, ENODEV, ENOENT, EOPNOTSUPP,
     EPERM, ESRCH,
@@ -16,11 +18,58 @@ pub const NO_IPVS: &str = "this kernel has no IPVS: load module ip_vs on the nod
 pub const NO_RIGHTS: &str =
     "not permitted: give the process CAP_NET_ADMIN in the node's network namespace";
 
-/// An op on a device that is not there.
-pub fn no_device(op: &Op, dev: &impl ToString) -> OpError {
+/// The kinds of refusals that callers tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// What should be added is there already.
+    AlreadyThere,
+    /// What should be changed or deleted is not there.
+    NotThere,
+    /// The kernel has no such scheduler.
+    NoScheduler,
+    /// The kernel has no IPVS at all.
+    NoIpvs,
+    /// There is no such device.
+    NoDevice,
+    /// The process lacks a capability.
+    NotPermitted,
+    /// Anything else: the message says it.
+    Other,
+}
+
+impl RefusalKind {
+    fn of(op: &Op, errno: i32) -> Self {
+        match (op, errno) {
+            (Op::AddService(..) | Op::EditService(..), ENOENT) => Self::NoScheduler,
+            (_, EEXIST) => Self::AlreadyThere,
+            (_, ENOENT | ESRCH | EADDRNOTAVAIL) => Self::NotThere,
+            (_, ENODEV) => Self::NoDevice,
+            (_, EPERM) => Self::NotPermitted,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// A refusal of `op`; `what` says in words what the errno means.
+pub fn refused(op: &Op, errno: i32, what: impl Display) -> OpError {
     OpError::Refused {
-        errno: ENODEV,
-        message: format!("{op}: there is no device {}", dev.to_string()),
+        kind: RefusalKind::of(op, errno),
+        errno,
+        message: format!("{op}: {what}"),
+    }
+}
+
+/// An op on a device that is not there.
+pub fn no_device(op: &Op, dev: &impl Display) -> OpError {
+    refused(op, ENODEV, format_args!("there is no device {dev}"))
+}
+
+/// An op on IPVS where there is none.
+pub fn no_ipvs(op: &Op) -> OpError {
+    OpError::Refused {
+        kind: RefusalKind::NoIpvs,
+        errno: ENOENT,
+        message: format!("{op}: {NO_IPVS}"),
     }
 }
 

@@ -6,6 +6,7 @@ pub mod linux;
 mod meaning;
 
 pub use execute::{OpResult, Outcome, execute};
+pub use meaning::RefusalKind;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -59,7 +60,9 @@ pub enum OpError {
     /// The kernel said no.
     #[error("{message} (errno {errno})")]
     Refused {
-        /// The kernel's positive error number.
+        /// What that means to whoever has to go on.
+        kind: RefusalKind,
+        /// The kernel's positive error number, for people.
         errno: i32,
         /// What it means for this op and what to do.
         message: String,

@@ -1,54 +1,27 @@
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
-/// A setting of the node's IPVS (`net.ipv4.vs.NAME`) that directway sets if it is told to.
-///
-/// Only what direct routing may want, and what nothing else than IPVS depends on: see Documentation/networking/ipvs-sysctl.rst
-/// of the kernel. They are for all services of the node, foreign ones too, which is why none is set by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum IpvsSetting {
-    /// A client that comes again from the same port is scheduled anew (2, 3), or sent where it was before (0, 1).
-    ConnReuseMode,
-    /// A connection whose destination is gone ends at its next packet, instead of being dropped silently; and a client that
-    /// comes again from the same port is scheduled anew if its destination is gone or has no weight.
-    ExpireNodestConn,
-    /// A persistent client leaves a real server that has lost its weight.
-    ExpireQuiescentTemplate,
-    /// ICMP errors find their real server although no connection is known: path MTU discovery after a takeover.
-    ScheduleIcmp,
-    /// Any segment but a RST makes a connection entry: connections outlive their director.
-    SloppyTcp,
-    /// The packet of a connection at which other directors are told of it, and again with every so many more. The kernel keeps
-    /// both numbers here; this is the first, and the second stays as it is (`proc_do_sync_threshold`).
-    SyncThreshold,
-}
+use super::words;
 
-impl IpvsSetting {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::ConnReuseMode,
-        Self::ExpireNodestConn,
-        Self::ExpireQuiescentTemplate,
-        Self::ScheduleIcmp,
-        Self::SloppyTcp,
-        Self::SyncThreshold,
-    ];
-
-    /// The kernel's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ConnReuseMode => "conn_reuse_mode",
-            Self::ExpireNodestConn => "expire_nodest_conn",
-            Self::ExpireQuiescentTemplate => "expire_quiescent_template",
-            Self::ScheduleIcmp => "schedule_icmp",
-            Self::SloppyTcp => "sloppy_tcp",
-            Self::SyncThreshold => "sync_threshold",
-        }
-    }
-}
-
-impl fmt::Display for IpvsSetting {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+words! {
+    /// A setting of the node's IPVS (`net.ipv4.vs.NAME`) that directway sets if it is told to.
+    ///
+    /// Only what direct routing may want, and what nothing else than IPVS depends on: see Documentation/networking/ipvs-sysctl.rst
+    /// of the kernel. They are for all services of the node, foreign ones too, which is why none is set by itself.
+    pub enum IpvsSetting {
+        /// A client that comes again from the same port is scheduled anew (2, 3), or sent where it was before (0, 1).
+        ConnReuseMode = "conn_reuse_mode",
+        /// A connection whose destination is gone ends at its next packet, instead of being dropped silently; and a client that
+        /// comes again from the same port is scheduled anew if its destination is gone or has no weight.
+        ExpireNodestConn = "expire_nodest_conn",
+        /// A persistent client leaves a real server that has lost its weight.
+        ExpireQuiescentTemplate = "expire_quiescent_template",
+        /// ICMP errors find their real server although no connection is known: path MTU discovery after a takeover.
+        ScheduleIcmp = "schedule_icmp",
+        /// Any segment but a RST makes a connection entry: connections outlive their director.
+        SloppyTcp = "sloppy_tcp",
+        /// The packet of a connection at which other directors are told of it, and again with every so many more. The kernel keeps
+        /// both numbers here; this is the first, and the second stays as it is (`proc_do_sync_threshold`).
+        SyncThreshold = "sync_threshold",
     }
 }
 
@@ -61,8 +34,7 @@ impl FromStr for IpvsSetting {
     type Err = UnknownIpvsSetting;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let found = Self::ALL.into_iter().find(|setting| setting.name() == name);
-        found.ok_or_else(|| UnknownIpvsSetting(name.to_owned()))
+        Self::from_name(name).ok_or_else(|| UnknownIpvsSetting(name.to_owned()))
     }
 }
 

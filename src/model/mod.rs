@@ -15,6 +15,7 @@ mod moves;
 mod names;
 mod net;
 mod observed;
+mod preflight;
 mod ranges;
 mod reason;
 mod scheduler;
@@ -22,6 +23,7 @@ mod selector;
 mod service;
 mod sync_daemon;
 mod virtual_service;
+mod words;
 
 pub use cluster::{Directing, Node, PeerState, Peers, Snapshot};
 pub use conflict::{Conflict, Rivals};
@@ -32,12 +34,13 @@ pub use kube_proxy::{KubeProxy, PROXY_FIX, ProxyAnswer, ProxyDanger, has_proxy_d
 pub use ledger::{Ledger, SettingChange};
 pub use link::{Arp, ArpSettings, Link, LinkKind};
 pub use mac::{Mac, ParseMacError};
-pub use moves::Move;
+pub use moves::{Move, TakeCause};
 pub use names::{Dev, InvalidDev, NodeName, ServiceName, VsKey};
 pub use net::{AddressKey, NodeNet, Role, host_prefix};
 pub use observed::{
     Answer, Connections, ForeignTag, Ipvs, Observed, ObservedAddress, Reach, WireEvidence,
 };
+pub use preflight::{Preflight, PreflightCheck};
 pub use ranges::{IpRanges, ParseRangeError};
 pub use reason::{Reason, Refusal};
 pub use scheduler::{Flag, Scheduler, UnknownScheduler};
@@ -46,7 +49,11 @@ pub use service::{
     Destination, Forward, ParseProtocolError, Persistence, Protocol, Service, ServiceKey,
 };
 pub use sync_daemon::{SyncDaemon, SyncDaemons, SyncHalf};
-pub use virtual_service::{DirectorPolicy, ExternalServer, Port, RealServerPolicy, VirtualService};
+pub use virtual_service::{
+    ArpMode, DirectorPolicy, ExternalServer, Port, RealServerPolicy, VirtualService,
+};
+pub use words::listed;
+pub(crate) use words::words;
 
 /// The protocol number that marks addresses and routes as directway's
 /// (`IFA_PROTO`, `RTA_PROTOCOL`): unassigned in iproute2's `rt_protos`.

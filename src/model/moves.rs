@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::IpRanges;
+use super::{IpRanges, words};
 
 /// VIPs that came to a node together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,8 +13,34 @@ pub struct Move {
     pub vips: IpRanges,
     /// Who had them, as far as known.
     pub from: Option<String>,
-    /// Why, in one word.
-    pub cause: String,
+    /// Why.
+    pub cause: TakeCause,
     /// How long that took: since they were known to be vacant, or since the move began. Of several the longest.
     pub after: Duration,
+}
+
+words! {
+    /// Why a director took a VIP.
+    pub enum TakeCause {
+        /// Nobody had it.
+        Vacant = "vacant",
+        /// Its holder's kernel no longer answered.
+        HolderDown = "holder-down",
+        /// Its holder is there, but no longer has the VIP.
+        HolderSilent = "holder-silent",
+        /// Its holder agreed to a move.
+        Planned = "planned",
+        /// It was on the NIC already, so nothing moved.
+        Adopted = "adopted",
+    }
+}
+
+impl TakeCause {
+    /// Whether the VIP came from a director that failed.
+    pub fn is_failover(self) -> bool {
+        match self {
+            Self::HolderDown | Self::HolderSilent => true,
+            Self::Vacant | Self::Planned | Self::Adopted => false,
+        }
+    }
 }

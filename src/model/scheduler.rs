@@ -1,87 +1,83 @@
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
-/// A scheduler of the kernel's IPVS, by the name ipvsadm knows.
-///
-/// `Other` holds what a foreign service may use; the API offers the named ones only.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Scheduler {
-    /// Round robin.
-    Rr,
-    /// Weighted round robin.
-    Wrr,
-    /// Least connections.
-    Lc,
-    /// Weighted least connections.
-    Wlc,
-    /// Locality-based least connections.
-    Lblc,
-    /// The same with replication.
-    Lblcr,
-    /// Destination hashing.
-    Dh,
-    /// Source hashing.
-    Sh,
-    /// Shortest expected delay.
-    Sed,
-    /// Never queue.
-    Nq,
-    /// Weighted fail over.
-    Fo,
-    /// Weighted overflow.
-    Ovf,
-    /// Maglev hashing: the same table on every director.
-    Mh,
-    /// A scheduler that only foreign services use.
-    Other(String),
+use super::words;
+
+words! {
+    /// A scheduler of the kernel's IPVS, by the name ipvsadm knows; the module is `ip_vs_NAME`.
+    ///
+    /// The API offers those of the table, in the order of the documentation.
+    pub enum Scheduler {
+        /// Round robin.
+        Rr = "rr",
+        /// Weighted round robin.
+        Wrr = "wrr",
+        /// Least connections.
+        Lc = "lc",
+        /// Weighted least connections.
+        Wlc = "wlc",
+        /// Locality-based least connections.
+        Lblc = "lblc",
+        /// The same with replication.
+        Lblcr = "lblcr",
+        /// Destination hashing.
+        Dh = "dh",
+        /// Source hashing.
+        Sh = "sh",
+        /// Shortest expected delay.
+        Sed = "sed",
+        /// Never queue.
+        Nq = "nq",
+        /// Weighted fail over.
+        Fo = "fo",
+        /// Weighted overflow.
+        Ovf = "ovf",
+        /// Maglev hashing: the same table on every director.
+        Mh = "mh",
+        ;
+        /// A scheduler that only foreign services use.
+        Other(String)
+    }
 }
 
 /// A name that is no scheduler the API offers.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} is not a scheduler: use one of rr wrr lc wlc lblc lblcr dh sh sed nq fo ovf mh")]
+#[error("{0:?} is not a scheduler: use one of {all}", all = Scheduler::ALL.map(|it| it.to_string()).join(" "))]
 pub struct UnknownScheduler(pub String);
 
 impl Scheduler {
-    /// Those the API offers, in the order of the documentation.
-    pub const ALL: [Self; 13] = [
-        Self::Rr,
-        Self::Wrr,
-        Self::Lc,
-        Self::Wlc,
-        Self::Lblc,
-        Self::Lblcr,
-        Self::Dh,
-        Self::Sh,
-        Self::Sed,
-        Self::Nq,
-        Self::Fo,
-        Self::Ovf,
-        Self::Mh,
-    ];
-
-    /// ipvsadm's name; the module is `ip_vs_NAME`.
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Rr => "rr",
-            Self::Wrr => "wrr",
-            Self::Lc => "lc",
-            Self::Wlc => "wlc",
-            Self::Lblc => "lblc",
-            Self::Lblcr => "lblcr",
-            Self::Dh => "dh",
-            Self::Sh => "sh",
-            Self::Sed => "sed",
-            Self::Nq => "nq",
-            Self::Fo => "fo",
-            Self::Ovf => "ovf",
-            Self::Mh => "mh",
-            Self::Other(name) => name,
-        }
-    }
+    /// What a VirtualService gets that names none.
+    pub const DEFAULT: Self = Self::Mh;
 
     /// The scheduler that the kernel calls `name`, known to the API or not.
     pub fn from_kernel(name: &str) -> Self {
-        name.parse()
-            .unwrap_or_else(|UnknownScheduler(name)| Self::Other(name))
+        Self::from_name(name).unwrap_or_else(|| Self::Other(name.to_owned()))
+    }
+
+    /// The flags that the scheduler has, each with whether the API sets it by default.
+    ///
+    /// Without its fallback flag a hashing scheduler refuses connections whose real server has weight 0
+    /// (net/netfilter/ipvs/ip_vs_mh.c, ip_vs_sh.c), and weight 0 is how real servers leave and drain here.
+    pub fn flags(&self) -> &'static [(Flag, bool)] {
+        match self {
+            Self::Mh => &[(Flag::Port, true), (Flag::Fallback, true)],
+            Self::Sh => &[(Flag::Port, false), (Flag::Fallback, true)],
+            Self::Rr
+            | Self::Wrr
+            | Self::Lc
+            | Self::Wlc
+            | Self::Lblc
+            | Self::Lblcr
+            | Self::Dh
+            | Self::Sed
+            | Self::Nq
+            | Self::Fo
+            | Self::Ovf
+            | Self::Other(_) => &[],
+        }
+    }
+
+    fn has(&self, flag: Flag) -> bool {
+        self.flags().iter().any(|(its, _)| *its == flag)
     }
 }
 
@@ -89,16 +85,7 @@ impl FromStr for Scheduler {
     type Err = UnknownScheduler;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|scheduler| scheduler.name() == name)
-            .ok_or_else(|| UnknownScheduler(name.to_owned()))
-    }
-}
-
-impl fmt::Display for Scheduler {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+        Self::from_name(name).ok_or_else(|| UnknownScheduler(name.to_owned()))
     }
 }
 
@@ -130,26 +117,32 @@ impl Flag {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Fallback, Self::Port, Self::Third, Self::OnePacket];
 
+    /// The end of its name, as in `mh-port`; `None` where no scheduler the API offers has it.
+    pub fn suffix(self) -> Option<&'static str> {
+        match self {
+            Self::Fallback => Some("fallback"),
+            Self::Port => Some("port"),
+            Self::Third | Self::OnePacket => None,
+        }
+    }
+
     /// ipvsadm's name with this scheduler, as in `-b mh-port`.
     pub fn name(self, scheduler: &Scheduler) -> String {
-        match (self, scheduler) {
-            (Self::Fallback, Scheduler::Mh | Scheduler::Sh) => format!("{scheduler}-fallback"),
-            (Self::Port, Scheduler::Mh | Scheduler::Sh) => format!("{scheduler}-port"),
-            (Self::Fallback, _) => "flag-1".to_owned(),
-            (Self::Port, _) => "flag-2".to_owned(),
-            (Self::Third, _) => "flag-3".to_owned(),
-            (Self::OnePacket, _) => "ops".to_owned(),
+        if let Some(suffix) = self.suffix().filter(|_| scheduler.has(self)) {
+            return format!("{scheduler}-{suffix}");
+        }
+        match self {
+            Self::Fallback => "flag-1".to_owned(),
+            Self::Port => "flag-2".to_owned(),
+            Self::Third => "flag-3".to_owned(),
+            Self::OnePacket => "ops".to_owned(),
         }
     }
 
     /// The flag that the API calls `name`, if it belongs to this scheduler.
     pub fn of_scheduler(name: &str, scheduler: &Scheduler) -> Option<Self> {
-        if !matches!(scheduler, Scheduler::Mh | Scheduler::Sh) {
-            return None;
-        }
-        [Self::Fallback, Self::Port]
-            .into_iter()
-            .find(|flag| flag.name(scheduler) == name)
+        let flags = scheduler.flags().iter().map(|(flag, _)| *flag);
+        flags.into_iter().find(|flag| flag.name(scheduler) == name)
     }
 }
 

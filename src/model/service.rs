@@ -1,36 +1,25 @@
 use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr};
 
-use super::{Flag, Scheduler};
+use super::{Flag, Scheduler, listed, words};
 
-/// A transport protocol that IPVS balances.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Protocol {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-    /// SCTP.
-    Sctp,
+words! {
+    /// A transport protocol that IPVS balances, by the name that Kubernetes gives it.
+    pub enum Protocol {
+        /// TCP.
+        Tcp = "TCP",
+        /// UDP.
+        Udp = "UDP",
+        /// SCTP.
+        Sctp = "SCTP",
+    }
 }
 
 /// A text that names no protocol IPVS balances.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} is not a protocol: use TCP, UDP or SCTP")]
+#[error("{0:?} is not a protocol: use {all}", all = listed(&Protocol::ALL.map(Protocol::name), "or"))]
 pub struct ParseProtocolError(String);
 
 impl Protocol {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
-
-    /// The name as Kubernetes writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "TCP",
-            Self::Udp => "UDP",
-            Self::Sctp => "SCTP",
-        }
-    }
-
     /// The IANA protocol number.
     pub fn number(self) -> u8 {
         match self {
@@ -50,20 +39,11 @@ impl Protocol {
     }
 }
 
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
 impl FromStr for Protocol {
     type Err = ParseProtocolError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|protocol| protocol.name() == text)
-            .ok_or_else(|| ParseProtocolError(text.to_owned()))
+        Self::from_name(text).ok_or_else(|| ParseProtocolError(text.to_owned()))
     }
 }
 

@@ -1,32 +1,14 @@
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
-use super::Dev;
+use super::{Dev, words};
 
-/// One half of IPVS's connection synchronisation: a network namespace has at most one of each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SyncHalf {
-    /// Tells the other directors of this one's connections.
-    Master,
-    /// Learns of theirs.
-    Backup,
-}
-
-impl SyncHalf {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Master, Self::Backup];
-
-    /// ipvsadm's word.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Master => "master",
-            Self::Backup => "backup",
-        }
-    }
-}
-
-impl fmt::Display for SyncHalf {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+words! {
+    /// One half of IPVS's connection synchronisation: a network namespace has at most one of each.
+    pub enum SyncHalf {
+        /// Tells the other directors of this one's connections.
+        Master = "master",
+        /// Learns of theirs.
+        Backup = "backup",
     }
 }
 

@@ -1,6 +1,8 @@
 use std::{net::IpAddr, time::Duration};
 
-use super::{Dev, Flag, NodeName, Persistence, Protocol, Scheduler, Selector, ServiceName, VsKey};
+use super::{
+    Dev, Flag, NodeName, Persistence, Protocol, Scheduler, Selector, ServiceName, VsKey, words,
+};
 
 /// A VirtualService that passed validation: the API's object without its optional corners.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +70,14 @@ pub struct RealServerPolicy {
     pub host_route: bool,
     /// Hosts outside the cluster; nobody but the wire speaks for them.
     pub external: Vec<ExternalServer>,
+}
+
+words! {
+    /// How a real server is kept from answering ARP for its VIPs.
+    pub enum ArpMode {
+        /// `arp_ignore` and `arp_announce` of its interfaces.
+        Sysctl = "sysctl",
+    }
 }
 
 /// A real server that is not a node.

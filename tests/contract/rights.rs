@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, process::Command};
 
 use directway::{
-    kernel::{Kernel, OpError, linux::Linux},
+    kernel::{Kernel, OpError, RefusalKind, linux::Linux},
     model::{Arp, ArpSettings, Role, Scheduler},
     plan::{Op, SetArp},
 };
@@ -107,7 +107,14 @@ fn nothing_works() {
         Op::AddService(http(VIP), service(Scheduler::Rr).into()),
     ] {
         let results = kernel.apply(std::slice::from_ref(&op));
-        let [Err(OpError::Refused { errno: 1, message })] = results.as_slice() else {
+        let [
+            Err(OpError::Refused {
+                kind: RefusalKind::NotPermitted,
+                message,
+                ..
+            }),
+        ] = results.as_slice()
+        else {
             panic!("{op}: {results:?}")
         };
         assert!(message.contains("CAP_NET_ADMIN"), "{message}");

@@ -9,13 +9,11 @@ pub fn every_scheduler_and_flag_round_trips(world: &mut World) {
     let mut expected = Vec::new();
     for (port, scheduler) in (1..).zip(Scheduler::ALL) {
         for protocol in Protocol::ALL {
-            let flags = match scheduler {
-                Scheduler::Mh | Scheduler::Sh if protocol == Protocol::Tcp => {
-                    vec![Flag::Fallback, Flag::Port]
-                }
-                Scheduler::Mh | Scheduler::Sh => vec![Flag::Port],
-                _ => Vec::new(),
-            };
+            // All at once for one protocol, and one alone for the others.
+            let its = scheduler.flags().iter().map(|(flag, _)| *flag);
+            let all = protocol == Protocol::Tcp;
+            let mut flags: Vec<Flag> = its.filter(|it| all || *it == Flag::Port).collect();
+            flags.sort_unstable();
             let key = ServiceKey {
                 vip: ip(VIP),
                 port,

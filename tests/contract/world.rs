@@ -74,7 +74,7 @@ impl World {
     /// Applies an op that must be refused with this errno, and returns what the refusal says.
     pub fn refused(&mut self, op: Op, expected: i32) -> String {
         match self.apply(op.clone()) {
-            Err(OpError::Refused { errno, message }) => {
+            Err(OpError::Refused { errno, message, .. }) => {
                 assert_eq!(errno, expected, "{op}: {message}");
                 assert!(message.len() > 10, "{op}: {message:?} says nothing");
                 message

@@ -114,7 +114,7 @@ impl Board {
             at: moved.at,
             vips: moved.vips.iter().copied().collect(),
             from: moved.from.clone(),
-            cause: take_cause(moved.cause).to_owned(),
+            cause: moved.cause,
             after: moved.after,
         });
         moves.collect()
@@ -246,7 +246,7 @@ impl Board {
                 cause,
                 after,
             } => {
-                let word = take_cause(*cause);
+                let word = cause.name();
                 let ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
                 tracing::info!(%dev, %vip, cause = word, after_ms = ms, from = name, "holds the VIP");
                 self.metrics.took(word, *after);
@@ -298,16 +298,6 @@ impl Board {
     /// Another director's kernel has answered after so long.
     pub fn answered(&self, name: &NodeName, after: Duration) {
         self.metrics.answered(&name.0, after);
-    }
-}
-
-fn take_cause(cause: TakeCause) -> &'static str {
-    match cause {
-        TakeCause::Vacant => "vacant",
-        TakeCause::HolderDown => "holder-down",
-        TakeCause::HolderSilent => "holder-silent",
-        TakeCause::Planned => "planned",
-        TakeCause::Adopted => "adopted",
     }
 }
 
@@ -402,10 +392,10 @@ mod tests {
                 (
                     "10.0.0.1-10.0.0.2".to_owned(),
                     from(),
-                    "holder-down".to_owned(),
+                    TakeCause::HolderDown,
                     ms(95)
                 ),
-                ("10.0.0.3".to_owned(), from(), "planned".to_owned(), ms(3)),
+                ("10.0.0.3".to_owned(), from(), TakeCause::Planned, ms(3)),
             ]
         );
         for host in 0..100 {

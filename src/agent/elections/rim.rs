@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     election::{Actions, Election, Event, Report, Timing, View},
     kernel::{
-        Kernel, KernelError, OpError,
+        Kernel, KernelError, OpError, RefusalKind,
         linux::{Linux, packet::LinkSocket},
     },
     model::{AddressKey, Dev, Role},
@@ -293,7 +293,7 @@ impl Rim {
     fn give(&mut self, vips: &BTreeSet<IpAddr>) -> Event {
         let ops = self.ops(vips, Op::DelAddress);
         let results = self.kernel.apply(&ops);
-        let gone = [libc::EADDRNOTAVAIL, libc::ENODEV];
+        let gone = [RefusalKind::NotThere, RefusalKind::NoDevice];
         let (absent, present) = outcome(vips, &ops, results, &gone, "");
         self.settled(present, absent)
     }
@@ -310,7 +310,8 @@ impl Rim {
         let limit = lifetime.map_or(String::new(), |it| {
             format!(" valid_lft {0} preferred_lft {0}", it.as_secs())
         });
-        let (present, absent) = outcome(vips, &ops, results, &[libc::EEXIST], &limit);
+        let there = [RefusalKind::AlreadyThere];
+        let (present, absent) = outcome(vips, &ops, results, &there, &limit);
         self.settled(present, absent)
     }
 
@@ -385,20 +386,20 @@ fn drain(socket: &LinkSocket, frames: &mut Vec<Heard>) -> io::Result<bool> {
             Ok(heard) => frames.push(heard),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
             // Told once, when the NIC goes down; it may come up again.
-            Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NetworkDown => return Ok(true),
             Err(error) => return Err(error),
         }
     }
     Ok(false)
 }
 
-/// For which VIPs ops were done, one each, and for which not. An errno of `already` says that nothing had to be done; what
+/// For which VIPs ops were done, one each, and for which not. A refusal of a kind in `already` says that nothing had to be done; what
 /// was done is told with `more` behind its line.
 fn outcome(
     vips: &BTreeSet<IpAddr>,
     ops: &[Op],
     results: Vec<Result<(), OpError>>,
-    already: &[i32],
+    already: &[RefusalKind],
     more: &str,
 ) -> (BTreeSet<IpAddr>, BTreeSet<IpAddr>) {
     let (mut done, mut failed) = (BTreeSet::new(), BTreeSet::new());
@@ -420,6 +421,6 @@ fn outcome(
     (done, failed)
 }
 
-fn is(error: &OpError, errnos: &[i32]) -> bool {
-    matches!(error, OpError::Refused { errno, .. } if errnos.contains(errno))
+fn is(error: &OpError, kinds: &[RefusalKind]) -> bool {
+    matches!(error, OpError::Refused { kind, .. } if kinds.contains(kind))
 }

@@ -121,7 +121,7 @@ fn report_after(
             }),
             vanished: BTreeSet::new(),
         }),
-        next: Next::Whenever,
+        next: Next::default(),
     };
     report(&node, store, &end, 0).unwrap()
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    model::{SyncDaemon, SyncDaemons, SyncHalf},
+    model::{PreflightCheck, SyncDaemon, SyncDaemons, SyncHalf},
     plan::Op,
 };
 
@@ -69,9 +69,11 @@ fn somebody_elses_daemon_is_reported_and_left_alone() {
     let (_, report) = world.pass("d");
     let preflight = report.unwrap().preflight;
     assert!(
-        preflight.iter().any(|entry| entry.check == "ConnectionSync"
-            && entry.message.contains("backup")
-            && entry.message.contains("syncid 51 on eth0")),
+        preflight
+            .iter()
+            .any(|entry| entry.check == PreflightCheck::ConnectionSync
+                && entry.message.contains("backup")
+                && entry.message.contains("syncid 51 on eth0")),
         "{preflight:?}"
     );
     world.delete();

@@ -7,7 +7,7 @@ use std::{
 use super::*;
 use crate::{
     forecast::apply,
-    kernel::{KernelError, OpError},
+    kernel::{KernelError, OpError, RefusalKind},
     model::*,
 };
 
@@ -26,6 +26,7 @@ impl Kernel for Stubborn {
         let results = ops.iter().map(|op| {
             if !self.refuses.is_empty() && op.to_string().contains(self.refuses) {
                 return Err(OpError::Refused {
+                    kind: RefusalKind::Other,
                     errno: 16,
                     message: "busy".to_owned(),
                 });

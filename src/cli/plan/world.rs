@@ -9,8 +9,8 @@ use crate::{
     cli::kubernetes::Cluster,
     forecast::{Assumed, Wire, World, WorldNode},
     model::{
-        ArpSettings, Dev, Ipvs, Ledger, Link, LinkKind, Mac, Node, NodeName, Observed, Reason,
-        Snapshot,
+        ArpSettings, Dev, Ipvs, Ledger, Link, LinkKind, Mac, Node, NodeName, Observed,
+        PreflightCheck, Reason, Snapshot,
     },
 };
 
@@ -79,7 +79,7 @@ fn ipvs(report: &Report) -> Ipvs {
     let missing = report
         .preflight
         .iter()
-        .find(|entry| entry.check == Reason::IpvsMissing.name());
+        .find(|entry| entry.check == PreflightCheck::Needs(Reason::IpvsMissing));
     match missing {
         Some(entry) => Ipvs::Missing(format!("{}; {}", entry.message, entry.fix)),
         None => Ipvs::Present,

@@ -276,7 +276,7 @@ fn moves(reports: &BTreeMap<&NodeName, &Report>) -> Vec<MoveLine> {
             vips: it.vips.to_strings(),
             to: name.to_string(),
             from: it.from.clone(),
-            cause: it.cause.clone(),
+            cause: it.cause.to_string(),
             milliseconds: u64::try_from(it.after.as_millis()).unwrap_or(u64::MAX),
         });
         lines.collect::<Vec<_>>()

@@ -15,7 +15,7 @@ fn came(report: &mut Report, second: i64) {
         at: Timestamp::from_second(second).unwrap(),
         vips: one(VIP),
         from: None,
-        cause: "holder-down".to_owned(),
+        cause: TakeCause::HolderDown,
         after: Duration::ZERO,
     });
 }

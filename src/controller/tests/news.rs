@@ -61,15 +61,15 @@ fn news_that_is_held_back_has_its_time() {
 #[test]
 fn a_move_is_told_once_with_its_cause() {
     let mut ground = Ground::serving();
-    let moved = |at: &str, vip: &str, cause: &str| Move {
+    let moved = |at: &str, vip: &str, cause| Move {
         at: at.parse().unwrap(),
         vips: one(vip),
         from: Some("e".to_owned()),
-        cause: cause.to_owned(),
+        cause,
         after: Duration::from_millis(281),
     };
     ground.report("d", |report| {
-        report.moves = vec![moved("2026-01-01T00:00:00Z", VIP, "planned")];
+        report.moves = vec![moved("2026-01-01T00:00:00Z", VIP, TakeCause::Planned)];
     });
     let mut journal = Journal::begin(&ground.cluster);
     let key = VsKey::new("default", "web");
@@ -87,10 +87,12 @@ fn a_move_is_told_once_with_its_cause() {
     ground.report("d", |report| {
         report
             .moves
-            .push(moved("2026-01-01T00:01:00Z", VIP, "holder-down"));
-        report
-            .moves
-            .push(moved("2026-01-01T00:02:00Z", "10.0.0.101", "planned"));
+            .push(moved("2026-01-01T00:01:00Z", VIP, TakeCause::HolderDown));
+        report.moves.push(moved(
+            "2026-01-01T00:02:00Z",
+            "10.0.0.101",
+            TakeCause::Planned,
+        ));
     });
     let note = "d took 10.0.0.100 from e: holder-down, after 281 ms".to_owned();
     let expected = Some(("Warning".to_owned(), note));

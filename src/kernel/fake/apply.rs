@@ -1,7 +1,7 @@
 use crate::{
     kernel::{
         KernelError, OpError,
-        meaning::{NO_IPVS, meaning, no_device},
+        meaning::{self, meaning, no_device, no_ipvs},
     },
     model::{AddressKey, Destination, Dev, LinkKind},
     plan::{Op, SetArp, Subject},
@@ -87,10 +87,7 @@ fn attempt(world: &mut World, name: &str, op: &Op) -> Result<(), OpError> {
     }
     let has_ipvs = machine.ipvs.is_some();
     if let (Subject::Vip(_), None, false) = (op.subject(), device_of(op), has_ipvs) {
-        return Err(OpError::Refused {
-            errno: Errno::NoEntry.number(),
-            message: format!("{op}: {NO_IPVS}"),
-        });
+        return Err(no_ipvs(op));
     }
     if let Op::DelDummy(dev) = op
         && machine
@@ -215,9 +212,6 @@ pub(super) fn gone(doing: &str) -> KernelError {
 
 fn refused(op: &Op, errno: Errno) -> OpError {
     let number = errno.number();
-    let meaning = meaning(op, number).unwrap_or_else(|| errno.to_string());
-    OpError::Refused {
-        errno: number,
-        message: format!("{op}: {meaning}"),
-    }
+    let what = meaning(op, number).unwrap_or_else(|| errno.to_string());
+    meaning::refused(op, number, what)
 }

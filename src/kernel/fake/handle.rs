@@ -36,15 +36,18 @@ enum Life {
     Over,
 }
 
-impl FakeKernel {
-    pub(super) fn new(lan: FakeLan, name: &str) -> Self {
-        Self {
-            lan,
+impl FakeLan {
+    /// A node's kernel, for an agent that runs on it.
+    pub fn kernel(&self, name: &str) -> FakeKernel {
+        FakeKernel {
+            lan: self.clone(),
             name: name.to_owned(),
             life: Life::Endless,
         }
     }
+}
 
+impl FakeKernel {
     /// The kernel of a machine that is alone on its LAN.
     pub fn alone(machine: Machine) -> Self {
         let lan = FakeLan::new();

@@ -1,64 +1,20 @@
-//! IPVS tables with the kernel's refusals, and what LOCAL_IN does with a packet.
+//! Changes of an IPVS table with the kernel's refusals, and what LOCAL_IN does with a packet.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 
 use crate::model::{
-    Connections, Destination, Protocol, Scheduler, Service, ServiceKey, SyncDaemon, SyncDaemons,
-    SyncHalf, host_prefix,
+    Connections, Destination, Protocol, Scheduler, Service, ServiceKey, SyncDaemon, SyncHalf,
+    host_prefix,
 };
 
-use super::{errno::Errno, machine::Machine, schedule};
-
-/// One client's connection to a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Flow {
-    /// The client's address.
-    pub client: IpAddr,
-    /// The client's port.
-    pub client_port: u16,
-    /// What it connects to.
-    pub service: ServiceKey,
-}
-
-/// A network namespace's IPVS.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Table {
-    pub services: BTreeMap<ServiceKey, Entry>,
-    /// Connections by flow; they outlive services and destinations.
-    pub connections: BTreeMap<Flow, IpAddr>,
-    /// Persistent clients' choices.
-    pub templates: BTreeMap<(ServiceKey, IpAddr), IpAddr>,
-    pub fwmark_services: usize,
-    pub sloppy_tcp: bool,
-    pub sync: SyncDaemons,
-}
-
-/// A service.
-#[derive(Clone, Debug)]
-pub(super) struct Entry {
-    /// Everything but the destinations.
-    pub settings: Service,
-    /// In the order they were added: schedulers go by it.
-    pub destinations: Vec<(IpAddr, Destination)>,
-    /// The weights for which hashing schedulers keep places: the last ones that were not 0, or the first ones.
-    pub places: BTreeMap<IpAddr, u32>,
-    pub turn: schedule::Turn,
-}
-
-/// What IPVS makes of a packet for a local address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Take {
-    /// None of its business: on to the socket.
-    Pass,
-    /// On to this real server.
-    Forward(IpAddr),
-    /// No destination has a weight.
-    NoDestination,
-    /// The connection's destination was deleted.
-    DestinationGone,
-}
+use super::{
+    errno::Errno,
+    machine::Machine,
+    schedule,
+    table::{Entry, Flow, Table, Take, Turn},
+};
 
 impl Machine {
     fn table(&mut self) -> Result<&mut Table, Errno> {
@@ -77,7 +33,7 @@ impl Machine {
             settings: service.settings(),
             destinations: Vec::new(),
             places: BTreeMap::new(),
-            turn: schedule::Turn::default(),
+            turn: Turn::default(),
         };
         table.services.insert(key, entry);
         Ok(())
@@ -92,7 +48,7 @@ impl Machine {
             .ok_or(Errno::NotFound)?;
         check_settings(&key, service)?;
         if entry.settings.scheduler != service.scheduler {
-            entry.turn = schedule::Turn::default();
+            entry.turn = Turn::default();
         }
         entry.settings = service.settings();
         Ok(())

@@ -12,11 +12,10 @@ use crate::{
 
 use super::{
     errno::Errno,
-    handle::FakeKernel,
-    ipvs::Flow,
     log::Event,
     machine::Machine,
     routing::Path,
+    table::Flow,
     trace::{self, Loss, Trace, Verdict},
     world::{Fault, World},
 };
@@ -59,11 +58,6 @@ impl FakeLan {
     /// Does something on a machine, as a person with a shell would; `None` if there is no such machine.
     pub fn on<T>(&self, name: &str, act: impl FnOnce(&mut Machine) -> T) -> Option<T> {
         self.world().machines.get_mut(name).map(act)
-    }
-
-    /// A node's kernel, for an agent that runs on it.
-    pub fn kernel(&self, name: &str) -> FakeKernel {
-        FakeKernel::new(self.clone(), name)
     }
 
     /// Calls `watcher` after every op that any kernel accepted: the place for what must hold at all times.

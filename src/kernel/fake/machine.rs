@@ -9,7 +9,7 @@ use crate::model::{
     ArpSettings, Dev, ForeignTag, IpvsSetting, LinkKind, Mac, Protocol, host_prefix,
 };
 
-use super::ipvs::Table;
+use super::table::Table;
 
 /// A host: its kernel's network state and what listens on it. A fresh one has `lo` up and IPVS at hand.
 #[derive(Clone, Debug)]

@@ -20,15 +20,16 @@ mod observe;
 mod routing;
 mod rtnl;
 mod schedule;
+mod table;
 mod trace;
 mod world;
 
 pub use errno::Errno;
 pub use handle::FakeKernel;
-pub use ipvs::Flow;
 pub use lan::FakeLan;
 pub use log::Event;
 pub use machine::Machine;
+pub use table::Flow;
 pub use trace::{Hop, Loss, Question, Trace, Verdict};
 
 #[cfg(test)]

@@ -9,26 +9,7 @@ use std::{
 
 use crate::model::{Destination, Flag, Scheduler};
 
-use super::ipvs::{Entry, Flow};
-
-/// Where a round-robin scheduler stands.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Turn {
-    /// Index of the destination that got the last connection.
-    last: Option<usize>,
-    /// wrr's current weight.
-    weight: u32,
-}
-
-impl Turn {
-    /// A destination left the list: the one before it had the last turn.
-    pub fn removed(&mut self, index: usize) {
-        self.last = match self.last {
-            Some(last) if index <= last => last.checked_sub(1),
-            last => last,
-        };
-    }
-}
+use super::table::{Entry, Flow, Turn};
 
 /// Chooses among those with weight, given their connection counts.
 pub(super) fn pick(

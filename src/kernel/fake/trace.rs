@@ -5,8 +5,8 @@ use std::{fmt, net::IpAddr};
 use crate::model::{Dev, Mac};
 
 use super::{
-    ipvs::{Flow, Take},
     routing::Path,
+    table::{Flow, Take},
     world::World,
 };
 

@@ -59,7 +59,7 @@ pub fn apply(linux: &mut Linux, ops: &[Op]) -> Vec<Result<(), OpError>> {
             index,
             result.map_err(|error| match error {
                 Failure::Netlink(error) => explain::op_error(&ops[index], &error),
-                Failure::NoIpvs => no_ipvs(&ops[index]),
+                Failure::NoIpvs => explain::no_ipvs(&ops[index]),
                 Failure::Unasked(error) => error.into(),
             }),
         );
@@ -142,12 +142,10 @@ fn tune(linux: &Linux, set: SetIpvs) -> std::io::Result<()> {
 
 fn untuned(linux: &Linux, op: &Op, error: &std::io::Error) -> OpError {
     let directory = linux.settings.display();
-    OpError::Refused {
-        errno: error.raw_os_error().unwrap_or(0),
-        message: format!(
-            "{op}: {directory}: {error}; give the agent a writable net/ipv4/vs of the node with --ipvs-settings-dir, or set it on the node"
-        ),
-    }
+    let what = format_args!(
+        "{directory}: {error}; give the agent a writable net/ipv4/vs of the node with --ipvs-settings-dir, or set it on the node"
+    );
+    explain::refused(op, error.raw_os_error().unwrap_or(0), what)
 }
 
 fn on_device(
@@ -200,13 +198,6 @@ fn change_ipvs(linux: &mut Linux, messages: Vec<IpvsMessage>) -> Vec<Result<(), 
         .into_iter()
         .map(|result| result.map_err(Failure::Netlink))
         .collect()
-}
-
-fn no_ipvs(op: &Op) -> OpError {
-    OpError::Refused {
-        errno: libc::ENOENT,
-        message: format!("{op}: {}", explain::NO_IPVS),
-    }
 }
 
 fn probe(

@@ -1,20 +1,20 @@
 //! A failed op in words.
 
-use crate::{kernel::OpError, plan::Op};
+use crate::{
+    kernel::{OpError, meaning::meaning},
+    plan::Op,
+};
 
 use super::netlink::NetlinkError;
 
-pub use crate::kernel::meaning::{NO_IPVS, NO_RIGHTS, meaning, no_device};
+pub use crate::kernel::meaning::{NO_IPVS, NO_RIGHTS, no_device, no_ipvs, refused};
 
 /// The failure of an op in words.
 pub fn op_error(op: &Op, error: &NetlinkError) -> OpError {
     match (error, error.errno()) {
         (NetlinkError::Refused { .. }, Some(errno)) => {
             let meaning = meaning(op, errno).unwrap_or_else(|| error.to_string());
-            OpError::Refused {
-                errno,
-                message: format!("{op}: {meaning}"),
-            }
+            refused(op, errno, meaning)
         }
         _ => unsent(op, error),
     }

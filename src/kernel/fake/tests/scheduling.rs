@@ -76,7 +76,7 @@ fn every_scheduler_skips_weight_zero_and_finds_somebody() {
             continue;
         }
         let lan = by_hand(scheduler.clone());
-        if matches!(scheduler, Scheduler::Mh | Scheduler::Sh) {
+        if !scheduler.flags().is_empty() {
             let settings = Service {
                 flags: vec![Flag::Fallback],
                 ..service(scheduler.clone())

@@ -1,0 +1,363 @@
+//! One agent from its start to its end: sources and threads are started, passes run, and the data path stays as it is.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use kube::Client;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{oneshot, watch},
+    task::JoinError,
+};
+
+use crate::{
+    admin::{self, Admin},
+    api::Report,
+    election::Timing,
+    kernel::{Kernel, KernelError, linux::Linux},
+    metrics::Metrics,
+    model::{IpvsSetting, NodeName, ProxyAnswer, ServiceName, SyncDaemon},
+};
+
+use super::{
+    Board, Elections, Intervals, Next, Passes, Shared, SourceConfig, SourceName, Store, Trigger,
+    UndoSwitch, kube_proxy, links, memory, run_passes,
+    source::{self, Change, Feed, kubernetes::Own},
+    state_writer,
+    worker::{self, Job, Worker},
+};
+
+/// How long a pass that is running may take to end after the agent was told to.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long an agent that has undone its node tries to report that.
+const LAST_WORD: Duration = Duration::from_secs(3);
+
+/// What an agent is told.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// The node's name, as in its manifest.
+    pub node_name: NodeName,
+    /// Where manifests come from.
+    pub source: SourceConfig,
+    /// The ConfigMap that may ask for everything to be undone; only with an API server.
+    pub undo_switch: Option<UndoSwitch>,
+    /// Where the ledger is kept; must outlive the agent, but not a reboot.
+    pub run_dir: PathBuf,
+    /// Where the admin endpoint listens.
+    pub admin_address: SocketAddr,
+    /// How often passes run.
+    pub intervals: Intervals,
+    /// Timers of the election of directors.
+    pub timing: Timing,
+    /// How long the kernel keeps a VIP whose agent is gone, where another director could take it; `None` = for ever.
+    pub vip_lifetime: Option<Duration>,
+    /// Settings of IPVS that the node shall have while it directs.
+    pub ipvs: BTreeMap<IpvsSetting, u32>,
+    /// Where they are written.
+    pub ipvs_settings_dir: PathBuf,
+    /// How the node exchanges connections with other directors; `None` = not at all.
+    pub sync: Option<SyncDaemon>,
+}
+
+/// What keeps an agent from starting or running.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The kernel's sockets cannot be opened.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// No API server is configured.
+    #[error("{0}")]
+    Source(String),
+    /// The admin endpoint, a thread or a signal handler.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// The thread that owns the kernel ended.
+    #[error("the passes ended unexpectedly")]
+    WorkerGone,
+}
+
+/// Runs an agent on this machine's kernel until SIGTERM or SIGINT, which leave the data path as it is – unless the
+/// node has just lost its last role: a DaemonSet ends the pod at the same moment, and nobody would undo the node. The
+/// same holds while everything is being undone.
+pub async fn run(config: AgentConfig) -> Result<(), AgentError> {
+    memory::keep_small();
+    let open = || Linux::open().map(|it| it.with_settings_in(&config.ipvs_settings_dir));
+    let kernels = [open()?, open()?];
+    run_on(config, kernels.map(|kernel| Box::new(kernel) as _)).await
+}
+
+/// The same on any kernel. Of two holds on it, one is for passes, the other for asking the wire meanwhile.
+pub async fn run_on(config: AgentConfig, kernels: [Box<dyn Kernel>; 2]) -> Result<(), AgentError> {
+    let mut signals = Signals::catch()?;
+    let common = Common::new(&config);
+    let admin: Arc<dyn Admin> = Arc::clone(&common.shared) as _;
+    let mut admin = tokio::spawn(admin::serve(config.admin_address, admin));
+    let (input, mut server) = start_sources(&config, &common).await?;
+    let Threads {
+        jobs,
+        mut ended,
+        passes,
+    } = start_threads(&config, &common, input, kernels)?;
+    tracing::info!(node = %common.node, source = %config.source, run_dir = %config.run_dir.display(), "agent started");
+    let pass = |cause| {
+        let (done, answer) = oneshot::channel();
+        // If the worker is gone, the answer tells.
+        let _ = jobs.send(Job::Pass { cause, done });
+        async move { answer.await.unwrap_or(Some(Next::RETRY)) }
+    };
+    let stopped = tokio::select! {
+        () = run_passes(config.intervals, common.trigger.clone(), pass) => Ok(()),
+        () = told_to_end(&mut signals, &common, &mut server) => Ok(()),
+        _ = &mut ended => return Err(AgentError::WorkerGone),
+        failed = &mut admin => Err(admin_error(failed)),
+    };
+    common.shared.stop();
+    tracing::info!("agent ends; what is there stays as it is");
+    // A pass that has begun runs to its end: half of a plan is worse than either.
+    // If the worker is gone, there is nobody to stop.
+    let _ = jobs.send(Job::Stop);
+    if tokio::time::timeout(GRACE, ended).await.is_err() {
+        tracing::warn!("the last pass did not end within {} s", GRACE.as_secs());
+    } else if passes.join().is_err() {
+        return Err(AgentError::WorkerGone);
+    }
+    stopped
+}
+
+/// What all parts of an agent have in common.
+struct Common {
+    node: NodeName,
+    sources: Vec<SourceName>,
+    metrics: Arc<Metrics>,
+    shared: Arc<Shared>,
+    trigger: Trigger,
+}
+
+impl Common {
+    fn new(config: &AgentConfig) -> Self {
+        let node = config.node_name.clone();
+        let metrics = Arc::new(Metrics::default());
+        let sources = sources(config);
+        let shared = Shared::new(node.clone(), &sources, Arc::clone(&metrics));
+        Self {
+            node,
+            sources,
+            metrics,
+            shared: Arc::new(shared),
+            trigger: Trigger::default(),
+        }
+    }
+}
+
+/// What must be read before anything is done.
+fn sources(config: &AgentConfig) -> Vec<SourceName> {
+    match config.source {
+        SourceConfig::Directory(_) => vec![SourceName::Directory],
+        SourceConfig::Kubernetes => {
+            let switch = config.undo_switch.as_ref();
+            let always = [
+                SourceName::VirtualServices,
+                SourceName::Nodes,
+                SourceName::NodeStates,
+            ];
+            let switch = switch.map(|_| SourceName::UndoSwitch);
+            always.into_iter().chain(switch).collect()
+        }
+    }
+}
+
+/// The passes' ends of the channels to the sources.
+struct Input {
+    changes: mpsc::Receiver<Vec<Change>>,
+    services: watch::Sender<BTreeSet<ServiceName>>,
+    reports: watch::Sender<Option<Arc<Report>>>,
+}
+
+/// The API server as the agent's end needs it.
+struct Server {
+    /// `None` where manifests come from a directory.
+    client: Option<Client>,
+    /// The last report, and the one that the API server has.
+    latest: watch::Receiver<Option<Arc<Report>>>,
+    written: watch::Receiver<Option<Arc<Report>>>,
+}
+
+/// Starts what reads manifests and, with an API server, what writes the NodeState.
+async fn start_sources(
+    config: &AgentConfig,
+    common: &Common,
+) -> Result<(Input, Server), AgentError> {
+    let (feed, changes) = Feed::new(common.trigger.clone());
+    let (reports, latest) = watch::channel(None);
+    let (written, reported) = watch::channel(None);
+    let (services, _) = watch::channel(BTreeSet::new());
+    let client = match config.source.clone() {
+        SourceConfig::Directory(path) => {
+            source::directory::spawn(path, feed)?;
+            None
+        }
+        SourceConfig::Kubernetes => {
+            let client = source::kubernetes::client();
+            let client = client.await.map_err(AgentError::Source)?;
+            let own = Arc::new(Own::default());
+            tokio::spawn(source::kubernetes::follow(
+                client.clone(),
+                common.node.clone(),
+                config.undo_switch.clone(),
+                Arc::clone(&own),
+                services.subscribe(),
+                feed,
+                Arc::clone(&common.metrics),
+            ));
+            let writer = state_writer::Writer {
+                client: client.clone(),
+                node: common.node.clone(),
+                own,
+                reports: reports.subscribe(),
+                written,
+                metrics: Arc::clone(&common.metrics),
+            };
+            tokio::spawn(writer.run());
+            Some(client)
+        }
+    };
+    let input = Input {
+        changes,
+        services,
+        reports,
+    };
+    let server = Server {
+        client,
+        latest,
+        written: reported,
+    };
+    Ok((input, server))
+}
+
+/// The threads that own a hold on the kernel.
+struct Threads {
+    /// To the thread of the passes.
+    jobs: mpsc::Sender<Job>,
+    /// Tells when that thread has ended, however it does.
+    ended: oneshot::Receiver<Infallible>,
+    passes: JoinHandle<()>,
+}
+
+/// Starts the threads of the passes and of the wire, and what watches links and kube-proxy for them.
+fn start_threads(
+    config: &AgentConfig,
+    common: &Common,
+    input: Input,
+    [kernel, mut wire]: [Box<dyn Kernel>; 2],
+) -> Result<Threads, AgentError> {
+    let trigger = &common.trigger;
+    let (nudge, nudges) = watch::channel(());
+    tokio::spawn(links::watch(trigger.clone(), nudge));
+    let (asks_kube_proxy, asked) = watch::channel(false);
+    let (answers, answer) = watch::channel(ProxyAnswer::NotAsked);
+    tokio::spawn(kube_proxy::follow(asked, answers, trigger.clone()));
+
+    let (asker, asked) = mpsc::channel();
+    let (jobs, todo) = mpsc::channel();
+    let told = jobs.clone();
+    thread("wire", move || worker::ask(wire.as_mut(), &asked, &told))?;
+    let board = Arc::new(Board::new(trigger.clone(), Arc::clone(&common.metrics)));
+    let elections = Elections::new(config.timing.clone(), config.vip_lifetime, board, nudges);
+    let worker = Worker {
+        passes: Passes::new(common.node.clone(), &config.run_dir)
+            .with_asker(asker)
+            .with_elections(elections)
+            .with_ipvs(config.ipvs.clone())
+            .with_sync(config.sync.clone()),
+        node: common.node.clone(),
+        kernel,
+        store: Store::new(&common.sources),
+        changes: input.changes,
+        shared: Arc::clone(&common.shared),
+        trigger: trigger.clone(),
+        reports: input.reports,
+        services: input.services,
+        kube_proxy: answer,
+        asks_kube_proxy,
+    };
+    let (end, ended) = oneshot::channel();
+    let passes = thread("passes", move || {
+        // Dropped however the thread ends.
+        let _end = end;
+        worker.run(todo);
+    })?;
+    Ok(Threads {
+        jobs,
+        ended,
+        passes,
+    })
+}
+
+/// The signals that end an agent.
+struct Signals([Signal; 2]);
+
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        let kinds = [SignalKind::terminate(), SignalKind::interrupt()];
+        let [terminate, interrupt] = kinds.map(signal);
+        Ok(Self([terminate?, interrupt?]))
+    }
+
+    async fn any(&mut self) {
+        let [terminate, interrupt] = &mut self.0;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
+}
+
+/// Returns when the agent shall end: after a signal and, if the node is to be undone, when it is or after another signal.
+async fn told_to_end(signals: &mut Signals, common: &Common, server: &mut Server) {
+    signals.any().await;
+    // What is being uninstalled may have no rights any more to ask anything.
+    if common.shared.is_undoing() {
+        tracing::info!("everything is to be undone: this node before the agent ends");
+    } else {
+        let lost = match server.client.clone() {
+            Some(client) => source::kubernetes::has_lost_its_roles(client, &common.node).await,
+            None => false,
+        };
+        if !lost {
+            return;
+        }
+        tracing::info!("this node has no role any more: undoing it before the agent ends");
+    }
+    let undone = async {
+        common.shared.nothing_left().await;
+        let last = server.latest.borrow().clone();
+        // If it cannot be written, there is nothing that could be done about it.
+        let written = server.written.wait_for(|it| *it == last);
+        let _ = tokio::time::timeout(LAST_WORD, written).await;
+    };
+    tokio::select! {
+        () = undone => {}
+        () = signals.any() => {}
+    }
+}
+
+/// Why the admin endpoint ended.
+fn admin_error(ended: Result<std::io::Result<Infallible>, JoinError>) -> AgentError {
+    match ended {
+        Ok(Ok(never)) => match never {},
+        Ok(Err(error)) => AgentError::Io(error),
+        Err(error) => AgentError::Io(std::io::Error::other(error)),
+    }
+}
+
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    let builder = std::thread::Builder::new().name(name.to_owned());
+    builder.spawn(work)
+}

@@ -1,0 +1,82 @@
+//! What the schema says of the model's closed sets: lists and sentences that name all of a set come from the set.
+
+use crate::model::{ArpMode, Flag, Protocol, Scheduler, TakeCause, listed};
+
+pub(super) fn protocols() -> [&'static str; Protocol::ALL.len()] {
+    Protocol::ALL.map(Protocol::name)
+}
+
+pub(super) fn protocol() -> String {
+    format!("The transport protocol: {}.", listed(&protocols(), "or"))
+}
+
+pub(super) fn arp_modes() -> [&'static str; ArpMode::ALL.len()] {
+    ArpMode::ALL.map(ArpMode::name)
+}
+
+pub(super) fn schedulers() -> Vec<String> {
+    Scheduler::ALL.map(|it| it.to_string()).into()
+}
+
+pub(super) fn scheduler_name() -> String {
+    let names = listed(&schedulers(), "or");
+    format!("The scheduler's name as ipvsadm knows it: {names}.")
+}
+
+/// Schedulers that have flags, the default one first.
+pub(super) fn flagged() -> Vec<Scheduler> {
+    let all = Scheduler::ALL.into_iter().rev();
+    all.filter(|it| !it.flags().is_empty()).collect()
+}
+
+/// The names of a scheduler's flags.
+pub(super) fn flags_of(scheduler: &Scheduler) -> Vec<String> {
+    let flags = scheduler.flags().iter();
+    flags.map(|(flag, _)| flag.name(scheduler)).collect()
+}
+
+/// The flags that a scheduler has if none are named.
+pub(super) fn default_flags(scheduler: &Scheduler) -> impl Iterator<Item = Flag> {
+    let flags = scheduler.flags().iter();
+    flags.filter_map(|(flag, default)| default.then_some(*flag))
+}
+
+pub(super) fn flags() -> Vec<String> {
+    flagged().iter().flat_map(flags_of).collect()
+}
+
+/// How many flags one scheduler can have.
+pub(super) fn most_flags() -> usize {
+    let counts = Scheduler::ALL.map(|it| it.flags().len());
+    counts.into_iter().max().unwrap_or(0)
+}
+
+pub(super) fn longest_flag() -> usize {
+    let lengths = flags().into_iter().map(|it| it.len());
+    lengths.max().unwrap_or(0)
+}
+
+pub(super) fn scheduler_flags() -> String {
+    let of = |scheduler: &Scheduler, flags: Vec<String>| {
+        format!("{} for {scheduler}", listed(&flags, "and"))
+    };
+    let all: Vec<String> = flagged().iter().map(|it| of(it, flags_of(it))).collect();
+    let defaults = flagged().into_iter().map(|it| {
+        let flags = default_flags(&it).map(|flag| flag.name(&it));
+        of(&it, flags.collect())
+    });
+    let defaults: Vec<String> = defaults.collect();
+    format!(
+        "The scheduler's flags: {}. The -port ones hash the\nclient's port too; the -fallback ones pass over a real server that has weight 0, whose share of new connections\nis refused without them. Default: {}, none for all others.",
+        all.join(", "),
+        defaults.join(", ")
+    )
+}
+
+/// Adopted VIPs have not moved, so no report names that cause.
+pub(super) fn causes() -> String {
+    let causes = TakeCause::ALL.into_iter();
+    let causes = causes.filter(|it| *it != TakeCause::Adopted);
+    let causes: Vec<&str> = causes.map(TakeCause::name).collect();
+    format!("Why: {}.", listed(&causes, "or"))
+}

@@ -1,0 +1,54 @@
+use std::fmt;
+
+use super::Reason;
+
+/// Something that a node lacks for its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preflight {
+    /// What was checked.
+    pub check: PreflightCheck,
+    /// What was found.
+    pub message: String,
+    /// What to do.
+    pub fix: String,
+}
+
+/// What is checked on a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PreflightCheck {
+    /// What the work of all VirtualServices rests on, by the reason it is refused for.
+    Needs(Reason),
+    /// Whether the IPVS sync daemons are directway's.
+    ConnectionSync,
+    /// Whether the sources can be read.
+    Source,
+    /// A check that only a newer agent makes.
+    Other(String),
+}
+
+impl PreflightCheck {
+    /// Its word.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Needs(reason) => reason.name(),
+            Self::ConnectionSync => "ConnectionSync",
+            Self::Source => "Source",
+            Self::Other(name) => name,
+        }
+    }
+
+    /// The check whose word this is.
+    pub fn from_name(name: &str) -> Self {
+        let reason = Reason::from_name(name).map(Self::Needs);
+        let of_node = [Self::ConnectionSync, Self::Source];
+        let of_node = || of_node.into_iter().find(|it| it.name() == name);
+        let known = reason.or_else(of_node);
+        known.unwrap_or_else(|| Self::Other(name.to_owned()))
+    }
+}
+
+impl fmt::Display for PreflightCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}

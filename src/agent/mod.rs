@@ -25,7 +25,7 @@ mod wire;
 mod worker;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     convert::Infallible,
     net::SocketAddr,
     path::PathBuf,
@@ -40,13 +40,14 @@ use tokio::{
 
 use crate::{
     admin::{self, Admin},
+    desired::NodeOptions,
     election::Timing,
     kernel::{Kernel, KernelError, linux::Linux},
     metrics::Metrics,
-    model::{IpvsSetting, NodeName, ProxyAnswer, SyncDaemon},
+    model::{NodeName, ProxyAnswer},
 };
 
-pub use elections::{Board, Elections};
+pub use elections::{Board, Elections, SimulatedElections, pass_time};
 pub use kube_proxy::{ask as ask_kube_proxy, parse_config as parse_kube_proxy};
 pub use ledger_file::{LedgerError, LedgerFile};
 pub use pass::{Findings, PassEnd, PassError, Passes, View};
@@ -83,12 +84,10 @@ pub struct AgentConfig {
     pub timing: Timing,
     /// How long the kernel keeps a VIP whose agent is gone, where another director could take it; `None` = for ever.
     pub vip_lifetime: Option<Duration>,
-    /// Settings of IPVS that the node shall have while it directs.
-    pub ipvs: BTreeMap<IpvsSetting, u32>,
-    /// Where they are written.
+    /// What the node's administrator wants while it directs.
+    pub options: NodeOptions,
+    /// Where settings of IPVS are written.
     pub ipvs_settings_dir: PathBuf,
-    /// How the node exchanges connections with other directors; `None` = not at all.
-    pub sync: Option<SyncDaemon>,
 }
 
 /// What keeps an agent from starting or running.
@@ -195,17 +194,13 @@ pub async fn run_on(
     let (jobs, todo) = mpsc::channel();
     let told = jobs.clone();
     thread("wire", move || worker::ask(wire.as_mut(), &asked, &told))?;
+    let elections = Elections::new(config.timing, config.vip_lifetime, board, move |seat| {
+        elections::begin_thread(seat, nudges.clone())
+    });
     let worker = Worker {
-        passes: Passes::new(node.clone(), &config.run_dir)
+        passes: Passes::new(node.clone(), &config.run_dir, elections)
             .with_asker(asker)
-            .with_elections(Elections::new(
-                config.timing,
-                config.vip_lifetime,
-                board,
-                nudges,
-            ))
-            .with_ipvs(config.ipvs)
-            .with_sync(config.sync),
+            .with_options(config.options),
         node: node.clone(),
         kernel,
         store: Store::new(&sources),

@@ -242,7 +242,6 @@ fn refused(store: &Store, end: &PassEnd<'_>, findings: &Findings<'_>) -> BTreeMa
 /// An op's failure as a refusal.
 fn failure(op: &Op, error: &OpError) -> Refusal {
     let reason = match (op, error) {
-        (_, OpError::Answered { .. }) => Reason::VipConflict,
         (Op::AddService(..) | Op::EditService(..), OpError::Refused { errno, .. })
             if *errno == libc::ENOENT =>
         {

@@ -14,7 +14,6 @@ mod report;
 mod run_dir;
 mod runner;
 mod shared;
-pub mod source;
 mod state_writer;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -40,6 +39,7 @@ use tokio::{
 
 use crate::{
     admin::{self, Admin},
+    cluster::{self, Feed, Own, SourceConfig, SourceName, Store, UndoSwitch, Wanted},
     election::Timing,
     kernel::{Kernel, KernelError, linux::Linux},
     metrics::Metrics,
@@ -54,8 +54,6 @@ pub use report::{peer_state, report};
 pub use run_dir::{RunDir, RunDirError};
 pub use runner::{Cause, Intervals, Next, Trigger, run as run_passes};
 pub use shared::Shared;
-use source::{Feed, kubernetes::Own};
-pub use source::{InvalidSwitch, SourceConfig, SourceName, Store, UNDO_KEY, UndoSwitch};
 pub use wire::{Asking, Told, Wire};
 use worker::{Job, Worker};
 
@@ -126,51 +124,34 @@ pub async fn run_on(
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let metrics = Arc::new(Metrics::default());
+    let node = config.node_name.clone();
+    let (services, endpoints) = watch::channel(BTreeSet::new());
+    let own = Arc::new(Own::new(node.clone()));
+    let wanted = Wanted::agent(Arc::clone(&own), config.undo_switch.clone(), endpoints);
     let sources = match config.source {
         SourceConfig::Directory(_) => vec![SourceName::Directory],
-        SourceConfig::Kubernetes => {
-            let switch = config.undo_switch.as_ref();
-            let always = [
-                SourceName::VirtualServices,
-                SourceName::Nodes,
-                SourceName::NodeStates,
-            ];
-            let switch = switch.map(|_| SourceName::UndoSwitch);
-            always.into_iter().chain(switch).collect()
-        }
+        SourceConfig::Kubernetes => wanted.sources(),
     };
-    let node = config.node_name.clone();
     let shared = Arc::new(Shared::new(node.clone(), &sources, Arc::clone(&metrics)));
     let admin: Arc<dyn Admin> = Arc::clone(&shared) as _;
     let mut admin = tokio::spawn(admin::serve(config.admin_address, admin));
 
     let trigger = Trigger::default();
     let board = Arc::new(Board::new(trigger.clone(), Arc::clone(&metrics)));
-    let (feed, changes) = Feed::new(trigger.clone());
+    let told = trigger.clone();
+    let (feed, changes) = Feed::new(move || told.source());
     let (reports, latest) = watch::channel(None);
     let (written, mut reported) = watch::channel(None);
-    let (services, _) = watch::channel(BTreeSet::new());
     let (asks_kube_proxy, asked_kube_proxy) = watch::channel(false);
     let (answers, answer) = watch::channel(ProxyAnswer::NotAsked);
     let mut api = None;
     match config.source.clone() {
-        SourceConfig::Directory(path) => source::directory::spawn(path, feed)?,
+        SourceConfig::Directory(path) => cluster::directory::spawn(path, feed)?,
         SourceConfig::Kubernetes => {
-            let client = source::kubernetes::client()
-                .await
-                .map_err(AgentError::Source)?;
+            let client = cluster::client(wanted.pace, "set KUBECONFIG, or use --source dir:PATH");
+            let client = client.await.map_err(AgentError::Source)?;
             api = Some(client.clone());
-            let own = Arc::new(Own::default());
-            let follow = source::kubernetes::follow(
-                client.clone(),
-                node.clone(),
-                config.undo_switch.clone(),
-                Arc::clone(&own),
-                services.subscribe(),
-                feed,
-                Arc::clone(&metrics),
-            );
-            tokio::spawn(follow);
+            tokio::spawn(cluster::follow(client.clone(), wanted, feed));
             let reports = reports.subscribe();
             let writer = state_writer::Writer {
                 client,
@@ -240,7 +221,7 @@ pub async fn run_on(
             tracing::info!("everything is to be undone: this node before the agent ends");
         } else {
             let lost = match api {
-                Some(api) => source::kubernetes::has_lost_its_roles(api, &node).await,
+                Some(api) => cluster::has_lost_its_roles(api, &node).await,
                 None => false,
             };
             if !lost {

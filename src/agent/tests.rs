@@ -8,12 +8,10 @@ mod undo;
 
 use std::{fs, net::IpAddr, time::Duration};
 
-use super::{
-    Next, PassEnd, PassError, Passes, RunDirError, SourceName, Store, View, report, source::Change,
-    testing::TempDir,
-};
+use super::{Next, PassEnd, PassError, Passes, RunDirError, View, report, testing::TempDir};
 use crate::{
     api::{Manifest, Report, parse_manifests},
+    cluster::{Change, Key, SourceName, Store},
     kernel::{
         Kernel,
         fake::{FakeKernel, FakeLan, Machine, Verdict},
@@ -181,9 +179,9 @@ impl World {
 
     fn delete(&mut self) {
         self.change(|| {
-            vec![Change::NoVirtualService(crate::model::VsKey::new(
+            vec![Change::Gone(Key::VirtualService(crate::model::VsKey::new(
                 "default", "web",
-            ))]
+            )))]
         });
     }
 

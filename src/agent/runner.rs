@@ -340,6 +340,7 @@ mod tests {
         let log = passes(Trigger::default(), Duration::from_secs(2), answer).await;
         assert_eq!(times(&log), [0, 500]);
     }
+
     /// Three failures in a row: the third is tried again after 4 s, if nothing is due before.
     #[tokio::test(start_paused = true)]
     async fn a_failure_keeps_back_no_deadline() {

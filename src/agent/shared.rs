@@ -211,13 +211,15 @@ impl Admin for Shared {
             let state = self.state();
             (state.report.clone()?, state.watch_troubles())
         };
-        let mut report = Report::clone(&report);
-        report.preflight.extend(watches);
+        let mut status = report.to_status();
+        for trouble in &watches {
+            status.preflight.push(trouble.into());
+        }
         let state = json!({
             "apiVersion": NodeState::api_version(&()),
             "kind": NodeState::kind(&()),
             "metadata": {"name": self.node.0},
-            "status": report.to_status(),
+            "status": status,
         });
         Some(state.to_string())
     }

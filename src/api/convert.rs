@@ -203,8 +203,8 @@ fn scheduler(api: &ApiScheduler, problems: &mut Vec<String>) -> Option<(Schedule
         if flag.is_none() {
             let its = lists::flags_of(&scheduler);
             let fix = if its.is_empty() {
-                let flagged: Vec<_> = lists::flagged().iter().map(ToString::to_string).collect();
-                format!("remove it, only {} have flags", listed(&flagged, "and"))
+                let flagged = listed(&lists::flagged_names(), "and");
+                format!("remove it, only {flagged} have flags")
             } else {
                 format!("use {}", listed(&its, "or"))
             };

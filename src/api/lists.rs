@@ -29,6 +29,10 @@ pub(super) fn flagged() -> Vec<Scheduler> {
     all.filter(|it| !it.flags().is_empty()).collect()
 }
 
+pub(super) fn flagged_names() -> Vec<String> {
+    flagged().iter().map(ToString::to_string).collect()
+}
+
 /// The names of a scheduler's flags.
 pub(super) fn flags_of(scheduler: &Scheduler) -> Vec<String> {
     let flags = scheduler.flags().iter();
@@ -39,6 +43,11 @@ pub(super) fn flags_of(scheduler: &Scheduler) -> Vec<String> {
 pub(super) fn default_flags(scheduler: &Scheduler) -> impl Iterator<Item = Flag> {
     let flags = scheduler.flags().iter();
     flags.filter_map(|(flag, default)| default.then_some(*flag))
+}
+
+pub(super) fn default_flag_names(scheduler: &Scheduler) -> Vec<String> {
+    let flags = default_flags(scheduler);
+    flags.map(|flag| flag.name(scheduler)).collect()
 }
 
 pub(super) fn flags() -> Vec<String> {
@@ -61,10 +70,8 @@ pub(super) fn scheduler_flags() -> String {
         format!("{} for {scheduler}", listed(&flags, "and"))
     };
     let all: Vec<String> = flagged().iter().map(|it| of(it, flags_of(it))).collect();
-    let defaults = flagged().into_iter().map(|it| {
-        let flags = default_flags(&it).map(|flag| flag.name(&it));
-        of(&it, flags.collect())
-    });
+    let defaults = flagged();
+    let defaults = defaults.iter().map(|it| of(it, default_flag_names(it)));
     let defaults: Vec<String> = defaults.collect();
     format!(
         "The scheduler's flags: {}. The -port ones hash the\nclient's port too; the -fallback ones pass over a real server that has weight 0, whose share of new connections\nis refused without them. Default: {}, none for all others.",

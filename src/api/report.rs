@@ -109,7 +109,7 @@ impl Report {
             bytes: DETAIL_BUDGET,
             left_out: 0,
         };
-        let preflight = self.preflight.iter().map(preflight_entry).collect();
+        let preflight = self.preflight.iter().map(PreflightEntry::from).collect();
         let preflight = budget.keep(preflight, |entry| {
             entry.check.len() + entry.message.len() + entry.fix.len()
         });
@@ -391,11 +391,13 @@ fn moved(entry: &MoveEntry, cause: TakeCause) -> Result<Move, GarbledReport> {
     })
 }
 
-fn preflight_entry(entry: &Preflight) -> PreflightEntry {
-    PreflightEntry {
-        check: entry.check.name().to_owned(),
-        message: entry.message.clone(),
-        fix: entry.fix.clone(),
+impl From<&Preflight> for PreflightEntry {
+    fn from(entry: &Preflight) -> Self {
+        Self {
+            check: entry.check.name().to_owned(),
+            message: entry.message.clone(),
+            fix: entry.fix.clone(),
+        }
     }
 }
 

@@ -102,7 +102,7 @@ pub(super) fn external_is_no_vip() -> Rule {
 
 pub(super) fn flags_belong_to_the_scheduler() -> Rule {
     let belongs = "f.startsWith(self.name + '-')";
-    let flagged: Vec<String> = lists::flagged().iter().map(ToString::to_string).collect();
+    let flagged = lists::flagged_names();
     let suffixes = Scheduler::DEFAULT.flags().iter();
     let names: Vec<String> = suffixes
         .filter_map(|(flag, _)| Some(format!("self.name + '-{}", flag.suffix()?)))

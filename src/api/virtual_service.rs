@@ -362,11 +362,7 @@ impl Default for Scheduler {
     fn default() -> Self {
         Self {
             name: default_scheduler(),
-            flags: Some(
-                lists::default_flags(&model::Scheduler::DEFAULT)
-                    .map(|flag| flag.name(&model::Scheduler::DEFAULT))
-                    .collect(),
-            ),
+            flags: Some(lists::default_flag_names(&model::Scheduler::DEFAULT)),
         }
     }
 }

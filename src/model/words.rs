@@ -14,23 +14,15 @@ macro_rules! words {
         }
 
         impl $name {
-            /// All of them, in order.
-            pub const ALL: [Self; [$($word),+].len()] = [$(Self::$variant),+];
-
             /// Its word, for people and for other programs.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $word,)+
                 }
             }
-
-            /// The one whose word this is.
-            pub fn from_name(name: &str) -> Option<Self> {
-                Self::ALL.into_iter().find(|it| it.name() == name)
-            }
         }
 
-        $crate::model::words!(@display $name);
+        $crate::model::words!(@table $name: $($variant = $word),+);
     };
     (
         $(#[$meta:meta])*
@@ -47,9 +39,6 @@ macro_rules! words {
         }
 
         impl $name {
-            /// Those of the table, in order.
-            pub const ALL: [Self; [$($word),+].len()] = [$(Self::$variant),+];
-
             /// Its word, for people and for other programs.
             pub fn name(&self) -> &str {
                 match self {
@@ -57,6 +46,14 @@ macro_rules! words {
                     Self::$other(name) => name,
                 }
             }
+        }
+
+        $crate::model::words!(@table $name: $($variant = $word),+);
+    };
+    (@table $name:ident: $($variant:ident = $word:literal),+) => {
+        impl $name {
+            /// Those of the table, in order.
+            pub const ALL: [Self; [$($word),+].len()] = [$(Self::$variant),+];
 
             /// The one of the table whose word this is.
             pub fn from_name(name: &str) -> Option<Self> {
@@ -64,9 +61,6 @@ macro_rules! words {
             }
         }
 
-        $crate::model::words!(@display $name);
-    };
-    (@display $name:ident) => {
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.pad(self.name())

@@ -95,9 +95,8 @@ pub fn paths(path: &Path, text: &str) -> Vec<Used> {
 
 /// Whether the word is not the first of its path. A leading `::` begins one.
 fn continues(tokens: &[(usize, Token)], at: usize) -> bool {
-    at >= 1
+    at >= 2
         && tokens[at - 1].1 == Token::Sep
-        && at >= 2
         && match &tokens[at - 2].1 {
             Token::Word(word) => word != "use",
             Token::Mark(mark) => *mark == '>',

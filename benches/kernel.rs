@@ -15,7 +15,8 @@ use std::{
 };
 
 use directway::{
-    agent::{PassEnd, Passes, View},
+    agent::{PassEnd, Passes, SimulatedElections, View},
+    election::Timing,
     kernel::{
         Kernel, KernelError, OpError,
         linux::{
@@ -204,7 +205,10 @@ struct Agent {
 
 impl Agent {
     fn start() -> Self {
-        let passes = Passes::new(NODE.into(), Path::new(RUN_DIR));
+        // Elections that nobody holds.
+        let lan = directway::kernel::fake::FakeLan::new();
+        let (_, elections) = SimulatedElections::new(&lan, NODE, Timing::default(), None);
+        let passes = Passes::new(NODE.into(), Path::new(RUN_DIR), elections);
         Self {
             passes,
             kernel: Timed {

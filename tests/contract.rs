@@ -110,11 +110,12 @@ contract! {
         a_free_vip_is_met_with_silence
         whoever_has_the_vip_is_found
         this_node_does_not_answer_itself
-        a_claim_is_refused_while_somebody_answers
         many_vips_are_probed_at_once
         neighbours_are_resolved
         an_announcement_corrects_a_neighbours_table
-        a_device_without_arp_cannot_be_asked;
+        a_device_without_arp_cannot_be_asked
+        an_election_adds_and_removes_vips_and_sees_them
+        an_election_hears_who_answers_its_questions;
     traffic:
         one_more_real_server_is_one_message
         looking_changes_nothing;

@@ -50,8 +50,6 @@ fn is_drift(op: &Op, before: &NodeNet, now: &NodeNet) -> bool {
             };
             of(before) == of(now)
         }
-        // They go with the address that they are about.
-        Op::Probe(_) | Op::Announce(_) => false,
     }
 }
 

@@ -25,7 +25,7 @@ mod unseen;
 mod wire;
 mod worker;
 
-pub use elections::{Board, Elections};
+pub use elections::{Board, Elections, SimulatedElections, pass_time};
 pub use kube_proxy::{ask as ask_kube_proxy, parse_config as parse_kube_proxy};
 pub use ledger_file::{LedgerError, LedgerFile};
 pub use pass::{Findings, PassEnd, PassError, Passes, View};

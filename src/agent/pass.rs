@@ -5,28 +5,26 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     path::Path,
-    sync::{Arc, mpsc::Sender},
+    sync::mpsc::Sender,
     time::{Duration, Instant},
 };
 
 use crate::{
     desired::{
-        Admission, Desired, Former, Inputs, Memory, Questions, Sight, admit, conflict, desired,
-        is_elected, questions, segments, synchronise, tune,
+        Admission, Desired, Former, Inputs, Memory, NodeOptions, Questions, Sight, admit, conflict,
+        desired, questions, segments,
     },
-    kernel::{Kernel, KernelError, OpError, Outcome, execute},
+    kernel::{Kernel, KernelError, Outcome, execute},
     model::{
-        AddressKey, Conflict, IpvsSetting, Ledger, Move, NodeName, Observed, ProxyAnswer, Reason,
-        Refusal, Role, Snapshot, SyncDaemon, has_proxy_device,
+        AddressKey, Conflict, Elected, Ledger, Move, NodeName, Observed, ProxyAnswer, Rivals,
+        Snapshot, WireEvidence, has_proxy_device,
     },
     plan::{Op, plan},
 };
 
 use super::{
-    Asking, Elections, Next, RunDir, RunDirError, Told, Wire,
-    drift::Drift,
-    former::Formers,
-    unseen::{assume_ours, keep_ours},
+    Asking, Elections, Next, RunDir, RunDirError, Told, Wire, drift::Drift, former::Formers,
+    unseen::assume_ours,
 };
 
 /// While something is leaving, how soon to look whether it has left.
@@ -116,43 +114,34 @@ pub struct Passes {
     run_dir: RunDir,
     memory: Memory,
     wire: Wire,
-    /// Who holds what, where several directors agree on that among themselves.
-    elections: Option<Elections>,
+    /// Which directors hold what.
+    elections: Elections,
     formers: Formers,
     /// Who asks the wire what need not hold up a pass.
     asker: Option<Sender<Asking>>,
-    /// Settings of IPVS that this node shall have while it directs.
-    ipvs: BTreeMap<IpvsSetting, u32>,
-    /// How it exchanges connections with other directors, if it does.
-    sync: Option<SyncDaemon>,
+    options: NodeOptions,
+    /// VIPs that were to leave their NIC when the last pass ended.
+    yielding: bool,
     drift: Drift,
     kube_proxy: ProxyAnswer,
 }
 
 impl Passes {
-    /// For this node, with its ledger in `run_dir`.
-    pub fn new(node: NodeName, run_dir: &Path) -> Self {
+    /// For this node, with its ledger in `run_dir`. What is on its NICs is left to `elections`.
+    pub fn new(node: NodeName, run_dir: &Path, elections: Elections) -> Self {
         Self {
             node,
             run_dir: RunDir::new(run_dir),
             memory: Memory::default(),
             wire: Wire::default(),
-            elections: None,
+            elections,
             formers: Formers::default(),
             asker: None,
-            ipvs: BTreeMap::new(),
-            sync: None,
+            options: NodeOptions::default(),
+            yielding: false,
             drift: Drift::default(),
             kube_proxy: ProxyAnswer::NotAsked,
         }
-    }
-
-    /// Leaves it to elections which VIPs are on the NICs. Without this, whoever is preferred claims them, as in a
-    /// forecast.
-    #[must_use]
-    pub fn with_elections(mut self, elections: Elections) -> Self {
-        self.elections = Some(elections);
-        self
     }
 
     /// Lets somebody else ask the wire again what is known already; answers come through [`Self::hear`]. Without this,
@@ -163,17 +152,10 @@ impl Passes {
         self
     }
 
-    /// Sets these settings of IPVS for as long as the node directs anything.
+    /// Gives the node these settings for as long as it directs anything.
     #[must_use]
-    pub fn with_ipvs(mut self, settings: BTreeMap<IpvsSetting, u32>) -> Self {
-        self.ipvs = settings;
-        self
-    }
-
-    /// Exchanges connections with other directors for as long as the node directs anything.
-    #[must_use]
-    pub fn with_sync(mut self, daemon: Option<SyncDaemon>) -> Self {
-        self.sync = daemon;
+    pub fn with_options(mut self, options: NodeOptions) -> Self {
+        self.options = options;
         self
     }
 
@@ -203,10 +185,9 @@ impl Passes {
         &mut self,
         kernel: &mut dyn Kernel,
         questions: &Questions,
-        observed: &Observed,
         now: Duration,
     ) -> Result<(), KernelError> {
-        let (mut asking, due) = self.wire.questions(questions, observed, now);
+        let (mut asking, due) = self.wire.questions(questions, now);
         match &self.asker {
             _ if due.is_empty() => {}
             // If it has ended, so will this agent.
@@ -262,57 +243,35 @@ impl Passes {
         if let Err(error @ RunDirError::Busy { .. }) = opened {
             return Err(error.into());
         }
+        let held_before = self.elections.held();
         let observed = kernel.observe()?;
         let admission = admit(view.snapshot);
-        let ledger = match (self.run_dir.ledger(), &opened) {
-            (Some(ledger), _) => ledger.clone(),
-            // A first start, or somebody deleted it.
-            (None, Ok(())) => Ledger::adopt(&observed),
-            (None, Err(_)) => assume_ours(&observed, &admission),
-        };
-        // After the look at the kernel: what has come to the NIC since is known here, and not taken for drift.
-        let elected = self.elections.as_ref();
-        let elected = elected.map(|elections| elections.elected(&observed, &ledger));
-        let asked = questions(
-            &self.node,
-            view.snapshot,
-            &admission,
-            &observed,
-            elected.as_ref(),
-        );
+        let ledger = self.ledger(opened.is_ok(), &observed, &admission);
+        // The addresses that were seen are those from before the look or from after it: neither is taken for drift.
+        let elected = self.elections.elected(held_before, &observed, &ledger);
+        let asked = questions(&self.node, view.snapshot, &admission, &observed, &elected);
         // An unanswered question is no reason to leave everything else undone: it stays open.
-        let sensed = self.sense(kernel, &asked, &observed, now);
+        let sensed = self.sense(kernel, &asked, now);
         let wire = self.wire.evidence();
-        let inputs = Inputs {
+        let desired = desired(&Inputs {
             node: &self.node,
             snapshot: view.snapshot,
+            complete: view.complete,
             admission: &admission,
+            options: &self.options,
             observed: &observed,
             ledger: &ledger,
             wire: &wire,
-            elected: elected.as_ref(),
+            elected: &elected,
             memory: &self.memory,
             now,
-        };
-        let mut wanted = desired(&inputs);
-        if let Some(daemon) = &self.sync {
-            synchronise(&mut wanted, daemon, &inputs);
-        }
-        self.refuse_without_election(&mut wanted, &admission);
-        tune(Arc::make_mut(&mut wanted.net), &self.ipvs);
-        self.memory = wanted.memory.clone();
-        if !view.complete {
-            keep_ours(Arc::make_mut(&mut wanted.net), &observed, &ledger);
-        }
-        let mut plan = plan(&wanted.net, &observed, &ledger);
-        add_candidacies(&mut plan.ledger, &wanted, &observed, &ledger);
-        let written = match opened {
-            Ok(()) => self.run_dir.save(&plan.ledger).map(|_| ()),
-            Err(error) => Err(error),
-        };
+        });
+        self.memory = desired.memory.clone();
+        self.yielding = !desired.yielding.is_empty();
+        let plan = plan(&desired.net, &observed, &ledger);
         let mut findings = Findings {
             admission,
-            desired: wanted,
+            desired,
             observed,
             ledger: plan.ledger,
             conflicts: BTreeMap::new(),
@@ -320,37 +279,31 @@ impl Passes {
             kube_proxy: self.kube_proxy.clone(),
             vanished: BTreeSet::new(),
         };
-        if written.is_ok() {
-            self.leave_to_elections(&mut plan.ops, &findings.desired);
-        }
-        let acted = match written {
-            Ok(()) if plan.ops.is_empty() => Ok(()),
-            Ok(()) => self.act(kernel, plan.ops, &mut findings, end, now),
-            Err(error) => Err(error.into()),
-        };
-        let mut rivals = self.wire.rivals(&asked);
+        let acted = opened
+            .and_then(|()| self.run_dir.save(&findings.ledger).map(drop))
+            .map_err(PassError::from)
+            .and_then(|()| self.act(kernel, plan.ops, &mut findings, end, now));
         if acted.is_ok() {
             self.hold_elections(view, &findings, now)?;
         }
-        if let Some(elections) = &self.elections {
-            findings.moves = elections.moves();
-        }
-        if let Some(elected) = elected {
-            rivals.extend(elected.conflicts);
-        }
-        let with = |claim: &AddressKey, rivals| {
-            conflict(claim, rivals, &findings.observed, &wire, view.snapshot)
-        };
-        findings.conflicts = rivals
-            .into_iter()
-            .map(|(claim, rivals)| (claim.clone(), with(&claim, rivals)))
-            .collect();
+        findings.moves = self.elections.moves();
+        findings.conflicts = conflicts(&elected, &findings.observed, &wire, view.snapshot);
         findings.vanished = self.drift.vanished(now);
         if acted.is_ok() && end.outcome.is_complete() {
             self.drift.completed(&findings.desired.net);
         }
         end.findings = Some(findings);
         acted.and(sensed.map_err(PassError::from))
+    }
+
+    /// What is ours, as far as known.
+    fn ledger(&self, opened: bool, observed: &Observed, admission: &Admission<'_>) -> Ledger {
+        match self.run_dir.ledger() {
+            Some(ledger) => ledger.clone(),
+            // A first start, or somebody deleted it.
+            None if opened => Ledger::adopt(observed),
+            None => assume_ours(observed, admission),
+        }
     }
 
     /// Applies, looks again and trims the ledger to what is there now.
@@ -362,68 +315,19 @@ impl Passes {
         end: &mut PassEnd<'_>,
         now: Duration,
     ) -> Result<(), PassError> {
-        let net = &findings.desired.net;
-        end.drift = self.drift.count(&ops, net, now);
+        if ops.is_empty() {
+            return Ok(());
+        }
+        let desired = &findings.desired;
+        end.drift = self.drift.count(&ops, &desired.net, now);
         // Two looks at a large table need not be in memory together.
         findings.observed = Observed::default();
         end.outcome = execute(kernel, ops);
-        self.note_conflicts(&end.outcome, now);
         findings.observed = kernel.observe()?;
-        let mut rest = plan(net, &findings.observed, &findings.ledger).ledger;
-        add_candidacies(
-            &mut rest,
-            &findings.desired,
-            &findings.observed,
-            &findings.ledger,
-        );
+        let rest = plan(&desired.net, &findings.observed, &findings.ledger).ledger;
         self.run_dir.save(&rest)?;
         findings.ledger = rest;
         Ok(())
-    }
-
-    fn note_conflicts(&mut self, outcome: &Outcome, now: Duration) {
-        for (op, error) in outcome.failures() {
-            if let (Op::Probe(key), OpError::Answered { macs, .. }) = (op, error) {
-                self.wire.conflict(key.clone(), macs.clone(), now);
-            }
-        }
-    }
-
-    /// Takes out of a plan what the elections do. What nobody wants on a NIC any more leaves it first.
-    fn leave_to_elections(&mut self, ops: &mut Vec<Op>, desired: &Desired) {
-        let Some(elections) = &mut self.elections else {
-            return;
-        };
-        let unwanted = ops.iter().filter_map(|op| match op {
-            Op::DelAddress(key, Role::Held) => Some(key.clone()),
-            _ => None,
-        });
-        let gone = elections.withdraw(unwanted.collect());
-        ops.retain(|op| match op {
-            Op::Probe(key) | Op::AddAddress(key, Role::Held) | Op::Announce(key) => {
-                !is_elected(key.ip)
-            }
-            Op::DelAddress(key, Role::Held) => !(desired.may_hold(key) || gone.contains(key)),
-            _ => true,
-        });
-    }
-
-    /// Says which VirtualServices cannot be served because the wire cannot be asked.
-    fn refuse_without_election(&self, wanted: &mut Desired, admission: &Admission<'_>) {
-        let Some(elections) = &self.elections else {
-            return;
-        };
-        for (dev, cause) in elections.troubles() {
-            for (key, verdict) in &mut wanted.verdicts {
-                let vips = admission.accepted.get(key).map_or(&[][..], |it| &it.vips);
-                let concerned = |vip: &IpAddr| wanted.candidacies.get(vip) == Some(&dev);
-                if let Some(vip) = vips.iter().find(|vip| concerned(vip)) {
-                    let message = format!("{vip} cannot be held on {dev}: {cause}");
-                    let refusal = Refusal::new(Reason::KernelRefused, message);
-                    verdict.refusal.get_or_insert(refusal);
-                }
-            }
-        }
     }
 
     /// Tells the elections what there is now.
@@ -433,9 +337,6 @@ impl Passes {
         findings: &Findings<'_>,
         now: Duration,
     ) -> Result<(), KernelError> {
-        let Some(elections) = &mut self.elections else {
-            return Ok(());
-        };
         let former: Former = self.formers.update(view.snapshot, now);
         let segments = segments(&Sight {
             node: &self.node,
@@ -446,7 +347,8 @@ impl Passes {
             former: &former,
             fresh: view.fresh && view.complete,
         });
-        elections.publish(segments).map_err(|error| KernelError {
+        let published = self.elections.publish(segments);
+        published.map_err(|error| KernelError {
             doing: "begin the election of a segment".to_owned(),
             cause: error.to_string(),
         })
@@ -454,12 +356,13 @@ impl Passes {
 
     /// Whether nothing is on its way out.
     pub fn is_settled(&self) -> bool {
-        !self.memory.is_waiting()
+        !(self.memory.is_waiting() || self.yielding)
     }
 
     /// When something that waits is due.
     fn deadline(&self, now: Duration, took: Duration) -> Option<Duration> {
-        let leaving = self.memory.is_leaving();
+        // The elections ask for a pass when a VIP has left; that one may have gone under with its thread.
+        let leaving = self.memory.is_leaving() || self.yielding;
         let leaving = leaving.then(|| LEAVING.max(took * LEAVING_SHARE));
         let wire = self.wire.next_due();
         let wire = wire.map(|due| due.saturating_sub(now));
@@ -469,13 +372,16 @@ impl Passes {
     }
 }
 
-/// A VIP is ours from the moment that it may be claimed: the election does not wait for a pass.
-fn add_candidacies(ledger: &mut Ledger, desired: &Desired, observed: &Observed, before: &Ledger) {
-    for (vip, dev) in &desired.candidacies {
-        let key = AddressKey::new(dev.clone(), *vip);
-        let there = observed.net.addresses.contains_key(&key);
-        if !there || before.owns_address(&key, observed) {
-            ledger.addresses.insert(key);
-        }
-    }
+/// Who else answers for VIPs that this node holds or may.
+fn conflicts(
+    elected: &Elected,
+    observed: &Observed,
+    wire: &WireEvidence,
+    snapshot: &Snapshot,
+) -> BTreeMap<AddressKey, Conflict> {
+    let with = |(claim, rivals): (&AddressKey, &Rivals)| {
+        let found = conflict(claim, rivals.clone(), observed, wire, snapshot);
+        (claim.clone(), found)
+    };
+    elected.conflicts.iter().map(with).collect()
 }

@@ -242,7 +242,6 @@ fn refused(store: &Store, end: &PassEnd<'_>, findings: &Findings<'_>) -> BTreeMa
 /// An op's failure as a refusal.
 fn failure(op: &Op, error: &OpError) -> Refusal {
     let reason = match error {
-        OpError::Answered { .. } => Reason::VipConflict,
         OpError::Refused { kind, .. } => match kind {
             RefusalKind::NoScheduler => Reason::SchedulerMissing,
             RefusalKind::NoIpvs => Reason::IpvsMissing,

@@ -1,7 +1,7 @@
 //! One agent from its start to its end: sources and threads are started, passes run, and the data path stays as it is.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     convert::Infallible,
     net::SocketAddr,
     path::PathBuf,
@@ -20,15 +20,16 @@ use tokio::{
 use crate::{
     admin::{self, Admin},
     api::Report,
+    desired::NodeOptions,
     election::Timing,
     kernel::{Kernel, KernelError, linux::Linux},
     metrics::Metrics,
-    model::{IpvsSetting, NodeName, ProxyAnswer, ServiceName, SyncDaemon},
+    model::{NodeName, ProxyAnswer, ServiceName},
 };
 
 use super::{
     Board, Elections, Intervals, Next, Passes, Shared, SourceConfig, SourceName, Store, Trigger,
-    UndoSwitch, kube_proxy, links, memory, run_passes,
+    UndoSwitch, elections, kube_proxy, links, memory, run_passes,
     source::{self, Change, Feed, kubernetes::Own},
     state_writer,
     worker::{self, Job, Worker},
@@ -58,12 +59,10 @@ pub struct AgentConfig {
     pub timing: Timing,
     /// How long the kernel keeps a VIP whose agent is gone, where another director could take it; `None` = for ever.
     pub vip_lifetime: Option<Duration>,
-    /// Settings of IPVS that the node shall have while it directs.
-    pub ipvs: BTreeMap<IpvsSetting, u32>,
-    /// Where they are written.
+    /// What the node's administrator wants while it directs.
+    pub options: NodeOptions,
+    /// Where settings of IPVS are written.
     pub ipvs_settings_dir: PathBuf,
-    /// How the node exchanges connections with other directors; `None` = not at all.
-    pub sync: Option<SyncDaemon>,
 }
 
 /// What keeps an agent from starting or running.
@@ -269,13 +268,12 @@ fn start_threads(
     let told = jobs.clone();
     thread("wire", move || worker::ask(wire.as_mut(), &asked, &told))?;
     let board = Arc::new(Board::new(trigger.clone(), Arc::clone(&common.metrics)));
-    let elections = Elections::new(config.timing.clone(), config.vip_lifetime, board, nudges);
+    let begin = move |seat| elections::begin_thread(seat, nudges.clone());
+    let elections = Elections::new(config.timing.clone(), config.vip_lifetime, board, begin);
     let worker = Worker {
-        passes: Passes::new(common.node.clone(), &config.run_dir)
+        passes: Passes::new(common.node.clone(), &config.run_dir, elections)
             .with_asker(asker)
-            .with_elections(elections)
-            .with_ipvs(config.ipvs.clone())
-            .with_sync(config.sync.clone()),
+            .with_options(config.options.clone()),
         node: common.node.clone(),
         kernel,
         store: Store::new(&common.sources),

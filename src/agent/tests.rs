@@ -6,19 +6,21 @@ mod large;
 mod sync;
 mod undo;
 
-use std::{fs, net::IpAddr, time::Duration};
+use std::{fs, net::IpAddr, path::Path, time::Duration};
 
 use super::{
-    Next, PassEnd, PassError, Passes, RunDirError, SourceName, Store, View, report, source::Change,
-    testing::TempDir,
+    Next, PassEnd, PassError, Passes, RunDirError, SimulatedElections, SourceName, Store, View,
+    pass_time, report, source::Change, testing::TempDir,
 };
 use crate::{
     api::{Manifest, Report, parse_manifests},
+    desired::NodeOptions,
+    election::Timing,
     kernel::{
         Kernel,
-        fake::{FakeKernel, FakeLan, Machine, Verdict},
+        fake::{FakeKernel, FakeLan, Machine, Misfortune, Verdict},
     },
-    model::{Conflict, Dev, NodeName, Observed, PreflightCheck, Protocol, Reason},
+    model::{AddressKey, Conflict, Dev, NodeName, Observed, PreflightCheck, Protocol, Reason},
 };
 
 const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 100));
@@ -55,8 +57,15 @@ fn machine(last: u8) -> Machine {
 struct Agent {
     name: &'static str,
     passes: Passes,
+    elections: SimulatedElections,
     store: Store,
     run_dir: TempDir,
+}
+
+/// What one process has of passes and elections.
+fn passes(lan: &FakeLan, name: &str, run_dir: &Path) -> (Passes, SimulatedElections) {
+    let (simulated, elections) = SimulatedElections::new(lan, name, Timing::default(), None);
+    (Passes::new(name.into(), run_dir, elections), simulated)
 }
 
 struct World {
@@ -108,9 +117,11 @@ impl World {
                 let run_dir = TempDir::new();
                 let mut store = Store::new(sources);
                 store.apply(changes(&format!("{SERVICE}{}", node_manifests())));
+                let (passes, elections) = passes(&lan, name, run_dir.path());
                 Agent {
                     name,
-                    passes: Passes::new((*name).into(), run_dir.path()),
+                    passes,
+                    elections,
                     store,
                     run_dir,
                 }
@@ -138,6 +149,8 @@ impl World {
 
     fn pass_on(&mut self, name: &str, mut kernel: FakeKernel) -> (Summary, Option<Report>) {
         let now = self.now;
+        // The elections keep up with the passes.
+        self.wait(now.saturating_sub(self.lan.now()));
         let agent = self.agent(name);
         let view = View {
             snapshot: agent.store.snapshot(),
@@ -146,12 +159,44 @@ impl World {
         };
         let end = agent.passes.run(&mut kernel, view, now);
         let report = report(&name.into(), &agent.store, &end, 0);
-        (Summary::of(&end), report)
+        let summary = Summary::of(&end);
+        drop(end);
+        self.wait(Duration::ZERO);
+        (summary, report)
+    }
+
+    /// Lets time pass for the elections.
+    fn wait(&mut self, time: Duration) {
+        let elections = self.agents.iter_mut().map(|agent| &mut agent.elections);
+        pass_time(&self.lan, time, elections);
+    }
+
+    /// Ends an agent's process and starts another.
+    fn restart(&mut self, name: &str, run_dir: &Path) {
+        let lan = self.lan.clone();
+        lan.revive(name);
+        let agent = self.agent(name);
+        // The old one goes first, and its lock with it.
+        (agent.passes, agent.elections) = passes(&lan, name, TempDir::new().path());
+        (agent.passes, agent.elections) = passes(&lan, name, run_dir);
+    }
+
+    fn restart_with(&mut self, options: &NodeOptions) {
+        for (name, ..) in NODES {
+            let run_dir = self.agent(name).run_dir.path().to_owned();
+            self.restart(name, &run_dir);
+            let agent = self.agent(name);
+            let lan = FakeLan::new();
+            let nothing = passes(&lan, name, TempDir::new().path()).0;
+            let passes = std::mem::replace(&mut agent.passes, nothing);
+            agent.passes = passes.with_options(options.clone());
+        }
     }
 
     /// Passes of all agents, each telling the others, until none has anything to do.
     fn settle(&mut self) {
         for _ in 0..40 {
+            let effects = self.lan.effects();
             let mut busy = false;
             for (name, ..) in NODES {
                 let (end, report) = self.pass(name);
@@ -166,6 +211,8 @@ impl World {
             }
             // Waiting times are over before the next round.
             self.now += Duration::from_secs(4);
+            self.wait(Duration::from_secs(4));
+            busy |= self.lan.effects() != effects;
             if !busy && self.agents.iter().all(|agent| agent.passes.is_settled()) {
                 return;
             }
@@ -318,16 +365,15 @@ fn an_agent_killed_after_any_op_is_followed_by_one_that_finishes_and_can_undo_al
                 world.pass(other);
             }
             // As many passes as it takes until the kill.
-            let kernel = world.lan.kernel(name).killed_after(after);
+            let doomed = world.lan.effects() + after + 1;
+            world.lan.expect(Some(Misfortune::KilledBefore(doomed)));
             for _ in 0..6 {
-                world.pass_on(name, kernel.clone());
+                world.pass(name);
                 world.now += Duration::from_secs(1);
             }
-            let agent = world.agent(name);
-            let run_dir = agent.run_dir.path().to_owned();
-            // The old one goes first, and its lock with it.
-            agent.passes = Passes::new(name.into(), TempDir::new().path());
-            agent.passes = Passes::new(name.into(), &run_dir);
+            world.lan.expect(None);
+            let run_dir = world.agent(name).run_dir.path().to_owned();
+            world.restart(name, &run_dir);
             world.settle();
             assert_eq!(
                 world.answers().iter().filter(|by| *by == "b1").count(),
@@ -368,8 +414,7 @@ fn without_a_ledger_nothing_is_changed_and_the_report_says_so() {
         let file = world.agent("b1").run_dir.path().join("ledger.json");
         fs::write(&file, broken).unwrap();
         let run_dir = world.agent("b1").run_dir.path().to_owned();
-        world.agent("b1").passes = Passes::new("b1".into(), TempDir::new().path());
-        world.agent("b1").passes = Passes::new("b1".into(), &run_dir);
+        world.restart("b1", &run_dir);
         let there = world.look("b1");
         world.delete();
         let (end, report) = world.pass("b1");
@@ -397,7 +442,7 @@ fn a_run_dir_that_cannot_be_written_stops_changes_only() {
     let mut world = World::new(false);
     let file = world.agent("d").run_dir.path().join("file");
     fs::write(&file, "").unwrap();
-    world.agent("d").passes = Passes::new("d".into(), &file.join("run"));
+    world.restart("d", &file.join("run"));
     let (end, report) = world.pass("d");
     assert!(
         matches!(end.error, Some(PassError::RunDir(RunDirError::Ledger(_)))),
@@ -420,7 +465,9 @@ fn a_vip_that_a_stranger_has_is_not_claimed_until_the_stranger_is_gone() {
         .on("stranger", |machine| machine.mac(&eth0()))
         .flatten()
         .unwrap();
+    world.pass("d");
     for _ in 0..4 {
+        world.now += Duration::from_secs(2);
         let (_, report) = world.pass("d");
         let report = report.unwrap();
         let refusal = report.refused.values().next().unwrap();
@@ -432,7 +479,6 @@ fn a_vip_that_a_stranger_has_is_not_claimed_until_the_stranger_is_gone() {
         };
         assert_eq!(report.conflicts.values().next(), Some(&conflict));
         assert!(report.peer.held.is_empty() && !world.lan.claimants(VIP).contains("d"));
-        world.now += Duration::from_secs(2);
     }
     world.lan.power_off("stranger");
     world.settle();
@@ -445,12 +491,18 @@ fn an_incomplete_view_takes_nothing_away() {
     let mut world = World::new(false);
     world.settle();
     let before = world.look("d");
+    let held = AddressKey::new(eth0(), VIP);
+    assert!(before.net.addresses.contains_key(&held));
     world.delete();
     world.agent("d").store.apply(vec![Change::Complete(false)]);
     let (end, _) = world.pass("d");
     assert!(end.ops.is_empty(), "{:?}", end.ops);
     assert_eq!(world.look("d"), before);
     world.agent("d").store.apply(vec![Change::Complete(true)]);
+    // The VIP leaves the NIC before anything behind it goes.
+    let (end, _) = world.pass("d");
+    assert!(end.ops.is_empty(), "{:?}", end.ops);
+    assert!(!world.look("d").net.addresses.contains_key(&held));
     let (end, _) = world.pass("d");
     assert!(!end.ops.is_empty());
 }

@@ -15,7 +15,7 @@ use std::{
 use crate::{
     desired::Questions,
     kernel::{Kernel, KernelError},
-    model::{AddressKey, Answer, Dev, Mac, Observed, Reach, Rivals, WireEvidence},
+    model::{AddressKey, Answer, Dev, Reach, WireEvidence},
 };
 
 /// How long a good answer is believed.
@@ -104,13 +104,8 @@ impl Asking {
 impl Wire {
     /// What is to be asked: first what is not known at all, then what is due to be asked again. Forgets what nobody
     /// wants to know any more.
-    pub fn questions(
-        &mut self,
-        questions: &Questions,
-        observed: &Observed,
-        now: Duration,
-    ) -> (Asking, Asking) {
-        let targets = self.targets(questions, observed);
+    pub fn questions(&mut self, questions: &Questions, now: Duration) -> (Asking, Asking) {
+        let targets = &questions.silence;
         self.reach
             .retain(|address, _| questions.reach.contains(address));
         self.answers.retain(|key, _| targets.contains(key));
@@ -129,13 +124,13 @@ impl Wire {
             }
         }
         for key in targets {
-            match self.answers.get_mut(&key) {
+            match self.answers.get_mut(key) {
                 None => {
-                    new.probes.insert(key);
+                    new.probes.insert(key.clone());
                 }
                 Some(heard) if heard.due <= now => {
                     heard.due = now + LOST;
-                    due.probes.insert(key);
+                    due.probes.insert(key.clone());
                 }
                 Some(_) => {}
             }
@@ -158,15 +153,6 @@ impl Wire {
             self.heard_answer(key, answer, now);
         }
         news
-    }
-
-    /// VIPs to probe: where silence is evidence, those held, and those somebody else had when last asked. A VIP that
-    /// is about to be claimed is probed by the plan.
-    fn targets(&self, questions: &Questions, observed: &Observed) -> BTreeSet<AddressKey> {
-        let watched = questions.rivals.iter().filter(|key| {
-            observed.net.addresses.contains_key(key) || self.answers.contains_key(key)
-        });
-        questions.silence.iter().chain(watched).cloned().collect()
     }
 
     fn heard_reach(&mut self, address: IpAddr, reach: Reach, now: Duration) {
@@ -212,22 +198,6 @@ impl Wire {
             unanswered: 0,
         };
         self.answers.insert(key, heard);
-    }
-
-    /// A claim met somebody who has the VIP already.
-    pub fn conflict(&mut self, key: AddressKey, macs: BTreeSet<Mac>, now: Duration) {
-        self.heard_answer(key, Answer { macs }, now);
-    }
-
-    /// Who else answers for VIPs that this node should hold.
-    pub fn rivals(&self, questions: &Questions) -> BTreeMap<AddressKey, Rivals> {
-        let answered = self
-            .answers
-            .iter()
-            .filter(|(key, heard)| !heard.value.macs.is_empty() && questions.rivals.contains(key));
-        answered
-            .map(|(key, heard)| (key.clone(), heard.value.rivals()))
-            .collect()
     }
 
     /// All of it, for the decision.

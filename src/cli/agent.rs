@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use crate::{
     agent::{self, AgentConfig, Intervals, SourceConfig, UndoSwitch},
+    desired::NodeOptions,
     election::{Timer, Timing},
     kernel::linux::IPVS_SETTINGS,
     model::{Dev, IpvsSetting, NodeName, SyncDaemon, UnknownIpvsSetting},
@@ -127,12 +128,14 @@ pub(super) fn run(args: &Args) -> Outcome {
         },
         timing,
         vip_lifetime: (args.vip_lifetime > 0).then(|| Duration::from_secs(args.vip_lifetime)),
-        ipvs: args.ipvs.iter().copied().collect(),
+        options: NodeOptions {
+            ipvs: args.ipvs.iter().copied().collect(),
+            sync: args.sync_interface.clone().map(|dev| SyncDaemon {
+                dev,
+                id: args.sync_id,
+            }),
+        },
         ipvs_settings_dir: args.ipvs_settings_dir.clone(),
-        sync: args.sync_interface.clone().map(|dev| SyncDaemon {
-            dev,
-            id: args.sync_id,
-        }),
     };
     block_on(agent::run(config))?.map_err(|error| Failure::Failed(error.to_string()))?;
     Ok(ExitCode::SUCCESS)

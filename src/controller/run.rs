@@ -17,7 +17,11 @@ use super::{
     watches,
     writer::{Update, Writer},
 };
-use crate::{admin, api::ConditionType, desired::admit};
+use crate::{
+    admin,
+    api::ConditionType,
+    desired::{admit, placement},
+};
 
 /// Between passes at least: a burst of reports is one pass.
 const MIN_INTERVAL: Duration = Duration::from_millis(200);
@@ -160,10 +164,12 @@ impl Worker {
             .get_or_insert_with(|| Journal::begin(&self.cluster));
         journal.retain(|key| objects.contains_key(key));
         let admission = admit(&self.cluster.snapshot);
+        let placement = placement(&self.cluster.snapshot, &admission);
         let agreements = self.cluster.agreements();
         let context = Context {
             cluster: &self.cluster,
             admission: &admission,
+            placement: &placement,
             agreements: &agreements,
             now: jiff::Timestamp::now(),
         };

@@ -18,7 +18,8 @@ use crate::{
         Agreement, ConditionReason, ConditionType, Count, Report, Summary, Truth,
         VirtualServiceStatus,
     },
-    desired::{Admission, directors, holder, no_endpoints},
+    desired::{Admission, directors, no_endpoints},
+    election::Placement,
     model::{NodeName, PreflightCheck, Reason, Refusal, VirtualService, VsKey},
 };
 
@@ -35,6 +36,8 @@ pub struct Context<'a> {
     pub cluster: &'a Cluster,
     /// Who is served at all.
     pub admission: &'a Admission<'a>,
+    /// Who should hold what.
+    pub placement: &'a Placement<'a>,
     /// Of which objects each node's report speaks.
     pub agreements: &'a BTreeMap<NodeName, Agreement>,
     /// For transitions.
@@ -178,7 +181,7 @@ impl<'a> View<'a> {
     /// the VIP: the one to which it came last is right. Where that is not known, the one that knows the present generation,
     /// and then the one that should.
     fn director(&self, vip: IpAddr) -> Option<(&'a NodeName, bool)> {
-        let wanted = holder(self.virtual_service, vip, &self.context.cluster.snapshot);
+        let wanted = self.context.placement.first(vip);
         let readable = self.context.cluster.reports.iter();
         let holding = readable.filter(|(_, report)| {
             report

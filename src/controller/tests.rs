@@ -133,9 +133,11 @@ impl Ground {
     fn status(&self, name: &str) -> VirtualServiceStatus {
         let key = VsKey::new("default", name);
         let admission = admit(&self.cluster.snapshot);
+        let placement = crate::desired::placement(&self.cluster.snapshot, &admission);
         let context = Context {
             cluster: &self.cluster,
             admission: &admission,
+            placement: &placement,
             agreements: &self.cluster.agreements(),
             now: Timestamp::from_second(self.seconds).unwrap(),
         };

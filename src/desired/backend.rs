@@ -3,7 +3,7 @@ use std::{net::IpAddr, time::Duration};
 use crate::model::{AddressKey, ArpSettings, Dev, LinkKind, NodeNet, Peers, Reason, Refusal, Role};
 
 use super::{
-    Inputs, Memory,
+    Inputs, Memory, keep,
     quiet::{keep_quiet, require_quiet},
 };
 
@@ -140,28 +140,7 @@ pub(super) fn keep_while_directed(
             continue;
         };
         notes.push(format!("{} stays on {}: {why}", key.ip, key.dev));
-        // Whatever made it quiet stays with it; a node that can no longer be quiet says so in its verdicts.
-        if let Some(link) = observed
-            .links
-            .get(&key.dev)
-            .filter(|link| link.kind == LinkKind::Other)
-        {
-            net.arp.insert(key.dev.clone(), link.arp);
-        }
-        if let Err(refusal) = require_quiet(key.ip, None, observed, &mut net.arp) {
-            notes.push(refusal.to_string());
-        }
-        if observed
-            .links
-            .get(&key.dev)
-            .is_some_and(|link| link.kind == LinkKind::Dummy)
-        {
-            net.dummies.insert(key.dev.clone());
-        }
-        if observed.our_routes.contains(key) {
-            net.routes.insert(key.clone());
-        }
-        net.addresses.insert(key.clone(), Role::Quiet);
+        keep::quiet_address(key, inputs, net, notes);
         kept = true;
     }
     if kept {

@@ -2,7 +2,7 @@
 //!
 //! Decisions that every node must take alike (who is admitted, who is a real server, who holds a VIP) are in
 //! `admission`, `members` and `placement`; they look at the snapshot alone. What one node does about it is in
-//! `director`, `backend`, `quiet`, `rivals` and `drain`; they also look at what the node observes. What directors agree on among
+//! `director`, `backend`, `quiet`, `keep`, `rivals` and `drain`; they also look at what the node observes. What directors agree on among
 //! themselves, on the wire, is prepared in `segments`.
 
 mod admission;
@@ -10,6 +10,7 @@ mod backend;
 mod director;
 mod drain;
 mod endpoints;
+mod keep;
 mod members;
 mod node;
 mod placement;
@@ -26,9 +27,8 @@ pub use director::clients_nic;
 pub use drain::Memory;
 pub use endpoints::no_endpoints;
 pub use members::{Member, MemberId, Members, members};
-pub use node::{Desired, Inputs, MemberState, Verdict, desired, is_elected, tune};
-pub use placement::{directors, holder, presumed};
+pub use node::{Desired, Inputs, MemberState, NodeOptions, Verdict, desired};
+pub use placement::{directors, placement, presumed};
 pub use questions::{Questions, questions};
 pub use rivals::conflict;
 pub use segments::{Former, Segment, Segments, Sight, segments};
-pub use sync::synchronise;

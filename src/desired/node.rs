@@ -6,13 +6,13 @@ use std::{
 };
 
 use crate::model::{
-    AddressKey, Dev, Elected, IpvsSetting, Ledger, NodeName, NodeNet, Observed, Refusal, Role,
-    Service, ServiceKey, Snapshot, VirtualService, VsKey, WireEvidence,
+    AddressKey, Dev, Elected, IpvsSetting, Ledger, NodeName, NodeNet, Observed, Port, Reason,
+    Refusal, Role, Service, ServiceKey, Snapshot, SyncDaemon, VirtualService, VsKey, WireEvidence,
 };
 
 use super::{
-    Admission, MemberId, Members, Memory, backend, director, directors, holder, members,
-    quiet::quiet_nics, rivals::refuse_rivals,
+    Admission, MemberId, Members, Memory, backend, director, directors, keep, members,
+    quiet::quiet_nics, rivals, sync,
 };
 
 /// All that one node's decision depends on.
@@ -22,20 +22,33 @@ pub struct Inputs<'a> {
     pub node: &'a NodeName,
     /// What the sources say.
     pub snapshot: &'a Snapshot,
+    /// Whether that is everything. If not (a manifest that never could be read), nothing of ours is taken away.
+    pub complete: bool,
     /// Which VirtualServices are served, from [`super::admit`].
     pub admission: &'a Admission<'a>,
+    /// What the node's administrator wants, whatever is served.
+    pub options: &'a NodeOptions,
     /// What the kernel shows.
     pub observed: &'a Observed,
     /// What is ours.
     pub ledger: &'a Ledger,
     /// What the wire answered.
     pub wire: &'a WireEvidence,
-    /// Who holds what. `None`: there is no election, and whoever is preferred holds it; so it is in a forecast.
-    pub elected: Option<&'a Elected>,
+    /// Which VIPs the elections of this node's NICs hold.
+    pub elected: &'a Elected,
     /// What the last pass remembered.
     pub memory: &'a Memory,
     /// The agent's monotonic clock.
     pub now: Duration,
+}
+
+/// Settings of a node for as long as it directs anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeOptions {
+    /// Settings of IPVS (`net.ipv4.vs.*`).
+    pub ipvs: BTreeMap<IpvsSetting, u32>,
+    /// How the node exchanges connections with other directors; `None` = not at all.
+    pub sync: Option<SyncDaemon>,
 }
 
 /// What one node should be.
@@ -43,10 +56,11 @@ pub struct Inputs<'a> {
 pub struct Desired {
     /// Its network.
     pub net: Arc<NodeNet>,
-    /// VIPs that this node may hold if it is elected, and on which NIC.
-    pub candidacies: BTreeMap<IpAddr, Dev>,
     /// Per VirtualService in which this node has a part: how it stands.
     pub verdicts: BTreeMap<VsKey, Verdict>,
+    /// VIPs that an election of this node holds and nobody wants any more. Their services stay until the election has taken them
+    /// from the NIC.
+    pub yielding: BTreeSet<AddressKey>,
     /// For people: why some things are not done.
     pub notes: Vec<String>,
     /// To be given to the next pass.
@@ -58,11 +72,6 @@ impl Desired {
     /// a director that learnt of it late would send packets to where nothing is.
     pub fn is_leaving(&self, key: &AddressKey) -> bool {
         self.memory.unwanted.contains_key(key)
-    }
-
-    /// Whether this node may hold this VIP on this NIC.
-    pub fn may_hold(&self, key: &AddressKey) -> bool {
-        self.candidacies.get(&key.ip) == Some(&key.dev)
     }
 }
 
@@ -108,43 +117,65 @@ pub fn desired(inputs: &Inputs<'_>) -> Desired {
     let mut desired = Desired::default();
     let wanted = inputs.admission.accepted.iter();
     for (key, virtual_service) in wanted.filter(|_| inputs.snapshot.undo.is_none()) {
-        let may_hold = directors(virtual_service, inputs.snapshot).any(|name| name == inputs.node);
-        let is_director = may_hold || holds(virtual_service, inputs.elected);
-        let mut verdict = Verdict::default();
-        let mut has_part = is_director;
-        for vip in &virtual_service.vips {
-            let members = members(virtual_service, *vip, inputs.snapshot);
-            let me = MemberId::Node(inputs.node.clone());
-            verdict.is_real_server |= members.by_address.values().any(|member| member.id == me);
-            has_part |= verdict.is_real_server || members.refused.contains_key(inputs.node);
-            if let Some(refusal) = members.refused.get(inputs.node) {
-                verdict.refusal.get_or_insert_with(|| refusal.clone());
-            }
-            // One VIP that cannot be served leaves the other family's alone.
-            if let Err(refusal) = serve_vip(
-                virtual_service,
-                *vip,
-                Part {
-                    serves: is_director,
-                    may_hold,
-                },
-                &members,
-                inputs,
-                &mut verdict,
-                &mut desired,
-            ) {
-                verdict.refusal.get_or_insert(refusal);
-            }
-        }
-        if has_part {
+        if let Some(verdict) = serve(virtual_service, inputs, &mut desired) {
             desired.verdicts.insert((*key).clone(), verdict);
         }
+    }
+    if inputs.complete {
+        keep::until_yielded(inputs, &mut desired);
     }
     let Desired {
         net, notes, memory, ..
     } = &mut desired;
     backend::keep_while_directed(inputs, Arc::make_mut(net), memory, notes);
+    refuse_without_election(&mut desired, inputs);
+    if !desired.net.services.is_empty() {
+        sync::synchronise(&mut desired, inputs);
+        let net = Arc::make_mut(&mut desired.net);
+        net.ipvs.clone_from(&inputs.options.ipvs);
+    }
+    if !inputs.complete {
+        let net = Arc::make_mut(&mut desired.net);
+        keep::all_of_ours(net, inputs.observed, inputs.ledger);
+    }
     desired
+}
+
+/// Adds this node's part in a VirtualService; `None` if it has none.
+fn serve(
+    virtual_service: &VirtualService,
+    inputs: &Inputs<'_>,
+    desired: &mut Desired,
+) -> Option<Verdict> {
+    let may_hold = directors(virtual_service, inputs.snapshot).any(|name| name == inputs.node);
+    let is_director = may_hold || holds(virtual_service, inputs.elected);
+    let mut verdict = Verdict::default();
+    let mut has_part = is_director;
+    for vip in &virtual_service.vips {
+        let members = members(virtual_service, *vip, inputs.snapshot);
+        let me = MemberId::Node(inputs.node.clone());
+        verdict.is_real_server |= members.by_address.values().any(|member| member.id == me);
+        has_part |= verdict.is_real_server;
+        if let Some(refusal) = members.refused.get(inputs.node) {
+            has_part = true;
+            verdict.refusal.get_or_insert_with(|| refusal.clone());
+        }
+        let part = Part {
+            virtual_service,
+            vip: *vip,
+            members: &members,
+            is_director,
+            may_hold,
+        };
+        // One VIP that cannot be served leaves the other family's alone.
+        let served = part
+            .carry(inputs, &verdict, desired)
+            .and_then(|()| part.direct(inputs, &mut verdict, desired));
+        if let Err(refusal) = served {
+            verdict.refusal.get_or_insert(refusal);
+        }
+    }
+    has_part.then_some(verdict)
 }
 
 /// Whether `node` has the services of `virtual_service`: as a director that may hold its VIPs, or as one that no longer may
@@ -153,166 +184,145 @@ pub(super) fn directs(
     virtual_service: &VirtualService,
     node: &NodeName,
     snapshot: &Snapshot,
-    elected: Option<&Elected>,
+    elected: &Elected,
 ) -> bool {
     directors(virtual_service, snapshot).any(|name| name == node) || holds(virtual_service, elected)
 }
 
 /// Whether this node holds any of the VIPs of `virtual_service`.
-fn holds(virtual_service: &VirtualService, elected: Option<&Elected>) -> bool {
-    let held = |vip| elected.and_then(|elected| elected.held.get(vip));
-    let mut devices = virtual_service.vips.iter().filter_map(held).flatten();
+fn holds(virtual_service: &VirtualService, elected: &Elected) -> bool {
+    let vips = virtual_service.vips.iter();
+    let mut devices = vips.filter_map(|vip| elected.held.get(vip)).flatten();
     // A NIC as quiet device is no claim.
     devices.any(|dev| *dev != virtual_service.real_servers.device)
 }
 
-/// Adds what the node's administrator wants of IPVS, as long as the node has a service at all.
-pub fn tune(net: &mut NodeNet, settings: &BTreeMap<IpvsSetting, u32>) {
-    if !net.services.is_empty() {
-        net.ipvs.clone_from(settings);
+/// Says which VirtualServices cannot be served because a NIC's election cannot be held.
+fn refuse_without_election(desired: &mut Desired, inputs: &Inputs<'_>) {
+    for (dev, cause) in &inputs.elected.troubles {
+        for (key, verdict) in &mut desired.verdicts {
+            let accepted = inputs.admission.accepted.get(key);
+            let mut vips = accepted.into_iter().flat_map(|it| &it.vips);
+            let claims = &desired.net.claims;
+            let is_claim = |vip: &IpAddr| claims.contains(&AddressKey::new(dev.clone(), *vip));
+            if let Some(vip) = vips.find(|vip| is_claim(vip)) {
+                let message = format!("{vip} cannot be held on {dev}: {cause}");
+                let refusal = Refusal::new(Reason::KernelRefused, message);
+                verdict.refusal.get_or_insert(refusal);
+            }
+        }
     }
 }
 
-/// A node's part as director of a VirtualService.
+/// A node's part in serving one VIP.
 #[derive(Clone, Copy)]
-struct Part {
+struct Part<'a> {
+    virtual_service: &'a VirtualService,
+    vip: IpAddr,
+    members: &'a Members,
     /// It has the services.
-    serves: bool,
-    /// It may hold the VIPs.
+    is_director: bool,
+    /// It may hold the VIP.
     may_hold: bool,
 }
 
-/// Adds this node's part in serving one VIP; on refusal nothing of it is added.
-fn serve_vip(
-    virtual_service: &VirtualService,
-    vip: IpAddr,
-    part: Part,
-    members: &Members,
-    inputs: &Inputs<'_>,
-    verdict: &mut Verdict,
-    desired: &mut Desired,
-) -> Result<(), Refusal> {
-    if !part.serves && !verdict.is_real_server {
-        return Ok(());
-    }
-    let policy = &virtual_service.real_servers;
-    let (device, host_route) = if verdict.is_real_server {
-        (policy.device.clone(), policy.host_route)
-    } else {
-        (crate::model::Dev::lo(), false)
-    };
-    let named = virtual_service.directors.interface.as_ref();
-    backend::carry(
-        vip,
-        named,
-        &device,
-        host_route,
-        inputs,
-        Arc::make_mut(&mut desired.net),
-    )?;
-    if quiet_nics(vip, named, inputs.observed).is_empty() {
-        desired.notes.push(format!("{vip}: no interface of this node is in its network, so nobody asks this node for it: no ARP step needed"));
-    }
-    if !part.serves {
-        return Ok(());
+impl Part<'_> {
+    fn interface(&self) -> Option<&Dev> {
+        self.virtual_service.directors.interface.as_ref()
     }
 
-    let keys: Vec<ServiceKey> = virtual_service
-        .ports
-        .iter()
-        .map(|port| ServiceKey {
-            vip,
+    fn keys(&self) -> Vec<ServiceKey> {
+        let ports = self.virtual_service.ports.iter();
+        let key = |port: &Port| ServiceKey {
+            vip: self.vip,
             port: port.port,
             protocol: port.protocol,
-        })
-        .collect();
-    director::may_serve(vip, &keys, inputs)?;
-    let stake = stake(virtual_service, vip, inputs)?;
-    if let Stake::Candidate(dev) | Stake::Elected(dev) = &stake
-        && part.may_hold
-    {
-        desired.candidacies.insert(vip, dev.clone());
-    }
-    // A standby that is also a real server would schedule again what the holder sent it: IPVS hooks
-    // LOCAL_IN before the socket.
-    let holds = matches!(stake, Stake::Elected(_) | Stake::Preferred(_));
-    if !holds && verdict.is_real_server {
-        refuse_rivals(vip, &stake, inputs, verdict);
-        return Ok(());
-    }
-    let states = director::states(virtual_service, vip, members, inputs);
-    for key in keys {
-        let (destinations, draining) =
-            director::destinations(key, virtual_service, &states, inputs, &mut desired.memory);
-        verdict.draining.extend(draining);
-        let service = Service {
-            scheduler: virtual_service.scheduler.clone(),
-            flags: virtual_service.flags.clone(),
-            persistence: virtual_service.persistence(vip),
-            destinations,
         };
-        Arc::make_mut(&mut desired.net)
-            .services
-            .insert(key, service);
+        ports.map(key).collect()
     }
-    verdict.members.reserve_exact(1);
-    verdict.members.push((vip, states));
-    let rivals = refuse_rivals(vip, &stake, inputs, verdict);
-    let claim = match stake {
-        Stake::Elected(dev) => Some(AddressKey::new(dev, vip)),
-        Stake::Preferred(dev) => {
-            let claim = AddressKey::new(dev, vip);
-            let held = inputs.observed.net.addresses.contains_key(&claim);
-            (held || !rivals).then_some(claim)
+
+    /// Directors and real servers carry the VIP quietly.
+    fn carry(
+        &self,
+        inputs: &Inputs<'_>,
+        verdict: &Verdict,
+        desired: &mut Desired,
+    ) -> Result<(), Refusal> {
+        if !self.is_director && !verdict.is_real_server {
+            return Ok(());
         }
-        Stake::Candidate(_) | Stake::Reserve => None,
-    };
-    if let Some(claim) = claim {
-        Arc::make_mut(&mut desired.net)
-            .addresses
-            .insert(claim, Role::Held);
+        let policy = &self.virtual_service.real_servers;
+        let (device, host_route) = if verdict.is_real_server {
+            (policy.device.clone(), policy.host_route)
+        } else {
+            (Dev::lo(), false)
+        };
+        let net = Arc::make_mut(&mut desired.net);
+        backend::carry(self.vip, self.interface(), &device, host_route, inputs, net)?;
+        if quiet_nics(self.vip, self.interface(), inputs.observed).is_empty() {
+            desired.notes.push(format!(
+                "{}: no interface of this node is in its network, so nobody asks this node for it: no ARP step needed",
+                self.vip
+            ));
+        }
+        Ok(())
     }
-    Ok(())
-}
 
-/// How a director stands to a VIP, and on which NIC.
-pub(super) enum Stake {
-    /// It holds it.
-    Elected(Dev),
-    /// It holds it if it is elected.
-    Candidate(Dev),
-    /// There is no election, and it is the one.
-    Preferred(Dev),
-    /// There is no election, and another is the one.
-    Reserve,
-}
-
-fn stake(
-    virtual_service: &VirtualService,
-    vip: IpAddr,
-    inputs: &Inputs<'_>,
-) -> Result<Stake, Refusal> {
-    let named = virtual_service.directors.interface.as_ref();
-    let nic = || director::clients_nic(named, vip, inputs.observed);
-    match inputs.elected.filter(|_| is_elected(vip)) {
-        Some(elected) => {
-            let dev = nic()?.dev.clone();
-            let claim = AddressKey::new(dev.clone(), vip);
-            Ok(if elected.holds_on(&claim) {
-                Stake::Elected(dev)
-            } else {
-                Stake::Candidate(dev)
-            })
+    /// A director stands for election and has the services, unless it stands by and is a real server itself.
+    fn direct(
+        &self,
+        inputs: &Inputs<'_>,
+        verdict: &mut Verdict,
+        desired: &mut Desired,
+    ) -> Result<(), Refusal> {
+        if !self.is_director {
+            return Ok(());
         }
-        None if holder(virtual_service, vip, inputs.snapshot) == Some(inputs.node) => {
-            Ok(Stake::Preferred(nic()?.dev.clone()))
+        director::may_serve(self.vip, &self.keys(), inputs)?;
+        let nic = director::clients_nic(self.interface(), self.vip, inputs.observed)?;
+        let claim = AddressKey::new(nic.dev.clone(), self.vip);
+        let holds = inputs.elected.holds_on(&claim);
+        if self.may_hold {
+            let net = Arc::make_mut(&mut desired.net);
+            net.claims.insert(claim.clone());
         }
-        None => Ok(Stake::Reserve),
+        // A standby that is also a real server would schedule again what the holder sent it: IPVS hooks
+        // LOCAL_IN before the socket.
+        if holds || !verdict.is_real_server {
+            self.add_services(inputs, verdict, desired);
+        }
+        if let Some(refusal) = rivals::refusal(&claim, holds, inputs) {
+            verdict.refusal.get_or_insert(refusal);
+        }
+        // A candidate that finds the VIP on its NIC adopts it or takes it off: the election's business alone.
+        if holds || (self.may_hold && inputs.observed.net.addresses.contains_key(&claim)) {
+            let net = Arc::make_mut(&mut desired.net);
+            net.addresses.insert(claim, Role::Held);
+        }
+        Ok(())
     }
-}
 
-/// Whether directors elect who holds `vip`.
-pub fn is_elected(vip: IpAddr) -> bool {
-    // The election's frames are ARP so far.
-    vip.is_ipv4()
+    fn add_services(&self, inputs: &Inputs<'_>, verdict: &mut Verdict, desired: &mut Desired) {
+        let Self {
+            virtual_service,
+            vip,
+            ..
+        } = *self;
+        let states = director::states(virtual_service, vip, self.members, inputs);
+        for key in self.keys() {
+            let (destinations, draining) =
+                director::destinations(key, virtual_service, &states, inputs, &mut desired.memory);
+            verdict.draining.extend(draining);
+            let service = Service {
+                scheduler: virtual_service.scheduler.clone(),
+                flags: virtual_service.flags.clone(),
+                persistence: virtual_service.persistence(vip),
+                destinations,
+            };
+            let net = Arc::make_mut(&mut desired.net);
+            net.services.insert(key, service);
+        }
+        verdict.members.reserve_exact(1);
+        verdict.members.push((vip, states));
+    }
 }

@@ -1,14 +1,17 @@
-use std::net::IpAddr;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use crate::{
-    election::score,
+    election::{Placement, Wish, place},
     model::{
         AddressKey, Elected, NodeName, Observed, Peers, Role, Snapshot, VirtualService,
         WireEvidence,
     },
 };
 
-use super::{Admission, director::clients_nic, node::is_elected};
+use super::{Admission, director::clients_nic};
 
 /// The nodes that may hold the VIPs of `virtual_service`: labelled and selected.
 pub fn directors<'a>(
@@ -23,22 +26,30 @@ pub fn directors<'a>(
         .map(|(name, _)| name)
 }
 
-/// Which of them holds `vip`: the preferred one, else the one that scores highest for it.
+/// Who should hold which VIP: for agents, status and forecasts alike.
 ///
-/// Rendezvous hashing: every node computes the same answer, and a director that comes or goes moves only
-/// the VIPs that it gets or had.
-pub fn holder<'a>(
-    virtual_service: &'a VirtualService,
-    vip: IpAddr,
-    snapshot: &'a Snapshot,
-) -> Option<&'a NodeName> {
-    let preferred = virtual_service.directors.preferred.as_ref();
-    directors(virtual_service, snapshot)
-        .max_by_key(|name| (Some(*name) == preferred, score(vip, name), *name))
+/// It looks at the snapshot alone, so every node computes the same answer. A director that cannot serve a VIP here and now is
+/// passed over in that VIP's order, and no other VIP goes elsewhere for that.
+pub fn placement<'a>(snapshot: &'a Snapshot, admission: &Admission<'a>) -> Placement<'a> {
+    let mut wishes: BTreeMap<IpAddr, Wish<'a>> = BTreeMap::new();
+    for virtual_service in admission.accepted.values() {
+        for vip in &virtual_service.vips {
+            // All that share a VIP have the same `spec.directors`.
+            wishes.entry(*vip).or_insert_with(|| Wish {
+                vip: *vip,
+                eligible: directors(virtual_service, snapshot).collect(),
+                preferred: virtual_service.directors.preferred.as_ref(),
+            });
+        }
+    }
+    let cordoned = snapshot.nodes.iter().filter(|(_, node)| node.cordoned);
+    let cordoned: BTreeSet<NodeName> = cordoned.map(|(name, _)| name.clone()).collect();
+    let wishes: Vec<Wish<'a>> = wishes.into_values().collect();
+    place(&wishes, &cordoned)
 }
 
-/// What `node` would hold if directors elected now, for forecasts: whoever is preferred takes a VIP, whoever has one keeps it,
-/// and one that nobody has goes to its first choice.
+/// What `node` would hold if directors elected now, for forecasts: whoever is preferred takes a VIP, whoever has one and is not
+/// cordoned keeps it, and any other goes to its first choice.
 pub fn presumed(
     node: &NodeName,
     snapshot: &Snapshot,
@@ -46,30 +57,30 @@ pub fn presumed(
     observed: &Observed,
     wire: &WireEvidence,
 ) -> Elected {
+    let placement = placement(snapshot, admission);
     let mut elected = Elected::default();
     for virtual_service in admission.accepted.values() {
-        for vip in virtual_service.vips.iter().filter(|vip| is_elected(**vip)) {
+        for vip in &virtual_service.vips {
             let named = virtual_service.directors.interface.as_ref();
             let Ok(nic) = clients_nic(named, *vip, observed) else {
                 continue;
             };
             let claim = AddressKey::new(nic.dev.clone(), *vip);
+            let order = placement.order(*vip);
+            let first = placement.first(*vip);
             let has_it = observed.net.addresses.get(&claim) == Some(&Role::Held);
             let others = wire.answers.get(vip).filter(|it| !it.macs.is_empty());
-            let wants = match present_holder(virtual_service, *vip, snapshot) {
+            let wants = match present_holder(virtual_service, *vip, order, snapshot) {
                 Some(holder) => holder == node,
-                None if has_it => directors(virtual_service, snapshot).any(|name| name == node),
-                None => others.is_none() && holder(virtual_service, *vip, snapshot) == Some(node),
+                None if has_it => order.contains(&node),
+                None => others.is_none() && first == Some(node),
             };
             if wants {
-                elected
-                    .held
-                    .entry(*vip)
-                    .or_default()
-                    .insert(nic.dev.clone());
+                let devices = elected.held.entry(*vip).or_default();
+                devices.insert(nic.dev.clone());
             }
             if let Some(answer) = others
-                && holder(virtual_service, *vip, snapshot) == Some(node)
+                && first == Some(node)
             {
                 elected.conflicts.insert(claim, answer.rivals());
             }
@@ -78,19 +89,24 @@ pub fn presumed(
     elected
 }
 
-/// The director that is preferred, or that reports that it holds `vip`.
+/// The director that is preferred, or that reports that it holds `vip` and may go on.
 fn present_holder<'a>(
-    virtual_service: &'a VirtualService,
+    virtual_service: &VirtualService,
     vip: IpAddr,
-    snapshot: &'a Snapshot,
+    order: &[&'a NodeName],
+    snapshot: &Snapshot,
 ) -> Option<&'a NodeName> {
-    let preferred = virtual_service.directors.preferred.as_ref();
     if snapshot.peers == Peers::Silent {
         return None;
     }
+    let first = order.first().copied()?;
+    if virtual_service.directors.preferred.as_ref() == Some(first) {
+        return Some(first);
+    }
+    let cordoned = |name: &NodeName| snapshot.nodes.get(name).is_some_and(|node| node.cordoned);
     let report = |name: &NodeName| snapshot.peers.report(name);
     let holds = |name: &NodeName| report(name).is_some_and(|it| it.held.contains(vip));
-    directors(virtual_service, snapshot)
-        .filter(|name| Some(*name) == preferred || holds(name))
-        .max_by_key(|name| (Some(*name) == preferred, *name))
+    let mut holders = order.iter().copied().filter(|name| holds(name));
+    let holder = holders.next()?;
+    Some(if cordoned(holder) { first } else { holder })
 }

@@ -2,13 +2,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use crate::model::{AddressKey, Elected, NodeName, Observed, Peers, Snapshot};
 
-use super::{
-    Admission, MemberId,
-    director::clients_nic,
-    members,
-    node::{directs, is_elected},
-    placement::holder,
-};
+use super::{Admission, MemberId, director::clients_nic, members, node::directs};
 
 /// What a director must ask the wire before it can decide.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,17 +11,15 @@ pub struct Questions {
     pub reach: BTreeSet<IpAddr>,
     /// VIPs whose silence stands in for a real server's report: does anybody else answer?
     pub silence: BTreeSet<AddressKey>,
-    /// VIPs that this node should hold, for the watch on rivals.
-    pub rivals: BTreeSet<AddressKey>,
 }
 
-/// What `node` must ask before [`super::desired`] can decide; less where an election watches the VIPs.
+/// What `node` must ask before [`super::desired`] can decide. The elections watch for rivals by themselves.
 pub fn questions(
     node: &NodeName,
     snapshot: &Snapshot,
     admission: &Admission<'_>,
     observed: &Observed,
-    elected: Option<&Elected>,
+    elected: &Elected,
 ) -> Questions {
     let mut questions = Questions::default();
     if snapshot.undo.is_some() {
@@ -50,12 +42,7 @@ pub fn questions(
                 MemberId::Node(_) => snapshot.peers == Peers::Silent,
             });
             if wire_speaks {
-                questions.silence.insert(target.clone());
-            }
-            // The election looks for rivals by itself.
-            let watched = elected.is_some() && is_elected(*vip);
-            if !watched && holder(virtual_service, *vip, snapshot) == Some(node) {
-                questions.rivals.insert(target);
+                questions.silence.insert(target);
             }
         }
     }

@@ -1,54 +1,37 @@
 //! Other hosts that answer for a VIP: two holders, or a stranger.
 
-use std::net::IpAddr;
-
 use crate::model::{
-    AddressKey, Answer, Conflict, Mac, NodeName, Observed, Reach, Reason, Refusal, Rivals,
-    Snapshot, WireEvidence,
+    AddressKey, Conflict, Mac, NodeName, Observed, Reach, Reason, Refusal, Rivals, Snapshot,
+    WireEvidence,
 };
 
-use super::{Inputs, Verdict, node::Stake};
+use super::Inputs;
 
-/// Says so if others answer for a VIP that should be here; tells whether they do.
-pub(super) fn refuse_rivals(
-    vip: IpAddr,
-    stake: &Stake,
-    inputs: &Inputs<'_>,
-    verdict: &mut Verdict,
-) -> bool {
-    let (Stake::Elected(dev) | Stake::Candidate(dev) | Stake::Preferred(dev)) = stake else {
-        return false;
-    };
-    let claim = AddressKey::new(dev.clone(), vip);
-    let (held, rivals) = if let Stake::Preferred(_) = stake {
-        let held = inputs.observed.net.addresses.contains_key(&claim);
-        (held, inputs.wire.answers.get(&vip).map(Answer::rivals))
-    } else {
-        let conflicts = inputs.elected.and_then(|it| it.conflicts.get(&claim));
-        (matches!(stake, Stake::Elected(_)), conflicts.cloned())
-    };
-    let Some(rivals) = rivals.filter(|rivals| !rivals.is_empty()) else {
-        return false;
-    };
+/// Says so if the election heard others answer for a VIP that this director holds or may hold.
+pub(super) fn refusal(claim: &AddressKey, holds: bool, inputs: &Inputs<'_>) -> Option<Refusal> {
+    let rivals = inputs.elected.conflicts.get(claim)?;
+    if rivals.is_empty() {
+        return None;
+    }
     let conflict = conflict(
-        &claim,
-        rivals,
+        claim,
+        rivals.clone(),
         inputs.observed,
         inputs.wire,
         inputs.snapshot,
     );
-    let consequence = match (held, conflict.own) {
+    let consequence = match (holds, conflict.own) {
         (true, Some(mac)) => format!("it stays here, at {mac}, but clients may reach the other"),
         (true, None) => "it stays here, but clients may reach the other".to_owned(),
         (false, _) => "not claimed".to_owned(),
     };
-    verdict.refusal.get_or_insert(Refusal::new(
+    let AddressKey { dev, ip } = claim;
+    Some(Refusal::new(
         Reason::VipConflict,
         format!(
-            "{vip} is answered on {dev} by {conflict}: {consequence}; take the address from that host"
+            "{ip} is answered on {dev} by {conflict}: {consequence}; take the address from that host"
         ),
-    ));
-    true
+    ))
 }
 
 /// Who the rivals are: a director the election knows, and a real server is looked for on the wire.

@@ -8,13 +8,13 @@ use std::{
 };
 
 use crate::{
-    election::{Candidate, DirectorId, Known, View, Wanted, Wish, place},
+    election::{Candidate, DirectorId, Known, Placement, View, Wanted},
     model::{
         AddressKey, Dev, Link, Mac, Node, NodeName, Observed, Peers, Role, Snapshot, VirtualService,
     },
 };
 
-use super::{Admission, Desired, directors};
+use super::{Admission, Desired, placement};
 
 /// A segment on which VIPs are elected, seen from one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,96 +53,124 @@ pub struct Sight<'a> {
 }
 
 /// Every segment on which this node holds a VIP or may.
-pub fn segments(sight: &Sight<'_>) -> Segments {
+pub fn segments<'a>(sight: &'a Sight<'a>) -> Segments {
     let specs: BTreeMap<IpAddr, &VirtualService> = sight
         .admission
         .accepted
         .values()
         .flat_map(|spec| spec.vips.iter().map(move |vip| (*vip, &**spec)))
         .collect();
-    let (unprogrammed, idle) = (unprogrammed(sight), idle(sight));
     let mut by_nic: BTreeMap<&Dev, BTreeSet<IpAddr>> = BTreeMap::new();
-    for (vip, dev) in &sight.desired.candidacies {
-        by_nic.entry(dev).or_default().insert(*vip);
+    for AddressKey { dev, ip } in &sight.desired.net.claims {
+        by_nic.entry(dev).or_default().insert(*ip);
     }
     // What it holds although it may no longer.
-    for (AddressKey { dev, ip }, role) in &sight.desired.net.addresses {
-        if *role == Role::Held && super::node::is_elected(*ip) {
-            by_nic.entry(dev).or_default().insert(*ip);
+    for (key, role) in &sight.desired.net.addresses {
+        if *role == Role::Held {
+            let vips = by_nic.entry(&key.dev).or_default();
+            // An election takes off what it is no longer told of.
+            if !sight.desired.yielding.contains(key) {
+                vips.insert(key.ip);
+            }
         }
     }
+    if by_nic.is_empty() {
+        return Segments::new();
+    }
+    let facts = Facts {
+        placement: placement(sight.snapshot, sight.admission),
+        specs,
+        unprogrammed: unprogrammed(sight),
+        idle: idle(sight),
+        sight,
+    };
     by_nic
         .into_iter()
         .filter_map(|(dev, vips)| {
             let link = sight.observed.links.get(dev)?;
-            Some((
-                dev.clone(),
-                segment(link, &vips, &specs, &unprogrammed, &idle, sight)?,
-            ))
+            Some((dev.clone(), facts.segment(link, &vips)?))
         })
         .collect()
 }
 
-fn segment(
-    link: &Link,
-    vips: &BTreeSet<IpAddr>,
-    specs: &BTreeMap<IpAddr, &VirtualService>,
-    unprogrammed: &BTreeSet<IpAddr>,
-    idle: &BTreeSet<IpAddr>,
-    sight: &Sight<'_>,
-) -> Option<Segment> {
-    let me = own_address(link, sight)?;
-    let mut ids: BTreeMap<&NodeName, DirectorId> = sight
-        .snapshot
-        .nodes
-        .keys()
-        .filter_map(|name| {
-            let addresses = sight.snapshot.addresses_of(name);
-            Some((name, DirectorId(address_on(link, addresses)?)))
-        })
-        .collect();
-    ids.insert(sight.node, me);
-    let (nodes, reports) = (&sight.snapshot.nodes, &sight.snapshot.peers);
-    let may_hold = |name: &NodeName| {
-        nodes.get(name).is_some_and(Node::is_director)
-            || reports
-                .report(name)
-                .is_some_and(|peer| !peer.held.is_empty())
-    };
-    let mut peers: BTreeMap<DirectorId, Known> = ids
-        .iter()
-        .filter(|(name, _)| may_hold(name))
-        .map(|(name, id)| (*id, known(name)))
-        .collect();
-    for (name, addresses) in sight.former {
-        if let Some(address) = address_on(link, addresses.iter().copied()) {
-            peers
-                .entry(DirectorId(address))
-                .or_insert_with(|| known(name));
-        }
-    }
-    peers.remove(&me);
+/// What is the same for all segments of a node.
+struct Facts<'a> {
+    placement: Placement<'a>,
+    specs: BTreeMap<IpAddr, &'a VirtualService>,
+    /// VIPs of which not everything is there that comes before the VIP on the NIC.
+    unprogrammed: BTreeSet<IpAddr>,
+    /// VIPs without a destination that gets connections.
+    idle: BTreeSet<IpAddr>,
+    sight: &'a Sight<'a>,
+}
 
-    let cordoned = nodes.iter().filter(|(_, node)| node.cordoned);
-    let cordoned = cordoned.map(|(name, _)| name.clone()).collect();
-    let wishes: Vec<Wish<'_>> = vips
-        .iter()
-        .filter_map(|vip| {
-            let spec = specs.get(vip)?;
-            let eligible = directors(spec, sight.snapshot);
-            Some(Wish {
-                vip: *vip,
-                eligible: eligible
-                    .filter(|name| ids.contains_key(name))
-                    .filter(|name| *name != sight.node || !unprogrammed.contains(vip))
-                    .collect(),
-                preferred: spec.directors.preferred.as_ref(),
-            })
+impl Facts<'_> {
+    fn segment(&self, link: &Link, vips: &BTreeSet<IpAddr>) -> Option<Segment> {
+        let me = own_address(link, self.sight)?;
+        let ids = self.directors_on(link, me);
+        let view = View {
+            me,
+            macs: macs(self.sight.observed),
+            peers: self.peers_on(link, me, &ids),
+            vips: vips
+                .iter()
+                .map(|vip| (*vip, Arc::new(self.wanted(*vip, me, &ids))))
+                .collect(),
+            fresh: self.sight.fresh,
+        };
+        Some(Segment {
+            index: NonZeroU32::new(link.index)?,
+            mac: link.mac?,
+            view: Arc::new(view),
         })
-        .collect();
-    let mut orders = place(&wishes, &cordoned).orders;
-    let wanted = |vip: IpAddr| {
-        let Some(spec) = specs.get(&vip) else {
+    }
+
+    /// The nodes that have an address on the segment.
+    fn directors_on(&self, link: &Link, me: DirectorId) -> BTreeMap<&NodeName, DirectorId> {
+        let snapshot = self.sight.snapshot;
+        let mut ids: BTreeMap<&NodeName, DirectorId> = snapshot
+            .nodes
+            .keys()
+            .filter_map(|name| {
+                let address = address_on(link, snapshot.addresses_of(name))?;
+                Some((name, DirectorId(address)))
+            })
+            .collect();
+        ids.insert(self.sight.node, me);
+        ids
+    }
+
+    /// All others there that hold VIPs or may, and those that did lately.
+    fn peers_on(
+        &self,
+        link: &Link,
+        me: DirectorId,
+        ids: &BTreeMap<&NodeName, DirectorId>,
+    ) -> BTreeMap<DirectorId, Known> {
+        let (nodes, reports) = (&self.sight.snapshot.nodes, &self.sight.snapshot.peers);
+        let may_hold = |name: &NodeName| {
+            let report = reports.report(name);
+            nodes.get(name).is_some_and(Node::is_director)
+                || report.is_some_and(|peer| !peer.held.is_empty())
+        };
+        let mut peers: BTreeMap<DirectorId, Known> = ids
+            .iter()
+            .filter(|(name, _)| may_hold(name))
+            .map(|(name, id)| (*id, known(name)))
+            .collect();
+        for (name, addresses) in self.sight.former {
+            if let Some(address) = address_on(link, addresses.iter().copied()) {
+                let peer = peers.entry(DirectorId(address));
+                peer.or_insert_with(|| known(name));
+            }
+        }
+        peers.remove(&me);
+        peers
+    }
+
+    /// Who should hold `vip`, of those on the segment.
+    fn wanted(&self, vip: IpAddr, me: DirectorId, ids: &BTreeMap<&NodeName, DirectorId>) -> Wanted {
+        let Some(spec) = self.specs.get(&vip) else {
             // Kept because not all manifests can be read.
             let me = Candidate {
                 director: me,
@@ -153,7 +181,14 @@ fn segment(
                 on_request: false,
             };
         };
-        let order = orders.remove(&vip).unwrap_or_default();
+        let sight = self.sight;
+        let order = self.placement.order(vip).iter();
+        // Nothing would be served by a director that is not programmed, so it does not stand for election.
+        let order: Vec<&NodeName> = order
+            .copied()
+            .filter(|name| *name != sight.node || !self.unprogrammed.contains(&vip))
+            .filter(|name| ids.contains_key(name))
+            .collect();
         let preferred = spec.directors.preferred.as_ref();
         Wanted {
             on_request: preferred.is_some() && order.first().copied() == preferred,
@@ -161,30 +196,11 @@ fn segment(
                 .into_iter()
                 .map(|name| Candidate {
                     director: ids[name],
-                    ready: is_ready(name, vip, idle, sight),
+                    ready: is_ready(name, vip, &self.idle, sight),
                 })
                 .collect(),
         }
-    };
-    let view = View {
-        me,
-        macs: macs(sight.observed),
-        peers,
-        vips: vips
-            .iter()
-            .copied()
-            .map(wanted)
-            .map(Arc::new)
-            .zip(vips)
-            .map(|(wanted, vip)| (*vip, wanted))
-            .collect(),
-        fresh: sight.fresh,
-    };
-    Some(Segment {
-        index: NonZeroU32::new(link.index)?,
-        mac: link.mac?,
-        view: Arc::new(view),
-    })
+    }
 }
 
 fn known(name: &NodeName) -> Known {
@@ -249,8 +265,7 @@ fn idle(sight: &Sight<'_>) -> BTreeSet<IpAddr> {
     idle
 }
 
-/// VIPs of which not everything is there that comes before the VIP on the NIC: nothing would be served, so this node does
-/// not stand for election.
+/// VIPs of which not everything is there that comes before the VIP on the NIC.
 fn unprogrammed(sight: &Sight<'_>) -> BTreeSet<IpAddr> {
     let there = &sight.observed.net;
     let services = sight.desired.net.services.iter();

@@ -1,18 +1,18 @@
 use std::sync::Arc;
 
-use crate::model::{SyncDaemon, SyncHalf};
+use crate::model::SyncHalf;
 
 use super::{Desired, Inputs, directors};
 
-/// Adds the daemons that keep the directors' connection tables alike, as long as the node has a service at all.
+/// Adds the daemons that keep the directors' connection tables alike, if the node's administrator wants them.
 ///
 /// A director that is also a real server of a service tells others of its connections, but takes none: while it stands by,
 /// it has no such service, and a connection to the holder's own application arrives marked as local
 /// (`IP_VS_CONN_F_LOCALNODE`). After a move it would be handed to the local socket here, which resets it.
-pub fn synchronise(wanted: &mut Desired, daemon: &SyncDaemon, inputs: &Inputs<'_>) {
-    if wanted.net.services.is_empty() {
+pub(super) fn synchronise(wanted: &mut Desired, inputs: &Inputs<'_>) {
+    let Some(daemon) = &inputs.options.sync else {
         return;
-    }
+    };
     let doubles = wanted.verdicts.iter().any(|(key, verdict)| {
         let accepted = inputs.admission.accepted.get(key);
         let directs = |it| directors(it, inputs.snapshot).any(|name| name == inputs.node);

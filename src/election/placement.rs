@@ -39,7 +39,19 @@ pub struct Placement<'a> {
     pub hashes: usize,
 }
 
-/// Places all VIPs of a segment: the same answer on every node.
+impl<'a> Placement<'a> {
+    /// Who should hold `vip`.
+    pub fn first(&self, vip: IpAddr) -> Option<&'a NodeName> {
+        self.order(vip).first().copied()
+    }
+
+    /// The directors of `vip`, best first.
+    pub fn order(&self, vip: IpAddr) -> &[&'a NodeName] {
+        self.orders.get(&vip).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Places all VIPs: the same answer on every node.
 pub fn place<'a>(wishes: &[Wish<'a>], cordoned: &BTreeSet<NodeName>) -> Placement<'a> {
     let names: BTreeSet<&NodeName> = wishes
         .iter()

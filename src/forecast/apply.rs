@@ -88,7 +88,6 @@ pub fn apply(op: &Op, observed: &mut Observed) {
             }
             observed.draining.remove(&(*key, *address));
         }
-        Op::Probe(_) | Op::Announce(_) => {}
     }
 }
 

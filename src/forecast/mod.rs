@@ -12,11 +12,11 @@ mod tests;
 pub use apply::apply;
 pub use world::{Assumed, Wire, World, WorldNode};
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    desired::{Desired, Inputs, admit, desired, presumed, tune},
-    model::{NodeName, Snapshot},
+    desired::{Desired, Inputs, NodeOptions, admit, desired, presumed},
+    model::{AddressKey, Elected, NodeName, Role, Snapshot, SyncHalf},
     plan::{Op, plan},
 };
 
@@ -50,6 +50,44 @@ pub struct Forecast {
     pub settled: bool,
 }
 
+/// How an agent was started is not known here: what it has set it goes on wanting.
+fn options(node: &WorldNode) -> NodeOptions {
+    let settings = node.ledger.ipvs.iter();
+    let daemon = |half| node.ledger.own_daemon(half, &node.observed);
+    NodeOptions {
+        ipvs: settings
+            .map(|(setting, change)| (*setting, change.set))
+            .collect(),
+        sync: SyncHalf::ALL.into_iter().find_map(daemon).cloned(),
+    }
+}
+
+/// What the election does on a node's NICs once the pass has done its work: it claims what is expected here, and gives what a
+/// successor has.
+fn election(
+    name: &NodeName,
+    node: &WorldNode,
+    wanted: &Desired,
+    elected: &Elected,
+    snapshot: &Snapshot,
+) -> Vec<Op> {
+    let there = &node.observed.net.addresses;
+    let others_hold = |vip| {
+        let mut reports = snapshot.peers.reports();
+        reports.any(|(other, report)| other != name && report.held.contains(vip))
+    };
+    let op = |key: &AddressKey| {
+        let holds = elected.holds_on(key);
+        let in_dispute = elected.conflicts.contains_key(key);
+        match there.contains_key(key) {
+            false if holds && !in_dispute => Some(Op::AddAddress(key.clone(), Role::Held)),
+            true if !holds && others_hold(key.ip) => Some(Op::DelAddress(key.clone(), Role::Held)),
+            true | false => None,
+        }
+    };
+    wanted.net.claims.iter().filter_map(op).collect()
+}
+
 /// Runs every agent's pass on `world` until none has anything to do.
 pub fn settle(snapshot: &Snapshot, world: &mut World) -> Forecast {
     let mut forecast = Forecast::default();
@@ -64,22 +102,23 @@ pub fn settle(snapshot: &Snapshot, world: &mut World) -> Forecast {
         for (name, node) in &world.nodes {
             let wire = node.evidence(name, &snapshot, &admission);
             let elected = presumed(name, &snapshot, &admission, &node.observed, &wire);
-            let mut wanted = desired(&Inputs {
+            let options = options(node);
+            let wanted = desired(&Inputs {
                 node: name,
                 snapshot: &snapshot,
+                complete: true,
+                options: &options,
                 admission: &admission,
                 observed: &node.observed,
                 ledger: &node.ledger,
                 wire: &wire,
-                elected: Some(&elected),
+                elected: &elected,
                 memory: &node.memory,
                 now,
             });
-            // How an agent was started is not known here: what it has set it goes on wanting.
-            let settings = node.ledger.ipvs.iter();
-            let settings = settings.map(|(setting, change)| (*setting, change.set));
-            tune(Arc::make_mut(&mut wanted.net), &settings.collect());
-            let plan = plan(&wanted.net, &node.observed, &node.ledger);
+            let mut plan = plan(&wanted.net, &node.observed, &node.ledger);
+            plan.ops
+                .extend(election(name, node, &wanted, &elected, &snapshot));
             plans.push((name.clone(), wanted, plan));
         }
         let mut waiting = false;

@@ -6,7 +6,7 @@ use std::{
 use crate::{
     desired::{Admission, Memory, questions},
     model::{
-        Answer, Dev, Directing, IpRanges, Ledger, Link, LinkKind, Mac, NodeName, Observed,
+        Answer, Dev, Directing, Elected, IpRanges, Ledger, Link, LinkKind, Mac, NodeName, Observed,
         PeerState, Peers, Reach, Reason, Role, Snapshot, WireEvidence,
     },
 };
@@ -131,19 +131,23 @@ impl WorldNode {
             Wire::Asked(evidence) => return evidence.clone(),
             Wire::Assumed(assumed) => assumed,
         };
-        let asked = questions(name, snapshot, admission, &self.observed, None);
+        let asked = questions(
+            name,
+            snapshot,
+            admission,
+            &self.observed,
+            &Elected::default(),
+        );
         let reach = asked.reach.iter();
-        let vips = asked.silence.iter().chain(&asked.rivals);
+        let vips = asked.silence.iter();
         WireEvidence {
             reach: reach
                 .map(|address| (*address, self.reach(*address, assumed)))
                 .collect(),
             answers: vips
-                .map(|key| {
-                    let macs = assumed.answers.get(&key.ip).cloned();
-                    let macs = macs.unwrap_or_default();
-                    (key.ip, Answer { macs })
-                })
+                .map(|key| (key.ip, BTreeSet::new()))
+                .chain(assumed.answers.clone())
+                .map(|(vip, macs)| (vip, Answer { macs }))
                 .collect(),
         }
     }

@@ -119,7 +119,7 @@ impl Failed {
             // A real server that can't be added, or a setting that can't be changed, must not keep the
             // others from being served.
             Op::EditService(..) | Op::AddDestination(..) | Op::EditDestination(..) => {}
-            Op::AddRoute(_) | Op::DelRoute(_) | Op::Announce(_) => {}
+            Op::AddRoute(_) | Op::DelRoute(_) => {}
             Op::Restore(_) | Op::DelDummy(_) => {}
             Op::Tune(_) | Op::Untune(_) | Op::StartSync(..) | Op::StopSync(_) => {}
             Op::AddAddress(..)
@@ -127,8 +127,7 @@ impl Failed {
             | Op::AddService(..)
             | Op::DelService(_)
             | Op::QuiesceDestination(..)
-            | Op::DelDestination(..)
-            | Op::Probe(_) => {
+            | Op::DelDestination(..) => {
                 if let Subject::Vip(vip) = op.subject() {
                     self.vips.insert(vip);
                 }
@@ -161,9 +160,7 @@ impl Failed {
                 | Op::AddDestination(..)
                 | Op::EditDestination(..)
                 | Op::QuiesceDestination(..)
-                | Op::DelDestination(..)
-                | Op::Probe(_)
-                | Op::Announce(_) => false,
+                | Op::DelDestination(..) => false,
             }
     }
 }

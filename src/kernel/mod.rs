@@ -4,9 +4,11 @@ mod execute;
 pub mod fake;
 pub mod linux;
 mod meaning;
+mod segment_nic;
 
 pub use execute::{OpResult, Outcome, execute};
 pub use meaning::RefusalKind;
+pub use segment_nic::{NicState, SegmentNic};
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +16,7 @@ use std::{
 };
 
 use crate::{
-    model::{AddressKey, Answer, Mac, Observed, Reach, ServiceKey},
+    model::{AddressKey, Answer, Observed, Reach, ServiceKey},
     plan::Op,
 };
 
@@ -66,14 +68,6 @@ pub enum OpError {
         errno: i32,
         /// What it means for this op and what to do.
         message: String,
-    },
-    /// Somebody else answers for the VIP.
-    #[error("{vip} is answered by {}", macs.iter().map(Mac::to_string).collect::<Vec<_>>().join(", "))]
-    Answered {
-        /// The VIP probed.
-        vip: IpAddr,
-        /// Who answered.
-        macs: BTreeSet<Mac>,
     },
     /// The op never reached the kernel.
     #[error(transparent)]

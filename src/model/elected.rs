@@ -10,8 +10,12 @@ use super::{AddressKey, Dev, Rivals};
 pub struct Elected {
     /// VIPs that this node holds, and on which NICs: there, on their way, or not off yet.
     pub held: BTreeMap<IpAddr, BTreeSet<Dev>>,
+    /// NICs whose election runs: what is held there, it takes off by itself. Elsewhere `held` is what an earlier agent left.
+    pub running: BTreeSet<Dev>,
     /// Who else answers for a VIP.
     pub conflicts: BTreeMap<AddressKey, Rivals>,
+    /// Why an election cannot be held, by NIC.
+    pub troubles: BTreeMap<Dev, String>,
 }
 
 impl Elected {

@@ -43,6 +43,8 @@ pub struct NodeNet {
     /// Host-sized addresses on devices. Observed ones count as held wherever they answer ARP: on
     /// every device but `lo` and dummies.
     pub addresses: BTreeMap<AddressKey, Role>,
+    /// VIPs that an election may add to a NIC at any time. Nothing that is observed.
+    pub claims: BTreeSet<AddressKey>,
     /// Host routes in the main table: VIP → device.
     pub routes: BTreeSet<AddressKey>,
     /// ARP settings per interface. Wanted: what must be at least effective; observed: the interface's own.

@@ -28,6 +28,7 @@ pub fn plan(desired: &NodeNet, observed: &Observed, ledger: &Ledger) -> Plan {
     };
     diff.dummies();
     diff.addresses();
+    diff.claims();
     diff.routes();
     diff.services();
     diff.arp();
@@ -91,12 +92,8 @@ impl Diff<'_> {
     fn addresses(&mut self) {
         for (key, role) in &self.desired.addresses {
             if !self.observed.net.addresses.contains_key(key) {
-                if *role == Role::Held {
-                    self.ops.push(Op::Probe(key.clone()));
-                }
-                self.ops.push(Op::AddAddress(key.clone(), *role));
-                if *role == Role::Held {
-                    self.ops.push(Op::Announce(key.clone()));
+                if *role == Role::Quiet {
+                    self.ops.push(Op::AddAddress(key.clone(), *role));
                 }
                 self.ledger.addresses.insert(key.clone());
             } else if self.old.owns_address(key, self.observed) {
@@ -108,6 +105,16 @@ impl Diff<'_> {
                 && self.old.owns_address(key, self.observed)
             {
                 self.ops.push(Op::DelAddress(key.clone(), *role));
+                self.ledger.addresses.insert(key.clone());
+            }
+        }
+    }
+
+    /// A VIP is ours from the moment that it may be claimed: the election does not wait for a pass.
+    fn claims(&mut self) {
+        for key in &self.desired.claims {
+            let there = self.observed.net.addresses.contains_key(key);
+            if !there || self.old.owns_address(key, self.observed) {
                 self.ledger.addresses.insert(key.clone());
             }
         }

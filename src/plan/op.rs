@@ -7,7 +7,7 @@ use crate::model::{
 
 use super::Phase;
 
-/// One effect on the kernel or the wire. Its `Display` is the line a person would type.
+/// One effect on the kernel. Its `Display` is the line a person would type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
     /// Creates a dummy device and sets it up.
@@ -48,10 +48,6 @@ pub enum Op {
     QuiesceDestination(ServiceKey, IpAddr),
     /// Deletes a destination.
     DelDestination(ServiceKey, IpAddr),
-    /// Asks the wire whether anybody else has the VIP (RFC 5227); fails if so.
-    Probe(AddressKey),
-    /// Tells the wire that the VIP is here (gratuitous ARP).
-    Announce(AddressKey),
 }
 
 /// Sets one ARP value of one interface.
@@ -106,8 +102,6 @@ impl Op {
             Self::AddDestination(..) | Self::EditDestination(..) => Phase::Direct,
             Self::QuiesceDestination(..) => Phase::Quiesce,
             Self::DelDestination(..) => Phase::Remove,
-            Self::Probe(_) => Phase::Probe,
-            Self::Announce(_) => Phase::Announce,
         }
     }
 
@@ -125,9 +119,7 @@ impl Op {
             Self::AddAddress(key, _)
             | Self::DelAddress(key, _)
             | Self::AddRoute(key)
-            | Self::DelRoute(key)
-            | Self::Probe(key)
-            | Self::Announce(key) => Subject::Vip(key.ip),
+            | Self::DelRoute(key) => Subject::Vip(key.ip),
             Self::AddService(key, _)
             | Self::EditService(key, _)
             | Self::DelService(key)
@@ -162,8 +154,6 @@ impl Op {
             Self::EditDestination(..) => "edit_destination",
             Self::QuiesceDestination(..) => "quiesce_destination",
             Self::DelDestination(..) => "del_destination",
-            Self::Probe(_) => "probe",
-            Self::Announce(_) => "announce",
         }
     }
 }
@@ -247,8 +237,6 @@ impl fmt::Display for Op {
                     host_port(*address, key.port)
                 )
             }
-            Self::Probe(AddressKey { dev, ip }) => write!(f, "arping -D -c 3 -I {dev} {ip}"),
-            Self::Announce(AddressKey { dev, ip }) => write!(f, "arping -U -c 1 -I {dev} {ip}"),
         }
     }
 }

@@ -2,7 +2,7 @@
 ///
 /// The order is the safety rule. A node leaves the clients' sight before it stops serving (`Yield`
 /// comes first), is quiet before it carries a VIP (`Quiet` < `Bind`), has its destinations before it
-/// answers ARP (`Direct` < `Probe` < `Claim`), lets a destination run dry before deleting it
+/// answers ARP (`Direct` < `Claim`), lets a destination run dry before deleting it
 /// (`Quiesce` < `Remove`), and restores sysctls only when no VIP is left (`Unbind` < `Restore`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
@@ -38,17 +38,13 @@ pub enum Phase {
     Undevice,
     /// ARP settings are restored.
     Restore,
-    /// The wire is asked whether anybody else answers for a VIP.
-    Probe,
-    /// VIPs are added to the NIC.
+    /// VIPs are added to the NIC. No plan holds it: the election probes, claims and announces, and only where all before is done.
     Claim,
-    /// Gratuitous ARP.
-    Announce,
 }
 
 impl Phase {
     /// All of them, in order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 17] = [
         Self::Yield,
         Self::Unroute,
         Self::Quiet,
@@ -65,8 +61,6 @@ impl Phase {
         Self::Unbind,
         Self::Undevice,
         Self::Restore,
-        Self::Probe,
         Self::Claim,
-        Self::Announce,
     ];
 }

@@ -71,6 +71,7 @@ fn holder() -> NodeNet {
             (AddressKey::new(dev("eth0"), ip(VIP)), Role::Held),
         ]
         .into(),
+        claims: [AddressKey::new(dev("eth0"), ip(VIP))].into(),
         routes: [quiet].into(),
         arp: [(dev("eth0"), ArpSettings::QUIET)].into(),
         services: [(key(), service(&[("10.77.0.11", 1)]))].into(),
@@ -117,9 +118,6 @@ fn coming_in_is_quiet_first_and_answers_last() {
             "ip route add 10.77.0.100/32 dev vip0 proto 215",
             "ipvsadm -A -t 10.77.0.100:80 -s mh -p 300 -M 255.255.255.0 -b mh-port",
             "ipvsadm -a -t 10.77.0.100:80 -r 10.77.0.11:80 -g -w 1",
-            "arping -D -c 3 -I eth0 10.77.0.100",
-            "ip addr add 10.77.0.100/32 dev eth0 proto 215",
-            "arping -U -c 1 -I eth0 10.77.0.100",
         ]
     );
 }

@@ -72,13 +72,20 @@ impl AddressResolution for Toy {
 /// An implementation, a node's address and a VIP of its family, and an address of another one.
 type Row = (&'static dyn AddressResolution, IpAddr, IpAddr, IpAddr);
 
-fn rows() -> [Row; 2] {
+fn rows() -> Vec<Row> {
     let [v4, v4_vip] = [1, 100].map(|last| IpAddr::from([10, 0, 0, last]));
     let [v6, v6_vip] = [1, 100].map(|last| IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, last]));
-    [
-        (Family::Ipv4.resolution(), v4, v4_vip, v6),
-        (&Toy, v6, v6_vip, v4),
-    ]
+    let families = [v4, v6].map(|own| (Family::of(own), own));
+    let real = families.into_iter().filter_map(|(family, own)| {
+        let (vip, other) = if own == v4 {
+            (v4_vip, v6)
+        } else {
+            (v6_vip, v4)
+        };
+        Some((family.ok()?.resolution(), own, vip, other))
+    });
+    real.chain([(&Toy as &dyn AddressResolution, v6, v6_vip, v4)])
+        .collect()
 }
 
 fn asked(about: IpAddr, sender: Sender, to: Option<Mac>) -> Message {

@@ -5,7 +5,13 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use directway::kernel::linux::Linux;
+use directway::{
+    kernel::{
+        KernelError, SegmentNic,
+        linux::{Linux, LinuxNic},
+    },
+    model::Dev,
+};
 
 use crate::world::{Judge, NODE, NODE_MAC, PEER, PEER_MAC, Subject, TAKEN, World};
 
@@ -63,6 +69,11 @@ fn leave_the_namespace() {
 impl Subject for Linux {
     fn changes_sent(&self) -> Option<u64> {
         Some(self.sent().changes)
+    }
+
+    fn nic(&self, dev: &Dev) -> Result<Box<dyn SegmentNic>, KernelError> {
+        let own = crate::world::ip(NODE);
+        Ok(Box::new(LinuxNic::open(dev, own)?))
     }
 }
 

@@ -3,14 +3,18 @@
 use std::{collections::BTreeSet, process::Command};
 
 use directway::{
-    kernel::{Kernel, OpError, RefusalKind, linux::Linux},
+    kernel::{
+        Kernel, OpError, RefusalKind, SegmentNic,
+        linux::{Linux, LinuxNic},
+    },
     model::{Arp, ArpSettings, Role, Scheduler},
     plan::{Op, SetArp},
+    wire::Message,
 };
 
 use crate::{
     linux,
-    world::{PEER, PEER_MAC, TAKEN, VIP, add_destination, http, on, quiet, service},
+    world::{NODE, PEER, PEER_MAC, TAKEN, VIP, add_destination, http, ip, on, quiet, service},
 };
 
 /// Set for the process that has lost its rights.
@@ -84,12 +88,12 @@ fn everything_works() {
         Op::AddRoute(on("lo", VIP)),
         Op::AddService(http(VIP), service(Scheduler::Mh).into()),
         add_destination(http(VIP), PEER, 1),
-        Op::Probe(on("eth0", VIP)),
         Op::AddAddress(on("eth0", VIP), Role::Held),
-        Op::Announce(on("eth0", VIP)),
     ] {
         assert_eq!(kernel.apply(std::slice::from_ref(&op)), [Ok(())], "{op}");
     }
+    let mut nic = LinuxNic::open(&eth0(), ip(NODE)).unwrap();
+    nic.send(ip(NODE), &Message::Announce(ip(VIP))).unwrap();
     let observed = kernel.observe().unwrap();
     assert_eq!(observed.net.arp["eth0"], ArpSettings::QUIET);
     assert_eq!(observed.net.services[&http(VIP)].destinations.len(), 1);
@@ -119,10 +123,7 @@ fn nothing_works() {
         };
         assert!(message.contains("CAP_NET_ADMIN"), "{message}");
     }
-    let results = kernel.apply(&[Op::Probe(on("eth0", VIP))]);
-    let [Err(OpError::Unsent(error))] = results.as_slice() else {
-        panic!("{results:?}")
-    };
+    let error = LinuxNic::open(&"eth0".parse().unwrap(), ip(NODE)).unwrap_err();
     assert!(error.cause.contains("CAP_NET_RAW"), "{error}");
     let error = kernel.observe().unwrap_err();
     assert!(error.cause.contains("CAP_NET_ADMIN"), "{error}");

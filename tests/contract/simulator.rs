@@ -2,7 +2,7 @@
 
 use directway::{
     kernel::{
-        Kernel, KernelError, OpError,
+        Kernel, KernelError, OpError, SegmentNic,
         fake::{FakeKernel, FakeLan, Machine},
     },
     model::{AddressKey, Answer, Dev, Observed, Reach},
@@ -50,6 +50,10 @@ struct Node {
 impl Subject for Node {
     fn changes_sent(&self) -> Option<u64> {
         Some(self.lan.ops("node"))
+    }
+
+    fn nic(&self, dev: &Dev) -> Result<Box<dyn SegmentNic>, KernelError> {
+        Ok(Box::new(self.lan.nic("node", dev)?))
     }
 }
 

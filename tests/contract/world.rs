@@ -6,9 +6,9 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use directway::{
-    kernel::{Kernel, OpError},
+    kernel::{Kernel, KernelError, OpError, SegmentNic},
     model::{
-        AddressKey, Destination, Mac, Observed, Protocol, Role, Scheduler, Service, ServiceKey,
+        AddressKey, Destination, Dev, Mac, Observed, Protocol, Role, Scheduler, Service, ServiceKey,
     },
     plan::Op,
 };
@@ -43,6 +43,9 @@ pub trait Subject: Kernel {
     fn changes_sent(&self) -> Option<u64> {
         None
     }
+
+    /// A NIC as an election has it.
+    fn nic(&self, dev: &Dev) -> Result<Box<dyn SegmentNic>, KernelError>;
 }
 
 /// A node to be tested.

@@ -2,29 +2,29 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
 use directway::{
-    agent::{Passes, View, peer_state},
+    agent::{Passes, SimulatedElections, View, pass_time, peer_state},
+    election::Timing,
     kernel::{
         Kernel, OpResult,
-        fake::{Errno, FakeKernel, FakeLan, Verdict},
+        fake::{FakeLan, Misfortune, Verdict},
     },
     model::*,
 };
 
 use crate::{
-    safety::Safety,
-    site::{self, NODES},
+    safety::{Safety, Story},
+    site::{self, DIRECTORS, NODES},
 };
 
 /// Between two rounds.
 const ROUND: Duration = Duration::from_secs(1);
-/// This many rounds without an op, and nothing will happen any more: longer than every waiting time but those for a
+/// This many rounds without an effect, and nothing will happen any more: longer than every waiting time but those for a
 /// running connection and for refreshing what is known of the wire.
 const CALM: u32 = 8;
 
@@ -37,21 +37,18 @@ pub enum Talk {
     Wire,
 }
 
-/// A misfortune at an op, counted over all nodes.
+/// What happens at an effect – an op of a pass, an address, announcement or probe of an election –, counted over all nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Misfortune {
-    /// The agent is killed right after it.
-    KilledAfter(u64),
-    /// The agent is killed when it tries it, with everything prepared.
-    KilledBefore(u64),
-    /// The kernel refuses it.
-    Refused(u64),
+pub enum Fault {
+    /// The agent is killed, or the kernel refuses the effect.
+    Agent(Misfortune),
     /// The node loses power right after it, and with it the ledger in /run.
     PowerLost(u64),
 }
 
 struct Agent {
     passes: Passes,
+    elections: SimulatedElections,
     /// What it observed last.
     report: Option<PeerState>,
     /// What the others know of that.
@@ -65,25 +62,41 @@ pub struct Cluster {
     pub safety: Safety,
     talk: Talk,
     agents: BTreeMap<&'static str, Agent>,
-    now: Duration,
     dir: TempDir,
-    misfortune: Option<Misfortune>,
+    power_loss: bool,
     /// What every agent did, for the message of a failed test.
-    pub story: String,
-    /// Ops tried so far.
-    pub ops: u64,
+    pub story: Story,
+}
+
+/// The timers of its elections: the defaults, but for those that only make a test long.
+fn timing() -> Timing {
+    Timing {
+        ask: Duration::from_millis(150),
+        hold_down: Duration::from_secs(3),
+        retry: Duration::from_secs(1),
+        refresh: Duration::from_secs(3600),
+        ..Timing::default()
+    }
+}
+
+fn agent(lan: &FakeLan, name: &str, run_dir: &Path) -> (Passes, SimulatedElections) {
+    let (simulated, elections) = SimulatedElections::new(lan, name, timing(), None);
+    (Passes::new(name.into(), run_dir, elections), simulated)
 }
 
 impl Cluster {
     pub fn new(talk: Talk) -> Self {
         let lan = site::lan();
-        let safety = Safety::watch(&lan, talk);
+        let story = Story::default();
+        let safety = Safety::watch(&lan, talk, &story);
         let dir = TempDir::new();
         let agents = NODES
             .into_iter()
             .map(|name| {
+                let (passes, elections) = agent(&lan, name, &dir.0.join(name));
                 let agent = Agent {
-                    passes: Passes::new(name.into(), &dir.0.join(name)),
+                    passes,
+                    elections,
                     report: None,
                     published: None,
                 };
@@ -102,11 +115,9 @@ impl Cluster {
             safety,
             talk,
             agents,
-            now: Duration::ZERO,
             dir,
-            misfortune: None,
-            story: String::new(),
-            ops: 0,
+            power_loss: false,
+            story,
         }
     }
 
@@ -125,12 +136,24 @@ impl Cluster {
         self.snapshot.nodes.get_mut(&NodeName::from(name)).unwrap()
     }
 
-    pub fn expect(&mut self, misfortune: Misfortune) {
-        self.misfortune = Some(misfortune);
+    pub fn expect(&mut self, fault: Fault) {
+        self.power_loss = matches!(fault, Fault::PowerLost(_));
+        self.safety.expect_fault();
+        self.lan.expect(Some(match fault {
+            Fault::Agent(misfortune) => misfortune,
+            Fault::PowerLost(at) => Misfortune::KilledAfter(at),
+        }));
     }
 
     pub fn observe(&self, name: &str) -> Observed {
         self.lan.kernel(name).observe().unwrap()
+    }
+
+    /// The directors whose NIC carries `vip`.
+    pub fn holders(&self, vip: &str) -> Vec<&'static str> {
+        let claim = AddressKey::new(site::dev("eth0"), site::ip(vip));
+        let holds = |name: &&str| self.observe(name).net.addresses.contains_key(&claim);
+        DIRECTORS.into_iter().filter(holds).collect()
     }
 
     /// What every node's kernel shows.
@@ -148,16 +171,17 @@ impl Cluster {
             .collect()
     }
 
-    /// Lets time pass.
+    /// Lets time pass, with what the elections do meanwhile.
     pub fn wait(&mut self, time: Duration) {
-        self.now += time;
+        let agents = self.agents.values_mut().map(|agent| &mut agent.elections);
+        pass_time(&self.lan, time, agents);
+        self.bury_the_dead();
     }
 
-    /// One pass of one node, and its report. How many ops it tried.
-    pub fn pass(&mut self, name: &'static str) -> u64 {
-        let ops = self.silent_pass(name);
+    /// One pass of one node, and its report.
+    pub fn pass(&mut self, name: &'static str) {
+        self.silent_pass(name);
         self.publish(name);
-        ops
     }
 
     /// The others hear of what a node's last pass found.
@@ -167,7 +191,7 @@ impl Cluster {
     }
 
     /// One pass of one node, of which the others don't hear yet.
-    pub fn silent_pass(&mut self, name: &'static str) -> u64 {
+    pub fn silent_pass(&mut self, name: &'static str) {
         self.snapshot.peers = match self.talk {
             Talk::Wire => Peers::Silent,
             Talk::Reports => Peers::Reported(
@@ -177,100 +201,82 @@ impl Cluster {
                     .collect(),
             ),
         };
-        let mut kernel = self.kernel(name);
+        let mut kernel = self.lan.kernel(name);
         let agent = self.agents.get_mut(name).unwrap();
         let view = View {
             snapshot: &self.snapshot,
             complete: true,
             fresh: true,
         };
-        let end = agent.passes.run(&mut kernel, view, self.now);
-        let _ = writeln!(self.story, "{:>4} s {name}", self.now.as_secs());
+        let now = self.lan.now();
+        let end = agent.passes.run(&mut kernel, view, now);
         for (op, result) in end.outcome.done() {
-            let result = match result {
-                OpResult::Applied => String::new(),
-                OpResult::Failed(error) => format!("   ✗ {error}"),
-                OpResult::Skipped => "   skipped".to_owned(),
-            };
-            let _ = writeln!(self.story, "       {op}{result}");
+            match result {
+                OpResult::Applied => {}
+                OpResult::Failed(error) => {
+                    self.story
+                        .add(&self.lan, name, &format!("{op}   ✗ {error}"))
+                }
+                OpResult::Skipped => self.story.add(&self.lan, name, &format!("{op}   skipped")),
+            }
         }
         if let Some(error) = &end.error {
-            let _ = writeln!(self.story, "       ✗ {error}");
+            self.story.add(&self.lan, name, &format!("✗ {error}"));
         }
-        let tried = |(_, result): &(_, &OpResult)| **result != OpResult::Skipped;
-        let tried = end.outcome.done().filter(tried).count() as u64;
-        if !kernel.is_killed()
+        if !self.lan.is_killed(name)
             && let Some(findings) = &end.findings
         {
             agent.report = Some(peer_state(findings));
         }
         drop(end);
-        self.ops += tried;
-        self.aftermath(name, &kernel);
-        tried
+        self.wait(Duration::ZERO);
     }
 
-    /// The kernel of a node whose agent may have to suffer.
-    fn kernel(&self, name: &str) -> FakeKernel {
-        let kernel = self.lan.kernel(name);
-        match self.misfortune {
-            None => kernel,
-            Some(Misfortune::Refused(op)) => {
-                self.lan.fail_op(name, op - 1 - self.ops, Errno::Invalid);
-                kernel
+    /// Starts the agents anew that were killed.
+    fn bury_the_dead(&mut self) {
+        for name in NODES {
+            if !self.lan.is_killed(name) {
+                continue;
             }
-            Some(Misfortune::KilledAfter(op) | Misfortune::PowerLost(op)) => {
-                kernel.killed_after(op - self.ops)
+            self.story.add(&self.lan, name, "† killed");
+            self.lan.expect(None);
+            if self.power_loss {
+                self.lan.power_off(name);
+                self.lan.power_on(name);
+                let _ = std::fs::remove_dir_all(self.dir.0.join(name));
             }
-            Some(Misfortune::KilledBefore(op)) => kernel.killed_before(op - 1 - self.ops),
+            self.restart(name);
         }
-    }
-
-    fn aftermath(&mut self, name: &'static str, kernel: &FakeKernel) {
-        self.lan.forget_faults();
-        if let Some(Misfortune::Refused(op)) = self.misfortune
-            && op <= self.ops
-        {
-            self.misfortune = None;
-        }
-        if !kernel.is_killed() {
-            return;
-        }
-        let _ = writeln!(self.story, "       † {:?}", self.misfortune);
-        let power_lost = matches!(self.misfortune, Some(Misfortune::PowerLost(_)));
-        self.misfortune = None;
-        if power_lost {
-            self.lan.power_off(name);
-            self.lan.power_on(name);
-            std::fs::remove_dir_all(self.dir.0.join(name)).unwrap();
-        }
-        self.restart(name);
     }
 
     /// Starts the agent anew; what it reported is still there.
     pub fn restart(&mut self, name: &'static str) {
         let path = self.dir.0.join(name);
-        let agent = self.agents.get_mut(name).unwrap();
+        self.lan.revive(name);
+        let slot = self.agents.get_mut(name).unwrap();
         // The lock of the first one goes with it.
-        agent.passes = Passes::new(name.into(), &self.dir.0.join("nowhere"));
-        agent.passes = Passes::new(name.into(), &path);
+        (slot.passes, slot.elections) = agent(&self.lan, name, &self.dir.0.join("nowhere"));
+        (slot.passes, slot.elections) = agent(&self.lan, name, &path);
     }
 
-    /// A pass of every node, and a second. How many ops that took.
+    /// A pass of every node, and a second. How many effects that took.
     pub fn round(&mut self) -> u64 {
-        let ops = NODES.into_iter().map(|name| self.pass(name)).sum();
-        self.now += ROUND;
-        ops
+        let before = self.lan.effects();
+        for name in NODES {
+            self.pass(name);
+        }
+        self.wait(ROUND);
+        self.lan.effects() - before
     }
 
-    /// Runs passes of all nodes in turn until nothing happens any more. How many ops that took.
+    /// Runs passes of all nodes in turn until nothing happens any more. How many effects that took.
     pub fn settle(&mut self) -> u64 {
-        let before = self.ops;
+        let before = self.lan.effects();
         let mut calm = 0;
         for _ in 0..300 {
             calm = if self.round() == 0 { calm + 1 } else { 0 };
             if calm == CALM {
-                return self.ops - before;
+                return self.lan.effects() - before;
             }
         }
         panic!("no rest after 300 rounds:\n{}", self.story);

@@ -1,10 +1,10 @@
-//! Agents killed, ops refused and power lost at every single op: the end is the same, and nothing is unsafe on the way.
+//! Agents killed, effects refused and power lost at every single effect, of passes and of elections: the end is the same, and nothing is unsafe on the way.
 
-use directway::model::VirtualService;
+use directway::{kernel::fake::Misfortune, model::VirtualService};
 
 use crate::{
-    cluster::{Cluster, Misfortune, Talk},
-    site::{dns, nodes, web},
+    cluster::{Cluster, Fault, Talk},
+    site::{DIRECTORS, VIP, dns, nodes, web},
 };
 
 /// One step of a story: what people change.
@@ -30,6 +30,27 @@ const RETURN: Change = |cluster| {
     cluster.node("r1").labels = nodes()[&"r1".into()].labels.clone();
 };
 
+/// VIPs move by request, ...
+const MOVE: Change = |cluster| {
+    let holder = cluster.holders(VIP)[0];
+    let other = DIRECTORS.into_iter().find(|name| *name != holder);
+    let mut moved = web();
+    moved.directors.preferred = other.map(Into::into);
+    cluster.apply(moved);
+};
+
+/// ... because their holder is taken out of use, ...
+const CORDON: Change = |cluster| {
+    let holder = cluster.holders(VIP)[0];
+    cluster.node(holder).cordoned = true;
+};
+
+/// ... and because it is no director any more.
+const UNLABEL: Change = |cluster| {
+    let holder = cluster.holders(VIP)[0];
+    cluster.node(holder).labels.clear();
+};
+
 const DELETE: Change = |cluster| {
     cluster.safety.serving(false);
     cluster.delete(&web());
@@ -38,60 +59,63 @@ const DELETE: Change = |cluster| {
 
 const STORY: [Change; 4] = [CREATE, CHANGE, RETURN, DELETE];
 
+const MOVES: [Change; 5] = [CREATE, MOVE, CORDON, UNLABEL, DELETE];
+
 const UNDO: Change = |cluster| cluster.snapshot.undo = Some("now".to_owned());
 
 const UNINSTALL: [Change; 2] = [CREATE, UNDO];
 
 /// Runs a story; the state of every node after each step.
-fn run(
-    story: &[Change],
-    talk: Talk,
-    misfortune: Option<Misfortune>,
-) -> (Cluster, Vec<String>, Vec<u64>) {
+fn run(story: &[Change], talk: Talk, fault: Option<Fault>) -> (Cluster, Vec<String>) {
     let mut cluster = Cluster::new(talk);
-    if let Some(misfortune) = misfortune {
-        if matches!(misfortune, Misfortune::PowerLost(_)) {
+    if let Some(fault) = fault {
+        if matches!(fault, Fault::PowerLost(_)) {
             cluster.safety.expect_power_loss();
         }
-        cluster.expect(misfortune);
+        cluster.expect(fault);
     }
     let mut states = Vec::new();
-    let mut ops = Vec::new();
     for change in story {
         change(&mut cluster);
         cluster.settle();
         states.push(format!("{:#?}", cluster.state()));
-        ops.push(cluster.ops);
     }
-    (cluster, states, ops)
+    (cluster, states)
 }
 
-fn every_op(talk: Talk, misfortune: fn(u64) -> Misfortune) {
-    every_op_of(&STORY, talk, misfortune);
-}
-
-/// What a story does, and that it ends where it began, whatever happens at whichever op.
-fn every_op_of(story: &[Change], talk: Talk, misfortune: fn(u64) -> Misfortune) {
+/// What a story does, and that it ends where it began, whatever happens at whichever effect.
+fn every_effect_of(story: &[Change], talk: Talk, faults: &[fn(u64) -> Fault]) {
     let before = format!("{:#?}", Cluster::new(talk).state());
-    let (well, expected, ops) = run(story, talk, None);
+    let (well, expected) = run(story, talk, None);
     well.safety.check(&well.story);
     assert_eq!(expected.last(), Some(&before), "{}", well.story);
-    let total = *ops.last().unwrap();
-    assert!(total > 40, "only {total} ops: is anything done at all?");
-    for op in 1..=total {
-        let (cluster, states, _) = run(story, talk, Some(misfortune(op)));
-        cluster.safety.check(&cluster.story);
-        for (step, (state, expected)) in states.iter().zip(&expected).enumerate() {
-            assert!(
-                state == expected,
-                "{:?}, step {step}:\n{}\n{}",
-                misfortune(op),
-                difference(state, expected),
-                cluster.story
-            );
+    let total = well.lan.effects();
+    assert!(total > 40, "only {total} effects: is anything done at all?");
+    for fault in faults {
+        for effect in 1..=total {
+            let (cluster, states) = run(story, talk, Some(fault(effect)));
+            cluster.safety.check(&cluster.story);
+            for (step, (state, expected)) in states.iter().zip(&expected).enumerate() {
+                assert!(
+                    state == expected,
+                    "{:?}, step {step}:\n{}\n{}",
+                    fault(effect),
+                    difference(state, expected),
+                    cluster.story
+                );
+            }
         }
     }
+    println!(
+        "{talk:?}: {total} effects, of which {}; {} runs",
+        well.safety.counts(),
+        total * faults.len() as u64
+    );
 }
+
+const KILLED_AFTER: fn(u64) -> Fault = |at| Fault::Agent(Misfortune::KilledAfter(at));
+const KILLED_BEFORE: fn(u64) -> Fault = |at| Fault::Agent(Misfortune::KilledBefore(at));
+const REFUSED: fn(u64) -> Fault = |at| Fault::Agent(Misfortune::Refused(at));
 
 /// The first lines that differ.
 fn difference(state: &str, expected: &str) -> String {
@@ -106,45 +130,36 @@ fn difference(state: &str, expected: &str) -> String {
 }
 
 #[test]
-fn killed_after_every_op_with_reports() {
-    every_op(Talk::Reports, Misfortune::KilledAfter);
+fn killed_at_every_effect_with_reports() {
+    every_effect_of(&STORY, Talk::Reports, &[KILLED_AFTER, KILLED_BEFORE]);
 }
 
 #[test]
-fn killed_before_every_op_with_reports() {
-    every_op(Talk::Reports, Misfortune::KilledBefore);
+fn killed_at_every_effect_without_reports() {
+    every_effect_of(&STORY, Talk::Wire, &[KILLED_AFTER, KILLED_BEFORE]);
 }
 
 #[test]
-fn killed_after_every_op_without_reports() {
-    every_op(Talk::Wire, Misfortune::KilledAfter);
+fn every_effect_refused_once() {
+    every_effect_of(&STORY, Talk::Reports, &[REFUSED]);
+    every_effect_of(&STORY, Talk::Wire, &[REFUSED]);
 }
 
 #[test]
-fn killed_before_every_op_without_reports() {
-    every_op(Talk::Wire, Misfortune::KilledBefore);
+fn power_lost_after_every_effect() {
+    every_effect_of(&STORY, Talk::Reports, &[Fault::PowerLost]);
+    every_effect_of(&STORY, Talk::Wire, &[Fault::PowerLost]);
 }
 
 #[test]
-fn every_op_refused_once() {
-    every_op(Talk::Reports, Misfortune::Refused);
-    every_op(Talk::Wire, Misfortune::Refused);
-}
-
-#[test]
-fn power_lost_after_every_op() {
-    every_op(Talk::Reports, Misfortune::PowerLost);
-    every_op(Talk::Wire, Misfortune::PowerLost);
+fn whatever_happens_at_every_effect_of_claims_moves_and_yields() {
+    let faults = [KILLED_AFTER, KILLED_BEFORE, REFUSED];
+    every_effect_of(&MOVES, Talk::Reports, &faults);
+    every_effect_of(&MOVES, Talk::Wire, &faults);
 }
 
 #[test]
 fn whatever_happens_while_everything_is_undone_nothing_is_left() {
-    for misfortune in [
-        Misfortune::KilledAfter,
-        Misfortune::KilledBefore,
-        Misfortune::Refused,
-        Misfortune::PowerLost,
-    ] {
-        every_op_of(&UNINSTALL, Talk::Reports, misfortune);
-    }
+    let faults = [KILLED_AFTER, KILLED_BEFORE, REFUSED, Fault::PowerLost];
+    every_effect_of(&UNINSTALL, Talk::Reports, &faults);
 }

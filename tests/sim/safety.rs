@@ -1,6 +1,12 @@
-//! What must hold after every op, whatever happens.
+//! What must hold after every effect, whatever happens.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write as _},
+    net::IpAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use directway::{
     kernel::{
@@ -12,8 +18,25 @@ use directway::{
 
 use crate::{
     cluster::Talk,
-    site::{self, BACKENDS, CLIENT, DIRECTOR, DNS, NODES, VIP, ip},
+    site::{self, BACKENDS, CLIENT, DIRECTORS, DNS, NODES, VIP, ip},
 };
+
+/// What every node did, and when.
+#[derive(Clone, Default)]
+pub struct Story(Arc<Mutex<String>>);
+
+impl Story {
+    pub fn add(&self, lan: &FakeLan, name: &str, what: &str) {
+        let now = lan.now().as_secs_f64();
+        let _ = writeln!(self.0.lock().unwrap(), "{now:>8.3} s {name:<3} {what}");
+    }
+}
+
+impl fmt::Display for Story {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.lock().unwrap())
+    }
+}
 
 /// A watcher's notes.
 #[derive(Clone)]
@@ -26,19 +49,35 @@ struct Notes {
     serving: bool,
     /// A node may lose power, and with it a VIP that others rely on.
     power_loss: bool,
+    /// An agent may be killed, or an effect refused.
+    faulty: bool,
+    /// Since when two directors answer for a VIP.
+    doubled: BTreeMap<&'static str, Duration>,
     checks: u64,
+    /// Effects of elections by their kind.
+    elections: BTreeMap<&'static str, u64>,
 }
 
+/// For how long two directors may answer for a VIP that moves. A director whose agent was killed while it moved yields when it
+/// runs again.
+const MOVE: Duration = Duration::from_millis(100);
+const MOVE_WITH_RESTART: Duration = Duration::from_millis(2500);
+
 impl Safety {
-    pub fn watch(lan: &FakeLan, talk: Talk) -> Self {
+    pub fn watch(lan: &FakeLan, talk: Talk, story: &Story) -> Self {
         let safety = Self(Arc::default());
         let notes = Arc::clone(&safety.0);
         let foreign = foreign_things(lan);
-        lan.after_every_op(move |lan, name, op| {
+        let story = story.clone();
+        lan.after_every_effect(move |lan, name, effect| {
+            story.add(lan, name, &effect.to_string());
             let mut notes = notes.lock().unwrap();
             notes.checks += 1;
+            if let Some(kind) = kind_in_election(&effect.to_string()) {
+                *notes.elections.entry(kind).or_default() += 1;
+            }
             let serving = notes.serving;
-            let mut broken = arp_answers(lan);
+            let mut broken = arp_answers(lan, &mut notes);
             // Without reports a director sees only what is on the wire, not what a real server has bound.
             if talk == Talk::Reports && !notes.power_loss {
                 broken.extend(destinations(lan));
@@ -49,7 +88,7 @@ impl Safety {
             }
             let broken = broken
                 .into_iter()
-                .map(|what| format!("after {name}: {op}: {what}"));
+                .map(|what| format!("after {name}: {effect}: {what}"));
             notes.broken.extend(broken);
         });
         safety
@@ -65,10 +104,23 @@ impl Safety {
         self.0.lock().unwrap().power_loss = true;
     }
 
-    /// Fails if anything was broken so far, or nothing was ever checked.
-    pub fn check(&self, story: &str) {
+    /// Something happens that is not meant to.
+    pub fn expect_fault(&self) {
+        self.0.lock().unwrap().faulty = true;
+    }
+
+    /// How many effects were those of elections.
+    pub fn counts(&self) -> String {
         let notes = self.0.lock().unwrap();
-        assert!(notes.checks > 0, "no op was ever seen");
+        let counts = notes.elections.iter();
+        let counts: Vec<String> = counts.map(|(what, n)| format!("{n} {what}")).collect();
+        counts.join(", ")
+    }
+
+    /// Fails if anything was broken so far, or nothing was ever checked.
+    pub fn check(&self, story: &Story) {
+        let notes = self.0.lock().unwrap();
+        assert!(notes.checks > 0, "no effect was ever seen");
         assert!(
             notes.broken.is_empty(),
             "{}\n{story}",
@@ -77,46 +129,75 @@ impl Safety {
     }
 }
 
-/// No real server ever says, in any way, that a VIP is at its MAC.
-fn arp_answers(lan: &FakeLan) -> Vec<String> {
+/// What an election did, if it was one.
+fn kind_in_election(effect: &str) -> Option<&'static str> {
+    let on_nic = effect.ends_with("dev eth0") || effect.contains("dev eth0 ");
+    match effect {
+        it if it.starts_with("probe ") => Some("probes"),
+        it if it.starts_with("announce ") => Some("announcements"),
+        it if it.starts_with("ip addr add") && on_nic => Some("claims"),
+        it if it.starts_with("ip addr del") && on_nic => Some("yields"),
+        _ => None,
+    }
+}
+
+/// No real server ever says, in any way, that a VIP is at its MAC; two directors do so only while the VIP moves.
+fn arp_answers(lan: &FakeLan, notes: &mut Notes) -> Vec<String> {
     let mut broken = Vec::new();
     for vip in [VIP, DNS] {
-        lan.who_has(CLIENT, ip(vip));
+        let answers = lan.who_has(CLIENT, ip(vip)).len();
         for claimant in lan.claimants(ip(vip)) {
-            if claimant != DIRECTOR {
+            if !DIRECTORS.contains(&claimant.as_str()) {
                 broken.push(format!("{claimant} claims {vip} by ARP"));
             }
         }
+        if answers < 2 {
+            notes.doubled.remove(vip);
+            continue;
+        }
+        let since = *notes.doubled.entry(vip).or_insert(lan.now());
+        let limit = if notes.faulty {
+            MOVE_WITH_RESTART
+        } else {
+            MOVE
+        };
+        if answers > 2 || lan.now() - since > limit {
+            broken.push(format!("{answers} answer for {vip} since {since:?}"));
+        }
     }
+    lan.clear_log();
     broken
 }
 
 /// No destination without a real server that carries the VIP, and quietly.
 fn destinations(lan: &FakeLan) -> Vec<String> {
     let mut broken = Vec::new();
-    let director = lan.kernel(DIRECTOR).observe().unwrap();
-    for (key, service) in &director.net.services {
-        if key.vip != ip(VIP) && key.vip != ip(DNS) {
-            continue;
-        }
-        for (address, destination) in &service.destinations {
-            let Some(name) = NODES
-                .into_iter()
-                .find(|name| site::address(name) == *address)
-            else {
-                broken.push(format!("{key}: {address} is no node"));
-                continue;
-            };
-            let real_server = lan.kernel(name).observe().unwrap();
-            if !real_server.net.carries(key.vip) {
-                let weight = destination.weight;
-                broken.push(format!("{key}: {name} (weight {weight}) lacks the VIP"));
-            } else if !is_quiet(&real_server) {
-                broken.push(format!("{key}: {name} carries the VIP and is not quiet"));
+    for director in DIRECTORS {
+        let services = lan.kernel(director).observe().unwrap().net.services;
+        for (key, service) in &services {
+            if key.vip == ip(VIP) || key.vip == ip(DNS) {
+                let wrong = |address| wrong_destination(lan, key, address);
+                let wrong = service.destinations.keys().filter_map(wrong);
+                broken.extend(wrong.map(|what| format!("{director}: {key}: {what}")));
             }
         }
     }
     broken
+}
+
+fn wrong_destination(lan: &FakeLan, key: &ServiceKey, address: &IpAddr) -> Option<String> {
+    let mut nodes = NODES.into_iter();
+    let Some(name) = nodes.find(|name| site::address(name) == *address) else {
+        return Some(format!("{address} is no node"));
+    };
+    let real_server = lan.kernel(name).observe().unwrap();
+    if !real_server.net.carries(key.vip) {
+        Some(format!("{name} lacks the VIP"))
+    } else if !is_quiet(&real_server) {
+        Some(format!("{name} carries the VIP and is not quiet"))
+    } else {
+        None
+    }
 }
 
 /// A request is answered, or visibly nobody serves it; it is never swallowed, refused or sent in circles.

@@ -22,7 +22,7 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Step> {
     let node = || prop::sample::select(NODES.to_vec());
-    let backend = || prop::sample::select(NODES[1..].to_vec());
+    let backend = || prop::sample::select(crate::site::BACKENDS.to_vec());
     prop_oneof![
         12 => node().prop_map(Step::Pass),
         8 => node().prop_map(Step::Publish),

@@ -1,4 +1,4 @@
-//! The place of every test: a director, three real servers and a client on one segment, with things of others on
+//! The place of every test: three directors, three real servers and a client on one segment, with things of others on
 //! every node.
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
@@ -13,9 +13,9 @@ pub const VIP: &str = "10.77.0.100";
 /// A second VIP, on a dummy device and with a host route. It is in no NIC's network: the directors' interface is named.
 pub const DNS: &str = "10.100.0.1";
 pub const CLIENT: &str = "client";
-pub const DIRECTOR: &str = "d";
+pub const DIRECTORS: [&str; 3] = ["d", "e", "f"];
 pub const BACKENDS: [&str; 3] = ["r1", "r2", "r3"];
-pub const NODES: [&str; 4] = ["d", "r1", "r2", "r3"];
+pub const NODES: [&str; 6] = ["d", "e", "f", "r1", "r2", "r3"];
 
 pub fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -32,6 +32,8 @@ pub fn dev(name: &str) -> Dev {
 pub fn address(node: &str) -> IpAddr {
     ip(match node {
         "d" => "10.77.0.10",
+        "e" => "10.77.0.20",
+        "f" => "10.77.0.30",
         "r1" => "10.77.0.11",
         "r2" => "10.77.0.12",
         "r3" => "10.77.0.13",
@@ -114,7 +116,7 @@ pub fn nodes() -> BTreeMap<NodeName, Node> {
     NODES
         .into_iter()
         .map(|name| {
-            let label = if name == DIRECTOR {
+            let label = if DIRECTORS.contains(&name) {
                 DIRECTOR_LABEL
             } else {
                 BACKEND_LABEL

@@ -1,9 +1,9 @@
 //! What the elections of this node's segments have come to: written by their threads, read by passes.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     net::IpAddr,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -25,8 +25,7 @@ const TOGETHER: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Board {
     state: Mutex<State>,
-    changed: Condvar,
-    /// Whoever reads it is told.
+    /// Asks for a pass after every change, so that the pass reads it.
     trigger: Trigger,
     metrics: Arc<Metrics>,
 }
@@ -34,10 +33,6 @@ pub struct Board {
 #[derive(Debug, Default)]
 struct State {
     elected: Elected,
-    /// NICs whose election is being held: only there an absent VIP is known not to be held.
-    open: BTreeSet<Dev>,
-    /// Why an election cannot be held.
-    troubles: BTreeMap<Dev, String>,
     /// The newest last.
     moves: VecDeque<Moved>,
 }
@@ -89,7 +84,6 @@ impl Board {
     pub fn new(trigger: Trigger, metrics: Arc<Metrics>) -> Self {
         Self {
             state: Mutex::default(),
-            changed: Condvar::new(),
             trigger,
             metrics,
         }
@@ -120,22 +114,9 @@ impl Board {
         moves.collect()
     }
 
-    /// Who holds what here, and on which NICs that is all.
-    pub fn elected(&self) -> (Elected, BTreeSet<Dev>) {
-        let state = self.state();
-        (state.elected.clone(), state.open.clone())
-    }
-
-    /// Which of these are held.
-    pub fn held_of(&self, keys: &BTreeSet<AddressKey>) -> BTreeSet<AddressKey> {
-        let state = self.state();
-        let held = keys.iter().filter(|key| state.elected.holds_on(key));
-        held.cloned().collect()
-    }
-
-    /// Why elections cannot be held.
-    pub fn troubles(&self) -> BTreeMap<Dev, String> {
-        self.state().troubles.clone()
+    /// How the elections stand.
+    pub fn elected(&self) -> Elected {
+        self.state().elected.clone()
     }
 
     /// These are about to be on the NIC: said before they are.
@@ -158,7 +139,6 @@ impl Board {
         }
         drop(state);
         if news {
-            self.changed.notify_all();
             self.trigger.kernel();
         }
     }
@@ -172,7 +152,7 @@ impl Board {
     /// The election on `dev` begins with these on the NIC.
     pub fn opened(&self, dev: &Dev, vips: &BTreeSet<IpAddr>) {
         let mut state = self.state();
-        state.open.insert(dev.clone());
+        state.elected.running.insert(dev.clone());
         state.add(dev, vips);
         drop(state);
         self.trouble(dev, None);
@@ -181,14 +161,14 @@ impl Board {
 
     /// The election on `dev` is over, and so is what kept it from being held.
     pub fn ended(&self, dev: &Dev) {
-        self.state().troubles.remove(dev);
+        self.state().elected.troubles.remove(dev);
         self.closed(dev);
     }
 
     /// The election on `dev` is interrupted; until it goes on, what is on the NIC is what the kernel shows.
     pub fn closed(&self, dev: &Dev) {
         let mut state = self.state();
-        state.open.remove(dev);
+        state.elected.running.remove(dev);
         state.elected.conflicts.retain(|key, _| key.dev != *dev);
         let held = &mut state.elected.held;
         held.retain(|_, devices| {
@@ -196,7 +176,6 @@ impl Board {
             !devices.is_empty()
         });
         drop(state);
-        self.changed.notify_all();
         self.trigger.kernel();
     }
 
@@ -204,8 +183,11 @@ impl Board {
     pub fn trouble(&self, dev: &Dev, cause: Option<String>) {
         let mut state = self.state();
         let before = match &cause {
-            Some(cause) => state.troubles.insert(dev.clone(), cause.clone()),
-            None => state.troubles.remove(dev),
+            Some(cause) => {
+                let troubles = &mut state.elected.troubles;
+                troubles.insert(dev.clone(), cause.clone())
+            }
+            None => state.elected.troubles.remove(dev),
         };
         drop(state);
         if before != cause {
@@ -214,20 +196,6 @@ impl Board {
                 None => tracing::info!(%dev, "the election goes on"),
             }
             self.trigger.kernel();
-        }
-    }
-
-    /// Waits until none of these is held any more, or the time is up.
-    pub fn wait_until_given(&self, keys: &BTreeSet<AddressKey>, patience: Duration) {
-        let deadline = Instant::now() + patience;
-        let mut state = self.state();
-        while keys.iter().any(|key| state.elected.holds_on(key)) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            let waited = self.changed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -332,10 +300,9 @@ mod tests {
         let key = AddressKey::new(eth0.clone(), VIP);
         board.takes(&eth0, &[VIP].into());
         board.takes(&eth1, &[VIP].into());
-        let keys: BTreeSet<AddressKey> = [key].into();
-        assert_eq!(board.held_of(&keys), keys);
+        assert!(board.elected().holds_on(&key));
         board.gave(&eth0, &[VIP].into());
-        assert_eq!(board.held_of(&keys), BTreeSet::new());
+        assert!(!board.elected().holds_on(&key));
         board.ended(&eth1);
         assert_eq!(board.elected(), Default::default());
     }
@@ -346,7 +313,7 @@ mod tests {
         let other = IpAddr::from([10, 0, 0, 101]);
         board.takes(&eth0, &[VIP].into());
         board.sees(&eth0, &[other], &[VIP].into());
-        let held: Vec<IpAddr> = board.elected().0.held.into_keys().collect();
+        let held: Vec<IpAddr> = board.elected().held.into_keys().collect();
         assert_eq!(held, [other]);
     }
 
@@ -361,9 +328,9 @@ mod tests {
         };
         board.report(&eth0, &conflict, "nobody");
         let key = AddressKey::new(eth0.clone(), VIP);
-        assert_eq!(board.elected().0.conflicts[&key], [(mac, None)].into());
+        assert_eq!(board.elected().conflicts[&key], [(mac, None)].into());
         board.report(&eth0, &Report::ConflictOver { vip: VIP }, "nobody");
-        assert!(board.elected().0.conflicts.is_empty());
+        assert!(board.elected().conflicts.is_empty());
     }
 
     #[test]
@@ -430,24 +397,5 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line}:\n{text}");
         }
-    }
-
-    #[test]
-    fn waiting_ends_when_the_vip_is_given_and_not_before() {
-        let (board, eth0) = (Arc::new(board()), dev("eth0"));
-        let keys = [AddressKey::new(eth0.clone(), VIP)].into();
-        board.takes(&eth0, &[VIP].into());
-        board.wait_until_given(&keys, Duration::from_millis(1));
-        assert!(
-            board
-                .elected()
-                .0
-                .holds_on(&AddressKey::new(eth0.clone(), VIP))
-        );
-        let giver = Arc::clone(&board);
-        let thread = std::thread::spawn(move || giver.gave(&eth0, &[VIP].into()));
-        board.wait_until_given(&keys, Duration::from_secs(60));
-        thread.join().unwrap();
-        assert_eq!(board.elected(), Default::default());
     }
 }

@@ -1,43 +1,57 @@
 //! The elections of this node's segments, each in a thread of its own: a pass that takes seconds must not keep a VIP from
 //! failing over.
+//!
+//! A pass tells them who should hold what (`publish`) and reads what they hold (`elected`). A `participant` keeps one election going
+//! on a NIC, a `driver` feeds it with frames and time, a `thread` runs them on a real NIC; the simulator runs them without.
 
 mod board;
-mod clock;
-mod rim;
+mod driver;
+mod participant;
 mod round_trip;
+mod simulated;
+mod thread;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt, io,
+    net::IpAddr,
     num::NonZeroU32,
     sync::Arc,
     time::Duration,
 };
 
-use tokio::sync::{
-    mpsc::{UnboundedSender, unbounded_channel},
-    watch,
-};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::{
     desired::{Segment, Segments},
     election::{Timing, View},
-    model::{AddressKey, Dev, Elected, Ledger, Mac, Move, Observed, Role},
+    model::{Dev, Elected, Ledger, Mac, Move, Observed, Role},
 };
 
 pub use board::Board;
-use rim::{Message, Seat};
+use participant::Message;
+pub use participant::{Participant, Seat};
+pub use simulated::{SimulatedElections, pass_time};
+pub use thread::begin as begin_thread;
 
-/// How long a pass waits for VIPs that nobody wants any more to leave their NIC; then it removes them itself.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Starts an election.
+type Begin = Box<dyn FnMut(Seat) -> io::Result<()> + Send>;
 
 /// What passes have to do with the elections.
-#[derive(Debug)]
 pub struct Elections {
     timing: Arc<Timing>,
     lifetime: Option<Duration>,
     board: Arc<Board>,
-    nudges: watch::Receiver<()>,
+    begin: Begin,
     running: BTreeMap<Dev, Running>,
+}
+
+impl fmt::Debug for Elections {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Elections")
+            .field("running", &self.running)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -48,30 +62,42 @@ struct Running {
     tell: UnboundedSender<Message>,
 }
 
+/// VIPs that elections hold, and on which NICs.
+pub type Held = BTreeMap<IpAddr, BTreeSet<Dev>>;
+
 impl Elections {
-    /// None is held yet. `lifetime` is how long the kernel keeps a VIP whose agent is gone, where another director could
-    /// take it; `nudges` tell that the kernel's links or addresses changed.
+    /// None is held yet; `begin` starts one. `lifetime` is how long the kernel keeps a VIP whose agent is gone, where another
+    /// director could take it.
     pub fn new(
         timing: Timing,
         lifetime: Option<Duration>,
         board: Arc<Board>,
-        nudges: watch::Receiver<()>,
+        begin: impl FnMut(Seat) -> io::Result<()> + Send + 'static,
     ) -> Self {
         Self {
             timing: Arc::new(timing),
             lifetime,
             board,
-            nudges,
+            begin: Box::new(begin),
             running: BTreeMap::new(),
         }
     }
 
-    /// Who holds what here. Where no election is held yet, that is what an earlier agent left. Its thread may need a while
-    /// to begin: until then, a VIP that it does not speak of is not one that nobody holds.
-    pub fn elected(&self, observed: &Observed, ledger: &Ledger) -> Elected {
-        let (mut elected, open) = self.board.elected();
+    /// What is held now.
+    pub fn held(&self) -> Held {
+        self.board.elected().held
+    }
+
+    /// How the elections stand: what is held now, or was held `before` the kernel was looked at. On a NIC without an election, that
+    /// is what an earlier agent left. Its thread may need a while to begin: until then, a VIP that it does not speak of is not one
+    /// that nobody holds.
+    pub fn elected(&self, before: Held, observed: &Observed, ledger: &Ledger) -> Elected {
+        let mut elected = self.board.elected();
+        for (vip, devices) in before {
+            elected.held.entry(vip).or_default().extend(devices);
+        }
         for (key, role) in &observed.net.addresses {
-            let left = *role == Role::Held && !open.contains(&key.dev);
+            let left = *role == Role::Held && !elected.running.contains(&key.dev);
             if left && ledger.owns_address(key, observed) {
                 let devices = elected.held.entry(key.ip).or_default();
                 devices.insert(key.dev.clone());
@@ -85,34 +111,8 @@ impl Elections {
         self.board.moves()
     }
 
-    /// Why elections cannot be held.
-    pub fn troubles(&self) -> BTreeMap<Dev, String> {
-        self.board.troubles()
-    }
-
-    /// Has VIPs leave their NIC that nobody wants there any more, and waits for that. Returns those that an election has
-    /// taken off; the others are the caller's business.
-    pub fn withdraw(&mut self, mut vips: BTreeSet<AddressKey>) -> BTreeSet<AddressKey> {
-        vips = self.board.held_of(&vips);
-        if vips.is_empty() {
-            return vips;
-        }
-        for (dev, running) in &mut self.running {
-            let view = Arc::make_mut(&mut running.view);
-            let before = view.vips.len();
-            view.vips
-                .retain(|vip, _| !vips.contains(&AddressKey::new(dev.clone(), *vip)));
-            if view.vips.len() < before {
-                running.say(Message::View(Arc::clone(&running.view)));
-            }
-        }
-        self.board.wait_until_given(&vips, PATIENCE);
-        let held = self.board.held_of(&vips);
-        &vips - &held
-    }
-
     /// Tells the elections what to know; begins and ends them.
-    pub fn publish(&mut self, segments: Segments) -> std::io::Result<()> {
+    pub fn publish(&mut self, segments: Segments) -> io::Result<()> {
         self.running.retain(|dev, running| {
             let stays = segments.contains_key(dev);
             if !stays {
@@ -135,16 +135,14 @@ impl Elections {
                 continue;
             }
             let (tell, inbox) = unbounded_channel();
-            let seat = Seat {
+            (self.begin)(Seat {
                 dev: dev.clone(),
                 timing: Arc::clone(&self.timing),
                 lifetime: self.lifetime,
                 view: Arc::clone(&view),
                 board: Arc::clone(&self.board),
                 inbox,
-                nudges: self.nudges.clone(),
-            };
-            begin(seat)?;
+            })?;
             let running = Running {
                 index,
                 mac,
@@ -159,18 +157,7 @@ impl Elections {
 
 impl Running {
     fn say(&self, message: Message) {
-        // A thread that has ended has said so on the board.
+        // An election that has ended has said so on the board.
         let _ = self.tell.send(message);
     }
-}
-
-/// Starts the thread of one election.
-fn begin(seat: Seat) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let name = format!("vips-{}", seat.dev);
-    let thread = std::thread::Builder::new().name(name);
-    // It ends when it is told to, or with the agent.
-    thread.spawn(move || runtime.block_on(seat.run())).map(drop)
 }

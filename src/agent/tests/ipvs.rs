@@ -7,10 +7,10 @@ use crate::model::IpvsSetting;
 fn settings_of_ipvs_come_with_the_first_service_and_go_with_the_last() {
     let mut world = World::new(false);
     let settings = [(IpvsSetting::ScheduleIcmp, 1)];
-    for agent in &mut world.agents {
-        let passes = Passes::new(agent.name.into(), agent.run_dir.path());
-        agent.passes = passes.with_ipvs(settings.into());
-    }
+    world.restart_with(&NodeOptions {
+        ipvs: settings.into(),
+        ..NodeOptions::default()
+    });
     let set = |world: &World, name| world.look(name).net.ipvs[&IpvsSetting::ScheduleIcmp];
     world.settle();
     assert_eq!(["d", "b1", "b2"].map(|name| set(&world, name)), [1, 0, 0]);

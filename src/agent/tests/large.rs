@@ -8,11 +8,11 @@ use std::{
 use super::*;
 use crate::{
     agent::Findings,
-    desired::{Inputs, Memory, admit, desired},
+    desired::{Inputs, Memory, NodeOptions, admit, desired},
     kernel::Outcome,
     model::{
-        ForeignTag, KubeProxy, Ledger, Mac, ObservedAddress, PeerState, ProxyAnswer, Reach,
-        WireEvidence,
+        Elected, ForeignTag, KubeProxy, Ledger, Mac, ObservedAddress, PeerState, ProxyAnswer,
+        Reach, WireEvidence,
     },
     plan::plan,
 };
@@ -86,7 +86,9 @@ fn report_after(
         observed,
         ledger,
         wire,
-        elected: None,
+        elected: &Elected::default(),
+        complete: true,
+        options: &NodeOptions::default(),
         memory: &Memory::default(),
         now: Duration::ZERO,
     });

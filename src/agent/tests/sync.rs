@@ -18,10 +18,10 @@ fn told(id: u32) -> World {
 }
 
 fn tell(world: &mut World, daemon: Option<SyncDaemon>) {
-    for agent in &mut world.agents {
-        let passes = Passes::new(agent.name.into(), agent.run_dir.path());
-        agent.passes = passes.with_sync(daemon.clone());
-    }
+    world.restart_with(&NodeOptions {
+        sync: daemon,
+        ..NodeOptions::default()
+    });
 }
 
 fn running(world: &World, name: &str) -> SyncDaemons {

@@ -39,8 +39,7 @@ fn a_ledger_that_cannot_be_read_is_no_answer() {
     let file = world.agent("b1").run_dir.path().join("ledger.json");
     fs::write(&file, "{").unwrap();
     let run_dir = world.agent("b1").run_dir.path().to_owned();
-    world.agent("b1").passes = Passes::new("b1".into(), TempDir::new().path());
-    world.agent("b1").passes = Passes::new("b1".into(), &run_dir);
+    world.restart("b1", &run_dir);
     world.change(|| vec![Change::Undo(Some("now".to_owned()))]);
     let (end, report) = world.pass("b1");
     assert!(end.error.is_some());

@@ -1,5 +1,9 @@
 use super::*;
-use crate::{kernel::OpError, plan::Op};
+use crate::{
+    kernel::OpError,
+    model::{Mac, Observed},
+    plan::Op,
+};
 
 /// Answers as told and counts the questions.
 #[derive(Default)]
@@ -74,14 +78,8 @@ fn reach_only() -> Questions {
 }
 
 /// Asks everything at once.
-fn sense(
-    wire: &mut Wire,
-    ether: &mut Ether,
-    questions: &Questions,
-    observed: &Observed,
-    now: Duration,
-) {
-    let (mut asking, due) = wire.questions(questions, observed, now);
+fn sense(wire: &mut Wire, ether: &mut Ether, questions: &Questions, now: Duration) {
+    let (mut asking, due) = wire.questions(questions, now);
     asking.extend(due);
     let (told, result) = asking.ask(ether);
     result.unwrap();
@@ -104,15 +102,8 @@ fn a_neighbour_is_asked_again_after_a_while_and_given_up_only_after_three_silenc
             ..Ether::default()
         },
     );
-    let observed = Observed::default();
     let at = |seconds: u64, ether: &mut Ether, wire: &mut Wire| {
-        sense(
-            wire,
-            ether,
-            &reach_only(),
-            &observed,
-            Duration::from_secs(seconds),
-        );
+        sense(wire, ether, &reach_only(), Duration::from_secs(seconds));
     };
     at(0, &mut ether, &mut wire);
     at(29, &mut ether, &mut wire);
@@ -143,13 +134,7 @@ fn an_answer_in_between_starts_the_count_again() {
     ] {
         ether.alive = alive;
         let now = Duration::from_secs(seconds);
-        sense(
-            &mut wire,
-            &mut ether,
-            &reach_only(),
-            &Observed::default(),
-            now,
-        );
+        sense(&mut wire, &mut ether, &reach_only(), now);
         assert!(is_neighbour(&wire), "given up at {seconds} s");
     }
 }
@@ -157,13 +142,7 @@ fn an_answer_in_between_starts_the_count_again() {
 #[test]
 fn who_never_answered_is_silent_at_once() {
     let (mut wire, mut ether) = (Wire::default(), Ether::default());
-    sense(
-        &mut wire,
-        &mut ether,
-        &reach_only(),
-        &Observed::default(),
-        Duration::ZERO,
-    );
+    sense(&mut wire, &mut ether, &reach_only(), Duration::ZERO);
     assert_eq!(
         wire.evidence().reach.get(&server()),
         Some(&Reach::Silent { dev: eth0() })
@@ -171,63 +150,27 @@ fn who_never_answered_is_silent_at_once() {
 }
 
 #[test]
-fn a_conflict_is_asked_about_until_it_is_over() {
-    let (mut wire, mut ether) = (
-        Wire::default(),
-        Ether {
-            rival: true,
-            ..Ether::default()
-        },
-    );
-    let observed = Observed::default();
-    let questions = Questions {
-        rivals: [vip()].into(),
-        ..Questions::default()
-    };
-    sense(&mut wire, &mut ether, &questions, &observed, Duration::ZERO);
-    assert_eq!(
-        ether.probed, 0,
-        "a VIP that is not held is probed by the plan"
-    );
-    wire.conflict(vip(), [MAC].into(), Duration::ZERO);
-    for (seconds, rival, conflicts) in [(4, true, true), (5, true, true), (10, false, false)] {
-        ether.rival = rival;
-        sense(
-            &mut wire,
-            &mut ether,
-            &questions,
-            &observed,
-            Duration::from_secs(seconds),
-        );
-        let answers = wire.evidence().answers;
-        let macs = answers.get(&vip().ip).map_or(0, |answer| answer.macs.len());
-        assert_eq!(macs > 0, conflicts, "at {seconds} s");
-    }
-    assert_eq!(ether.probed, 2);
-}
-
-#[test]
-fn a_held_vip_is_watched_for_rivals() {
+fn whoever_answers_for_a_vip_that_should_be_silent_is_asked_again_soon() {
     let (mut wire, mut ether) = (Wire::default(), Ether::default());
-    let mut observed = Observed::default();
-    observed
-        .net
-        .addresses
-        .insert(vip(), crate::model::Role::Held);
     let questions = Questions {
-        rivals: [vip()].into(),
+        silence: [vip()].into(),
         ..Questions::default()
     };
-    for seconds in [0, 29, 30, 60] {
-        sense(
-            &mut wire,
-            &mut ether,
-            &questions,
-            &observed,
-            Duration::from_secs(seconds),
-        );
+    let rounds = [
+        (0, false, 1),
+        (29, true, 1),
+        (30, true, 2),
+        (34, true, 2),
+        (35, false, 3),
+        (40, false, 3),
+    ];
+    for (seconds, rival, probed) in rounds {
+        ether.rival = rival;
+        let now = Duration::from_secs(seconds);
+        sense(&mut wire, &mut ether, &questions, now);
+        assert_eq!(ether.probed, probed, "at {seconds} s");
     }
-    assert_eq!(ether.probed, 3);
+    assert_eq!(wire.evidence().answers[&vip().ip], Answer::default());
 }
 
 #[test]
@@ -239,20 +182,8 @@ fn what_nobody_asks_about_is_forgotten() {
             ..Ether::default()
         },
     );
-    sense(
-        &mut wire,
-        &mut ether,
-        &reach_only(),
-        &Observed::default(),
-        Duration::ZERO,
-    );
-    sense(
-        &mut wire,
-        &mut ether,
-        &Questions::default(),
-        &Observed::default(),
-        Duration::ZERO,
-    );
+    sense(&mut wire, &mut ether, &reach_only(), Duration::ZERO);
+    sense(&mut wire, &mut ether, &Questions::default(), Duration::ZERO);
     assert_eq!(wire.evidence(), WireEvidence::default());
     assert_eq!(wire.next_due(), None);
 }

@@ -8,7 +8,8 @@ use crate::{
         Failure,
         kubernetes::{Cluster, service_of},
     },
-    desired::{MemberState, admit, directors, holder, members, no_endpoints},
+    desired::{MemberState, admit, directors, members, no_endpoints, placement},
+    election::Placement,
     forecast::{Forecast, World, settle},
     model::{Reason, Refusal, Snapshot, VirtualService, VsKey},
 };
@@ -141,6 +142,7 @@ fn refused(
         .map(|admitted| &admitted.key)
         .collect();
     let (was, is) = (admit(before), admit(after));
+    let placement = placement(after, &is);
     for (key, refusal) in &is.refused {
         if keys.contains(*key) || !was.refused.contains_key(*key) {
             refused.insert(Refused::new(key, None, refusal));
@@ -150,7 +152,13 @@ fn refused(
         let Some(virtual_service) = is.accepted.get(key) else {
             continue;
         };
-        refused.extend(nobody_s(virtual_service, after, forecast, world));
+        refused.extend(nobody_s(
+            virtual_service,
+            after,
+            &placement,
+            forecast,
+            world,
+        ));
         for (name, node) in &forecast.nodes {
             let Some(verdict) = node.verdicts.get(key) else {
                 continue;
@@ -166,6 +174,7 @@ fn refused(
 fn nobody_s(
     virtual_service: &VirtualService,
     snapshot: &Snapshot,
+    placement: &Placement<'_>,
     forecast: &Forecast,
     world: &World,
 ) -> Vec<Refused> {
@@ -183,7 +192,8 @@ fn nobody_s(
         let absent = |state: &MemberState| *state == MemberState::Absent;
         if let Some(service) = &virtual_service.real_servers.service
             && !members.by_address.is_empty()
-            && holder(virtual_service, *vip, snapshot)
+            && placement
+                .first(*vip)
                 .and_then(|name| {
                     let verdicts = &forecast.nodes.get(name)?.verdicts;
                     verdicts.get(key)?.members_of(*vip)
@@ -202,7 +212,7 @@ fn nobody_s(
         for (name, refusal) in &members.refused {
             refused.push(Refused::new(key, Some(name), refusal));
         }
-        if let Some(name) = holder(virtual_service, *vip, snapshot)
+        if let Some(name) = placement.first(*vip)
             && !world.nodes.contains_key(name)
         {
             let refusal = Refusal::new(

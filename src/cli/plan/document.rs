@@ -197,8 +197,6 @@ fn phase_name(phase: Phase) -> &'static str {
         Phase::Unbind => "unbind",
         Phase::Undevice => "undevice",
         Phase::Restore => "restore",
-        Phase::Probe => "probe",
         Phase::Claim => "claim",
-        Phase::Announce => "announce",
     }
 }

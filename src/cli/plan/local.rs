@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, path::Path};
 
 use crate::{
     cli::{Failure, Observation},
-    desired::{Admission, admit, questions},
+    desired::{Admission, admit, clients_nic, placement, questions},
     forecast::{Assumed, Wire, World, WorldNode, settle},
     kernel::{Kernel, linux::Linux},
-    model::{AddressKey, Ledger, NodeName, Observed, Snapshot, WireEvidence},
+    model::{AddressKey, Elected, Ledger, NodeName, Observed, Snapshot, WireEvidence},
 };
 
 use super::{
@@ -103,9 +103,20 @@ fn ask(
     admission: &Admission<'_>,
     observed: &Observed,
 ) -> Result<WireEvidence, Failure> {
-    let asked = questions(node, snapshot, admission, observed, None);
-    let vips: BTreeSet<AddressKey> = asked.silence.union(&asked.rivals).cloned().collect();
-    let answers = kernel.probe(&vips)?;
+    let asked = questions(node, snapshot, admission, observed, &Elected::default());
+    // Whoever answers for a VIP that this node would claim.
+    let placement = placement(snapshot, admission);
+    let here = admission.accepted.values().flat_map(|it| {
+        let vips = it.vips.iter();
+        let vips = vips.filter(|vip| placement.first(**vip) == Some(node));
+        let interface = it.directors.interface.as_ref();
+        vips.filter_map(move |vip| {
+            let nic = clients_nic(interface, *vip, observed).ok()?;
+            Some(AddressKey::new(nic.dev.clone(), *vip))
+        })
+    });
+    let targets: BTreeSet<AddressKey> = asked.silence.iter().cloned().chain(here).collect();
+    let answers = kernel.probe(&targets)?;
     Ok(WireEvidence {
         reach: kernel.resolve(&asked.reach)?,
         answers: answers

@@ -6,6 +6,8 @@ use crate::model::*;
 #[test]
 fn a_director_carries_the_vip_on_lo_and_on_the_nic_in_its_network() {
     let mut lan = Lan::director();
+    assert_eq!(lan.devices(), on(&[("lo", false)]), "not elected");
+    lan.elected.held.insert(ip(VIP), [dev("eth0")].into());
     assert_eq!(lan.devices(), on(&[("lo", false), ("eth0", true)]));
     lan.eth0().addresses = vec!["192.168.9.10/24".parse().unwrap()];
     assert_eq!(lan.reason(), Some(Reason::NoInterface));
@@ -110,30 +112,6 @@ fn a_leaving_real_server_keeps_its_connections_until_dry_or_the_deadline() {
     lan.now = Duration::from_secs(1);
     lan.observed.draining.clear();
     assert_eq!(lan.weights(), drained, "no connection is left");
-}
-
-#[test]
-fn a_vip_that_somebody_answers_for_is_not_claimed_but_one_held_is_kept() {
-    let mut lan = Lan::director();
-    lan.wire.answers.insert(
-        ip(VIP),
-        Answer {
-            macs: [Mac([2, 0, 0, 0, 0, 66])].into(),
-        },
-    );
-    assert_eq!(lan.reason(), Some(Reason::VipConflict));
-    assert_eq!(lan.devices(), on(&[("lo", false)]));
-    assert!(
-        lan.verdict()
-            .refusal
-            .unwrap()
-            .message
-            .contains("02:00:00:00:00:42")
-    );
-
-    lan.carrying("eth0", Role::Held);
-    assert_eq!(lan.reason(), Some(Reason::VipConflict));
-    assert_eq!(lan.devices(), on(&[("lo", false), ("eth0", true)]));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    desired::{Desired, Inputs, Memory, Verdict, admit, desired},
+    desired::{Desired, Inputs, Memory, NodeOptions, Verdict, admit, desired},
     model::*,
 };
 
@@ -78,7 +78,8 @@ pub struct Lan {
     pub observed: Observed,
     pub ledger: Ledger,
     pub wire: WireEvidence,
-    pub elected: Option<Elected>,
+    pub elected: Elected,
+    pub options: NodeOptions,
     pub memory: Memory,
     pub now: Duration,
 }
@@ -122,7 +123,8 @@ impl Lan {
             },
             ledger: Ledger::default(),
             wire: WireEvidence::default(),
-            elected: None,
+            elected: Elected::default(),
+            options: NodeOptions::default(),
             memory: Memory::default(),
             now: Duration::ZERO,
         };
@@ -205,7 +207,9 @@ impl Lan {
             observed: &self.observed,
             ledger: &self.ledger,
             wire: &self.wire,
-            elected: self.elected.as_ref(),
+            elected: &self.elected,
+            complete: true,
+            options: &self.options,
             memory: &self.memory,
             now: self.now,
         })

@@ -2,21 +2,23 @@
 
 use super::fixture::*;
 use crate::{
-    desired::{Desired, synchronise},
+    desired::{Desired, NodeOptions},
     model::*,
 };
 
-fn synchronised(lan: &Lan) -> Desired {
+fn synchronised(lan: &mut Lan) -> Desired {
     let daemon = SyncDaemon {
         dev: dev("eth0"),
         id: 215,
     };
-    let mut desired = lan.desired();
-    lan.decide(|inputs| synchronise(&mut desired, &daemon, inputs));
-    desired
+    lan.options = NodeOptions {
+        sync: Some(daemon),
+        ..NodeOptions::default()
+    };
+    lan.desired()
 }
 
-fn halves(lan: &Lan) -> Vec<SyncHalf> {
+fn halves(lan: &mut Lan) -> Vec<SyncHalf> {
     synchronised(lan).net.sync.keys().copied().collect()
 }
 
@@ -24,10 +26,10 @@ fn halves(lan: &Lan) -> Vec<SyncHalf> {
 fn a_director_tells_and_listens_as_long_as_it_has_a_service() {
     let mut lan = Lan::director();
     lan.bound("r1");
-    assert_eq!(halves(&lan), SyncHalf::ALL);
+    assert_eq!(halves(&mut lan), SyncHalf::ALL);
     lan.snapshot.virtual_services.clear();
-    assert_eq!(halves(&lan), []);
-    assert_eq!(halves(&Lan::real_server()), []);
+    assert_eq!(halves(&mut lan), []);
+    assert_eq!(halves(&mut Lan::real_server()), []);
 }
 
 #[test]
@@ -37,8 +39,10 @@ fn a_director_that_is_also_a_real_server_does_not_listen_and_says_so() {
     let node = lan.snapshot.nodes.get_mut(&"d".into()).unwrap();
     let label = (BACKEND_LABEL.to_owned(), "true".to_owned());
     node.labels.extend([label]);
-    assert_eq!(halves(&lan), [SyncHalf::Master]);
-    let notes = synchronised(&lan).notes;
+    // It has the services only while it holds the VIP.
+    lan.elected.held.insert(ip(VIP), [dev("eth0")].into());
+    assert_eq!(halves(&mut lan), [SyncHalf::Master]);
+    let notes = synchronised(&mut lan).notes;
     assert!(
         notes.iter().any(|note| note.contains("learns of no other")),
         "{notes:?}"

@@ -22,7 +22,13 @@ fn a_director_drops_everything_and_asks_the_wire_nothing() {
     assert_eq!(*desired.net, NodeNet::default());
     assert!(desired.verdicts.is_empty());
     let admission = crate::desired::admit(&lan.snapshot);
-    let questions = questions(&lan.node, &lan.snapshot, &admission, &lan.observed, None);
+    let questions = questions(
+        &lan.node,
+        &lan.snapshot,
+        &admission,
+        &lan.observed,
+        &lan.elected,
+    );
     assert_eq!(questions, Default::default());
 }
 

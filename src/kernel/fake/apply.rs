@@ -43,39 +43,6 @@ fn injected(world: &mut World, name: &str) -> Option<Errno> {
 }
 
 fn attempt(world: &mut World, name: &str, op: &Op) -> Result<(), OpError> {
-    match op {
-        Op::Probe(key) => {
-            let macs = probe(world, name, key)?;
-            if macs.is_empty() {
-                return Ok(());
-            }
-            return Err(OpError::Answered { vip: key.ip, macs });
-        }
-        Op::Announce(key) => {
-            usable(world, name, &key.dev, &op.to_string())?;
-            world.announce(name, &key.dev, key.ip);
-            return Ok(());
-        }
-        Op::AddDummy(_)
-        | Op::DelDummy(_)
-        | Op::Quiet(_)
-        | Op::Restore(_)
-        | Op::Tune(_)
-        | Op::Untune(_)
-        | Op::StartSync(..)
-        | Op::StopSync(_)
-        | Op::AddAddress(..)
-        | Op::DelAddress(..)
-        | Op::AddRoute(_)
-        | Op::DelRoute(_)
-        | Op::AddService(..)
-        | Op::EditService(..)
-        | Op::DelService(_)
-        | Op::AddDestination(..)
-        | Op::EditDestination(..)
-        | Op::QuiesceDestination(..)
-        | Op::DelDestination(..) => {}
-    }
     let machine = world
         .machines
         .get_mut(name)
@@ -107,9 +74,7 @@ fn device_of(op: &Op) -> Option<&Dev> {
         Op::DelDummy(dev) => Some(dev),
         Op::Quiet(set) | Op::Restore(set) => Some(&set.dev),
         Op::AddAddress(key, _) | Op::DelAddress(key, _) => Some(&key.dev),
-        Op::AddRoute(key) | Op::DelRoute(key) | Op::Probe(key) | Op::Announce(key) => {
-            Some(&key.dev)
-        }
+        Op::AddRoute(key) | Op::DelRoute(key) => Some(&key.dev),
         Op::StartSync(_, daemon) => Some(&daemon.dev),
         Op::AddDummy(_)
         | Op::Tune(_)
@@ -154,8 +119,6 @@ fn change(machine: &mut Machine, op: &Op) -> Result<(), Errno> {
             machine.edit_destination(*key, *ip, Destination::direct(0))
         }
         Op::DelDestination(key, ip) => machine.del_destination(*key, *ip),
-        // On the wire, not in the kernel: done before.
-        Op::Probe(_) | Op::Announce(_) => Ok(()),
     }
 }
 
@@ -210,7 +173,7 @@ pub(super) fn gone(doing: &str) -> KernelError {
     failure(doing, "there is nobody to do it: killed, or without power")
 }
 
-fn refused(op: &Op, errno: Errno) -> OpError {
+pub(super) fn refused(op: &Op, errno: Errno) -> OpError {
     let number = errno.number();
     let what = meaning(op, number).unwrap_or_else(|| errno.to_string());
     meaning::refused(op, number, what)

@@ -5,7 +5,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::model::{Dev, Mac};
+use crate::{
+    model::{Dev, Mac},
+    wire::{Heard, Says},
+};
 
 use super::{log::Event, machine::Machine, world::World};
 
@@ -46,7 +49,7 @@ impl Machine {
         }
     }
 
-    fn has(&self, dev: &Dev, ip: IpAddr) -> bool {
+    pub(super) fn has(&self, dev: &Dev, ip: IpAddr) -> bool {
         self.addresses
             .iter()
             .any(|address| address.dev == *dev && address.net.addr() == ip)
@@ -95,6 +98,18 @@ impl World {
         sender: Option<IpAddr>,
         target: IpAddr,
     ) -> Vec<(String, Mac)> {
+        self.ask_one(machine, dev, sender, target, None)
+    }
+
+    /// The same; only the host with the MAC `to` is asked, if one is given.
+    pub fn ask_one(
+        &mut self,
+        machine: &str,
+        dev: &Dev,
+        sender: Option<IpAddr>,
+        target: IpAddr,
+        to: Option<Mac>,
+    ) -> Vec<(String, Mac)> {
         let Some(mac) = self.mac_of(machine, dev) else {
             return Vec::new();
         };
@@ -107,6 +122,16 @@ impl World {
         });
         let mut answers = Vec::new();
         for hearer in hearers {
+            if to.is_some_and(|to| to != hearer.mac) {
+                continue;
+            }
+            let heard = Heard {
+                from: mac,
+                has: sender,
+                says: Says::Asks(target),
+                to_us: to.is_some(),
+            };
+            self.deliver(&hearer.machine, &hearer.ingress, heard);
             let Some(host) = self.machines.get_mut(&hearer.machine) else {
                 continue;
             };
@@ -120,6 +145,13 @@ impl World {
                 }
             }
             if answered {
+                let heard = Heard {
+                    from: hearer.mac,
+                    has: Some(target),
+                    says: Says::Answers(sender),
+                    to_us: true,
+                };
+                self.deliver(machine, dev, heard);
                 self.log.push(Event::Answered {
                     by: hearer.machine.clone(),
                     dev: hearer.ingress,
@@ -144,6 +176,13 @@ impl World {
             ip,
         });
         for hearer in self.hearers(machine, dev) {
+            let heard = Heard {
+                from: mac,
+                has: Some(ip),
+                says: Says::Asks(ip),
+                to_us: false,
+            };
+            self.deliver(&hearer.machine, &hearer.ingress, heard);
             let host = self.machines.get_mut(&hearer.machine);
             let entry = host.and_then(|host| host.neighbours.get_mut(&(hearer.ingress, ip)));
             if let Some(known) = entry {

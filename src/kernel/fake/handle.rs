@@ -22,18 +22,6 @@ use super::{
 pub struct FakeKernel {
     lan: FakeLan,
     name: String,
-    life: Life,
-}
-
-/// When the agent is killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
-    Endless,
-    /// This many ops later, at once.
-    After(u64),
-    /// This many ops later, when it tries the next one.
-    Before(u64),
-    Over,
 }
 
 impl FakeLan {
@@ -42,7 +30,6 @@ impl FakeLan {
         FakeKernel {
             lan: self.clone(),
             name: name.to_owned(),
-            life: Life::Endless,
         }
     }
 }
@@ -60,49 +47,13 @@ impl FakeKernel {
         &self.lan
     }
 
-    /// Of an agent that is killed right after `ops` more ops: every later call fails, and the machine keeps its
-    /// state.
-    pub fn killed_after(mut self, ops: u64) -> Self {
-        self.life = match ops {
-            0 => Life::Over,
-            ops => Life::After(ops),
-        };
-        self
-    }
-
-    /// Of an agent that is killed when it tries an op after `ops` more: it has done all that comes before an op.
-    pub fn killed_before(mut self, ops: u64) -> Self {
-        self.life = Life::Before(ops);
-        self
-    }
-
-    /// Whether the agent was killed.
-    pub fn is_killed(&self) -> bool {
-        self.life == Life::Over
-    }
-
-    /// Ops until the agent is killed; `None` = it never will be.
-    pub fn ops_left(&self) -> Option<u64> {
-        match self.life {
-            Life::Endless => None,
-            Life::After(ops) | Life::Before(ops) => Some(ops),
-            Life::Over => Some(0),
-        }
-    }
-
     fn ask<T>(
         &self,
         doing: &str,
         act: impl FnOnce(&mut World, &str) -> Result<T, KernelError>,
     ) -> Result<T, KernelError> {
         let mut world = self.lan.world();
-        let powered = world
-            .machines
-            .get(&self.name)
-            .is_some_and(|machine| machine.powered);
-        if self.is_killed() || !powered {
-            return Err(gone(doing));
-        }
+        world.check(&self.name, &doing)?;
         act(&mut world, &self.name)
     }
 }
@@ -119,27 +70,8 @@ impl Kernel for FakeKernel {
     }
 
     fn apply(&mut self, ops: &[Op]) -> Vec<Result<(), OpError>> {
-        let mut results = Vec::with_capacity(ops.len());
-        for op in ops {
-            let doing = op.to_string();
-            if self.life == Life::Before(0) {
-                self.life = Life::Over;
-            }
-            let result = self
-                .ask(&doing, |world, name| Ok(apply::apply(world, name, op)))
-                .unwrap_or_else(|error| Err(error.into()));
-            self.life = match self.life {
-                Life::After(1) => Life::Over,
-                Life::After(ops) => Life::After(ops.saturating_sub(1)),
-                Life::Before(ops) => Life::Before(ops.saturating_sub(1)),
-                life @ (Life::Endless | Life::Over) => life,
-            };
-            if result.is_ok() {
-                self.lan.applied(&self.name, op);
-            }
-            results.push(result);
-        }
-        results
+        let apply = |op| self.lan.apply(&self.name, op);
+        ops.iter().map(apply).collect()
     }
 
     fn resolve(

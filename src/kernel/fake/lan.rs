@@ -3,14 +3,18 @@ use std::{
     fmt,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use crate::{
+    kernel::{KernelError, OpError},
     model::{Dev, Mac, Protocol, ServiceKey},
     plan::Op,
 };
 
 use super::{
+    apply::failure,
+    effects::Misfortune,
     errno::Errno,
     log::Event,
     machine::Machine,
@@ -20,7 +24,7 @@ use super::{
     world::{Fault, World},
 };
 
-type Watcher = Box<dyn FnMut(&FakeLan, &str, &Op) + Send>;
+type Watcher = Box<dyn FnMut(&FakeLan, &str, &dyn fmt::Display) + Send>;
 
 /// Machines on wires. Clones are the same LAN.
 #[derive(Clone, Default)]
@@ -60,19 +64,83 @@ impl FakeLan {
         self.world().machines.get_mut(name).map(act)
     }
 
-    /// Calls `watcher` after every op that any kernel accepted: the place for what must hold at all times.
-    /// It may look at the LAN and send packets, but not apply ops.
-    pub fn after_every_op(&self, watcher: impl FnMut(&Self, &str, &Op) + Send + 'static) {
+    /// Calls `watcher` after every effect that any machine's kernel accepted: the place for what must hold at all times.
+    /// It may look at the LAN and send packets, but have no effects itself.
+    pub fn after_every_effect(
+        &self,
+        watcher: impl FnMut(&Self, &str, &dyn fmt::Display) + Send + 'static,
+    ) {
         self.watchers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(Box::new(watcher));
     }
 
-    pub(super) fn applied(&self, name: &str, op: &Op) {
+    /// Applies an op on a machine and lets the watchers look.
+    pub(super) fn apply(&self, name: &str, op: &Op) -> Result<(), OpError> {
+        let result = self.world().apply(name, op);
+        if result.is_ok() {
+            self.happened(name, op);
+        }
+        result
+    }
+
+    /// Has another effect than an op and lets the watchers look.
+    pub(super) fn effect<T>(
+        &self,
+        name: &str,
+        doing: &str,
+        act: impl FnOnce(&mut World) -> T,
+    ) -> Result<(), KernelError> {
+        let done = self.world().effect(name, &doing, act)?;
+        if done.is_none() {
+            return Err(failure(doing, Errno::Invalid.to_string()));
+        }
+        self.happened(name, &doing);
+        Ok(())
+    }
+
+    fn happened(&self, name: &str, effect: &dyn fmt::Display) {
         let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
         for watcher in watchers.iter_mut() {
-            watcher(self, name, op);
+            watcher(self, name, effect);
+        }
+    }
+
+    /// How many effects agents tried to have so far.
+    pub fn effects(&self) -> u64 {
+        self.world().effects.tried
+    }
+
+    /// Has a misfortune happen, at the effect with its number.
+    pub fn expect(&self, misfortune: Option<Misfortune>) {
+        self.world().effects.misfortune = misfortune;
+    }
+
+    /// Whether the machine's agent was killed.
+    pub fn is_killed(&self, name: &str) -> bool {
+        self.world().killed.contains(name)
+    }
+
+    /// Lets the machine have an agent again.
+    pub fn revive(&self, name: &str) {
+        self.world().killed.remove(name);
+    }
+
+    /// Time since the LAN came into being.
+    pub fn now(&self) -> Duration {
+        self.world().clock
+    }
+
+    /// Lets time pass until `clock`: addresses whose lifetime is over are gone.
+    pub fn wait_until(&self, clock: Duration) {
+        let mut world = self.world();
+        world.clock = world.clock.max(clock);
+        let now = world.clock;
+        let is_over = |until: Duration| until <= now;
+        for machine in world.machines.values_mut() {
+            let addresses = &mut machine.addresses;
+            addresses.retain(|address| !address.until.is_some_and(is_over));
         }
     }
 

@@ -52,6 +52,8 @@ pub(super) struct Address {
     pub dev: Dev,
     pub net: IpNet,
     pub tag: ForeignTag,
+    /// When the kernel takes it off.
+    pub until: Option<std::time::Duration>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +93,7 @@ impl Machine {
             dev: Dev::lo(),
             net,
             tag: ForeignTag::Untagged,
+            until: None,
         };
         let loopback =
             IpNet::V4(ipnet::Ipv4Net::new(std::net::Ipv4Addr::LOCALHOST, 8).unwrap_or_default());
@@ -177,6 +180,7 @@ impl Machine {
                 dev: dev.clone(),
                 net,
                 tag: ForeignTag::Untagged,
+                until: None,
             });
         }
     }

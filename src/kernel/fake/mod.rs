@@ -2,6 +2,7 @@
 //!
 //! A [`FakeLan`] holds [`Machine`]s – nodes, clients, strangers – whose NICs are on segments (broadcast domains).
 //! [`FakeLan::kernel`] is a node's [`Kernel`](super::Kernel); what it does, the others see on the wire.
+//! [`FakeLan::nic`] is a NIC for an election.
 //! [`FakeLan::send`] follows a virtual connection and says who answered it or where it was lost. A test sets up
 //! machines with the methods of [`Machine`], as a person would with `ip` and `ipvsadm`.
 //!
@@ -10,12 +11,14 @@
 
 mod apply;
 mod arp;
+mod effects;
 mod errno;
 mod handle;
 mod ipvs;
 mod lan;
 mod log;
 mod machine;
+mod nic;
 mod observe;
 mod routing;
 mod rtnl;
@@ -24,11 +27,13 @@ mod table;
 mod trace;
 mod world;
 
+pub use effects::Misfortune;
 pub use errno::Errno;
 pub use handle::FakeKernel;
 pub use lan::FakeLan;
 pub use log::Event;
 pub use machine::Machine;
+pub use nic::FakeNic;
 pub use table::Flow;
 pub use trace::{Hop, Loss, Question, Trace, Verdict};
 

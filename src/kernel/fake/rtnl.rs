@@ -86,6 +86,7 @@ impl Machine {
             dev: dev.clone(),
             net,
             tag,
+            until: None,
         });
         Ok(())
     }

@@ -1,8 +1,14 @@
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
-use crate::model::{Dev, Mac};
+use crate::{
+    model::{Dev, Mac},
+    wire::Heard,
+};
 
-use super::{errno::Errno, log::Event, machine::Machine};
+use super::{effects::Effects, errno::Errno, log::Event, machine::Machine};
 
 /// All machines and what went over the wires between them.
 #[derive(Debug, Default)]
@@ -15,6 +21,13 @@ pub(super) struct World {
     pub last_port: u16,
     /// Ops that each machine's kernel accepted.
     pub applied: BTreeMap<String, u64>,
+    pub effects: Effects,
+    /// Machines whose agent was killed.
+    pub killed: BTreeSet<String>,
+    /// Time since the LAN came into being.
+    pub clock: Duration,
+    /// Frames that wait for an election, by machine and NIC.
+    pub sockets: BTreeMap<(String, Dev), VecDeque<Heard>>,
 }
 
 /// An op that will fail.
@@ -87,6 +100,14 @@ impl World {
             .flat_map(|segment| self.attached(segment))
             .filter(|hearer| !(hearer.machine == machine && hearer.ingress == *dev))
             .collect()
+    }
+
+    /// Lets an election on the receiving NIC hear a frame.
+    pub fn deliver(&mut self, machine: &str, dev: &Dev, heard: Heard) {
+        let socket = (machine.to_owned(), dev.clone());
+        if let Some(queue) = self.sockets.get_mut(&socket) {
+            queue.push_back(heard);
+        }
     }
 
     pub fn mac_of(&self, machine: &str, dev: &Dev) -> Option<Mac> {

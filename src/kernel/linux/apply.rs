@@ -1,13 +1,13 @@
 //! Ops become messages and frames, sent in batches.
 
-use std::{collections::BTreeSet, io::Write as _, num::NonZeroU32};
+use std::{io::Write as _, num::NonZeroU32};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_generic::GenlMessage;
 
 use crate::{
     kernel::{KernelError, OpError},
-    model::{AddressKey, Destination, Dev, LinkKind},
+    model::{Destination, Dev, LinkKind},
     plan::{Op, SetArp, SetIpvs},
 };
 
@@ -23,8 +23,6 @@ use super::{
 enum Prepared {
     Rtnl(Change<Request>),
     Ipvs(IpvsMessage),
-    Probe(AddressKey),
-    Announce(AddressKey),
     Done,
     Failed(OpError),
 }
@@ -32,14 +30,11 @@ enum Prepared {
 /// Applies `ops`; one result per op, in order. Within one kind of message the order of the ops is kept.
 pub fn apply(linux: &mut Linux, ops: &[Op]) -> Vec<Result<(), OpError>> {
     let mut results: Vec<Option<Result<(), OpError>>> = ops.iter().map(|_| None).collect();
-    let (mut rtnl, mut ipvs, mut probes, mut announcements) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut rtnl, mut ipvs) = (Vec::new(), Vec::new());
     for (index, op) in ops.iter().enumerate() {
         match prepare(linux, op) {
             Prepared::Rtnl(change) => rtnl.push((index, change)),
             Prepared::Ipvs(message) => ipvs.push((index, message)),
-            Prepared::Probe(key) => probes.push((index, key)),
-            Prepared::Announce(key) => announcements.push((index, key)),
             Prepared::Done => results[index] = Some(Ok(())),
             Prepared::Failed(error) => results[index] = Some(Err(error)),
         }
@@ -64,8 +59,6 @@ pub fn apply(linux: &mut Linux, ops: &[Op]) -> Vec<Result<(), OpError>> {
             }),
         );
     }
-    probe(linux, probes, &mut settle);
-    announce(linux, ops, announcements, &mut settle);
 
     let unsent = |op: &Op| Err(explain::unsent(op, "it was not sent"));
     ops.iter()
@@ -128,8 +121,6 @@ fn prepare(linux: &mut Linux, op: &Op) -> Prepared {
             Prepared::Ipvs(request::edit_destination(key, *ip, Destination::direct(0)))
         }
         Op::DelDestination(key, ip) => Prepared::Ipvs(request::delete_destination(key, *ip)),
-        Op::Probe(key) => Prepared::Probe(key.clone()),
-        Op::Announce(key) => Prepared::Announce(key.clone()),
     }
 }
 
@@ -198,53 +189,4 @@ fn change_ipvs(linux: &mut Linux, messages: Vec<IpvsMessage>) -> Vec<Result<(), 
         .into_iter()
         .map(|result| result.map_err(Failure::Netlink))
         .collect()
-}
-
-fn probe(
-    linux: &mut Linux,
-    probes: Vec<(usize, AddressKey)>,
-    settle: &mut impl FnMut(usize, Result<(), OpError>),
-) {
-    if probes.is_empty() {
-        return;
-    }
-    let targets: BTreeSet<AddressKey> = probes.iter().map(|(_, key)| key.clone()).collect();
-    let answers = linux.probe_each(&targets);
-    for (index, key) in probes {
-        settle(
-            index,
-            match answers.get(&key) {
-                Some(Ok(answer)) if answer.macs.is_empty() => Ok(()),
-                Some(Ok(answer)) => Err(OpError::Answered {
-                    vip: key.ip,
-                    macs: answer.macs.clone(),
-                }),
-                Some(Err(error)) => Err(error.clone().into()),
-                None => Err(unanswered(&key).into()),
-            },
-        );
-    }
-}
-
-fn announce(
-    linux: &mut Linux,
-    ops: &[Op],
-    announcements: Vec<(usize, AddressKey)>,
-    settle: &mut impl FnMut(usize, Result<(), OpError>),
-) {
-    let targets: BTreeSet<AddressKey> = announcements.iter().map(|(_, key)| key.clone()).collect();
-    let failures = linux.announce_each(&targets);
-    for (index, key) in announcements {
-        settle(
-            index,
-            match failures.get(&key) {
-                Some(cause) => Err(explain::unsent(&ops[index], cause)),
-                None => Ok(()),
-            },
-        );
-    }
-}
-
-fn unanswered(key: &AddressKey) -> KernelError {
-    super::failure(format!("probe for {} on {}", key.ip, key.dev), "no result")
 }

@@ -76,17 +76,6 @@ pub fn resolve(
     Ok(found)
 }
 
-/// Announces `vips`, once each.
-pub fn announce(socket: &LinkSocket, vips: &BTreeSet<IpAddr>) -> io::Result<()> {
-    for (index, vip) in vips.iter().enumerate() {
-        if index > 0 && index % BURST == 0 {
-            std::thread::sleep(PAUSE);
-        }
-        socket.send(None, &Message::Announce(*vip))?;
-    }
-    Ok(())
-}
-
 /// Asks everybody.
 fn question(about: IpAddr, sender: Sender) -> Message {
     Message::Ask(Question {

@@ -5,6 +5,7 @@
 
 mod apply;
 mod ask;
+mod clock;
 mod explain;
 pub mod genl;
 pub mod ipvs;
@@ -15,6 +16,7 @@ pub mod packet;
 pub mod raw;
 pub mod rtnl;
 mod segment;
+mod segment_nic;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,7 +34,9 @@ use crate::{
     plan::Op,
 };
 
+pub use clock::boot_time;
 pub use nic::Nic;
+pub use segment_nic::LinuxNic;
 
 use self::{
     ipvs::IpvsMessage,

@@ -51,23 +51,6 @@ impl Linux {
         answers.collect()
     }
 
-    /// Announces every target; a failure's cause for each that was not.
-    pub(super) fn announce_each(
-        &mut self,
-        targets: &BTreeSet<AddressKey>,
-    ) -> BTreeMap<AddressKey, String> {
-        if targets.is_empty() {
-            return BTreeMap::new();
-        }
-        if let Err(error) = self.list_links() {
-            let failed = |key: &AddressKey| (key.clone(), error.to_string());
-            return targets.iter().map(failed).collect();
-        }
-        let announced = self.on_each_socket(&by_socket(targets), ask::announce);
-        let failure_of = |key: &AddressKey| Some((key.clone(), result_of(&announced, key).err()?));
-        targets.iter().filter_map(failure_of).collect()
-    }
-
     /// Finds out how each address is reached.
     pub(super) fn resolve_each(
         &mut self,

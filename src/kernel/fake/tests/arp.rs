@@ -2,9 +2,9 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::{
-    kernel::{Kernel, OpError},
+    kernel::{Kernel, SegmentNic},
     model::{AddressKey, Reach},
-    plan::Op,
+    wire::Message,
 };
 
 fn asked_with(ignore: u32, on: &str) -> bool {
@@ -103,18 +103,17 @@ fn a_probe_hears_strangers_and_proxies_but_not_oneself() {
     lan.on("d", |machine| bind(machine, "lo"));
     let key = AddressKey::new(dev("eth0"), ip(VIP));
     let mut kernel = lan.kernel("d");
-    assert_eq!(kernel.apply(&[Op::Probe(key.clone())]), [Ok(())]);
+    let mut macs = || {
+        kernel.probe(&[key.clone()].into()).unwrap()[&key]
+            .macs
+            .clone()
+    };
+    assert_eq!(macs(), [].into());
     lan.add("proxy", host(99).proxying_arp());
     let mac = lan.on("proxy", |m| m.mac(&dev("eth0"))).flatten().unwrap();
-    assert_eq!(
-        kernel.apply(&[Op::Probe(key.clone())]),
-        [Err(OpError::Answered {
-            vip: ip(VIP),
-            macs: BTreeSet::from([mac])
-        })]
-    );
+    assert_eq!(macs(), [mac].into());
     lan.power_off("proxy");
-    assert_eq!(kernel.apply(&[Op::Probe(key.clone())]), [Ok(())]);
+    assert_eq!(macs(), [].into());
     let no_device = AddressKey::new(dev("nix"), ip(VIP));
     assert!(kernel.probe(&BTreeSet::from([no_device])).is_err());
 }
@@ -184,8 +183,8 @@ fn gratuitous_arp_corrects_entries_and_makes_none() {
     lan.send("c", ip(VIP), 80, Protocol::Tcp);
     lan.add("d2", host(20));
     lan.on("d2", |machine| bind(machine, "eth0"));
-    let key = AddressKey::new(dev("eth0"), ip(VIP));
-    assert_eq!(lan.kernel("d2").apply(&[Op::Announce(key)]), [Ok(())]);
+    let mut nic = lan.nic("d2", &dev("eth0")).unwrap();
+    nic.send(ip(VIP), &Message::Announce(ip(VIP))).unwrap();
     let next = lan.send("c", ip(VIP), 80, Protocol::Tcp);
     assert_eq!(next.hops[0].to, "d2", "{next}");
     let client_asked = next.questions.iter().any(|question| question.by == "c");

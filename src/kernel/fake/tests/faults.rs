@@ -2,7 +2,10 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::{
-    kernel::{Kernel, OpError, fake::Errno},
+    kernel::{
+        Kernel, OpError,
+        fake::{Errno, Misfortune},
+    },
     model::{AddressKey, Role},
     plan::Op,
 };
@@ -36,12 +39,14 @@ fn a_killed_agent_leaves_the_machine_as_it_is() {
     let lan = FakeLan::new();
     lan.add("d", host(10));
     let before = bound(&lan);
-    let mut kernel = lan.kernel("d").killed_after(1);
+    lan.expect(Some(Misfortune::KilledAfter(1)));
+    let mut kernel = lan.kernel("d");
     let results = kernel.apply(&[add("10.0.0.100"), add("10.0.0.101")]);
     assert_eq!(results[0], Ok(()));
     assert!(matches!(results[1], Err(OpError::Unsent(_))));
-    assert!(kernel.is_killed() && kernel.observe().is_err());
+    assert!(lan.is_killed("d") && kernel.observe().is_err());
     assert_eq!(bound(&lan), before + 1);
+    lan.revive("d");
     let mut next = lan.kernel("d");
     assert_eq!(next.apply(&[add("10.0.0.101")]), [Ok(())]);
 }
@@ -60,21 +65,22 @@ fn a_loss_of_power_forgets_all_and_silences_the_wire() {
 }
 
 #[test]
-fn watchers_see_the_lan_after_every_accepted_op() {
+fn watchers_see_the_lan_after_every_accepted_effect() {
     let lan = FakeLan::new();
     lan.add("c", host(1));
     lan.add("d", host(10));
     let seen = Arc::new(Mutex::new(Vec::new()));
     let notes = Arc::clone(&seen);
-    lan.after_every_op(move |lan, name, op| {
+    lan.after_every_effect(move |lan, name, effect| {
         let answers = lan.who_has("c", ip(VIP)).len();
         notes
             .lock()
             .unwrap()
-            .push((name.to_owned(), op.kind(), answers));
+            .push((name.to_owned(), effect.to_string(), answers));
     });
     lan.kernel("d")
         .apply(&[add("10.0.0.101"), add(VIP), add(VIP)]);
-    let bind = |answers| ("d".to_owned(), "bind", answers);
-    assert_eq!(*seen.lock().unwrap(), [bind(0), bind(1)]);
+    let bound = |ip, answers| ("d".to_owned(), add(ip).to_string(), answers);
+    let expected = [bound("10.0.0.101", 0), bound(VIP, 1)];
+    assert_eq!(*seen.lock().unwrap(), expected);
 }

@@ -147,7 +147,6 @@ fn expect(net: &mut NodeNet, op: &Op) {
         Op::DelDestination(key, ip) => {
             net.services.get_mut(key).unwrap().destinations.remove(ip);
         }
-        Op::Probe(_) | Op::Announce(_) => {}
     }
 }
 
@@ -167,7 +166,6 @@ fn thing(op: &Op) -> String {
         | Op::EditDestination(key, ip, _)
         | Op::QuiesceDestination(key, ip)
         | Op::DelDestination(key, ip) => format!("{key} {ip}"),
-        Op::Probe(key) | Op::Announce(key) => address(key),
     }
 }
 

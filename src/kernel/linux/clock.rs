@@ -1,4 +1,4 @@
-//! The election's clock.
+//! The clock of elections.
 
 use std::time::Duration;
 

@@ -1,0 +1,317 @@
+//! Runs the election of one segment on a NIC: frames, addresses and the clock around a pure machine.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::{
+    election::{Actions, Election, Event, Report, View},
+    kernel::{KernelError, OpError, RefusalKind, SegmentNic},
+    model::{AddressKey, Dev, Role},
+    plan::Op,
+    wire::Message,
+};
+
+use super::{Board, Seat, round_trip::RoundTrips};
+
+/// Frames that are taken at once before anything else gets its turn.
+const FRAMES: usize = 4096;
+/// How often a VIP's lifetime is renewed within it.
+const RENEWALS: u32 = 4;
+
+/// Why an election stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// The NIC could not be used.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The NIC is gone.
+    #[error("there is no such device")]
+    NoDevice,
+}
+
+/// An election that is being held.
+#[derive(Debug)]
+pub struct Driver<N> {
+    dev: Dev,
+    view: Arc<View>,
+    nic: N,
+    election: Election,
+    board: Arc<Board>,
+    wake: Option<Duration>,
+    lifetime: Option<Duration>,
+    /// When the VIPs are given their lifetime again.
+    renewal: Option<Duration>,
+    unsent: Option<String>,
+    round_trips: RoundTrips,
+}
+
+impl<N: SegmentNic> Driver<N> {
+    /// Begins with what an earlier agent left on the NIC of the VIPs that `seat` knows; the rest is for the passes to remove.
+    pub fn open(mut nic: N, seat: &Seat) -> Result<Self, Trouble> {
+        let state = nic.look()?.ok_or(Trouble::NoDevice)?;
+        let vips = state.vips.iter().copied();
+        let held: BTreeSet<IpAddr> = vips
+            .filter(|vip| seat.view.vips.contains_key(vip))
+            .collect();
+        seat.board.opened(&seat.dev, &held);
+        let (election, actions) = Election::new(
+            Arc::clone(&seat.timing),
+            Arc::clone(&seat.view),
+            &held,
+            state.carrier,
+            nic.now(),
+        );
+        let mut driver = Self {
+            dev: seat.dev.clone(),
+            view: Arc::clone(&seat.view),
+            nic,
+            election,
+            board: Arc::clone(&seat.board),
+            wake: None,
+            lifetime: seat.lifetime,
+            renewal: Some(Duration::ZERO),
+            unsent: None,
+            round_trips: RoundTrips::default(),
+        };
+        driver.act(actions);
+        Ok(driver)
+    }
+
+    /// Its NIC.
+    pub fn nic(&self) -> &N {
+        &self.nic
+    }
+
+    /// When [`Self::work`] has to be called at the latest.
+    pub fn due(&self) -> Option<Duration> {
+        self.wake.into_iter().chain(self.renewal).min()
+    }
+
+    /// Takes frames that have arrived and does what is due. Returns whether those were all the frames.
+    pub fn work(&mut self) -> Result<bool, Trouble> {
+        let mut all = self.listen()?;
+        if self.wake.is_some_and(|wake| wake <= self.nic.now()) {
+            // An answer that waits in the buffer must not count as silence.
+            all = self.listen()?;
+            self.event(Event::Tick);
+        }
+        if self
+            .renewal
+            .is_some_and(|renewal| renewal <= self.nic.now())
+        {
+            self.renew();
+        }
+        Ok(all)
+    }
+
+    /// The sources say something else than before, or the passes have done something.
+    pub fn view(&mut self, view: Arc<View>) {
+        let before = self.lifetime();
+        self.view = Arc::clone(&view);
+        if self.lifetime() != before {
+            self.renewal = Some(Duration::ZERO);
+        }
+        self.event(Event::View(view));
+    }
+
+    /// Looks at the NIC, which others may change, too.
+    pub fn look(&mut self) -> Result<(), Trouble> {
+        let state = self.nic.look()?.ok_or(Trouble::NoDevice)?;
+        self.event(Event::Carrier(state.carrier));
+        let held = self.board.held_on(&self.dev);
+        let known = |vip: &IpAddr| self.election.place(*vip).is_some();
+        let present: Vec<IpAddr> = state.vips.iter().copied().filter(known).collect();
+        let gone: BTreeSet<IpAddr> = held.difference(&state.vips).copied().collect();
+        self.board.sees(&self.dev, &present, &gone);
+        self.event(Event::Nic {
+            present,
+            absent: gone.into_iter().collect(),
+        });
+        Ok(())
+    }
+
+    /// The lifetime of VIPs now: where nobody could take them over, they stay.
+    fn lifetime(&self) -> Option<Duration> {
+        self.lifetime.filter(|_| !self.view.peers.is_empty())
+    }
+
+    /// Tells the kernel that this agent is there: what is held stays for another lifetime.
+    fn renew(&mut self) {
+        let lifetime = self.lifetime();
+        self.renewal = lifetime.map(|lifetime| self.nic.now() + lifetime / RENEWALS);
+        let held = self.board.held_on(&self.dev);
+        let results = self.nic.renew(&held, lifetime);
+        for error in results.into_iter().filter_map(Result::err) {
+            tracing::error!(dev = %self.dev, "the VIP's lifetime was not renewed: {error}");
+        }
+    }
+
+    fn listen(&mut self) -> Result<bool, Trouble> {
+        let mut frames = Vec::new();
+        let all = loop {
+            if frames.len() == FRAMES {
+                break false;
+            }
+            match self.nic.receive()? {
+                Some(frame) => frames.push(frame),
+                None => break true,
+            }
+        };
+        if !frames.is_empty() && self.nic.lost()? > 0 {
+            self.event(Event::Missed);
+        }
+        let read = self.nic.now();
+        for heard in frames {
+            if let Some((director, after)) = self.round_trips.answered(&heard, read)
+                && let Some(known) = self.view.peers.get(&director)
+            {
+                self.board.answered(&known.name, after);
+            }
+            self.event(Event::Heard(heard));
+        }
+        Ok(all)
+    }
+
+    fn event(&mut self, event: Event) {
+        let actions = self.election.handle(event, self.nic.now());
+        self.act(actions);
+    }
+
+    /// Does what the election wants, and tells it the outcome, until it wants nothing more.
+    fn act(&mut self, actions: Actions) {
+        let mut pending = VecDeque::from([actions]);
+        while let Some(actions) = pending.pop_front() {
+            self.wake = actions.wake;
+            for report in &actions.reports {
+                let name = self.name_in(report);
+                self.board.report(&self.dev, report, &name);
+            }
+            if !actions.yields.is_empty() {
+                let event = self.give(&actions.yields);
+                pending.push_back(self.election.handle(event, self.nic.now()));
+            }
+            if !actions.claims.is_empty() {
+                let event = self.take(&actions.claims, actions.claim_until);
+                pending.push_back(self.election.handle(event, self.nic.now()));
+            }
+            self.send(&actions);
+        }
+    }
+
+    fn give(&mut self, vips: &BTreeSet<IpAddr>) -> Event {
+        let results = self.nic.remove(vips);
+        let gone = [RefusalKind::NotThere, RefusalKind::NoDevice];
+        let ops = self.ops(vips, Op::DelAddress);
+        let (absent, present) = outcome(vips, &ops, results, &gone, "");
+        self.settled(present, absent)
+    }
+
+    fn take(&mut self, vips: &BTreeSet<IpAddr>, until: Duration) -> Event {
+        self.board.takes(&self.dev, vips);
+        if self.nic.now() > until {
+            // This thread stood still between the decision and now.
+            return self.settled(BTreeSet::new(), vips.clone());
+        }
+        let lifetime = self.lifetime();
+        let results = self.nic.add(vips, lifetime);
+        let limit = lifetime.map_or(String::new(), |it| {
+            format!(" valid_lft {0} preferred_lft {0}", it.as_secs())
+        });
+        let ops = self.ops(vips, Op::AddAddress);
+        let there = [RefusalKind::AlreadyThere];
+        let (present, absent) = outcome(vips, &ops, results, &there, &limit);
+        self.settled(present, absent)
+    }
+
+    /// The ops for people.
+    fn ops(&self, vips: &BTreeSet<IpAddr>, op: fn(AddressKey, Role) -> Op) -> Vec<Op> {
+        let key = |vip: &IpAddr| AddressKey::new(self.dev.clone(), *vip);
+        vips.iter().map(|vip| op(key(vip), Role::Held)).collect()
+    }
+
+    /// Tells the board, and the election, what the NIC carries now.
+    fn settled(&self, present: BTreeSet<IpAddr>, absent: BTreeSet<IpAddr>) -> Event {
+        self.board.gave(&self.dev, &absent);
+        Event::Nic {
+            present: present.into_iter().collect(),
+            absent: absent.into_iter().collect(),
+        }
+    }
+
+    fn send(&mut self, actions: &Actions) {
+        let mut failed = None;
+        let announcements = actions.announcements.iter().copied();
+        let questions = actions.questions.iter().copied();
+        let messages = announcements.map(Message::Announce);
+        for message in messages.chain(questions.map(Message::Ask)) {
+            failed = self.nic.send(self.view.me.0, &message).err().or(failed);
+        }
+        self.board.sent(actions);
+        let sent = self.nic.now();
+        for question in &actions.questions {
+            self.round_trips.asked(question, &self.view, sent);
+        }
+        let failed = failed.map(|error| error.to_string());
+        if failed != self.unsent {
+            if let Some(error) = &failed {
+                tracing::warn!(dev = %self.dev, "frames of the election could not be sent: {error}");
+            }
+            self.unsent = failed;
+        }
+    }
+
+    /// Whom a report is about, for people.
+    fn name_in(&self, report: &Report) -> String {
+        let director = match report {
+            Report::Peer { director, .. } => Some(*director),
+            Report::Took { from, .. } => *from,
+            Report::Gave { to, .. } => *to,
+            Report::Conflict { director, .. } => *director,
+            Report::MoveRefused { holder, .. } => Some(*holder),
+            Report::ConflictOver { .. } | Report::Paused(_) => None,
+        };
+        match director {
+            Some(director) => match self.view.peers.get(&director) {
+                Some(known) => known.name.to_string(),
+                None => director.0.to_string(),
+            },
+            None => "nobody".to_owned(),
+        }
+    }
+}
+
+/// For which VIPs ops were done, one each, and for which not. A refusal of a kind in `already` says that nothing had to be done; what
+/// was done is told with `more` behind its line.
+fn outcome(
+    vips: &BTreeSet<IpAddr>,
+    ops: &[Op],
+    results: Vec<Result<(), OpError>>,
+    already: &[RefusalKind],
+    more: &str,
+) -> (BTreeSet<IpAddr>, BTreeSet<IpAddr>) {
+    let (mut done, mut failed) = (BTreeSet::new(), BTreeSet::new());
+    for ((vip, op), result) in vips.iter().zip(ops).zip(results) {
+        match result {
+            Ok(()) => {
+                tracing::info!(op = op.kind(), "{op}{more}");
+                done.insert(*vip);
+            }
+            Err(error) if is(&error, already) => {
+                done.insert(*vip);
+            }
+            Err(error) => {
+                tracing::error!(op = op.kind(), "{op}: {error}");
+                failed.insert(*vip);
+            }
+        }
+    }
+    (done, failed)
+}
+
+fn is(error: &OpError, kinds: &[RefusalKind]) -> bool {
+    matches!(error, OpError::Refused { kind, .. } if kinds.contains(kind))
+}

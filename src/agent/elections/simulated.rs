@@ -1,0 +1,128 @@
+//! Elections on a simulated LAN, without threads: a test says when time passes.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use crate::{
+    agent::Trigger,
+    election::Timing,
+    kernel::{
+        KernelError, NicState,
+        fake::{FakeLan, FakeNic},
+    },
+    metrics::Metrics,
+};
+
+use super::{Board, Elections, Participant, Seat};
+
+type Open = Box<dyn FnMut(&Seat) -> Result<FakeNic, KernelError>>;
+
+/// The elections of one agent.
+pub struct SimulatedElections {
+    lan: FakeLan,
+    name: String,
+    seats: Arc<Mutex<Vec<Seat>>>,
+    participants: Vec<Simulated>,
+}
+
+struct Simulated {
+    participant: Participant<FakeNic, Open>,
+    /// What it last saw of its NIC.
+    seen: Option<NicState>,
+}
+
+impl SimulatedElections {
+    /// Those of an agent on machine `name`, and the hold that its passes have on them.
+    pub fn new(
+        lan: &FakeLan,
+        name: &str,
+        timing: Timing,
+        lifetime: Option<Duration>,
+    ) -> (Self, Elections) {
+        let seats: Arc<Mutex<Vec<Seat>>> = Arc::default();
+        let begun = Arc::clone(&seats);
+        let board = Board::new(Trigger::default(), Arc::new(Metrics::default()));
+        let elections = Elections::new(timing, lifetime, Arc::new(board), move |seat| {
+            begun
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(seat);
+            Ok(())
+        });
+        let simulated = Self {
+            lan: lan.clone(),
+            name: name.to_owned(),
+            seats,
+            participants: Vec::new(),
+        };
+        (simulated, elections)
+    }
+
+    /// Does what can be done now.
+    fn work(&mut self) {
+        let now = self.lan.now();
+        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        for seat in seats.drain(..) {
+            let (lan, name) = (self.lan.clone(), self.name.clone());
+            let open = Box::new(move |seat: &Seat| lan.nic(&name, &seat.dev)) as Open;
+            self.participants.push(Simulated {
+                participant: Participant::new(seat, open),
+                seen: None,
+            });
+        }
+        drop(seats);
+        self.participants
+            .retain_mut(|Simulated { participant, seen }| {
+                while let Ok(message) = participant.inbox().try_recv() {
+                    if participant.take(Some(message)).is_break() {
+                        return false;
+                    }
+                }
+                let shown = participant.nic().and_then(FakeNic::state);
+                if std::mem::replace(seen, shown.clone()) != shown {
+                    participant.look(now);
+                }
+                participant.work(now);
+                true
+            });
+    }
+
+    fn due(&self) -> Option<Duration> {
+        let due = |it: &Simulated| it.participant.due();
+        self.participants.iter().filter_map(due).min()
+    }
+
+    fn has_frames(&self) -> bool {
+        let participants = self.participants.iter();
+        let mut nics = participants.filter_map(|it| it.participant.nic());
+        nics.any(FakeNic::has_frames)
+    }
+}
+
+/// Lets `time` pass on a LAN, with whatever the elections of these agents do meanwhile.
+pub fn pass_time<'a>(
+    lan: &FakeLan,
+    time: Duration,
+    agents: impl IntoIterator<Item = &'a mut SimulatedElections>,
+) {
+    let mut agents: Vec<&mut SimulatedElections> = agents.into_iter().collect();
+    let end = lan.now() + time;
+    loop {
+        // Who is killed does nothing any more.
+        agents.retain(|agent| !lan.is_killed(&agent.name));
+        for agent in &mut agents {
+            agent.work();
+        }
+        if agents.iter().any(|agent| agent.has_frames()) {
+            continue;
+        }
+        let next = agents.iter().filter_map(|agent| agent.due()).min();
+        match next.filter(|next| *next <= end) {
+            Some(next) if next > lan.now() => lan.wait_until(next),
+            Some(_) => {}
+            None => return lan.wait_until(end),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What stays although no VirtualService asks for it: taking it away now would not be safe.
+
+use std::sync::Arc;
+
+use crate::model::{AddressKey, Ledger, LinkKind, NodeNet, Observed, Role, SyncHalf};
+
+use super::{
+    Desired, Inputs,
+    quiet::{keep_quiet, require_quiet},
+};
+
+/// A VIP leaves its NIC before anything behind it goes: whatever serves one that an election still holds stays as it is.
+pub(super) fn until_yielded(inputs: &Inputs<'_>, desired: &mut Desired) {
+    let Inputs {
+        observed,
+        ledger,
+        elected,
+        ..
+    } = *inputs;
+    let held = elected.held.iter().flat_map(|(vip, devices)| {
+        let running = devices.intersection(&elected.running);
+        running.map(|dev| AddressKey::new(dev.clone(), *vip))
+    });
+    let is_wanted = |key: &AddressKey| desired.net.addresses.get(key) == Some(&Role::Held);
+    desired.yielding = held.filter(|key| !is_wanted(key)).collect();
+    for claim in &desired.yielding {
+        let net = Arc::make_mut(&mut desired.net);
+        net.addresses.insert(claim.clone(), Role::Held);
+        for (key, service) in &observed.net.services {
+            if key.vip == claim.ip && ledger.services.contains(key) {
+                net.services.entry(*key).or_insert_with(|| service.clone());
+            }
+        }
+        for (key, role) in &observed.net.addresses {
+            if key.ip == claim.ip && *role == Role::Quiet && ledger.owns_address(key, observed) {
+                quiet_address(key, inputs, net, &mut desired.notes);
+            }
+        }
+        keep_quiet(observed, ledger, &mut net.arp);
+    }
+}
+
+/// An address that is carried quietly, with whatever makes it so.
+pub(super) fn quiet_address(
+    key: &AddressKey,
+    inputs: &Inputs<'_>,
+    net: &mut NodeNet,
+    notes: &mut Vec<String>,
+) {
+    let observed = inputs.observed;
+    match observed.links.get(&key.dev) {
+        // A NIC that is silent altogether.
+        Some(link) if link.kind == LinkKind::Other => {
+            net.arp.insert(key.dev.clone(), link.arp);
+        }
+        Some(link) if link.kind == LinkKind::Dummy => {
+            net.dummies.insert(key.dev.clone());
+        }
+        Some(_) | None => {}
+    }
+    // A node that can no longer be quiet says so in its verdicts.
+    if let Err(refusal) = require_quiet(key.ip, None, observed, &mut net.arp) {
+        notes.push(refusal.to_string());
+    }
+    if observed.our_routes.contains(key) {
+        net.routes.insert(key.clone());
+    }
+    net.addresses.insert(key.clone(), Role::Quiet);
+}
+
+/// Everything that is there and ours: where not all manifests can be read, nobody knows what may go.
+pub(super) fn all_of_ours(wanted: &mut NodeNet, observed: &Observed, ledger: &Ledger) {
+    for (key, role) in &observed.net.addresses {
+        if ledger.owns_address(key, observed) {
+            wanted.addresses.entry(key.clone()).or_insert(*role);
+        }
+    }
+    let dummies = ledger.dummies.intersection(&observed.net.dummies);
+    wanted.dummies.extend(dummies.cloned());
+    wanted.routes.extend(observed.our_routes.iter().cloned());
+    for (dev, _) in ledger.arp.keys() {
+        if let Some(link) = observed.links.get(dev) {
+            wanted.arp.entry(dev.clone()).or_insert(link.arp);
+        }
+    }
+    for setting in ledger.ipvs.keys() {
+        if let Some(value) = observed.net.ipvs.get(setting) {
+            wanted.ipvs.entry(*setting).or_insert(*value);
+        }
+    }
+    for half in SyncHalf::ALL {
+        if let Some(daemon) = ledger.own_daemon(half, observed) {
+            wanted.sync.entry(half).or_insert_with(|| daemon.clone());
+        }
+    }
+    for key in &ledger.services {
+        let Some(there) = observed.net.services.get(key) else {
+            continue;
+        };
+        let service = wanted
+            .services
+            .entry(*key)
+            .or_insert_with(|| there.settings());
+        for (address, destination) in &there.destinations {
+            service.destinations.entry(*address).or_insert(*destination);
+        }
+    }
+}

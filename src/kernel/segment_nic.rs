@@ -1,0 +1,50 @@
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+
+use crate::wire::{Heard, Message};
+
+use super::{KernelError, OpError};
+
+/// A director's NIC on a segment, as far as the election of the holders of its VIPs needs it: the clock, link state, VIPs and
+/// frames. The real kernel and the simulated LAN implement it, so the same election runs on both.
+pub trait SegmentNic {
+    /// Time since the machine was started, the time that it slept included.
+    fn now(&self) -> Duration;
+
+    /// What the kernel shows of the NIC; `None` if there is no such device any more.
+    fn look(&mut self) -> Result<Option<NicState>, KernelError>;
+
+    /// Adds VIPs, which the kernel takes off after `lifetime`; `None` = never. One result each, in their order.
+    fn add(
+        &mut self,
+        vips: &BTreeSet<IpAddr>,
+        lifetime: Option<Duration>,
+    ) -> Vec<Result<(), OpError>>;
+
+    /// Gives VIPs that are there another lifetime.
+    fn renew(
+        &mut self,
+        vips: &BTreeSet<IpAddr>,
+        lifetime: Option<Duration>,
+    ) -> Vec<Result<(), OpError>>;
+
+    /// Removes VIPs.
+    fn remove(&mut self, vips: &BTreeSet<IpAddr>) -> Vec<Result<(), OpError>>;
+
+    /// Sends a message; `own` is the NIC's address, under which some questions are asked.
+    fn send(&mut self, own: IpAddr, message: &Message) -> Result<(), KernelError>;
+
+    /// The next frame that has arrived; `None` if there is none now.
+    fn receive(&mut self) -> Result<Option<Heard>, KernelError>;
+
+    /// How many frames were lost since this was last asked, because nobody took them in time.
+    fn lost(&mut self) -> Result<u32, KernelError>;
+}
+
+/// A NIC's link and VIPs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NicState {
+    /// Whether it is up and has a carrier.
+    pub carrier: bool,
+    /// Host-sized addresses with our tag, or with none as on kernels before 5.18.
+    pub vips: BTreeSet<IpAddr>,
+}

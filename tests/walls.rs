@@ -81,7 +81,7 @@ const ROOMS: [Room; 18] = [
     ),
     (
         "controller",
-        &["admin", "api", "api_client", "desired", "model"],
+        &["admin", "api", "api_client", "desired", "election", "model"],
         &[
             "futures",
             "jiff",

@@ -11,7 +11,7 @@ use directway::{
     agent::{Passes, SimulatedElections, View, pass_time, peer_state},
     election::Timing,
     kernel::{
-        Kernel, OpResult,
+        OpResult,
         fake::{FakeLan, Misfortune, Verdict},
     },
     model::*,
@@ -146,7 +146,7 @@ impl Cluster {
     }
 
     pub fn observe(&self, name: &str) -> Observed {
-        self.lan.kernel(name).observe().unwrap()
+        self.lan.observe(name).unwrap()
     }
 
     /// The directors whose NIC carries `vip`.

@@ -9,10 +9,7 @@ use std::{
 };
 
 use directway::{
-    kernel::{
-        Kernel,
-        fake::{FakeLan, Loss, Verdict},
-    },
+    kernel::fake::{FakeLan, Loss, Verdict},
     model::*,
 };
 
@@ -173,7 +170,7 @@ fn arp_answers(lan: &FakeLan, notes: &mut Notes) -> Vec<String> {
 fn destinations(lan: &FakeLan) -> Vec<String> {
     let mut broken = Vec::new();
     for director in DIRECTORS {
-        let services = lan.kernel(director).observe().unwrap().net.services;
+        let services = lan.observe(director).unwrap().net.services;
         for (key, service) in &services {
             if key.vip == ip(VIP) || key.vip == ip(DNS) {
                 let wrong = |address| wrong_destination(lan, key, address);
@@ -190,7 +187,7 @@ fn wrong_destination(lan: &FakeLan, key: &ServiceKey, address: &IpAddr) -> Optio
     let Some(name) = nodes.find(|name| site::address(name) == *address) else {
         return Some(format!("{address} is no node"));
     };
-    let real_server = lan.kernel(name).observe().unwrap();
+    let real_server = lan.observe(name).unwrap();
     if !real_server.net.carries(key.vip) {
         Some(format!("{name} lacks the VIP"))
     } else if !is_quiet(&real_server) {
@@ -237,7 +234,7 @@ fn foreign_things(lan: &FakeLan) -> Vec<Observed> {
     NODES
         .into_iter()
         .map(|name| {
-            let mut observed = lan.kernel(name).observe().unwrap();
+            let mut observed = lan.observe(name).unwrap();
             // The site's test looks at what becomes of ARP settings; the devices are compared without them.
             for link in observed.links.values_mut() {
                 link.arp = ArpSettings::default();

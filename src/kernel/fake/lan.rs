@@ -8,12 +8,12 @@ use std::{
 
 use crate::{
     kernel::{KernelError, OpError},
-    model::{Dev, Mac, Protocol, ServiceKey},
+    model::{Dev, Mac, Observed, Protocol, ServiceKey},
     plan::Op,
 };
 
 use super::{
-    apply::failure,
+    apply::{failure, gone},
     effects::Misfortune,
     errno::Errno,
     log::Event,
@@ -62,6 +62,12 @@ impl FakeLan {
     /// Does something on a machine, as a person with a shell would; `None` if there is no such machine.
     pub fn on<T>(&self, name: &str, act: impl FnOnce(&mut Machine) -> T) -> Option<T> {
         self.world().machines.get_mut(name).map(act)
+    }
+
+    /// What a machine's kernel shows, whether its agent lives or not.
+    pub fn observe(&self, name: &str) -> Result<Observed, KernelError> {
+        let observed = self.on(name, |machine| machine.observe());
+        observed.unwrap_or_else(|| Err(gone("observe")))
     }
 
     /// Calls `watcher` after every effect that any machine's kernel accepted: the place for what must hold at all times.

@@ -24,9 +24,6 @@ use crate::{
 
 /// Between two rounds.
 const ROUND: Duration = Duration::from_secs(1);
-/// This many rounds without an effect, and nothing will happen any more: longer than every waiting time but those for a
-/// running connection and for refreshing what is known of the wire.
-const CALM: u32 = 8;
 
 /// How agents learn of each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +32,18 @@ pub enum Talk {
     Reports,
     /// Not at all, as with manifests from a directory.
     Wire,
+}
+
+impl Talk {
+    /// After this many rounds without an effect nothing will happen any more: longer than every waiting time but those for a
+    /// running connection and for refreshing what is known of the wire. Without reports, a quiet VIP stays for the drain time
+    /// of its VirtualService and a few seconds, because nobody says that directors stopped forwarding to it.
+    fn calm(self) -> u32 {
+        match self {
+            Self::Reports => 8,
+            Self::Wire => 25,
+        }
+    }
 }
 
 /// What happens at an effect – an op of a pass, an address, announcement or probe of an election –, counted over all nodes.
@@ -275,7 +284,7 @@ impl Cluster {
         let mut calm = 0;
         for _ in 0..300 {
             calm = if self.round() == 0 { calm + 1 } else { 0 };
-            if calm == CALM {
+            if calm == self.talk.calm() {
                 return self.lan.effects() - before;
             }
         }

@@ -6,8 +6,8 @@
 pub mod admin;
 pub mod agent;
 pub mod api;
-pub mod api_client;
 pub mod cli;
+pub mod cluster;
 pub mod controller;
 pub mod desired;
 pub mod election;

@@ -15,7 +15,6 @@ mod run;
 mod run_dir;
 mod runner;
 mod shared;
-pub mod source;
 mod state_writer;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -34,5 +33,4 @@ pub use run::{AgentConfig, AgentError, run, run_on};
 pub use run_dir::{RunDir, RunDirError};
 pub use runner::{Cause, Intervals, Next, Trigger, run as run_passes};
 pub use shared::Shared;
-pub use source::{InvalidSwitch, SourceConfig, SourceName, Store, UNDO_KEY, UndoSwitch};
 pub use wire::{Asking, Told, Wire};

@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     api::{Report, Undoing},
+    cluster::{Store, WATCH_SUBJECT},
     desired::MemberState,
     kernel::{OpError, RefusalKind},
     metrics::Gauges,
@@ -17,9 +18,7 @@ use crate::{
     plan::{Op, Subject},
 };
 
-use super::{
-    Findings, PassEnd, PassError, RunDirError, Store, nics::reported_nics, source::WATCH_SUBJECT,
-};
+use super::{Findings, PassEnd, PassError, RunDirError, nics::reported_nics};
 
 /// The report on a pass; `drift` since the agent's start. `None` if there is nothing to report on.
 pub fn report(node: &NodeName, store: &Store, end: &PassEnd<'_>, drift: u64) -> Option<Report> {

@@ -20,6 +20,7 @@ use tokio::{
 use crate::{
     admin::{self, Admin},
     api::Report,
+    cluster::{self, Change, Feed, Own, SourceConfig, SourceName, Store, UndoSwitch, Wanted},
     desired::NodeOptions,
     election::Timing,
     kernel::{Kernel, KernelError, linux::Linux},
@@ -28,10 +29,8 @@ use crate::{
 };
 
 use super::{
-    Board, Elections, Intervals, Next, Passes, Shared, SourceConfig, SourceName, Store, Trigger,
-    UndoSwitch, elections, kube_proxy, links, memory, run_passes,
-    source::{self, Change, Feed, kubernetes::Own},
-    state_writer,
+    Board, Elections, Intervals, Next, Passes, Shared, Trigger, elections, kube_proxy, links,
+    memory, run_passes, state_writer,
     worker::{self, Job, Worker},
 };
 
@@ -95,10 +94,13 @@ pub async fn run(config: AgentConfig) -> Result<(), AgentError> {
 /// The same on any kernel. Of two holds on it, one is for passes, the other for asking the wire meanwhile.
 pub async fn run_on(config: AgentConfig, kernels: [Box<dyn Kernel>; 2]) -> Result<(), AgentError> {
     let mut signals = Signals::catch()?;
-    let common = Common::new(&config);
+    let (services, endpoints) = watch::channel(BTreeSet::new());
+    let own = Arc::new(Own::new(config.node_name.clone()));
+    let wanted = Wanted::agent(Arc::clone(&own), config.undo_switch.clone(), endpoints);
+    let common = Common::new(&config, &wanted);
     let admin: Arc<dyn Admin> = Arc::clone(&common.shared) as _;
     let mut admin = tokio::spawn(admin::serve(config.admin_address, admin));
-    let (input, mut server) = start_sources(&config, &common).await?;
+    let (input, mut server) = start_sources(&config, &common, wanted, own, services).await?;
     let Threads {
         jobs,
         mut ended,
@@ -133,6 +135,7 @@ pub async fn run_on(config: AgentConfig, kernels: [Box<dyn Kernel>; 2]) -> Resul
 /// What all parts of an agent have in common.
 struct Common {
     node: NodeName,
+    /// What must be read before anything is done.
     sources: Vec<SourceName>,
     metrics: Arc<Metrics>,
     shared: Arc<Shared>,
@@ -140,10 +143,13 @@ struct Common {
 }
 
 impl Common {
-    fn new(config: &AgentConfig) -> Self {
+    fn new(config: &AgentConfig, wanted: &Wanted) -> Self {
         let node = config.node_name.clone();
         let metrics = Arc::new(Metrics::default());
-        let sources = sources(config);
+        let sources = match config.source {
+            SourceConfig::Directory(_) => vec![SourceName::Directory],
+            SourceConfig::Kubernetes => wanted.sources(),
+        };
         let shared = Shared::new(node.clone(), &sources, Arc::clone(&metrics));
         Self {
             node,
@@ -155,26 +161,9 @@ impl Common {
     }
 }
 
-/// What must be read before anything is done.
-fn sources(config: &AgentConfig) -> Vec<SourceName> {
-    match config.source {
-        SourceConfig::Directory(_) => vec![SourceName::Directory],
-        SourceConfig::Kubernetes => {
-            let switch = config.undo_switch.as_ref();
-            let always = [
-                SourceName::VirtualServices,
-                SourceName::Nodes,
-                SourceName::NodeStates,
-            ];
-            let switch = switch.map(|_| SourceName::UndoSwitch);
-            always.into_iter().chain(switch).collect()
-        }
-    }
-}
-
 /// The passes' ends of the channels to the sources.
 struct Input {
-    changes: mpsc::Receiver<Vec<Change>>,
+    changes: tokio::sync::mpsc::Receiver<Vec<Change>>,
     services: watch::Sender<BTreeSet<ServiceName>>,
     reports: watch::Sender<Option<Arc<Report>>>,
 }
@@ -192,29 +181,23 @@ struct Server {
 async fn start_sources(
     config: &AgentConfig,
     common: &Common,
+    wanted: Wanted,
+    own: Arc<Own>,
+    services: watch::Sender<BTreeSet<ServiceName>>,
 ) -> Result<(Input, Server), AgentError> {
-    let (feed, changes) = Feed::new(common.trigger.clone());
+    let trigger = common.trigger.clone();
+    let (feed, changes) = Feed::new(move || trigger.source());
     let (reports, latest) = watch::channel(None);
     let (written, reported) = watch::channel(None);
-    let (services, _) = watch::channel(BTreeSet::new());
     let client = match config.source.clone() {
         SourceConfig::Directory(path) => {
-            source::directory::spawn(path, feed)?;
+            cluster::directory::spawn(path, feed)?;
             None
         }
         SourceConfig::Kubernetes => {
-            let client = source::kubernetes::client();
+            let client = cluster::client(wanted.pace, "set KUBECONFIG, or use --source dir:PATH");
             let client = client.await.map_err(AgentError::Source)?;
-            let own = Arc::new(Own::default());
-            tokio::spawn(source::kubernetes::follow(
-                client.clone(),
-                common.node.clone(),
-                config.undo_switch.clone(),
-                Arc::clone(&own),
-                services.subscribe(),
-                feed,
-                Arc::clone(&common.metrics),
-            ));
+            tokio::spawn(cluster::follow(client.clone(), wanted, feed));
             let writer = state_writer::Writer {
                 client: client.clone(),
                 node: common.node.clone(),
@@ -325,7 +308,7 @@ async fn told_to_end(signals: &mut Signals, common: &Common, server: &mut Server
         tracing::info!("everything is to be undone: this node before the agent ends");
     } else {
         let lost = match server.client.clone() {
-            Some(client) => source::kubernetes::has_lost_its_roles(client, &common.node).await,
+            Some(client) => cluster::has_lost_its_roles(client, &common.node).await,
             None => false,
         };
         if !lost {

@@ -9,13 +9,11 @@ use std::{
 use kube::Resource;
 use serde_json::json;
 
-use super::{
-    PassEnd, PassError, RunDirError, Store, report,
-    source::{SourceName, WATCH_SUBJECT},
-};
+use super::{PassEnd, PassError, RunDirError, report};
 use crate::{
     admin::Admin,
     api::{NodeState, Report},
+    cluster::{self, SourceName, Store, WATCH_SUBJECT},
     metrics::Metrics,
     model::{NodeName, Preflight, PreflightCheck, Reason, ServiceName},
 };
@@ -149,21 +147,7 @@ impl State {
         if self.stopping {
             return vec!["the agent is ending; the data path stays as it is".to_owned()];
         }
-        let mut missing = Vec::new();
-        for (source, _) in self.synced.iter().filter(|(_, synced)| !**synced) {
-            let why: Vec<&str> = self
-                .troubles
-                .iter()
-                .filter(|((from, _), _)| from == source)
-                .map(|(_, message)| message.as_str())
-                .collect();
-            let why = if why.is_empty() {
-                "not read completely yet".to_owned()
-            } else {
-                why.join("; ")
-            };
-            missing.push(format!("{source}: {why}"));
-        }
+        let mut missing = cluster::missing(&self.synced, &self.troubles);
         match &self.error {
             Some(PassError::RunDir(RunDirError::Ledger(error))) => {
                 missing.push(format!("{}: {error}", Reason::LedgerUnwritable));

@@ -13,9 +13,9 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use super::source::kubernetes::Own;
 use crate::{
     api::{NodeState, NodeStateStatus, Report},
+    cluster::Own,
     metrics::Metrics,
     model::NodeName,
 };

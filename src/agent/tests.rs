@@ -9,11 +9,12 @@ mod undo;
 use std::{fs, net::IpAddr, path::Path, time::Duration};
 
 use super::{
-    Next, PassEnd, PassError, Passes, RunDirError, SimulatedElections, SourceName, Store, View,
-    pass_time, report, source::Change, testing::TempDir,
+    Next, PassEnd, PassError, Passes, RunDirError, SimulatedElections, View, pass_time, report,
+    testing::TempDir,
 };
 use crate::{
     api::{Manifest, Report, parse_manifests},
+    cluster::{Change, Key, SourceName, Store},
     desired::NodeOptions,
     election::Timing,
     kernel::{
@@ -228,9 +229,9 @@ impl World {
 
     fn delete(&mut self) {
         self.change(|| {
-            vec![Change::NoVirtualService(crate::model::VsKey::new(
+            vec![Change::Gone(Key::VirtualService(crate::model::VsKey::new(
                 "default", "web",
-            ))]
+            )))]
         });
     }
 

@@ -4,21 +4,17 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, Sender},
+        mpsc::{self, RecvTimeoutError, Sender},
     },
     time::{Duration, Instant},
 };
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc::Receiver, oneshot, watch};
 
-use super::{
-    Asking, Cause, Next, Passes, Shared, Store, Told, Trigger, View,
-    journal::Journal,
-    report,
-    source::{Change, WATCH_SUBJECT},
-};
+use super::{Asking, Cause, Next, Passes, Shared, Told, Trigger, View, journal::Journal, report};
 use crate::{
     api::Report,
+    cluster::{Change, Store, WATCH_SUBJECT},
     kernel::Kernel,
     model::{NodeName, ProxyAnswer, ServiceName},
 };
@@ -44,7 +40,7 @@ pub enum Job {
 }
 
 /// Asks the wire what passes want to know again, until they end.
-pub fn ask(kernel: &mut dyn Kernel, asked: &Receiver<Asking>, jobs: &Sender<Job>) {
+pub fn ask(kernel: &mut dyn Kernel, asked: &mpsc::Receiver<Asking>, jobs: &Sender<Job>) {
     while let Ok(mut asking) = asked.recv() {
         while let Ok(more) = asked.try_recv() {
             asking.extend(more);
@@ -87,7 +83,7 @@ pub struct Worker {
 
 impl Worker {
     /// Works until nobody asks for passes any more.
-    pub fn run(mut self, jobs: Receiver<Job>) {
+    pub fn run(mut self, jobs: mpsc::Receiver<Job>) {
         let start = Instant::now();
         let mut journal = Journal::default();
         let mut drift = 0u64;
@@ -118,7 +114,7 @@ impl Worker {
         }
     }
 
-    /// Troubles with objects; a watch counts its failures itself.
+    /// Every failure of a watch, and troubles with objects that are news.
     fn count_troubles(&self, changes: &[Change]) {
         for change in changes {
             if let Change::Trouble {
@@ -126,8 +122,7 @@ impl Worker {
                 subject,
                 message,
             } = change
-                && subject != WATCH_SUBJECT
-                && !self.store.is_known(*source, subject, message)
+                && (subject == WATCH_SUBJECT || !self.store.is_known(*source, subject, message))
             {
                 self.shared.source_error(*source);
             }

@@ -3,7 +3,8 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use crate::{
-    agent::{self, AgentConfig, Intervals, SourceConfig, UndoSwitch},
+    agent::{self, AgentConfig, Intervals},
+    cluster::{SourceConfig, UndoSwitch},
     desired::NodeOptions,
     election::{Timer, Timing},
     kernel::linux::IPVS_SETTINGS,

@@ -17,8 +17,9 @@ use crate::{
 
 use super::{
     Failure, Outcome,
-    kubernetes::{Cluster, KubeArgs, block_on, failed},
+    kubernetes::{KubeArgs, block_on, failed},
     output::print,
+    snapshot::cluster,
 };
 
 /// How often to look whether it has moved.
@@ -61,13 +62,14 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
-    let snapshot = Cluster::fetch(&args.kube)?.read().snapshot;
-    let wanted = services_with(args.vip, &snapshot)?;
+    let before = cluster(&args.kube)?;
+    let snapshot = before.snapshot();
+    let wanted = services_with(args.vip, snapshot)?;
     let target = match (&args.to, args.back) {
         (_, true) => None,
-        (to, false) => Some(target(args.vip, to.as_deref(), &wanted, &snapshot)?),
+        (to, false) => Some(target(args.vip, to.as_deref(), &wanted, snapshot)?),
     };
-    let from = holders(args.vip, &snapshot);
+    let from = holders(args.vip, snapshot);
     let started = Instant::now();
     block_on(prefer(args, &wanted, target.as_ref()))??;
     let Some(target) = target else {
@@ -78,8 +80,8 @@ pub(super) fn run(args: &Args) -> Outcome {
     print(&format!("{}: {from} → {target}", args.vip))?;
     let timeout = Duration::from_secs(args.timeout);
     loop {
-        let snapshot = Cluster::fetch(&args.kube)?.read().snapshot;
-        let now = holders(args.vip, &snapshot);
+        let after = cluster(&args.kube)?;
+        let now = holders(args.vip, after.snapshot());
         let took = started.elapsed();
         if now == [&target] {
             print(&format!(

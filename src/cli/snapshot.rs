@@ -1,23 +1,19 @@
-//! One complete look at a source, for subcommands that run once.
+//! One complete look at the cluster or at a directory, for subcommands that run once.
 
-use std::{
-    collections::BTreeSet,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeSet;
+
+use kube::Client;
+use tokio::sync::watch;
 
 use crate::{
-    agent::{SourceConfig, SourceName, Store, source::directory::Files},
-    model::Snapshot,
+    cluster::{LookError, SourceConfig, SourceName, Store, Wanted, directory, look},
+    model::{ServiceName, Snapshot},
 };
 
 use super::{
     Failure,
-    kubernetes::{Cluster, KubeArgs},
+    kubernetes::{KubeArgs, block_on, not_listed},
 };
-
-/// How long a directory may take to be read completely: files that are being written settle within a second.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The option `--source`.
 #[derive(Clone, Debug, clap::Args)]
@@ -39,45 +35,77 @@ impl SourceArgs {
     /// Reads the source once, completely.
     pub(super) fn read(&self, kube: &KubeArgs) -> Result<Read, Failure> {
         match &self.source {
-            SourceConfig::Directory(path) => directory(path),
+            SourceConfig::Directory(path) => {
+                let store = directory::look(path).map_err(|error| {
+                    let text = format!("--source dir:{}: {error}", path.display());
+                    match error {
+                        LookError::Unreadable(_) => Failure::Usage(text),
+                        LookError::Unsettled => Failure::Failed(text),
+                    }
+                })?;
+                Ok(Read {
+                    snapshot: store.snapshot().clone(),
+                    // They name the file.
+                    troubles: store.troubles().values().cloned().collect(),
+                })
+            }
             SourceConfig::Kubernetes => {
-                Ok(Cluster::fetch_with_endpoints(kube, &BTreeSet::new())?.read())
+                let store = cluster_with_endpoints(kube, &BTreeSet::new())?;
+                Ok(Read {
+                    snapshot: store.snapshot().clone(),
+                    troubles: troubles(&store),
+                })
             }
         }
     }
 }
 
-fn directory(path: &Path) -> Result<Read, Failure> {
-    let start = Instant::now();
-    let mut files = Files::new(path);
-    let mut store = Store::new(&[SourceName::Directory]);
-    loop {
-        let look = files.look(start.elapsed());
-        let unreadable = look.unreadable;
-        store.apply(look.changes);
-        let troubles = || store.troubles().values().cloned();
-        if unreadable {
-            let troubles: Vec<String> = troubles().collect();
-            return Err(Failure::Usage(format!(
-                "--source dir:{}: {}",
-                path.display(),
-                troubles.join("; ")
-            )));
-        }
-        match look.again {
-            Some(wait) if start.elapsed() < PATIENCE => std::thread::sleep(wait),
-            _ if store.is_synced() => {
-                return Ok(Read {
-                    troubles: troubles().collect(),
-                    snapshot: store.snapshot().clone(),
-                });
-            }
-            Some(_) | None => {
-                return Err(Failure::Failed(format!(
-                    "--source dir:{}: not all files could be read; they keep changing",
-                    path.display()
-                )));
-            }
-        }
-    }
+/// Everything in the cluster that concerns directway, except endpoints.
+pub(super) fn cluster(kube: &KubeArgs) -> Result<Store, Failure> {
+    block_on(async { fetch(&kube.client().await?).await })?
+}
+
+/// The same with the endpoints of the Services that VirtualServices name, and of `more`.
+pub(super) fn cluster_with_endpoints(
+    kube: &KubeArgs,
+    more: &BTreeSet<ServiceName>,
+) -> Result<Store, Failure> {
+    block_on(async {
+        let client = kube.client().await?;
+        let mut store = fetch(&client).await?;
+        let services = store.services().union(more).cloned().collect();
+        let wanted = Wanted {
+            services: Some(watch::channel(services).1),
+            ..Wanted::all()
+        };
+        let found = look(&client, &wanted, &[SourceName::EndpointSlices], &mut store).await;
+        found.map_err(|error| not_listed(&error))?;
+        Ok(store)
+    })?
+}
+
+async fn fetch(client: &Client) -> Result<Store, Failure> {
+    let wanted = Wanted::all();
+    let mut store = Store::new(&wanted.sources());
+    // Without directway's definitions, it is they that are named.
+    let order = [
+        SourceName::NodeStates,
+        SourceName::VirtualServices,
+        SourceName::Nodes,
+    ];
+    let found = look(client, &wanted, &order, &mut store).await;
+    found.map_err(|error| not_listed(&error))?;
+    Ok(store)
+}
+
+/// What is wrong with objects of the cluster.
+pub(super) fn troubles(store: &Store) -> Vec<String> {
+    let known = store.troubles().iter();
+    let known = known.map(|((_, subject), message)| format!("{subject}: {message}"));
+    let reports = store.reports().iter();
+    let unreadable = reports.filter_map(|(name, report)| {
+        let error = report.as_ref().err()?;
+        Some(format!("NodeState {name}: {error}"))
+    });
+    known.chain(unreadable).collect()
 }

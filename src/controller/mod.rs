@@ -1,6 +1,5 @@
 //! The controller: what the nodes report → the status of every VirtualService. Traffic never depends on it.
 
-mod cluster;
 mod conditions;
 mod leader;
 mod lease;
@@ -11,9 +10,7 @@ mod summary;
 mod tally;
 #[cfg(test)]
 mod tests;
-mod watches;
 mod writer;
 
-pub use cluster::{Change, Cluster, News, Object};
 pub use run::{Config, run};
 pub use summary::{Context, summarise};

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
 
-use super::cluster::Cluster;
 use crate::{
     api::{ConditionType, Truth},
+    cluster::Store,
     model::{Move, NodeName, VirtualService, VsKey},
 };
 
@@ -41,10 +41,10 @@ pub struct Journal {
 
 impl Journal {
     /// Takes what is written there already as told: a restart is no news.
-    pub fn begin(cluster: &Cluster) -> Self {
+    pub fn begin(cluster: &Store) -> Self {
         let mut journal = Self::default();
-        for (key, object) in &cluster.objects {
-            if let Some(Ok(virtual_service)) = cluster.snapshot.virtual_services.get(key)
+        for (key, object) in cluster.objects() {
+            if let Some(Ok(virtual_service)) = cluster.snapshot().virtual_services.get(key)
                 && let Some(last) = last_move(virtual_service, cluster)
             {
                 let told = Told {
@@ -83,7 +83,7 @@ impl Journal {
     pub fn holder(
         &mut self,
         virtual_service: &VirtualService,
-        cluster: &Cluster,
+        cluster: &Store,
         now: Duration,
     ) -> Option<Event> {
         let last = last_move(virtual_service, cluster)?;
@@ -122,11 +122,10 @@ impl Journal {
 /// The last move of one of the VIPs, and to whom.
 fn last_move<'a>(
     virtual_service: &VirtualService,
-    cluster: &'a Cluster,
+    cluster: &'a Store,
 ) -> Option<(&'a NodeName, &'a Move)> {
-    let reports = cluster.reports.iter();
-    let reports = reports.filter_map(|(name, report)| Some((name, report.as_ref().ok()?)));
-    let moves = reports.flat_map(|(name, report)| report.moves.iter().map(move |it| (name, it)));
+    let moves = cluster.readable();
+    let moves = moves.flat_map(|(name, report)| report.moves.iter().map(move |it| (name, it)));
     let vips = &virtual_service.vips;
     moves
         .filter(|(_, it)| vips.iter().any(|vip| it.vips.contains(*vip)))

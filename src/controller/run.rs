@@ -9,17 +9,16 @@ use tokio::{
 };
 
 use super::{
-    cluster::{Change, Cluster},
     leader::{Candidate, Leadership},
     metrics::{Metrics, Status},
     news::Journal,
-    summary::{Context, summarise},
-    watches,
+    summary::{Context, agreements, summarise},
     writer::{Update, Writer},
 };
 use crate::{
     admin,
     api::ConditionType,
+    cluster::{self, Change, Feed, Store, Wanted},
     desired::{admit, placement},
 };
 
@@ -27,8 +26,6 @@ use crate::{
 const MIN_INTERVAL: Duration = Duration::from_millis(200);
 /// After a write that failed.
 const RETRY: Duration = Duration::from_secs(2);
-/// Changes that wait to be read; a watch that is faster waits.
-const QUEUE: usize = 4096;
 
 /// What a controller is told.
 #[derive(Clone, Debug)]
@@ -48,7 +45,8 @@ pub struct Config {
 pub async fn run(config: Config) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
-    let client = watches::client().await?;
+    let wanted = Wanted::all();
+    let client = cluster::client(wanted.pace, "or set KUBECONFIG").await?;
     let namespace = config
         .namespace
         .clone()
@@ -65,10 +63,10 @@ pub async fn run(config: Config) -> Result<(), String> {
         metrics: Arc::clone(&metrics),
         leadership: leadership.clone(),
     };
-    let (changes, incoming) = mpsc::channel(QUEUE);
+    let (feed, incoming) = Feed::new(|| ());
     let worker = Worker {
         writer: Writer::new(client.clone(), &identity, leadership.clone()),
-        cluster: Cluster::default(),
+        cluster: Store::new(&wanted.sources()),
         journal: None,
         metrics,
         leadership,
@@ -78,7 +76,7 @@ pub async fn run(config: Config) -> Result<(), String> {
         outcome = admin::serve(config.admin_address, Arc::new(status)) => {
             outcome.map(|never| match never {}).map_err(|error| error.to_string())
         }
-        () = watches::follow(client, changes) => Ok(()),
+        () = cluster::follow(client, wanted, feed) => Ok(()),
         () = worker.run(incoming) => Ok(()),
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
@@ -99,7 +97,7 @@ fn own_name() -> String {
 
 struct Worker {
     writer: Writer,
-    cluster: Cluster,
+    cluster: Store,
     /// What was told in Events since we lead.
     journal: Option<Journal>,
     metrics: Arc<Metrics>,
@@ -108,7 +106,7 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(mut self, mut incoming: mpsc::Receiver<Change>) {
+    async fn run(mut self, mut incoming: mpsc::Receiver<Vec<Change>>) {
         let mut leadership = self.leadership.clone();
         // When the next pass is due; `None` = when something changes.
         let mut due: Option<Instant> = None;
@@ -123,11 +121,11 @@ impl Worker {
             };
             let mut changed = false;
             tokio::select! {
-                change = incoming.recv() => {
-                    let Some(change) = change else { return };
-                    changed |= self.cluster.apply(change);
-                    while let Ok(change) = incoming.try_recv() {
-                        changed |= self.cluster.apply(change);
+                changes = incoming.recv() => {
+                    let Some(changes) = changes else { return };
+                    changed |= self.cluster.apply(changes);
+                    while let Ok(changes) = incoming.try_recv() {
+                        changed |= self.cluster.apply(changes);
                     }
                     self.publish_missing();
                 }
@@ -150,7 +148,7 @@ impl Worker {
 
     /// Brings every status up to date; tells after which time to look again even if nothing changes.
     async fn pass(&mut self) -> Option<Duration> {
-        if !self.cluster.missing().is_empty() {
+        if !self.cluster.is_synced() {
             return None;
         }
         if !self.leadership.is_ours() {
@@ -158,14 +156,14 @@ impl Worker {
             return None;
         }
         let now = self.start.elapsed();
-        let objects = &self.cluster.objects;
+        let objects = self.cluster.objects();
         let journal = self
             .journal
             .get_or_insert_with(|| Journal::begin(&self.cluster));
         journal.retain(|key| objects.contains_key(key));
-        let admission = admit(&self.cluster.snapshot);
-        let placement = placement(&self.cluster.snapshot, &admission);
-        let agreements = self.cluster.agreements();
+        let admission = admit(self.cluster.snapshot());
+        let placement = placement(self.cluster.snapshot(), &admission);
+        let agreements = agreements(&self.cluster);
         let context = Context {
             cluster: &self.cluster,
             admission: &admission,
@@ -205,9 +203,7 @@ impl Worker {
             return held_back;
         }
         let written = self.writer.write(updates, &self.metrics).await;
-        for change in written.changes {
-            self.cluster.apply(change);
-        }
+        self.cluster.apply(written.changes);
         if written.failures.is_empty() {
             held_back
         } else {

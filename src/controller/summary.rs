@@ -9,7 +9,6 @@ use std::{collections::BTreeMap, net::IpAddr};
 use jiff::Timestamp;
 
 use super::{
-    cluster::{Cluster, Object},
     conditions::{Finding, condition},
     tally::{Tally, tally},
 };
@@ -18,6 +17,7 @@ use crate::{
         Agreement, ConditionReason, ConditionType, Count, Report, Summary, Truth,
         VirtualServiceStatus,
     },
+    cluster::{NoReport, Object, Store},
     desired::{Admission, directors, no_endpoints},
     election::Placement,
     model::{NodeName, PreflightCheck, Reason, Refusal, VirtualService, VsKey},
@@ -33,7 +33,7 @@ const PROXY_CONFLICTS: [(Reason, Truth); 3] = [
 /// What all VirtualServices' statuses are made from.
 pub struct Context<'a> {
     /// The cluster.
-    pub cluster: &'a Cluster,
+    pub cluster: &'a Store,
     /// Who is served at all.
     pub admission: &'a Admission<'a>,
     /// Who should hold what.
@@ -44,13 +44,22 @@ pub struct Context<'a> {
     pub now: Timestamp,
 }
 
+/// Of which VirtualServices each node's report speaks.
+pub(super) fn agreements(cluster: &Store) -> BTreeMap<NodeName, Agreement> {
+    let seen = cluster.seen();
+    let readable = cluster.readable();
+    readable
+        .map(|(name, report)| (name.clone(), seen.compare(&report.observed)))
+        .collect()
+}
+
 /// The status that `key` should have.
 pub fn summarise(key: &VsKey, object: &Object, context: &Context<'_>) -> VirtualServiceStatus {
     let mut status = VirtualServiceStatus {
         observed_generation: Some(object.generation),
         ..VirtualServiceStatus::default()
     };
-    let parsed = context.cluster.snapshot.virtual_services.get(key);
+    let parsed = context.cluster.snapshot().virtual_services.get(key);
     if let Some(Ok(virtual_service)) = parsed {
         status.vips = virtual_service
             .vips
@@ -168,7 +177,7 @@ impl<'a> View<'a> {
     }
 
     fn report(&self, name: &NodeName) -> Option<&'a Report> {
-        self.context.cluster.reports.get(name)?.as_ref().ok()
+        self.context.cluster.reports().get(name)?.as_ref().ok()
     }
 
     /// Whether this node's report speaks of the object as it is now.
@@ -182,12 +191,8 @@ impl<'a> View<'a> {
     /// and then the one that should.
     fn director(&self, vip: IpAddr) -> Option<(&'a NodeName, bool)> {
         let wanted = self.context.placement.first(vip);
-        let readable = self.context.cluster.reports.iter();
-        let holding = readable.filter(|(_, report)| {
-            report
-                .as_ref()
-                .is_ok_and(|report| report.peer.held.contains(vip))
-        });
+        let readable = self.context.cluster.readable();
+        let holding = readable.filter(|(_, report)| report.peer.held.contains(vip));
         holding
             .map(|(name, _)| name)
             .max_by_key(|name| {
@@ -204,7 +209,7 @@ impl<'a> View<'a> {
     }
 
     fn is_silent(&self, name: &NodeName) -> bool {
-        let node = self.context.cluster.snapshot.nodes.get(name);
+        let node = self.context.cluster.snapshot().nodes.get(name);
         node.is_some_and(|node| node.silent)
     }
 
@@ -219,9 +224,11 @@ impl<'a> View<'a> {
             let message = "no node is labelled directway.dev/director and selected by spec.directors.nodeSelector: label one";
             return Finding::known(false, Reason::NoDirector, message.to_owned());
         };
-        match self.context.cluster.reports.get(name) {
-            None => Finding::unknown(format!("the agent of {name} has not reported yet")),
-            Some(Err(error)) => {
+        match self.context.cluster.reports().get(name) {
+            None | Some(Err(NoReport::NotYet)) => {
+                Finding::unknown(format!("the agent of {name} has not reported yet"))
+            }
+            Some(Err(NoReport::Garbled(error))) => {
                 Finding::unknown(format!("the report of {name} cannot be read: {error}"))
             }
             Some(Ok(_)) if holds && self.is_silent(name) => Finding::unknown(format!(
@@ -290,7 +297,8 @@ impl<'a> View<'a> {
     }
 
     fn directors(&self) -> Count {
-        let all: Vec<_> = directors(self.virtual_service, &self.context.cluster.snapshot).collect();
+        let all: Vec<_> =
+            directors(self.virtual_service, self.context.cluster.snapshot()).collect();
         let able = all.iter().filter(|name| {
             let ipvs = PreflightCheck::Needs(Reason::IpvsMissing);
             self.refusal(name, true).is_none()
@@ -302,9 +310,9 @@ impl<'a> View<'a> {
     }
 
     fn conflict(&self) -> Finding {
-        let reports = self.context.cluster.reports.iter();
+        let reports = self.context.cluster.readable();
         let told = reports.flat_map(|(name, report)| {
-            let conflicts = report.iter().flat_map(|report| &report.conflicts);
+            let conflicts = report.conflicts.iter();
             conflicts.map(move |((vip, dev), conflict)| (name, vip, dev, conflict))
         });
         let ours = told.filter(|(_, vip, _, _)| self.virtual_service.vips.contains(vip));
@@ -326,9 +334,9 @@ impl<'a> View<'a> {
 
     /// Of several warnings the gravest: in the order of the reasons.
     fn proxy_conflict(&self) -> Finding {
-        let reports = self.context.cluster.reports.iter();
+        let reports = self.context.cluster.readable();
         let warnings = reports.flat_map(|(name, report)| {
-            let warnings = report.iter().flat_map(|report| &report.warnings);
+            let warnings = report.warnings.iter();
             warnings.map(move |(warning, vips)| (name, warning, vips))
         });
         let ours = warnings.filter_map(|(name, warning, vips)| {

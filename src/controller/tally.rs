@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::cluster::Cluster;
 use crate::{
     api::Report,
+    cluster::Store,
     desired::{MemberId, members},
     model::{NodeName, PreflightCheck, Reason, Refusal, VirtualService, VsKey},
 };
@@ -44,10 +44,10 @@ impl Tally {
 pub(super) fn tally(
     virtual_service: &VirtualService,
     vip: IpAddr,
-    cluster: &Cluster,
+    cluster: &Store,
     holder: Option<&Report>,
 ) -> Tally {
-    let members = members(virtual_service, vip, &cluster.snapshot);
+    let members = members(virtual_service, vip, cluster.snapshot());
     let group = holder.and_then(|report| {
         let mut groups = report.peer.directing.iter();
         groups.find(|group| group.vips.contains(vip))
@@ -91,8 +91,8 @@ pub(super) fn tally(
 }
 
 /// What keeps a node from being a real server, as it says itself.
-fn own_words(name: &NodeName, key: &VsKey, cluster: &Cluster) -> Option<Refusal> {
-    let report = cluster.reports.get(name)?.as_ref().ok()?;
+fn own_words(name: &NodeName, key: &VsKey, cluster: &Store) -> Option<Refusal> {
+    let report = cluster.reports().get(name)?.as_ref().ok()?;
     let hindrance = || {
         // IPVS is needed on directors only.
         report.preflight.iter().find_map(|entry| match entry.check {

@@ -8,13 +8,12 @@ use kube::core::DynamicObject;
 use serde_json::json;
 
 use super::{
-    cluster::{Change, Cluster, News},
     news::{Journal, PAUSE},
-    summary::{Context, summarise},
-    watches::virtual_service,
+    summary::{Context, agreements, summarise},
 };
 use crate::{
     api::{Report, VirtualServiceStatus},
+    cluster::{Change, Key, NoReport, Store, Wanted, virtual_service},
     desired::admit,
     model::{
         Conflict, Directing, IpRanges, Move, Node, NodeName, Preflight, PreflightCheck, Reason,
@@ -34,14 +33,14 @@ fn one(text: &str) -> IpRanges {
 
 /// A director `d`, real servers `r1` `r2`, and the VirtualService default/web.
 struct Ground {
-    cluster: Cluster,
+    cluster: Store,
     seconds: i64,
 }
 
 impl Ground {
     fn new() -> Self {
         let mut ground = Self {
-            cluster: Cluster::default(),
+            cluster: Store::new(&Wanted::all().sources()),
             seconds: 1_000,
         };
         ground.node("d", "director", "10.0.0.1");
@@ -75,16 +74,14 @@ impl Ground {
             cordoned: false,
             silent: false,
         };
-        self.cluster
-            .apply(Change::Node(News::Is(name.into(), node)));
+        self.cluster.apply([Change::Node(name.into(), node)]);
     }
 
     /// Its kubelet is heard no more.
     fn silence(&mut self, name: &str) {
-        let mut node = self.cluster.snapshot.nodes[&name.into()].clone();
+        let mut node = self.cluster.snapshot().nodes[&name.into()].clone();
         node.silent = true;
-        self.cluster
-            .apply(Change::Node(News::Is(name.into(), node)));
+        self.cluster.apply([Change::Node(name.into(), node)]);
     }
 
     fn apply(&mut self, name: &str, uid: &str, generation: i64, vips: serde_json::Value) {
@@ -103,7 +100,7 @@ impl Ground {
         let key = VsKey::new("default", name);
         let status = self
             .cluster
-            .objects
+            .objects()
             .get(&key)
             .and_then(|object| object.status.clone());
         let object: DynamicObject = serde_json::from_value(json!({
@@ -114,42 +111,39 @@ impl Ground {
             "status": status,
         }))
         .unwrap();
-        let (key, value) = virtual_service(&object);
-        self.cluster
-            .apply(Change::VirtualService(News::Is(key, value)));
+        self.cluster.apply(virtual_service(&object, true));
     }
 
     /// The node's agent reports on what there is now.
     fn report(&mut self, node: &str, change: impl FnOnce(&mut Report)) {
         let name = NodeName::from(node);
-        let old = self.cluster.reports.get(&name).cloned();
+        let old = self.cluster.reports().get(&name).cloned();
         let mut report = old.and_then(Result::ok).unwrap_or_default();
         report.observed = self.cluster.seen().digest();
         change(&mut report);
         self.cluster
-            .apply(Change::Report(News::Is(name, Box::new(Ok(report)))));
+            .apply([Change::Report(name, Box::new(Ok(report)))]);
     }
 
     fn status(&self, name: &str) -> VirtualServiceStatus {
         let key = VsKey::new("default", name);
-        let admission = admit(&self.cluster.snapshot);
-        let placement = crate::desired::placement(&self.cluster.snapshot, &admission);
+        let admission = admit(self.cluster.snapshot());
+        let placement = crate::desired::placement(self.cluster.snapshot(), &admission);
         let context = Context {
             cluster: &self.cluster,
             admission: &admission,
             placement: &placement,
-            agreements: &self.cluster.agreements(),
+            agreements: &agreements(&self.cluster),
             now: Timestamp::from_second(self.seconds).unwrap(),
         };
-        summarise(&key, &self.cluster.objects[&key], &context)
+        summarise(&key, &self.cluster.objects()[&key], &context)
     }
 
     /// The API server has the present status now.
     fn write_back(&mut self) {
-        let keys: Vec<_> = self.cluster.objects.keys().cloned().collect();
-        for key in keys {
-            let status = self.status(&key.name);
-            self.cluster.objects.get_mut(&key).unwrap().status = Some(status);
+        for (key, mut object) in self.cluster.objects().clone() {
+            object.status = Some(self.status(&key.name));
+            self.cluster.apply([Change::Object(key, Box::new(object))]);
         }
         self.seconds += 60;
     }
@@ -344,11 +338,11 @@ fn a_director_that_cannot_says_why() {
 fn nobody_to_direct_and_nobody_to_serve() {
     let mut ground = Ground::serving();
     for name in ["r1", "r2"] {
-        ground.cluster.apply(Change::Node(News::Gone(name.into())));
+        ground.cluster.apply([Change::Gone(Key::Node(name.into()))]);
     }
     assert_eq!(ground.condition("web", "Ready"), "False NoRealServers");
     let mut ground = Ground::new();
-    ground.cluster.apply(Change::Node(News::Gone("d".into())));
+    ground.cluster.apply([Change::Gone(Key::Node("d".into()))]);
     assert_eq!(ground.condition("web", "Ready"), "False NoDirector");
 }
 
@@ -393,7 +387,7 @@ fn nodes_without_an_endpoint_are_no_real_servers() {
     );
     assert_eq!(ground.condition("web", "Programmed"), "True Programmed");
     for name in ["r1", "r2", "r3"] {
-        ground.cluster.apply(Change::Node(News::Gone(name.into())));
+        ground.cluster.apply([Change::Gone(Key::Node(name.into()))]);
     }
     assert_eq!(ground.condition("web", "Ready"), "False NoRealServers");
 }
@@ -501,10 +495,8 @@ fn kube_proxy_s_conflict_is_told_and_disturbs_no_other_condition() {
 #[test]
 fn a_garbled_report_is_no_report_and_no_reason_to_stop() {
     let mut ground = Ground::serving();
-    let garbled = Box::new(Err("status.bound: what?".to_owned()));
-    ground
-        .cluster
-        .apply(Change::Report(News::Is("d".into(), garbled)));
+    let garbled = Box::new(Err(NoReport::Garbled("status.bound: what?".to_owned())));
+    ground.cluster.apply([Change::Report("d".into(), garbled)]);
     assert_eq!(ground.condition("web", "Ready"), "Unknown Pending");
     assert!(ground.message("web", "Ready").contains("status.bound"));
 }
@@ -513,24 +505,12 @@ fn a_garbled_report_is_no_report_and_no_reason_to_stop() {
 fn what_a_list_does_not_name_is_gone_and_then_it_is_synced() {
     let mut ground = Ground::serving();
     assert_eq!(ground.cluster.missing().len(), 3);
-    assert!(ground.cluster.apply(Change::Node(News::All(vec![]))));
-    assert!(ground.cluster.apply(Change::Report(News::All(vec![]))));
-    assert!(
-        ground
-            .cluster
-            .apply(Change::VirtualService(News::All(vec![])))
-    );
-    let Cluster {
-        snapshot,
-        objects,
-        reports,
-        ..
-    } = &ground.cluster;
-    assert!(
-        snapshot.nodes.is_empty()
-            && snapshot.virtual_services.is_empty()
-            && objects.is_empty()
-            && reports.is_empty()
-    );
+    for source in Wanted::all().sources() {
+        let list = [Change::Relist(source), Change::Listed(source)];
+        assert!(ground.cluster.apply(list));
+    }
+    let snapshot = ground.cluster.snapshot();
+    assert!(snapshot.nodes.is_empty() && snapshot.virtual_services.is_empty());
+    assert!(ground.cluster.objects().is_empty() && ground.cluster.reports().is_empty());
     assert_eq!(ground.cluster.missing(), Vec::<String>::new());
 }

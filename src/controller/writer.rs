@@ -11,11 +11,10 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{
-    cluster::Change, cluster::News, cluster::Object, leader::Leadership, metrics::Metrics, watches,
-};
+use super::{leader::Leadership, metrics::Metrics};
 use crate::{
     api::{VirtualService, VirtualServiceStatus},
+    cluster::{Change, Object, virtual_service},
     model::VsKey,
 };
 
@@ -68,12 +67,7 @@ impl Writer {
         while let Some((key, result)) = results.next().await {
             match result {
                 Ok(None) => {}
-                Ok(Some(object)) => {
-                    let (key, value) = watches::virtual_service(&object);
-                    written
-                        .changes
-                        .push(Change::VirtualService(News::Is(key, value)));
-                }
+                Ok(Some(object)) => written.changes.extend(virtual_service(&object, true)),
                 Err(error) => {
                     tracing::warn!(%key, "status not written: {error}; trying again");
                     metrics.write_errors.fetch_add(1, Ordering::Relaxed);

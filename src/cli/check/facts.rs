@@ -3,7 +3,6 @@ use std::{
     net::IpAddr,
 };
 
-use super::place::Place;
 use crate::model::{Answer, Dev, Observed, ProxyAnswer, Scheduler};
 
 /// All that the preflight looks at.
@@ -33,6 +32,15 @@ pub(super) struct Facts {
     pub kube_proxy: ProxyAnswer,
     /// Programs that may remove foreign addresses.
     pub network_managers: Vec<&'static str>,
+}
+
+/// This machine, and the cluster's node that it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Its name, or what the pod was told.
+    pub machine: String,
+    /// The node.
+    pub node: Option<String>,
 }
 
 /// A VIP that is to be served here.

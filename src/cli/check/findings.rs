@@ -7,43 +7,16 @@ use crate::model::{
 };
 
 use super::{
-    Finding, Level,
-    facts::{Facts, Module},
-    place,
+    facts::{Facts, Module, Place},
+    finding::{Finding, Level, finding, pass},
 };
 
 const CAP_NET_ADMIN: u32 = 12;
 const CAP_NET_RAW: u32 = 13;
 
-fn finding(
-    level: Level,
-    check: &'static str,
-    found: impl Into<String>,
-    fix: impl Into<String>,
-) -> Finding {
-    Finding {
-        level,
-        check,
-        found: found.into(),
-        fix: fix.into(),
-    }
-}
-
-pub(super) fn pass(check: &'static str, found: impl Into<String>) -> Finding {
-    finding(Level::Pass, check, found, "")
-}
-
-pub(super) fn warn(
-    check: &'static str,
-    found: impl Into<String>,
-    fix: impl Into<String>,
-) -> Finding {
-    finding(Level::Warn, check, found, fix)
-}
-
 /// What the facts mean.
 pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = facts.place.iter().map(place::finding).collect();
+    let mut findings: Vec<Finding> = facts.place.iter().map(place).collect();
     findings.extend([kernel(facts), capabilities(facts)]);
     match &facts.observed {
         Ok(observed) => {
@@ -73,6 +46,19 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     findings.push(proc_sys(facts));
     findings.push(ip_forward(facts));
     findings
+}
+
+/// What it means for everything else that is found.
+fn place(Place { machine, node }: &Place) -> Finding {
+    match node {
+        Some(node) => pass("node", node.as_str()),
+        None => finding(
+            Level::Warn,
+            "node",
+            format!("{machine} is not a node of the cluster, and all of this is about {machine}"),
+            "run it in an agent's pod (kubectl exec daemonset/directway-agent -- /directway check), or on a node without one as docs/install.md says",
+        ),
+    }
 }
 
 /// `IFA_PROTO` came with Linux 5.18 (commit 47f0bd503210).

@@ -8,38 +8,44 @@ use std::{
 
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{ConfigMap, Node};
-use kube::Api;
+use kube::{Api, api::ListParams};
 
 use crate::{
     agent::{LedgerFile, ask_kube_proxy, parse_kube_proxy},
     cli::{
         Failure,
-        kubernetes::{KubeArgs, block_on, list},
+        kubernetes::{KubeArgs, block_on},
         node_name::NodeArgs,
+        run_dir::RunDirArgs,
         snapshot::SourceArgs,
     },
+    cluster::{Pace, SourceConfig, list},
     kernel::{Kernel, linux::Linux},
     model::{AddressKey, Answer, NodeName, Observed, ProxyAnswer, Scheduler},
 };
 
 use super::{
-    Args,
-    facts::{Facts, Module, Vip, module},
-    place::{Place, place},
+    facts::{Facts, Module, Place, Vip, module},
+    place::place,
 };
 
 /// How long a cluster may take to tell about nodes or kube-proxy; a plain host has none.
 const CLUSTER: Duration = Duration::from_secs(5);
 
-pub(super) fn gather(args: &Args) -> Result<Facts, Failure> {
-    let vips = args.vips.iter();
+pub(super) fn gather(
+    vips: &[IpAddr],
+    source: Option<&SourceConfig>,
+    kube: &KubeArgs,
+    dir: &RunDirArgs,
+) -> Result<Facts, Failure> {
+    let vips = vips.iter();
     let mut vips: BTreeMap<IpAddr, Vip> = vips.map(|vip| (*vip, Vip::default())).collect();
     let mut wanted_schedulers = BTreeSet::new();
-    if let Some(source) = &args.source {
+    if let Some(source) = source {
         let source = SourceArgs {
             source: source.clone(),
         };
-        let snapshot = source.read(&args.kube)?.snapshot;
+        let snapshot = source.read(kube)?.snapshot;
         for object in snapshot.virtual_services.values().flatten() {
             let named = &object.directors.interface;
             for vip in &object.vips {
@@ -59,7 +65,7 @@ pub(super) fn gather(args: &Args) -> Result<Facts, Failure> {
             vips.entry(vip).or_default().answer = Some(answer);
         }
     }
-    let place = node(&args.kube, observed.as_ref().ok());
+    let place = node(kube, observed.as_ref().ok());
     Ok(Facts {
         capabilities: capabilities(),
         sysctls: sysctls(observed.as_ref().ok()),
@@ -71,9 +77,9 @@ pub(super) fn gather(args: &Args) -> Result<Facts, Failure> {
         wanted_schedulers,
         schedulers: schedulers(release.trim()),
         vips,
-        run_dir: run_dir(&args.run_dir.run_dir),
+        run_dir: run_dir(&dir.run_dir),
         place,
-        kube_proxy: kube_proxy(&args.kube)?,
+        kube_proxy: kube_proxy(kube)?,
         network_managers: network_managers(),
         release: release.trim().to_owned(),
     })
@@ -208,7 +214,9 @@ fn node(args: &KubeArgs, observed: Option<&Observed>) -> Option<Place> {
     let nodes = block_on(async {
         let look = async {
             let nodes: Api<Node> = Api::all(args.client().await.ok()?);
-            list(&nodes).await.ok()
+            list(&nodes, &ListParams::default(), Pace::CONTROLLER.page)
+                .await
+                .ok()
         };
         tokio::time::timeout(CLUSTER, look).await.ok()?
     });

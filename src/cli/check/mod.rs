@@ -1,6 +1,7 @@
 //! `directway check`: the preflight. Facts are gathered at the rim; what they mean is a pure function.
 
 mod facts;
+mod finding;
 mod findings;
 mod gather;
 mod place;
@@ -9,10 +10,9 @@ mod tests;
 
 use std::{net::IpAddr, process::ExitCode};
 
-use serde::Serialize;
+use crate::cluster::SourceConfig;
 
-use crate::agent::SourceConfig;
-
+use self::finding::{Finding, Level};
 use super::{
     FAILED, Outcome,
     kubernetes::KubeArgs,
@@ -50,33 +50,8 @@ pub struct Args {
     output: OutputArgs,
 }
 
-/// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-enum Level {
-    /// As it should be.
-    Pass,
-    /// It works, with a trap or a limit.
-    Warn,
-    /// It cannot work.
-    Fail,
-}
-
-/// One line of the preflight.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Finding {
-    level: Level,
-    /// What was looked at, in one word.
-    check: &'static str,
-    /// What was found.
-    found: String,
-    /// What to do; empty where nothing is to be done.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    fix: String,
-}
-
 pub(super) fn run(args: &Args) -> Outcome {
-    let facts = gather::gather(args)?;
+    let facts = gather::gather(&args.vips, args.source.as_ref(), &args.kube, &args.run_dir)?;
     let findings = findings::findings(&facts);
     args.output.output.print(&findings, || text(&findings))?;
     let failed = findings.iter().any(|finding| finding.level == Level::Fail);

@@ -5,19 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 
-use super::{
-    Finding,
-    findings::{pass, warn},
-};
-
-/// This machine, and the cluster's node that it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    /// Its name, or what the pod was told.
-    pub machine: String,
-    /// The node.
-    pub node: Option<String>,
-}
+use super::facts::Place;
 
 /// Which of a cluster's nodes a machine is: by its name, else by an address.
 pub(super) fn place(machine: String, addresses: &BTreeSet<IpAddr>, nodes: &[Node]) -> Place {
@@ -37,25 +25,11 @@ fn has_one_of(node: &Node, addresses: &BTreeSet<IpAddr>) -> bool {
         .any(|address: IpAddr| addresses.contains(&address))
 }
 
-/// What that means for everything else that was found.
-pub(super) fn finding(place: &Place) -> Finding {
-    let Place { machine, node } = place;
-    match node {
-        Some(node) => pass("node", node.as_str()),
-        None => warn(
-            "node",
-            format!("{machine} is not a node of the cluster, and all of this is about {machine}"),
-            "run it in an agent's pod (kubectl exec daemonset/directway-agent -- /directway check), or on a node without one as docs/install.md says",
-        ),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::{NodeAddress, NodeStatus};
 
     use super::*;
-    use crate::cli::check::Level;
 
     fn node(name: &str, address: &str) -> Node {
         let address = NodeAddress {
@@ -86,9 +60,6 @@ mod tests {
         ] {
             let found = on(machine, address);
             assert_eq!(found.node.as_deref(), expected, "{machine} {address}");
-            let finding = finding(&found);
-            assert_eq!(finding.level == Level::Pass, expected.is_some());
-            assert!(finding.found.contains(expected.unwrap_or(machine)));
         }
     }
 }

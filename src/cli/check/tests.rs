@@ -1,8 +1,8 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
-    Finding, Level,
-    facts::{Facts, Module, Vip},
+    facts::{Facts, Module, Place, Vip},
+    finding::{Finding, Level},
     findings::findings,
 };
 use crate::model::*;
@@ -84,6 +84,20 @@ fn complaints(change: impl FnOnce(&mut Facts)) -> Vec<(Level, &'static str)> {
 #[test]
 fn a_good_node_passes() {
     assert_eq!(complaints(|_| ()), []);
+}
+
+#[test]
+fn a_machine_that_is_no_node_is_named() {
+    let on = |node: Option<&str>| {
+        complaints(|f| {
+            f.place = Some(Place {
+                machine: "laptop".to_owned(),
+                node: node.map(Into::into),
+            });
+        })
+    };
+    assert_eq!(on(Some("a")), []);
+    assert_eq!(on(None), [(Level::Warn, "node")]);
 }
 
 #[test]

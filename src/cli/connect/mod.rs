@@ -18,8 +18,9 @@ use tokio::{
 use self::targets::{Target, targets};
 use super::{
     FAILED, Failure, Outcome,
-    kubernetes::{Cluster, KubeArgs, block_on},
+    kubernetes::{KubeArgs, block_on},
     output::{OutputArgs, Table},
+    snapshot::cluster,
 };
 use crate::{api::Report, model::NodeName};
 
@@ -85,16 +86,11 @@ struct Finding {
 }
 
 pub(super) fn run(args: &Args) -> Outcome {
-    let cluster = Cluster::fetch(&args.kube)?;
-    let reports: BTreeMap<&NodeName, &Report> = cluster
-        .states
-        .iter()
-        .filter_map(|(name, report)| Some((name, report.as_ref().ok()?)))
-        .collect();
+    let cluster = cluster(&args.kube)?;
+    let reports: BTreeMap<&NodeName, &Report> = cluster.readable().collect();
     let only: BTreeSet<IpAddr> = args.vips.iter().copied().collect();
     let node = args.node.clone().map(NodeName);
-    let snapshot = cluster.read().snapshot;
-    let targets = targets(&snapshot, &reports, node.as_ref(), &only);
+    let targets = targets(cluster.snapshot(), &reports, node.as_ref(), &only);
     if let Some(vip) = only
         .iter()
         .find(|vip| !targets.iter().any(|target| target.address.ip() == **vip))

@@ -6,7 +6,7 @@ use crate::{
     api::{Admitted, Manifest, parse_manifests},
     cli::{
         Failure,
-        kubernetes::{Cluster, service_of},
+        snapshot::{cluster_with_endpoints, troubles},
     },
     desired::{MemberState, admit, directors, members, no_endpoints, placement},
     election::Placement,
@@ -22,15 +22,14 @@ use super::{
 
 pub(super) fn plan(args: &Args, file: &Path) -> Result<Document, Failure> {
     let changes = changes(file, &read("--filename", file)?)?;
-    let services = changes.services.iter().filter_map(service_of).collect();
-    let cluster = Cluster::fetch_with_endpoints(&args.kube, &services)?;
-    let input = cluster.read();
-    let mut world = world::world(&cluster, &input.snapshot);
-    let mut document = forecast(&input.snapshot, &changes, args.delete, &mut world);
-    document.notes.extend(input.troubles);
-    document
-        .notes
-        .extend(world::doubts(&cluster, &input.snapshot));
+    let accepted = changes.services.iter();
+    let accepted = accepted.filter_map(|admitted| admitted.verdict.as_ref().ok());
+    let services = accepted.filter_map(|object| object.real_servers.service.clone());
+    let cluster = cluster_with_endpoints(&args.kube, &services.collect())?;
+    let mut world = world::world(&cluster);
+    let mut document = forecast(cluster.snapshot(), &changes, args.delete, &mut world);
+    document.notes.extend(troubles(&cluster));
+    document.notes.extend(world::doubts(&cluster));
     Ok(document)
 }
 

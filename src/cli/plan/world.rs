@@ -6,21 +6,19 @@ use ipnet::IpNet;
 
 use crate::{
     api::{Report, ReportedNic},
-    cli::kubernetes::Cluster,
+    cluster::Store,
     forecast::{Assumed, Wire, World, WorldNode},
     model::{
         ArpSettings, Dev, Ipvs, Ledger, Link, LinkKind, Mac, Node, NodeName, Observed,
-        PreflightCheck, Reason, Snapshot,
+        PreflightCheck, Reason,
     },
 };
 
 /// Every node whose agent reports, as if nothing of directway's were there yet: what is there follows from the
 /// VirtualServices that are.
-pub(super) fn world(cluster: &Cluster, snapshot: &Snapshot) -> World {
-    let reports = cluster.states.iter();
-    let nodes = reports.filter_map(|(name, report)| {
-        let node = snapshot.nodes.get(name)?;
-        let report = report.as_ref().ok()?;
+pub(super) fn world(cluster: &Store) -> World {
+    let nodes = cluster.readable().filter_map(|(name, report)| {
+        let node = cluster.snapshot().nodes.get(name)?;
         Some((name.clone(), world_node(node, report)))
     });
     World {
@@ -103,10 +101,10 @@ fn link(index: u32, dev: Dev, kind: LinkKind) -> Link {
 }
 
 /// Labelled nodes of which nothing is known.
-pub(super) fn doubts(cluster: &Cluster, snapshot: &Snapshot) -> Vec<String> {
+pub(super) fn doubts(cluster: &Store) -> Vec<String> {
     let labelled = |node: &Node| node.is_director() || node.is_backend();
-    let silent = |name: &NodeName| !matches!(cluster.states.get(name), Some(Ok(_)));
-    let nodes = snapshot.nodes.iter();
+    let silent = |name: &NodeName| !matches!(cluster.reports().get(name), Some(Ok(_)));
+    let nodes = cluster.snapshot().nodes.iter();
     nodes
         .filter(|(name, node)| labelled(node) && silent(name))
         .map(|(name, _)| {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     api::{Count, Report, VirtualServiceStatus},
-    cli::kubernetes::Cluster,
+    cluster::Store,
     desired::members,
     model::{NodeName, Refusal, Snapshot, VirtualService, VsKey},
 };
@@ -111,36 +111,26 @@ pub(super) struct NodeLine {
 }
 
 /// From the API: what the controller and the agents wrote.
-pub(super) fn of_cluster(cluster: &Cluster) -> Document {
-    let read = cluster.read();
-    let reports: BTreeMap<&NodeName, &Report> = cluster
-        .states
-        .iter()
-        .filter_map(|(name, report)| Some((name, report.as_ref().ok()?)))
-        .collect();
-    let mut notes = read.troubles;
-    let services = cluster.services.iter().map(|object| {
-        let admitted = crate::api::admit(object);
-        let status = object.data.get("status").cloned().unwrap_or_default();
-        let status = serde_json::from_value(status.clone()).unwrap_or_else(|error| {
-            if !status.is_null() {
-                notes.push(format!("VirtualService {}: status: {error}", admitted.key));
-            }
-            VirtualServiceStatus::default()
-        });
-        let accepted = admitted.verdict.as_ref().ok();
+pub(super) fn of_cluster(cluster: &Store, mut notes: Vec<String>) -> Document {
+    let snapshot = cluster.snapshot();
+    let reports: BTreeMap<&NodeName, &Report> = cluster.readable().collect();
+    let services = snapshot.virtual_services.iter().map(|(key, verdict)| {
+        let beyond = cluster.objects().get(key);
+        let status = beyond.and_then(|beyond| beyond.status.clone());
+        let status = status.unwrap_or_default();
+        let accepted = verdict.as_ref().ok();
         let vips = accepted
             .map(|accepted| accepted.vips.clone())
             .unwrap_or_default();
         let held_by = status.holder.as_deref();
         let (standbys, not_standing_by) = accepted.map_or_else(Default::default, |object| {
-            standing(object, held_by, &reports, &read.snapshot)
+            standing(object, held_by, &reports, snapshot)
         });
-        let why_holder = accepted
-            .and_then(|object| holder::why(object, held_by, &not_standing_by, &read.snapshot));
+        let why_holder =
+            accepted.and_then(|object| holder::why(object, held_by, &not_standing_by, snapshot));
         let mut service = Service {
-            namespace: admitted.key.namespace.clone(),
-            name: admitted.key.name.clone(),
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
             vips: vips.iter().map(ToString::to_string).collect(),
             ports: accepted.map(|object| ports(object)).unwrap_or_default(),
             why_holder,
@@ -149,7 +139,7 @@ pub(super) fn of_cluster(cluster: &Cluster) -> Document {
             holder: status.holder.clone(),
             real_servers: status.real_servers.unwrap_or_default(),
             conditions: conditions(&status),
-            not_ready: not_ready(&vips, &reports, &read.snapshot),
+            not_ready: not_ready(&vips, &reports, snapshot),
             ready: "Unknown".to_owned(),
         };
         let ready = service
@@ -163,11 +153,11 @@ pub(super) fn of_cluster(cluster: &Cluster) -> Document {
     });
     let virtual_services = services.collect();
     notes.extend(notes::undone(&reports));
-    let nodes = cluster.states.iter().map(|(name, report)| match report {
+    let nodes = cluster.reports().iter().map(|(name, report)| match report {
         Ok(report) => node_line(name, report),
         Err(error) => NodeLine {
             name: name.to_string(),
-            problems: vec![error.clone()],
+            problems: vec![error.to_string()],
             ..NodeLine::default()
         },
     });

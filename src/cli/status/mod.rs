@@ -9,13 +9,13 @@ mod text;
 
 use std::{net::SocketAddr, process::ExitCode};
 
-use crate::agent::SourceConfig;
+use crate::cluster::SourceConfig;
 
 use super::{
     DEFAULT_AGENT_ADDRESS, Outcome,
-    kubernetes::{Cluster, KubeArgs},
+    kubernetes::KubeArgs,
     output::OutputArgs,
-    snapshot::{Read, SourceArgs},
+    snapshot::{Read, SourceArgs, cluster, troubles},
 };
 
 /// Options of `status`.
@@ -46,7 +46,10 @@ pub struct Args {
 
 pub(super) fn run(args: &Args) -> Outcome {
     let mut document = match (&args.source.source, args.admin_address) {
-        (SourceConfig::Kubernetes, None) => document::of_cluster(&Cluster::fetch(&args.kube)?),
+        (SourceConfig::Kubernetes, None) => {
+            let cluster = cluster(&args.kube)?;
+            document::of_cluster(&cluster, troubles(&cluster))
+        }
         (SourceConfig::Kubernetes, Some(address)) => {
             let (node, report) = agent_state::fetch(address)?;
             document::of_agent(&node, &report, None)

@@ -1,22 +1,20 @@
 //! The rim of `directway undo`: one ConfigMap, and two lists.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Node};
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, Client,
-    api::{DynamicObject, Patch, PatchParams},
-    core::ApiResource,
+    api::{ListParams, Patch, PatchParams},
 };
 use serde_json::json;
 
 use super::standing::{NodeView, View};
 use crate::{
-    agent::{UNDO_KEY, UndoSwitch},
-    api::{self, NodeState},
     cli::{
         Failure,
-        kubernetes::{failed, is_missing, list, report},
+        kubernetes::{failed, is_missing, not_listed},
     },
+    cluster::{LightNode, SourceName, Store, UNDO_KEY, UndoSwitch, Wanted, list, look},
 };
 
 /// The cluster whose agents are asked.
@@ -64,41 +62,30 @@ impl Cluster {
 
     /// What the API server has now.
     pub(super) async fn view(&self) -> Result<View, Failure> {
-        let kind = ApiResource::erase::<NodeState>(&());
-        let states = Api::<DynamicObject>::all_with(self.0.clone(), &kind);
-        let states = match list(&states).await {
-            Ok(states) => states,
+        let wanted = Wanted::all();
+        let states = [SourceName::NodeStates];
+        let mut store = Store::new(&states);
+        match look(&self.0, &wanted, &states, &mut store).await {
+            Ok(()) => {}
             // Whoever deleted the definitions deleted the VirtualServices, too, and agents followed that.
-            Err(error) if is_missing(&error) => Vec::new(),
-            Err(error) => return Err(failed("list NodeStates", &error)),
-        };
-        let nodes = Api::<Node>::all(self.0.clone());
-        let nodes = list(&nodes).await;
+            Err(error) if is_missing(&error.error) => {}
+            Err(error) => return Err(not_listed(&error)),
+        }
+        let nodes = Api::<LightNode>::all(self.0.clone());
+        let nodes = list(&nodes, &ListParams::default(), wanted.pace.page).await;
         let nodes = nodes.map_err(|error| failed("list Nodes", &error))?;
+        let nodes = nodes.into_iter().map(|light| {
+            let not_ready = light.not_ready();
+            let (name, node, _) = light.read();
+            let view = NodeView {
+                has_role: node.is_director() || node.is_backend(),
+                not_ready,
+            };
+            (name, view)
+        });
         Ok(View {
-            nodes: nodes
-                .iter()
-                .map(|object| {
-                    let (name, node, _) = api::node(object);
-                    let has_role = node.is_director() || node.is_backend();
-                    let not_ready = not_ready(object);
-                    (
-                        name,
-                        NodeView {
-                            has_role,
-                            not_ready,
-                        },
-                    )
-                })
-                .collect(),
-            states: states.into_iter().map(report).collect(),
+            nodes: nodes.collect(),
+            states: store.reports().clone(),
         })
     }
-}
-
-/// Why Kubernetes holds a node for not ready.
-fn not_ready(node: &Node) -> Option<String> {
-    let conditions = node.status.as_ref()?.conditions.as_ref()?;
-    let ready = conditions.iter().find(|one| one.type_ == "Ready")?;
-    (ready.status != "True").then(|| ready.reason.clone().unwrap_or_default())
 }

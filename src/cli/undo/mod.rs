@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
-use crate::{agent::UndoSwitch, model::NodeName};
+use crate::{cluster::UndoSwitch, model::NodeName};
 
 use self::{
     cluster::Cluster,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::{api::Report, model::NodeName};
+use crate::{api::Report, cluster::NoReport, model::NodeName};
 
 /// A node as far as it matters here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(super) struct View {
     /// Nodes.
     pub nodes: BTreeMap<NodeName, NodeView>,
     /// What their agents report, or what is wrong with it.
-    pub states: BTreeMap<NodeName, Result<Report, String>>,
+    pub states: BTreeMap<NodeName, Result<Report, NoReport>>,
 }
 
 /// How far a node is.
@@ -82,14 +82,14 @@ pub(super) fn standings(request: Option<&str>, view: &View) -> BTreeMap<NodeName
         .collect()
 }
 
-fn standing(request: Option<&str>, report: &Result<Report, String>, node: &NodeView) -> Standing {
+fn standing(request: Option<&str>, report: &Result<Report, NoReport>, node: &NodeView) -> Standing {
     let silent = |last: String| Standing::Silent {
         not_ready: node.not_ready.clone(),
         last,
     };
     let report = match report {
         Ok(report) => report,
-        Err(error) => return silent(error.clone()),
+        Err(error) => return silent(error.to_string()),
     };
     let left = left(report);
     let answer = report
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
     use crate::{api::Undoing, model::PeerState};
 
-    fn report(vips: usize, undo: Option<(&str, bool)>) -> Result<Report, String> {
+    fn report(vips: usize, undo: Option<(&str, bool)>) -> Result<Report, NoReport> {
         let ip = |last: usize| std::net::IpAddr::from([10, 0, 0, u8::try_from(last).unwrap()]);
         Ok(Report {
             peer: PeerState {
@@ -146,7 +146,11 @@ mod tests {
         })
     }
 
-    fn of(request: Option<&str>, report: Result<Report, String>, node: Option<NodeView>) -> String {
+    fn of(
+        request: Option<&str>,
+        report: Result<Report, NoReport>,
+        node: Option<NodeView>,
+    ) -> String {
         let name = NodeName::from("a");
         let view = View {
             nodes: node.map(|node| (name.clone(), node)).into_iter().collect(),
@@ -184,7 +188,7 @@ mod tests {
             );
         }
         assert_eq!(
-            asked(Err("status.bound: what?".to_owned())),
+            asked(Err(NoReport::Garbled("status.bound: what?".to_owned()))),
             "its agent has not answered; reported last: status.bound: what?"
         );
     }

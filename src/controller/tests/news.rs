@@ -74,7 +74,7 @@ fn a_move_is_told_once_with_its_cause() {
     let mut journal = Journal::begin(&ground.cluster);
     let key = VsKey::new("default", "web");
     let told = |journal: &mut Journal, ground: &Ground, now| {
-        let parsed = &ground.cluster.snapshot.virtual_services[&key];
+        let parsed = &ground.cluster.snapshot().virtual_services[&key];
         let event = journal.holder(parsed.as_ref().unwrap(), &ground.cluster, now);
         event.map(|it| (format!("{:?}", it.type_), it.note.unwrap_or_default()))
     };

@@ -1,16 +1,44 @@
-//! Nodes as a watch reads them.
+//! Nodes.
 
 use k8s_openapi::{
     api::core::v1::{self as core, NodeAddress, NodeCondition},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use kube::{Resource, core::ClusterResourceScope};
+use kube::{Api, Client, Resource, core::ClusterResourceScope};
 use serde::Deserialize;
 
 use crate::{
     api::node,
+    cluster::{Change, Key, SourceName, Wanted, kind::Kind},
     model::{Node, NodeName},
 };
+
+pub(super) fn kind(client: &Client, wanted: &Wanted) -> Kind<LightNode> {
+    let own = wanted.own.clone();
+    Kind {
+        name: SourceName::Nodes,
+        api: Api::all(client.clone()),
+        only: None,
+        says: Box::new(move |light| {
+            if let Some(own) = &own
+                && light.metadata.name.as_deref() == Some(own.node.0.as_str())
+            {
+                own.node_uid.send_if_modified(|uid| {
+                    let changed = *uid != light.metadata.uid;
+                    uid.clone_from(&light.metadata.uid);
+                    changed
+                });
+            }
+            let (name, node, problems) = light.read();
+            let (subject, problems) = (format!("Node {name}"), problems.join("; "));
+            vec![
+                Change::Node(name, node),
+                Change::trouble(SourceName::Nodes, subject, problems),
+            ]
+        }),
+        ends: Box::new(|light| Some(Key::Node(NodeName(light.metadata.name.unwrap_or_default())))),
+    }
+}
 
 /// A Node without images, heartbeats and all else that is large or changes all the time.
 #[derive(Clone, Debug, Deserialize)]
@@ -43,6 +71,8 @@ struct LightCondition {
     #[serde(rename = "type")]
     type_: String,
     status: String,
+    #[serde(default)]
+    reason: Option<String>,
 }
 
 impl Resource for LightNode {
@@ -75,6 +105,13 @@ impl Resource for LightNode {
 }
 
 impl LightNode {
+    /// Why Kubernetes holds it for not ready.
+    pub fn not_ready(&self) -> Option<String> {
+        let mut conditions = self.status.conditions.iter().flatten();
+        let ready = conditions.find(|one| one.type_ == "Ready")?;
+        (ready.status != "True").then(|| ready.reason.clone().unwrap_or_default())
+    }
+
     /// Its name, what directway needs of it, and addresses that are none.
     pub fn read(self) -> (NodeName, Node, Vec<String>) {
         let conditions = self.status.conditions.into_iter().flatten();
@@ -111,9 +148,11 @@ mod tests {
             "spec": {"podCIDR": "10.1.0.0/24", "unschedulable": true},
             "status": {"images": [{"names": ["big"]}], "addresses": [
                 {"type": "InternalIP", "address": "10.0.0.1"}, {"type": "Hostname", "address": "a"}],
-                "conditions": [{"type": "DiskPressure", "status": "Unknown"}, {"type": "Ready", "status": "Unknown"}]},
+                "conditions": [{"type": "DiskPressure", "status": "Unknown"},
+                    {"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}]},
         }))
         .unwrap();
+        assert_eq!(light.not_ready().as_deref(), Some("NodeStatusUnknown"));
         let (name, node, problems) = light.read();
         assert!(problems.is_empty());
         assert_eq!(name.0, "a");

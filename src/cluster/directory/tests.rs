@@ -2,10 +2,8 @@ use std::{fs, time::Duration};
 
 use super::Files;
 use crate::{
-    agent::{
-        source::{SourceName, Store},
-        testing::TempDir,
-    },
+    agent::testing::TempDir,
+    cluster::{SourceName, Store},
     model::{NodeName, VsKey},
 };
 

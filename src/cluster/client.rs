@@ -1,4 +1,4 @@
-//! Connections to the API server, as the agent and the controller need them: one that died without a word is noticed soon.
+//! Connections to the API server as watches need them: one that died without a word is noticed soon.
 
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use kube::{
 };
 use tower::{BoxError, ServiceBuilder, retry::RetryLayer};
 
+use super::Pace;
+
 /// How long to wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
 /// A watch is silent while nothing changes. After this time TCP itself asks whether the other end is still there: if a node
@@ -25,11 +27,21 @@ const RETRIES: u32 = 3;
 /// How long what was sent may stay unacknowledged (`TCP_USER_TIMEOUT`, RFC 5482).
 const UNACKNOWLEDGED: Duration = Duration::from_secs(25);
 
-/// A client for the server of `config`. An answer, or a watch, that says nothing for `silence` is given up.
+/// A client for the cluster that this process runs in, or the one that the kubeconfig names; `fix` says what else can be
+/// done if there is none.
 ///
 /// # Errors
-/// The configuration names credentials or certificates that cannot be used, or a proxy, which is not supported.
-pub fn client(mut config: Config, silence: Duration) -> kube::Result<Client> {
+/// There is none, or credentials, certificates or a proxy that cannot be used.
+pub async fn client(pace: Pace, fix: &str) -> Result<Client, String> {
+    let config = Config::infer().await;
+    let config = config.map_err(|error| {
+        format!("no Kubernetes API server is configured: {error}; run in a pod with a service account, {fix}")
+    })?;
+    connect(config, pace.silence()).map_err(|error| format!("Kubernetes client: {error}"))
+}
+
+/// An answer, or a watch, that says nothing for `silence` is given up.
+fn connect(mut config: Config, silence: Duration) -> kube::Result<Client> {
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(silence);
     if config.proxy_url.is_some() {

@@ -1,17 +1,19 @@
 //! The endpoints of those Services that this node's VirtualServices name: a watch of its own, on directors only, and
 //! only while there is such a VirtualService. A cluster may have many times more EndpointSlices than directway needs.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
+use futures::{FutureExt, future::BoxFuture};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::{Api, Client, runtime::watcher::Event};
+use kube::{Api, Client, api::ListParams, runtime::watcher::Event};
 use tokio::{sync::watch, time::Instant};
 
-use super::{Closed, Feed, Watch, config};
 use crate::{
-    agent::source::{Change, SourceName, WATCH_SUBJECT},
     api::{SERVICE_NAME_LABEL, endpoint_slice},
-    metrics::Metrics,
+    cluster::{
+        Change, Closed, Feed, Key, ListError, Pace, SourceName, WATCH_SUBJECT, kind, list::list,
+        watch as watching,
+    },
     model::{Endpoints, ServiceName, Slices},
 };
 
@@ -22,58 +24,99 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// ... and this many times as long as the last one took.
 const PAUSE_SHARE: u32 = 10;
 
-/// Follows the endpoints of the Services in `wanted`, whatever they are, until the agent ends.
-pub(super) async fn follow(
+/// The endpoints of those Services.
+pub(super) struct Source {
     client: Client,
-    mut wanted: watch::Receiver<BTreeSet<ServiceName>>,
-    feed: Feed,
-    metrics: Arc<Metrics>,
-) -> Closed {
-    loop {
-        let services = wanted.borrow_and_update().clone();
-        if services.is_empty() {
-            let over = Change::NoTrouble {
-                source: SourceName::EndpointSlices,
-                subject: WATCH_SUBJECT.to_owned(),
-            };
-            if feed
-                .send(vec![Change::Endpoints(Endpoints::new()), over])
-                .is_err()
-                || wanted.changed().await.is_err()
-            {
-                return Closed;
+    services: watch::Receiver<BTreeSet<ServiceName>>,
+}
+
+impl Source {
+    pub(super) fn new(client: Client, services: watch::Receiver<BTreeSet<ServiceName>>) -> Self {
+        Self { client, services }
+    }
+
+    /// Namespace by namespace: that is as much as many users may read.
+    async fn list(self, pace: Pace) -> Result<Vec<Change>, ListError> {
+        let services = self.services.borrow().clone();
+        let namespaces: BTreeSet<String> = services
+            .iter()
+            .map(|service| service.namespace.clone())
+            .collect();
+        let mut endpoints = without_slices(services);
+        for namespace in namespaces {
+            let slices = Api::<EndpointSlice>::namespaced(self.client.clone(), &namespace);
+            let of_services = ListParams::default().labels(SERVICE_NAME_LABEL);
+            let found = list(&slices, &of_services, pace.page).await;
+            let found = found.map_err(|error| ListError {
+                what: format!("EndpointSlices of namespace {namespace}"),
+                error,
+            })?;
+            for object in found {
+                let (service, name, slice) = endpoint_slice(&object);
+                if let Some(slices) = service.and_then(|service| endpoints.get_mut(&service)) {
+                    slices.insert(name, slice);
+                }
             }
-            continue;
         }
-        let started = Instant::now();
-        let (listed, took) = watch::channel(None);
-        let watch = Watch {
-            source: SourceName::EndpointSlices,
-            only: None,
-            feed: feed.clone(),
-            metrics: Arc::clone(&metrics),
-        };
-        let events = watch.run(
-            Api::<EndpointSlice>::all(client.clone()),
-            config().labels(&selector(&services)),
-            reader(services, move || {
-                listed.send_replace(Some(started.elapsed()));
-            }),
-        );
-        let other = async {
-            wanted.changed().await.map_err(|_| Closed)?;
-            let took = took.borrow().unwrap_or_default();
-            tokio::time::sleep_until(started + PAUSE.max(took * PAUSE_SHARE)).await;
-            Ok(())
-        };
-        tokio::select! {
-            closed = events => return closed,
-            other = other => match other {
-                Ok(()) => {}
-                Err(closed) => return closed,
+        Ok(vec![Change::Endpoints(endpoints)])
+    }
+
+    /// Follows the endpoints of those Services, whatever they are now.
+    async fn follow(mut self, pace: Pace, feed: Feed) -> Closed {
+        let wanted = &mut self.services;
+        loop {
+            let services = wanted.borrow_and_update().clone();
+            if services.is_empty() {
+                let none = vec![
+                    Change::Endpoints(Endpoints::new()),
+                    Change::no_trouble(SourceName::EndpointSlices, WATCH_SUBJECT),
+                ];
+                if feed.send(none).await.is_err() || wanted.changed().await.is_err() {
+                    return Closed;
+                }
+                continue;
+            }
+            let started = Instant::now();
+            let (listed, took) = watch::channel(None);
+            let events = watching::run(
+                SourceName::EndpointSlices,
+                Api::<EndpointSlice>::all(self.client.clone()),
+                watching::config(pace).labels(&selector(&services)),
+                &feed,
+                reader(services, move || {
+                    listed.send_replace(Some(started.elapsed()));
+                }),
+            );
+            let other = async {
+                wanted.changed().await.map_err(|_| Closed)?;
+                let took = took.borrow().unwrap_or_default();
+                tokio::time::sleep_until(started + PAUSE.max(took * PAUSE_SHARE)).await;
+                Ok(())
+            };
+            tokio::select! {
+                closed = events => return closed,
+                other = other => match other {
+                    Ok(()) => {}
+                    Err(closed) => return closed,
+                }
             }
         }
     }
+}
+
+impl kind::Source for Source {
+    fn list(self: Box<Self>, pace: Pace) -> BoxFuture<'static, Result<Vec<Change>, ListError>> {
+        Self::list(*self, pace).boxed()
+    }
+
+    fn follow(self: Box<Self>, pace: Pace, feed: Feed) -> BoxFuture<'static, Closed> {
+        Self::follow(*self, pace, feed).boxed()
+    }
+}
+
+fn without_slices(services: BTreeSet<ServiceName>) -> Endpoints {
+    let services = services.into_iter();
+    services.map(|service| (service, Slices::new())).collect()
 }
 
 /// Those of these Services by name, in whatever namespace; of all Services if there are too many to name.
@@ -95,10 +138,7 @@ fn reader(
     services: BTreeSet<ServiceName>,
     mut on_listed: impl FnMut(),
 ) -> impl FnMut(Event<EndpointSlice>) -> Vec<Change> {
-    let empty: Endpoints = services
-        .into_iter()
-        .map(|service| (service, Slices::new()))
-        .collect();
+    let empty = without_slices(services);
     let mut list = Endpoints::new();
     // A Service of the same name in another namespace is selected, too.
     let read = |object: &EndpointSlice, empty: &Endpoints| {
@@ -126,7 +166,7 @@ fn reader(
             .into_iter()
             .collect(),
         Event::Delete(object) => read(&object, &empty)
-            .map(|(service, name, _)| Change::NoEndpointSlice(service, name))
+            .map(|(service, name, _)| Change::Gone(Key::EndpointSlice(service, name)))
             .into_iter()
             .collect(),
     }
@@ -206,6 +246,8 @@ mod tests {
             if service.name == "web" && name == "web-1" && slice.endpoints.len() == 1)
         );
         let gone = read(Event::Delete(slice("shop", "web", "10.0.0.2")));
-        assert!(matches!(&gone[..], [Change::NoEndpointSlice(_, name)] if name == "web-1"));
+        assert!(
+            matches!(&gone[..], [Change::Gone(Key::EndpointSlice(_, name))] if name == "web-1")
+        );
     }
 }

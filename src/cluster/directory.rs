@@ -6,7 +6,7 @@ mod files;
 mod tests;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::mpsc::{self, RecvTimeoutError},
     time::{Duration, Instant},
 };
@@ -16,12 +16,14 @@ use notify::{
     event::{AccessKind, AccessMode},
 };
 
-use super::{Change, Closed, Feed, SourceName};
+use super::{Change, Closed, Feed, SourceName, Store};
 
 pub use files::Files;
 
 /// How often the directory is read although nobody told of a change: not every file system tells.
 const REREAD: Duration = Duration::from_secs(3);
+/// How long one look may take: files that are being written settle within a second.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Reads `path` and follows its changes on a thread of its own, until the agent ends.
 pub fn spawn(path: PathBuf, feed: Feed) -> std::io::Result<()> {
@@ -61,12 +63,46 @@ fn follow(path: PathBuf, feed: &Feed) -> Result<std::convert::Infallible, Closed
             // It may be another directory when it comes back.
             watcher = None;
         }
-        feed.send(look.changes)?;
+        feed.send_blocking(look.changes)?;
         match told.recv_timeout(look.again.unwrap_or(REREAD)) {
             Ok(()) => while told.try_recv().is_ok() {},
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
     }
+}
+
+/// Reads `path` once, completely.
+///
+/// # Errors
+/// It cannot be read, or some of its files cannot because they keep changing.
+pub fn look(path: &Path) -> Result<Store, LookError> {
+    let start = Instant::now();
+    let mut files = Files::new(path);
+    let mut store = Store::new(&[SourceName::Directory]);
+    loop {
+        let look = files.look(start.elapsed());
+        store.apply(look.changes);
+        if look.unreadable {
+            let troubles: Vec<&str> = store.troubles().values().map(String::as_str).collect();
+            return Err(LookError::Unreadable(troubles.join("; ")));
+        }
+        match look.again {
+            Some(wait) if start.elapsed() < PATIENCE => std::thread::sleep(wait),
+            _ if store.is_synced() => return Ok(store),
+            Some(_) | None => return Err(LookError::Unsettled),
+        }
+    }
+}
+
+/// Why a directory could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// Not at all.
+    #[error("{0}")]
+    Unreadable(String),
+    /// Its files do not settle.
+    #[error("not all files could be read; they keep changing")]
+    Unsettled,
 }
 
 /// Opening and reading are our own doing.
@@ -91,19 +127,4 @@ pub struct Look {
     pub again: Option<Duration>,
     /// Whether the directory itself could not be read.
     pub unreadable: bool,
-}
-
-fn trouble(subject: &str, message: impl ToString) -> Change {
-    Change::Trouble {
-        source: SourceName::Directory,
-        subject: subject.to_owned(),
-        message: message.to_string(),
-    }
-}
-
-fn no_trouble(subject: &str) -> Change {
-    Change::NoTrouble {
-        source: SourceName::Directory,
-        subject: subject.to_owned(),
-    }
 }

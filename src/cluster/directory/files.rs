@@ -5,10 +5,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Look, no_trouble, trouble};
+use super::Look;
 use crate::{
-    agent::source::{Change, SourceName},
     api::{Admitted, Manifest, parse_manifests},
+    cluster::{Change, SourceName},
     model::{Node, NodeName, Reason, Refusal, VsKey},
 };
 
@@ -389,4 +389,12 @@ fn stamp(path: &Path) -> io::Result<Stamp> {
 
 fn age(stamp: Stamp) -> Option<Duration> {
     SystemTime::now().duration_since(stamp.modified?).ok()
+}
+
+fn trouble(subject: &str, message: impl ToString) -> Change {
+    Change::trouble(SourceName::Directory, subject, message)
+}
+
+fn no_trouble(subject: &str) -> Change {
+    Change::no_trouble(SourceName::Directory, subject)
 }

@@ -7,8 +7,9 @@
 use std::{fmt, str::FromStr};
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, Client};
 
-use super::Change;
+use crate::cluster::{Change, SourceName, kind::Kind};
 
 /// The key of the ConfigMap's data.
 pub const KEY: &str = "undo";
@@ -52,8 +53,19 @@ impl fmt::Display for UndoSwitch {
     }
 }
 
+pub(super) fn kind(client: &Client, switch: &UndoSwitch) -> Kind<ConfigMap> {
+    Kind {
+        name: SourceName::UndoSwitch,
+        api: Api::namespaced(client.clone(), &switch.namespace),
+        only: Some(format!("metadata.name={}", switch.name)),
+        says: Box::new(|map| vec![change(&map)]),
+        // One that is deleted changes nothing.
+        ends: Box::new(|_| None),
+    }
+}
+
 /// What a switch that is there says.
-pub(super) fn change(map: &ConfigMap) -> Change {
+fn change(map: &ConfigMap) -> Change {
     let request = map.data.as_ref().and_then(|data| data.get(KEY));
     Change::Undo(request.filter(|request| !request.is_empty()).cloned())
 }
@@ -61,7 +73,7 @@ pub(super) fn change(map: &ConfigMap) -> Change {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::{SourceName, Store};
+    use crate::cluster::Store;
 
     fn says(data: &[(&str, &str)]) -> Change {
         let data = data

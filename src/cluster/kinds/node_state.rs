@@ -1,0 +1,121 @@
+//! NodeStates: what the nodes' agents report.
+
+use kube::{Client, core::DynamicObject};
+
+use crate::{
+    api::{NodeState, NodeStateStatus, Report},
+    cluster::{
+        Change, Key, SourceName, Wanted,
+        kind::{Kind, any_shape},
+    },
+    model::{NodeName, PeerState},
+};
+
+/// Why a NodeState has no report.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoReport {
+    /// Nothing is written there.
+    #[error("its agent has not reported yet")]
+    NotYet,
+    /// It makes no sense.
+    #[error("{0}")]
+    Garbled(String),
+}
+
+pub(super) fn kind(client: &Client, wanted: &Wanted) -> Kind<DynamicObject> {
+    let details = wanted.details;
+    let (said, ended) = (wanted.own.clone(), wanted.own.clone());
+    Kind {
+        name: SourceName::NodeStates,
+        api: any_shape::<NodeState>(client),
+        only: None,
+        says: Box::new(move |object| {
+            let name = name(&object);
+            match &said {
+                // What an agent writes is no news to it.
+                Some(own) if own.node == name => Vec::new(),
+                Some(_) | None if details => vec![Change::Report(name, Box::new(report(object)))],
+                Some(_) | None => peer_changes(name, object),
+            }
+        }),
+        ends: Box::new(move |object| {
+            let name = name(&object);
+            match &ended {
+                Some(own) if own.node == name => {
+                    own.state_deleted.notify_one();
+                    None
+                }
+                Some(_) | None => Some(Key::NodeState(name)),
+            }
+        }),
+    }
+}
+
+fn name(object: &DynamicObject) -> NodeName {
+    NodeName(object.metadata.name.clone().unwrap_or_default())
+}
+
+fn report(mut object: DynamicObject) -> Result<Report, NoReport> {
+    match object.data.get_mut("status").map(serde_json::Value::take) {
+        None | Some(serde_json::Value::Null) => Err(NoReport::NotYet),
+        Some(status) => serde_json::from_value::<NodeStateStatus>(status)
+            .map_err(|error| error.to_string())
+            .and_then(|status| Report::from_status(&status).map_err(|error| error.to_string()))
+            .map_err(NoReport::Garbled),
+    }
+}
+
+/// The part that other nodes act on.
+fn peer_changes(name: NodeName, object: DynamicObject) -> Vec<Change> {
+    let (source, subject) = (SourceName::NodeStates, format!("NodeState {name}"));
+    let peer = match report(object) {
+        Ok(report) => report.peer,
+        Err(NoReport::NotYet) => PeerState::default(),
+        Err(NoReport::Garbled(error)) => {
+            let message = format!("{error}; what it said before stays in force");
+            return vec![Change::trouble(source, subject, message)];
+        }
+    };
+    vec![
+        Change::Peer(name, peer),
+        Change::no_trouble(source, subject),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_garbled_node_state_changes_nothing() {
+        let state = |status: serde_json::Value| -> DynamicObject {
+            serde_json::from_value(json!({
+                "apiVersion": "directway.dev/v1alpha1", "kind": "NodeState", "metadata": {"name": "b"}, "status": status,
+            }))
+            .unwrap()
+        };
+        let changes = peer_changes("b".into(), state(json!({"bound": ["10.0.0.1-10.0.0.3"]})));
+        assert!(
+            matches!(&changes[..], [Change::Peer(_, peer), Change::NoTrouble { .. }] if peer.bound.contains([10, 0, 0, 2].into())),
+            "{changes:?}"
+        );
+        for garbled in [
+            json!({"bound": 5}),
+            json!({"bound": ["10.0.0.9-10.0.0.1"]}),
+            json!("?"),
+        ] {
+            assert!(matches!(
+                report(state(garbled.clone())),
+                Err(NoReport::Garbled(_))
+            ));
+            let changes = peer_changes("b".into(), state(garbled));
+            assert!(
+                matches!(&changes[..], [Change::Trouble { .. }]),
+                "{changes:?}"
+            );
+        }
+        assert_eq!(report(state(json!(null))), Err(NoReport::NotYet));
+    }
+}

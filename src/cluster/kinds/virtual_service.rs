@@ -1,0 +1,78 @@
+//! VirtualServices.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{
+    Client, Resource,
+    core::{ApiResource, DynamicObject},
+};
+
+use crate::{
+    api::{VirtualService, VirtualServiceStatus, admit},
+    cluster::{
+        Change, Key, SourceName, Wanted,
+        kind::{Kind, any_shape},
+    },
+    model::VsKey,
+};
+
+/// A VirtualService beyond what it asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object {
+    /// The API server's identity of the object.
+    pub uid: String,
+    /// Counts changes of the spec.
+    pub generation: i64,
+    /// What is written there now; `None` if nothing, or nothing that makes sense.
+    pub status: Option<VirtualServiceStatus>,
+    /// For events.
+    pub reference: ObjectReference,
+}
+
+pub(super) fn kind(client: &Client, wanted: &Wanted) -> Kind<DynamicObject> {
+    let details = wanted.details;
+    Kind {
+        name: SourceName::VirtualServices,
+        api: any_shape::<VirtualService>(client),
+        only: None,
+        says: Box::new(move |object| changes(&object, details)),
+        ends: Box::new(|object| {
+            let namespace = object.metadata.namespace.unwrap_or_default();
+            let name = object.metadata.name.unwrap_or_default();
+            Some(Key::VirtualService(VsKey::new(&namespace, &name)))
+        }),
+    }
+}
+
+/// What a VirtualService says. Its status is read separately, so that neither can spoil the other.
+pub fn changes(object: &DynamicObject, details: bool) -> Vec<Change> {
+    let admitted = admit(object);
+    if !details {
+        return vec![Change::VirtualService(Box::new(admitted))];
+    }
+    let key = admitted.key.clone();
+    let status = object.data.get("status").cloned();
+    let status = serde_json::from_value::<Option<VirtualServiceStatus>>(status.unwrap_or_default());
+    let problem = status
+        .as_ref()
+        .err()
+        .map(|error| format!("status: {error}"));
+    let beyond = Object {
+        uid: admitted.uid.clone(),
+        generation: admitted.generation,
+        status: status.unwrap_or_default(),
+        reference: ObjectReference {
+            resource_version: None,
+            ..object.object_ref(&ApiResource::erase::<VirtualService>(&()))
+        },
+    };
+    let subject = format!("VirtualService {key}");
+    vec![
+        Change::VirtualService(Box::new(admitted)),
+        Change::Object(key, Box::new(beyond)),
+        Change::trouble(
+            SourceName::VirtualServices,
+            subject,
+            problem.unwrap_or_default(),
+        ),
+    ]
+}

@@ -1,0 +1,38 @@
+//! The reader of the cluster, for the agent, the controller and the subcommands.
+//!
+//! An API server's objects are listed once ([`look`]) or watched ([`follow`]); a directory of manifests is read again when
+//! it changes ([`directory`]). Both send [`Change`]s, and one [`Store`] makes a [`Snapshot`](crate::model::Snapshot) of them.
+//!
+//! To add a kind of object that is read:
+//! 1. a variant of [`SourceName`], and a file in `kinds/` that says where its objects are and what they mean: the table in
+//!    `kinds/mod.rs` lists all of them, and the compiler asks for the new one;
+//! 2. a [`Change`] for what such an object says, and a [`Key`] for its end; the compiler lists what the store does with them;
+//! 3. where every reader waits for it, its name in `sources` of `wanted.rs`;
+//! 4. the right to list and watch it, in `charts/directway/templates/rbac.yaml`.
+
+mod change;
+mod client;
+pub mod directory;
+mod kind;
+mod kinds;
+mod list;
+mod reader;
+mod source;
+mod store;
+mod wanted;
+mod watch;
+
+pub use change::{Change, Closed, Feed, Key, WATCH_SUBJECT};
+pub use client::client;
+pub use directory::LookError;
+pub use kinds::{
+    node::LightNode,
+    node_state::NoReport,
+    undo_switch::{InvalidSwitch, KEY as UNDO_KEY, UndoSwitch},
+    virtual_service::{Object, changes as virtual_service},
+};
+pub use list::{ListError, list};
+pub use reader::{follow, has_lost_its_roles, look};
+pub use source::{SourceConfig, SourceName, UnknownSource};
+pub use store::{Store, missing};
+pub use wanted::{Own, Pace, Wanted};

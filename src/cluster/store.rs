@@ -1,0 +1,326 @@
+//! What the sources have said.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    api::{Report, Seen},
+    model::{NodeName, PeerState, Peers, ServiceName, Snapshot, VsKey},
+};
+
+use super::{Change, Key, NoReport, Object, SourceName, WATCH_SUBJECT};
+
+/// All that the sources have said: the compact form, and the only copy.
+#[derive(Debug)]
+pub struct Store {
+    snapshot: Snapshot,
+    /// Only where details are wanted, as all the reports.
+    objects: BTreeMap<VsKey, Object>,
+    reports: BTreeMap<NodeName, Result<Report, NoReport>>,
+    /// Identity and generation of refused objects; accepted ones carry their own.
+    refused: BTreeMap<VsKey, (String, i64)>,
+    synced: BTreeMap<SourceName, bool>,
+    troubles: BTreeMap<(SourceName, String), String>,
+    complete: bool,
+    /// What a list has not named so far.
+    relists: BTreeMap<SourceName, BTreeSet<Key>>,
+}
+
+/// Tells whether anything is different now.
+fn replace<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: V) -> bool {
+    if map.get(&key) == Some(&value) {
+        return false;
+    }
+    map.insert(key, value);
+    true
+}
+
+impl Store {
+    /// Nothing is known yet; all of `sources` must be read.
+    pub fn new(sources: &[SourceName]) -> Self {
+        let peers = if sources.contains(&SourceName::NodeStates) {
+            Peers::Reported(BTreeMap::new())
+        } else {
+            Peers::Silent
+        };
+        Self {
+            snapshot: Snapshot {
+                peers,
+                ..Snapshot::default()
+            },
+            objects: BTreeMap::new(),
+            reports: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            synced: sources.iter().map(|source| (*source, false)).collect(),
+            troubles: BTreeMap::new(),
+            complete: true,
+            relists: BTreeMap::new(),
+        }
+    }
+
+    /// Takes over changes that belong together; tells whether anything is different now.
+    pub fn apply(&mut self, changes: impl IntoIterator<Item = Change>) -> bool {
+        let mut different = false;
+        for change in changes {
+            different |= self.apply_one(change);
+        }
+        different
+    }
+
+    fn apply_one(&mut self, change: Change) -> bool {
+        match change {
+            Change::VirtualService(admitted) => {
+                let admitted = *admitted;
+                self.named(|| Key::VirtualService(admitted.key.clone()));
+                let identity = (admitted.uid, admitted.generation);
+                let renewed = match &admitted.verdict {
+                    Ok(_) => self.refused.remove(&admitted.key).is_some(),
+                    Err(_) => replace(&mut self.refused, admitted.key.clone(), identity),
+                };
+                let known = &mut self.snapshot.virtual_services;
+                replace(known, admitted.key, admitted.verdict) || renewed
+            }
+            Change::Object(key, object) => replace(&mut self.objects, key, *object),
+            Change::Node(name, node) => {
+                self.named(|| Key::Node(name.clone()));
+                replace(&mut self.snapshot.nodes, name, node)
+            }
+            Change::Peer(name, state) => {
+                self.named(|| Key::NodeState(name.clone()));
+                self.peer(name, state)
+            }
+            Change::Report(name, report) => {
+                self.named(|| Key::NodeState(name.clone()));
+                // What it said before a report that makes no sense stays in force.
+                if let Ok(report) = &*report {
+                    self.peer(name.clone(), report.peer.clone());
+                }
+                replace(&mut self.reports, name, *report)
+            }
+            Change::Undo(request) => {
+                let different = self.snapshot.undo != request;
+                self.snapshot.undo = request;
+                different
+            }
+            Change::Endpoints(endpoints) => {
+                let different = self.snapshot.endpoints != endpoints;
+                self.snapshot.endpoints = endpoints;
+                different
+            }
+            Change::EndpointSlice(service, name, slice) => {
+                // Of those that have been read completely: the list of another one is on its way.
+                let slices = self.snapshot.endpoints.get_mut(&service);
+                slices.is_some_and(|slices| replace(slices, name, slice))
+            }
+            Change::Gone(key) => self.remove(&key),
+            Change::Relist(source) => {
+                let all = self.keys_of(source);
+                self.relists.insert(source, all);
+                false
+            }
+            Change::Listed(source) => {
+                let mut different = self.synced.insert(source, true) != Some(true);
+                for key in self.relists.remove(&source).unwrap_or_default() {
+                    different |= self.remove(&key);
+                }
+                different
+            }
+            Change::Trouble {
+                source,
+                subject,
+                message,
+            } => {
+                if self.is_known(source, &subject, &message) {
+                    return false;
+                }
+                tracing::error!(source = source.name(), subject, "{message}");
+                let changes_report = subject != WATCH_SUBJECT;
+                self.troubles.insert((source, subject), message);
+                changes_report
+            }
+            Change::NoTrouble { source, subject } => {
+                let key = (source, subject);
+                let over = self.troubles.remove(&key).is_some();
+                let (_, subject) = key;
+                if over {
+                    tracing::info!(source = source.name(), subject, "read again without errors");
+                }
+                // That a watch works again is no news for a report, but VIPs may be moved again.
+                over && (subject != WATCH_SUBJECT || self.is_fresh())
+            }
+            Change::Complete(complete) => {
+                std::mem::replace(&mut self.complete, complete) != complete
+            }
+        }
+    }
+
+    fn peer(&mut self, name: NodeName, state: PeerState) -> bool {
+        match &mut self.snapshot.peers {
+            Peers::Reported(peers) => replace(peers, name, state),
+            Peers::Silent => false,
+        }
+    }
+
+    /// Lists that are on their way name this one.
+    fn named(&mut self, key: impl Fn() -> Key) {
+        for relist in self.relists.values_mut() {
+            relist.remove(&key());
+        }
+    }
+
+    /// Tells whether it was there.
+    fn remove(&mut self, key: &Key) -> bool {
+        match key {
+            Key::VirtualService(key) => {
+                self.refused.remove(key);
+                self.objects.remove(key);
+                self.snapshot.virtual_services.remove(key).is_some()
+            }
+            Key::Node(name) => self.snapshot.nodes.remove(name).is_some(),
+            Key::NodeState(name) => {
+                let report = self.reports.remove(name).is_some();
+                match &mut self.snapshot.peers {
+                    Peers::Reported(peers) => peers.remove(name).is_some() || report,
+                    Peers::Silent => report,
+                }
+            }
+            Key::EndpointSlice(service, name) => {
+                let slices = self.snapshot.endpoints.get_mut(service);
+                slices.is_some_and(|slices| slices.remove(name).is_some())
+            }
+        }
+    }
+
+    /// What is known from this source, if its lists come object by object.
+    fn keys_of(&self, source: SourceName) -> BTreeSet<Key> {
+        let virtual_services = self.snapshot.virtual_services.keys();
+        let virtual_services = virtual_services.cloned().map(Key::VirtualService);
+        let nodes = self.snapshot.nodes.keys().cloned().map(Key::Node);
+        match source {
+            SourceName::VirtualServices => virtual_services.collect(),
+            SourceName::Nodes => nodes.collect(),
+            SourceName::NodeStates => {
+                let peers = self.snapshot.peers.reports().map(|(name, _)| name);
+                let named = peers.chain(self.reports.keys()).cloned();
+                named.map(Key::NodeState).collect()
+            }
+            // What it says stays in force until it says something else: see `undo_switch`.
+            SourceName::UndoSwitch => BTreeSet::new(),
+            // Their lists come as a whole.
+            SourceName::EndpointSlices => BTreeSet::new(),
+            SourceName::Directory => virtual_services.chain(nodes).collect(),
+        }
+    }
+
+    /// Whether this trouble has been told of in these words.
+    pub fn is_known(&self, source: SourceName, subject: &str, message: &str) -> bool {
+        let known = self.troubles.get(&(source, subject.to_owned()));
+        known.is_some_and(|known| known == message)
+    }
+
+    /// What is known.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// VirtualServices beyond what they ask for, where that is wanted.
+    pub fn objects(&self) -> &BTreeMap<VsKey, Object> {
+        &self.objects
+    }
+
+    /// All of what agents report, or why it is not there, where that is wanted.
+    pub fn reports(&self) -> &BTreeMap<NodeName, Result<Report, NoReport>> {
+        &self.reports
+    }
+
+    /// Those reports that can be read.
+    pub fn readable(&self) -> impl Iterator<Item = (&NodeName, &Report)> {
+        let reports = self.reports.iter();
+        reports.filter_map(|(name, report)| Some((name, report.as_ref().ok()?)))
+    }
+
+    /// The Services that VirtualServices name.
+    pub fn services(&self) -> BTreeSet<ServiceName> {
+        let accepted = self.snapshot.virtual_services.values().flatten();
+        accepted
+            .filter_map(|object| object.real_servers.service.clone())
+            .collect()
+    }
+
+    /// The Services whose endpoints `node` has to know: those of the VIPs that it may hold.
+    pub fn services_of(&self, node: &NodeName) -> BTreeSet<ServiceName> {
+        let labels = match self.snapshot.nodes.get(node) {
+            Some(node) if node.is_director() => &node.labels,
+            Some(_) | None => return BTreeSet::new(),
+        };
+        let accepted = self.snapshot.virtual_services.values().flatten();
+        accepted
+            .filter(|object| object.directors.selector.matches(labels))
+            .filter_map(|object| object.real_servers.service.clone())
+            .collect()
+    }
+
+    /// Whether what is known is all there is.
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Whether all sources can be read now, as far as their watches know.
+    pub fn is_fresh(&self) -> bool {
+        let mut subjects = self.troubles.keys().map(|(_, subject)| subject);
+        subjects.all(|subject| subject != WATCH_SUBJECT)
+    }
+
+    /// Which sources have been read completely at least once.
+    pub fn synced(&self) -> &BTreeMap<SourceName, bool> {
+        &self.synced
+    }
+
+    /// Whether all of them have.
+    pub fn is_synced(&self) -> bool {
+        self.synced.values().all(|synced| *synced)
+    }
+
+    /// Which have not, and why.
+    pub fn missing(&self) -> Vec<String> {
+        missing(&self.synced, &self.troubles)
+    }
+
+    /// What is wrong, by source and subject.
+    pub fn troubles(&self) -> &BTreeMap<(SourceName, String), String> {
+        &self.troubles
+    }
+
+    /// Which objects, in which generation, are known: accepted or refused.
+    pub fn seen(&self) -> Seen {
+        let accepted = self
+            .snapshot
+            .virtual_services
+            .values()
+            .filter_map(|object| object.as_ref().ok())
+            .map(|virtual_service| (virtual_service.uid.clone(), virtual_service.generation));
+        let refused = self.refused.values().cloned();
+        accepted.chain(refused).collect()
+    }
+}
+
+/// The sources that have not been read completely yet, each with why.
+pub fn missing(
+    synced: &BTreeMap<SourceName, bool>,
+    troubles: &BTreeMap<(SourceName, String), String>,
+) -> Vec<String> {
+    let missing = synced.iter().filter(|(_, synced)| !**synced);
+    missing
+        .map(|(source, _)| {
+            let troubles = troubles.iter().filter(|((from, _), _)| from == source);
+            let why: Vec<&str> = troubles.map(|(_, message)| message.as_str()).collect();
+            if why.is_empty() {
+                format!("{source}: not read completely yet")
+            } else {
+                format!("{source}: {}", why.join("; "))
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,173 @@
+use super::*;
+use crate::{
+    api::{Admitted, Manifest, parse_manifests},
+    model::{BACKEND_LABEL, DIRECTOR_LABEL, Node, PeerState, Reason, Refusal, Slice},
+};
+
+const KUBERNETES: [SourceName; 3] = [
+    SourceName::VirtualServices,
+    SourceName::Nodes,
+    SourceName::NodeStates,
+];
+
+fn refused(name: &str, generation: i64) -> Change {
+    Change::VirtualService(Box::new(Admitted {
+        key: VsKey::new("default", name),
+        uid: name.to_owned(),
+        generation,
+        verdict: Err(Refusal::new(Reason::InvalidSpec, "broken")),
+    }))
+}
+
+fn node(name: &str) -> Change {
+    Change::Node(name.into(), Node::default())
+}
+
+fn names(store: &Store) -> Vec<String> {
+    store
+        .snapshot()
+        .nodes
+        .keys()
+        .map(|name| name.0.clone())
+        .collect()
+}
+
+#[test]
+fn it_is_synced_when_every_source_is() {
+    let mut store = Store::new(&KUBERNETES);
+    for source in KUBERNETES {
+        assert!(!store.is_synced());
+        assert!(store.apply(vec![Change::Relist(source), Change::Listed(source)]));
+    }
+    assert!(store.is_synced());
+    assert!(
+        !store.apply(vec![
+            Change::Relist(SourceName::Nodes),
+            Change::Listed(SourceName::Nodes)
+        ]),
+        "a list without news is no change"
+    );
+}
+
+#[test]
+fn a_list_removes_what_it_does_not_name_and_nothing_of_other_sources() {
+    let mut store = Store::new(&KUBERNETES);
+    store.apply(vec![
+        node("a"),
+        node("b"),
+        refused("web", 1),
+        Change::Peer("a".into(), PeerState::default()),
+    ]);
+    store.apply(vec![
+        Change::Relist(SourceName::Nodes),
+        node("b"),
+        node("c"),
+        Change::Listed(SourceName::Nodes),
+    ]);
+    assert_eq!(names(&store), ["b", "c"]);
+    assert_eq!(store.snapshot().virtual_services.len(), 1);
+    assert!(matches!(&store.snapshot().peers, Peers::Reported(peers) if peers.len() == 1));
+}
+
+#[test]
+fn what_says_nothing_new_is_no_change() {
+    let mut store = Store::new(&KUBERNETES);
+    assert!(store.apply(vec![node("a")]));
+    assert!(!store.apply(vec![node("a")]));
+    assert!(store.apply(vec![refused("web", 1)]));
+    assert!(!store.apply(vec![refused("web", 1)]));
+    assert!(
+        store.apply(vec![refused("web", 2)]),
+        "a new generation must be reported as seen"
+    );
+    assert!(store.seen().compare(&store.seen().digest()).covers("web"));
+}
+
+#[test]
+fn endpoints_are_those_of_the_last_list_and_what_became_of_them() {
+    let (web, other) = (
+        ServiceName::new("shop", "web"),
+        ServiceName::new("shop", "other"),
+    );
+    let mut store = Store::new(&KUBERNETES);
+    let slice = |name: &str| Change::EndpointSlice(web.clone(), name.to_owned(), Slice::default());
+    assert!(
+        !store.apply(vec![slice("a")]),
+        "nobody knows what other slices the Service has"
+    );
+    assert!(store.snapshot().endpoints.is_empty());
+    let list =
+        |service: &ServiceName| Change::Endpoints([(service.clone(), Default::default())].into());
+    assert!(store.apply(vec![list(&web)]));
+    assert!(!store.apply(vec![list(&web)]));
+    assert!(store.apply(vec![slice("a"), slice("b")]));
+    assert!(!store.apply(vec![slice("a")]));
+    assert!(store.apply(vec![Change::Gone(Key::EndpointSlice(
+        web.clone(),
+        "a".to_owned()
+    ))]));
+    assert_eq!(store.snapshot().endpoints[&web].len(), 1);
+    assert!(store.apply(vec![list(&other)]));
+    assert!(!store.snapshot().endpoints.contains_key(&web));
+}
+
+#[test]
+fn only_directors_need_endpoints_and_only_of_their_own_vips() {
+    let mut store = Store::new(&KUBERNETES);
+    let follower = |name: &str, rack: Option<&str>| {
+        let selector = rack.map_or(String::new(), |rack| {
+            format!("directors: {{nodeSelector: {{matchLabels: {{rack: {rack}}}}}}}, ")
+        });
+        let text = format!(
+            "apiVersion: directway.dev/v1alpha1\nkind: VirtualService\nmetadata: {{name: {name}, namespace: shop}}\n\
+             spec: {{{selector}vips: [10.0.0.100], ports: [{{port: 80}}], realServers: {{service: {{name: {name}}}}}}}\n"
+        );
+        match parse_manifests("test", &text).pop() {
+            Some(Ok(Manifest::VirtualService(admitted))) => Change::VirtualService(admitted),
+            other => panic!("{other:?}"),
+        }
+    };
+    let labelled = |name: &str, labels: &[(&str, &str)]| {
+        let labels = labels
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        let node = Node {
+            labels: labels.collect(),
+            ..Node::default()
+        };
+        Change::Node(name.into(), node)
+    };
+    store.apply(vec![
+        refused("broken", 1),
+        follower("web", None),
+        follower("db", Some("b")),
+        labelled("d", &[(DIRECTOR_LABEL, "true"), ("rack", "a")]),
+        labelled("e", &[(DIRECTOR_LABEL, "true"), ("rack", "b")]),
+        labelled("r", &[(BACKEND_LABEL, "true"), ("rack", "b")]),
+    ]);
+    let (web, db) = (
+        ServiceName::new("shop", "web"),
+        ServiceName::new("shop", "db"),
+    );
+    assert_eq!(store.services_of(&"d".into()), [web.clone()].into());
+    assert_eq!(store.services_of(&"e".into()), [db, web].into());
+    assert_eq!(store.services_of(&"r".into()), [].into());
+    assert_eq!(store.services_of(&"nobody".into()), [].into());
+}
+
+#[test]
+fn a_trouble_is_known_until_it_is_over() {
+    let mut store = Store::new(&[SourceName::Directory]);
+    let trouble = || Change::Trouble {
+        source: SourceName::Directory,
+        subject: "web.yaml".to_owned(),
+        message: "line 1: what?".to_owned(),
+    };
+    assert!(store.apply(vec![trouble()]) && !store.apply(vec![trouble()]));
+    assert_eq!(store.troubles().len(), 1);
+    assert!(store.apply(vec![Change::NoTrouble {
+        source: SourceName::Directory,
+        subject: "web.yaml".to_owned()
+    }]));
+    assert!(store.troubles().is_empty());
+}

@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
+
+use tempfile::TempDir;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_directway");
 
@@ -36,29 +38,21 @@ fn run(args: &[&str]) -> Ran {
 }
 
 /// A directory of this test's own, gone at its end.
-struct Scratch(PathBuf);
+struct Scratch(TempDir);
 
 impl Scratch {
-    fn new(name: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("directway-cli-{name}-{}", std::process::id()));
-        std::fs::create_dir(&dir).unwrap();
-        Self(dir)
+    fn new() -> Self {
+        Self(TempDir::new().unwrap())
     }
 
     fn write(&self, name: &str, text: &str) -> String {
-        let path = self.0.join(name);
+        let path = self.0.path().join(name);
         std::fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     }
 
     fn source(&self) -> String {
-        format!("dir:{}", self.0.display())
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).unwrap();
+        format!("dir:{}", self.0.path().display())
     }
 }
 
@@ -161,7 +155,7 @@ fn json_and_yaml_say_the_same() {
 
 #[test]
 fn refusals_name_the_object_the_field_and_the_fix() {
-    let scratch = Scratch::new("refusals");
+    let scratch = Scratch::new();
     let read = |name: &str| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("tests/cli/manifests")
@@ -201,7 +195,7 @@ fn refusals_name_the_object_the_field_and_the_fix() {
 
 #[test]
 fn bad_input_is_a_message_and_no_backtrace() {
-    let scratch = Scratch::new("bad");
+    let scratch = Scratch::new();
     let broken = scratch.write(
         "broken.json",
         "{\"version\": 1, \"services\": [{\"vip\": \"x\"}]}",
@@ -350,8 +344,8 @@ fn no_command_is_a_question_for_help() {
 
 #[test]
 fn as_a_plugin_it_calls_itself_kubectl_directway() {
-    let scratch = Scratch::new("plugin");
-    let plugin = scratch.0.join("kubectl-directway");
+    let scratch = Scratch::new();
+    let plugin = scratch.0.path().join("kubectl-directway");
     std::os::unix::fs::symlink(BINARY, &plugin).unwrap();
     let ran = run_as(&plugin, &["plan", "--help"]);
     assert!(

@@ -339,7 +339,7 @@ impl TryFrom<Stored> for Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::testing::TempDir;
+    use tempfile::TempDir;
 
     fn full() -> Ledger {
         let ip: IpAddr = "10.0.0.1".parse().unwrap();
@@ -376,7 +376,7 @@ mod tests {
 
     #[test]
     fn what_was_saved_is_loaded() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let file = LedgerFile::in_dir(dir.path());
         assert_eq!(file.load(), Ok(None));
         file.save(&full()).unwrap();
@@ -390,7 +390,7 @@ mod tests {
 
     #[test]
     fn a_damaged_ledger_is_an_error_and_never_an_empty_one() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let file = LedgerFile::in_dir(dir.path());
         file.save(&full()).unwrap();
         let good = fs::read_to_string(file.path()).unwrap();
@@ -419,7 +419,7 @@ mod tests {
 
     #[test]
     fn fields_of_later_versions_are_passed_over() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let file = LedgerFile::in_dir(dir.path());
         fs::write(
             file.path(),
@@ -431,7 +431,7 @@ mod tests {
 
     #[test]
     fn a_directory_that_is_not_there_is_named() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let file = LedgerFile::in_dir(&dir.path().join("gone"));
         let error = file.save(&full()).unwrap_err();
         assert!(

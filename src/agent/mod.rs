@@ -17,8 +17,6 @@ mod runner;
 mod shared;
 mod state_writer;
 #[cfg(test)]
-pub(crate) mod testing;
-#[cfg(test)]
 mod tests;
 mod unseen;
 mod wire;

@@ -136,7 +136,7 @@ impl RunDir {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::testing::TempDir;
+    use tempfile::TempDir;
 
     fn ledger() -> Ledger {
         let mut ledger = Ledger::default();
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn the_second_agent_learns_who_is_first_and_gets_its_turn() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let mut first = RunDir::new(dir.path());
         first.open().unwrap();
         first.save(&ledger()).unwrap();
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn what_did_not_change_is_not_written() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let mut run_dir = RunDir::new(dir.path());
         assert_eq!(run_dir.save(&ledger()), Ok(true));
         assert_eq!(run_dir.save(&ledger()), Ok(false));
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_removed_directory_is_made_again_with_its_lock() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         let path = dir.path().join("run");
         let mut first = RunDir::new(&path);
         first.open().unwrap();
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_run_dir_that_cannot_be_made_is_an_error_with_the_fix() {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         fs::write(dir.path().join("file"), "").unwrap();
         let error = RunDir::new(&dir.path().join("file/run"))
             .open()

@@ -8,9 +8,10 @@ mod undo;
 
 use std::{fs, net::IpAddr, path::Path, time::Duration};
 
+use tempfile::TempDir;
+
 use super::{
     Next, PassEnd, PassError, Passes, RunDirError, SimulatedElections, View, pass_time, report,
-    testing::TempDir,
 };
 use crate::{
     api::{Manifest, Report, parse_manifests},
@@ -115,7 +116,7 @@ impl World {
             .iter()
             .map(|(name, last, _)| {
                 lan.add(name, machine(*last));
-                let run_dir = TempDir::new();
+                let run_dir = TempDir::new().unwrap();
                 let mut store = Store::new(sources);
                 store.apply(changes(&format!("{SERVICE}{}", node_manifests())));
                 let (passes, elections) = passes(&lan, name, run_dir.path());
@@ -178,7 +179,7 @@ impl World {
         lan.revive(name);
         let agent = self.agent(name);
         // The old one goes first, and its lock with it.
-        (agent.passes, agent.elections) = passes(&lan, name, TempDir::new().path());
+        (agent.passes, agent.elections) = passes(&lan, name, TempDir::new().unwrap().path());
         (agent.passes, agent.elections) = passes(&lan, name, run_dir);
     }
 
@@ -188,7 +189,7 @@ impl World {
             self.restart(name, &run_dir);
             let agent = self.agent(name);
             let lan = FakeLan::new();
-            let nothing = passes(&lan, name, TempDir::new().path()).0;
+            let nothing = passes(&lan, name, TempDir::new().unwrap().path()).0;
             let passes = std::mem::replace(&mut agent.passes, nothing);
             agent.passes = passes.with_options(options.clone());
         }

@@ -1,11 +1,6 @@
 //! Agents on a LAN, and the clock.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use directway::{
     agent::{Passes, SimulatedElections, View, pass_time, peer_state},
@@ -16,6 +11,8 @@ use directway::{
     },
     model::*,
 };
+
+use tempfile::TempDir;
 
 use crate::{
     safety::{Safety, Story},
@@ -98,11 +95,11 @@ impl Cluster {
         let lan = site::lan();
         let story = Story::default();
         let safety = Safety::watch(&lan, talk, &story);
-        let dir = TempDir::new();
+        let dir = run_dirs();
         let agents = NODES
             .into_iter()
             .map(|name| {
-                let (passes, elections) = agent(&lan, name, &dir.0.join(name));
+                let (passes, elections) = agent(&lan, name, &dir.path().join(name));
                 let agent = Agent {
                     passes,
                     elections,
@@ -252,7 +249,7 @@ impl Cluster {
             if self.power_loss {
                 self.lan.power_off(name);
                 self.lan.power_on(name);
-                let _ = std::fs::remove_dir_all(self.dir.0.join(name));
+                let _ = std::fs::remove_dir_all(self.dir.path().join(name));
             }
             self.restart(name);
         }
@@ -260,11 +257,11 @@ impl Cluster {
 
     /// Starts the agent anew; what it reported is still there.
     pub fn restart(&mut self, name: &'static str) {
-        let path = self.dir.0.join(name);
+        let path = self.dir.path().join(name);
         self.lan.revive(name);
         let slot = self.agents.get_mut(name).unwrap();
         // The lock of the first one goes with it.
-        (slot.passes, slot.elections) = agent(&self.lan, name, &self.dir.0.join("nowhere"));
+        (slot.passes, slot.elections) = agent(&self.lan, name, &self.dir.path().join("nowhere"));
         (slot.passes, slot.elections) = agent(&self.lan, name, &path);
     }
 
@@ -316,27 +313,12 @@ pub fn answers<const N: usize>(expected: [(&str, usize); N]) -> Answers {
         .collect()
 }
 
-struct TempDir(PathBuf);
-
-impl TempDir {
-    fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        // Ledgers are synced to disk at every change: memory is faster.
-        let base = ["/dev/shm", "/tmp"]
-            .into_iter()
-            .map(PathBuf::from)
-            .find(|path| path.is_dir())
-            .unwrap_or_else(std::env::temp_dir);
-        let path = base.join(format!("directway-sim-{}-{count}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for TempDir {
-    fn drop(&mut self) {
-        // Nothing to be done about a failure here.
-        let _ = std::fs::remove_dir_all(&self.0);
+/// Ledgers are synced to disk at every change: memory is faster.
+fn run_dirs() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() {
+        TempDir::new_in(memory).unwrap()
+    } else {
+        TempDir::new().unwrap()
     }
 }

@@ -265,15 +265,13 @@ mod tests {
 
     #[test]
     fn a_run_dir_that_was_not_there_is_not_left_behind() {
-        let base = std::env::temp_dir().join(format!("directway-check-{}", std::process::id()));
-        fs::create_dir(&base).unwrap();
-        let dir = base.join("run");
+        let base = tempfile::tempdir().unwrap();
+        let dir = base.path().join("run");
         assert_eq!(run_dir(&dir), Ok(()));
         assert!(!dir.exists());
         assert!(
-            run_dir(&base.join("a/b")).is_err(),
+            run_dir(&base.path().join("a/b")).is_err(),
             "one level, as the agent"
         );
-        fs::remove_dir(&base).unwrap();
     }
 }

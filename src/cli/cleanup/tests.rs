@@ -1,8 +1,9 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    path::PathBuf,
 };
+
+use tempfile::TempDir;
 
 use super::*;
 use crate::{
@@ -50,29 +51,19 @@ impl Kernel for Stubborn {
 }
 
 /// A run directory of its own, gone at the end.
-struct Scratch(PathBuf);
+struct Scratch(TempDir);
 
 impl Scratch {
     fn args(&self) -> RunDirArgs {
         RunDirArgs {
-            run_dir: self.0.clone(),
-        }
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if self.0.exists() {
-            fs::remove_dir_all(&self.0).unwrap();
+            run_dir: self.0.path().to_owned(),
         }
     }
 }
 
 /// A node with two VIPs of ours on lo, a foreign one, and a quiet NIC; with the ledger that says so.
-fn node(name: &str) -> (Scratch, Observed) {
-    let dir = format!("directway-cleanup-{name}-{}", std::process::id());
-    let scratch = Scratch(std::env::temp_dir().join(dir));
-    fs::create_dir(&scratch.0).unwrap();
+fn node() -> (Scratch, Observed) {
+    let scratch = Scratch(TempDir::new().unwrap());
     let eth0: Dev = "eth0".parse().unwrap();
     let link = Link {
         index: 2,
@@ -111,7 +102,7 @@ fn node(name: &str) -> (Scratch, Observed) {
             ledger.addresses.insert(key);
         }
     }
-    LedgerFile::in_dir(&scratch.0).save(&ledger).unwrap();
+    LedgerFile::in_dir(scratch.0.path()).save(&ledger).unwrap();
     (scratch, observed)
 }
 
@@ -122,7 +113,7 @@ fn carried(kernel: &Stubborn) -> Vec<String> {
 
 #[test]
 fn what_is_ours_goes_and_nothing_is_left_to_know() {
-    let (scratch, observed) = node("all");
+    let (scratch, observed) = node();
     let mut kernel = Stubborn {
         observed,
         refuses: "",
@@ -134,7 +125,10 @@ fn what_is_ours_goes_and_nothing_is_left_to_know() {
         "ip addr del 10.0.0.100/32 dev lo\nip addr del 10.0.0.101/32 dev lo\nsysctl -w net.ipv4.conf.eth0.arp_ignore=0\n"
     );
     assert_eq!(carried(&kernel), ["10.0.0.7"]);
-    assert!(!scratch.0.exists(), "the run directory is left behind");
+    assert!(
+        !scratch.0.path().exists(),
+        "the run directory is left behind"
+    );
     let again = clean(&scratch.args(), &mut kernel).unwrap();
     assert_eq!(text(&again), "nothing of directway's is on this node\n");
     assert!(again.errors.is_empty());
@@ -142,7 +136,7 @@ fn what_is_ours_goes_and_nothing_is_left_to_know() {
 
 #[test]
 fn what_cannot_be_removed_stays_known_and_the_rest_goes() {
-    let (scratch, observed) = node("part");
+    let (scratch, observed) = node();
     let mut kernel = Stubborn {
         observed,
         refuses: "10.0.0.100",
@@ -171,5 +165,5 @@ fn what_cannot_be_removed_stays_known_and_the_rest_goes() {
     let report = clean(&scratch.args(), &mut kernel).unwrap();
     assert_eq!(report.errors, Vec::<String>::new());
     assert_eq!(carried(&kernel), ["10.0.0.7"]);
-    assert!(!quiet(&kernel) && !scratch.0.exists());
+    assert!(!quiet(&kernel) && !scratch.0.path().exists());
 }

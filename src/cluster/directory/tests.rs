@@ -1,8 +1,9 @@
 use std::{fs, time::Duration};
 
+use tempfile::TempDir;
+
 use super::Files;
 use crate::{
-    agent::testing::TempDir,
     cluster::{SourceName, Store},
     model::{NodeName, VsKey},
 };
@@ -31,7 +32,7 @@ fn node(name: &str, label: &str) -> String {
 
 impl Fixture {
     fn new() -> Self {
-        let dir = TempDir::new();
+        let dir = TempDir::new().unwrap();
         Self {
             files: Files::new(dir.path()),
             store: Store::new(&[SourceName::Directory]),

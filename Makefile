@@ -10,8 +10,8 @@ export PYTHONDONTWRITEBYTECODE := 1
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# Tests on the ground wait more than they work: several of its labs at once.
-LABS ?= 4
+# Tests on the ground wait more than they work: two of its labs for each processor, eight at most.
+LABS ?= $(shell n=$$(nproc); echo $$((n < 4 ? 2 * n : 8)))
 
 # --- everything ----------------------------------------------------------------------------------------
 LEVELS := unit sim api lab vm cluster-core
@@ -65,8 +65,8 @@ demo: ## Directors, real servers, one manifest, and proof; SOURCE=directory: no 
 	$(PYTHON) tests/demo $(if $(CLUSTER),cluster,$(or $(SOURCE),kubernetes))
 
 .PHONY: build
-build:
-	cargo build --locked
+build: ## The program and the suite of the kernel contract, as the levels run them
+	$(PYTHON) tests/build.py
 
 # --- the ground: what the levels run on --------------------------------------------------------------
 .PHONY: ground

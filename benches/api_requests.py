@@ -17,7 +17,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "lab")]
 import sections  # noqa: E402
 from ground import audit, judges  # noqa: E402
 from ground.wait import wait_until  # noqa: E402
-from support import Cluster, Town, virtual_service  # noqa: E402
+from support import Cluster, Site, virtual_service  # noqa: E402
 from support.objects import many_vips  # noqa: E402
 
 ACCOUNT = "default/at-rest"
@@ -31,12 +31,12 @@ STAGE = {"watch": "ResponseStarted"}
 
 def requests(services: int) -> Counter[tuple[str, str]]:
     """Of one director's agent, by verb and resource."""
-    town = Town()
+    site = Site()
     try:
-        fleet = Cluster(town)
+        fleet = Cluster(site)
         fleet.api.kubectl("create serviceaccount at-rest")
         fleet.api.kubectl(f"create clusterrolebinding at-rest --clusterrole=cluster-admin --serviceaccount={ACCOUNT.replace('/', ':')}")
-        fleet.enlist(directors=("d",), backends=("r1",))
+        fleet.assign_roles(directors=("d",), real_servers=("r1",))
         fleet.start("d", service_account=ACCOUNT)
         fleet.start("r1")
         made = [virtual_service(f"web-{n}", vip, directors={"interface": "eth0"}) for n, vip in enumerate(many_vips(services))]
@@ -55,7 +55,7 @@ def requests(services: int) -> Counter[tuple[str, str]]:
             if (count := sum(event["stage"] == STAGE.get(verb, "ResponseComplete") and audit.received(event) >= began for event in found))
         })
     finally:
-        town.close()
+        site.close()
 
 
 def main(services: int) -> None:

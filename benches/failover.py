@@ -24,10 +24,10 @@ import sections  # noqa: E402
 from ground import assets, clients, judges  # noqa: E402
 from ground.capture import Capture  # noqa: E402
 from ground.wait import wait_until  # noqa: E402
-from support import VIP, Hosts, Town, asking_all_the_time, virtual_service  # noqa: E402
-from support.questions import doubts  # noqa: E402
+from support import VIP, Hosts, Site, repeated_requests, virtual_service  # noqa: E402
+from support.arp_requests import conflicts  # noqa: E402
 
-DIRECTORS, BACKENDS = ("d", "r3"), ("r1", "r2")
+DIRECTORS, REAL_SERVERS = ("d", "r3"), ("r1", "r2")
 KEEPALIVED = assets.cache() / "keepalived"
 # Enough to see the end of the outage.
 AFTER = 150
@@ -37,6 +37,8 @@ HELD, EVERY = 50, 0.5
 STILL, PAUSES = 5, 5
 # Planned moves.
 MOVES = 20
+# How often the holder is cut off and put back.
+CUTS = 5
 
 
 @dataclass(frozen=True)
@@ -65,55 +67,55 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def holders(town: Town) -> list[str]:
-    alive = [name for name in DIRECTORS if town.lab[name].powered]
-    return [name for name in alive if "eth0" in judges.devices_with(town.lab[name], VIP)]
+def holders(site: Site) -> list[str]:
+    alive = [name for name in DIRECTORS if site.lab[name].powered]
+    return [name for name in alive if "eth0" in judges.devices_with(site.lab[name], VIP)]
 
 
-def one_holder(town: Town) -> str:
+def one_holder(site: Site) -> str:
     def found() -> str:
-        now = holders(town)
+        now = holders(site)
         assert len(now) == 1, f"held by {now}"
         return now[0]
 
     return wait_until(found, "one holder", 30)
 
 
-def round_(town: Town, fault: Callable[[str], None]) -> Round:
+def round_(site: Site, fault: Callable[[str], None]) -> Round:
     """One fault of the holder, from before until all is well again."""
-    holder = one_holder(town)
-    asker = judges.mac(town.host, "lan")
-    kept = clients.hold(town.host, VIP, n=HELD, interval=EVERY).wait_answers(HELD)
-    asking = asking_all_the_time(town.host, VIP, sender=town.lab.address(), interval=0.03)
-    with Capture(town.host, "lan", "arp") as capture, asking, clients.beat(town.host, VIP) as load:
+    holder = one_holder(site)
+    asker = judges.mac(site.host, "lan")
+    kept = clients.hold(site.host, VIP, n=HELD, interval=EVERY).wait_answers(HELD)
+    asking = repeated_requests(site.host, VIP, sender=site.lab.address(), interval=0.03)
+    with Capture(site.host, "lan", "arp") as capture, asking, clients.steady(site.host, VIP) as load:
         load.wait_answers(100)
         fault(holder)
-        now = one_holder(town)
+        now = one_holder(site)
         load.wait_answers(len(load.so_far().answers) + AFTER, 20)
     # Every connection that lives has had a request since.
     time.sleep(2 * EVERY)
     outcome, long = load.stop(), kept.stop()
-    doubled = sum(doubt.end - doubt.begin for doubt in doubts(capture.stop(), asker, VIP))
+    doubled = sum(conflict.end - conflict.begin for conflict in conflicts(capture.stop(), asker, VIP))
     return Round(outcome.outage, len(outcome.errors), len(outcome.rows), len(long.not_kept), doubled, now != holder)
 
 
-def power_losses(town: Town, side: Side, count: int) -> list[Round]:
+def power_losses(site: Site, side: Side, count: int) -> list[Round]:
     def power_loss(holder: str) -> None:
-        town.lab[holder].power_off()
-        wait_until(lambda: holder not in (now := holders(town)) and now, "the other one to take over", 30)
+        site.lab[holder].power_off()
+        wait_until(lambda: holder not in (now := holders(site)) and now, "the other one to take over", 30)
 
     results = []
     for number in range(count):
-        holder = one_holder(town)
-        results.append(one := round_(town, power_loss))
+        holder = one_holder(site)
+        results.append(one := round_(site, power_loss))
         say(f"  {side.name} {number + 1}/{count}: {one.outage * 1e3:4.0f} ms, {one.lost} of {one.begun} lost, {one.cut} of {HELD} cut")
-        town.discard(holder)
-        town.up(holder)
+        site.discard(holder)
+        site.up(holder)
         side.revive(holder)
     return results
 
 
-def pauses(town: Town, side: Side) -> list[Round]:
+def pauses(site: Site, side: Side) -> list[Round]:
     def pause(holder: str) -> None:
         side.pause(holder)
         time.sleep(STILL)
@@ -123,60 +125,78 @@ def pauses(town: Town, side: Side) -> list[Round]:
 
     results = []
     for number in range(PAUSES):
-        results.append(one := round_(town, pause))
+        results.append(one := round_(site, pause))
         say(f"  {side.name}, still, {number + 1}/{PAUSES}: {one.doubled:.1f} s two MACs, {one.lost} of {one.begun} lost, {one.cut} of {HELD} cut")
     return results
 
 
-def ready(town: Town, name: str) -> None:
+def healings(site: Site) -> list[Round]:
+    """The holder is cut off until the other one holds the VIP too, and put back."""
+    def cut_and_join(holder: str) -> None:
+        site.lab[holder].cut()
+        try:
+            wait_until(lambda: len(holders(site)) == len(DIRECTORS), "both to hold the VIP", 30)
+        finally:
+            site.lab[holder].join()
+        # Time to see that another has the VIP.
+        time.sleep(1)
+
+    results = []
+    for number in range(CUTS):
+        results.append(one := round_(site, cut_and_join))
+        say(f"  cut off and put back {number + 1}/{CUTS}: {one.doubled * 1e3:.0f} ms two MACs, {one.lost} of {one.begun} lost, {one.cut} of {HELD} cut")
+    return results
+
+
+def ready(site: Site, name: str) -> None:
     """Every real server is a destination with weight."""
     def all_there() -> bool:
-        weights = judges.weights(town.lab[name], f"{VIP}:80")
-        assert len(weights) == len(BACKENDS) and all(weights.values()), f"{weights}"
+        weights = judges.weights(site.lab[name], f"{VIP}:80")
+        assert len(weights) == len(REAL_SERVERS) and all(weights.values()), f"{weights}"
         return True
 
     wait_until(all_there, f"{name} to be ready", 30)
 
 
-def planned_moves(town: Town, fleet: Hosts) -> tuple[list[Round], list[Round]]:
+def planned_moves(site: Site, fleet: Hosts) -> tuple[list[Round], list[Round]]:
     """As many rounds in which nothing happens, and in which the other director is preferred from now on."""
     def move(holder: str) -> None:
         other = next(name for name in DIRECTORS if name != holder)
         fleet.apply(virtual_service(scheduler="mh", directors={"preferred": other}))
-        wait_until(lambda: holders(town) == [other], f"{other} to have the VIP", 30)
+        wait_until(lambda: holders(site) == [other], f"{other} to have the VIP", 30)
 
     quiet, moved = [], []
     for number in range(MOVES):
-        quiet.append(round_(town, lambda holder: time.sleep(1)))
-        moved.append(one := round_(town, move))
+        quiet.append(round_(site, lambda holder: time.sleep(1)))
+        moved.append(one := round_(site, move))
         say(f"  planned move {number + 1}/{MOVES}: {one.outage * 1e3:.0f} ms ({quiet[-1].outage * 1e3:.0f} ms without), {one.lost} lost, {one.cut} cut")
     return quiet, moved
 
 
-def accept_connections_of_others(town: Town, name: str) -> None:
-    town.lab[name].sh("sysctl -qw net.ipv4.vs.sloppy_tcp=1")
+def accept_connections_of_others(site: Site, name: str) -> None:
+    site.lab[name].sh("sysctl -qw net.ipv4.vs.sloppy_tcp=1")
 
 
-def directway(town: Town, count: int) -> tuple[list[Round], ...]:
-    fleet = Hosts(town)
-    fleet.enlist(directors=DIRECTORS, backends=BACKENDS)
+def directway(site: Site, count: int) -> tuple[list[Round], ...]:
+    fleet = Hosts(site)
+    fleet.assign_roles(directors=DIRECTORS, real_servers=REAL_SERVERS)
     fleet.start()
     fleet.apply(virtual_service(scheduler="mh"))
 
     def revive(name: str) -> None:
-        accept_connections_of_others(town, name)
+        accept_connections_of_others(site, name)
         fleet.start(name)
-        ready(town, name)
+        ready(site, name)
         # Until both agree again on who should have the VIP, it may be on its way.
         time.sleep(1)
 
     for name in DIRECTORS:
-        accept_connections_of_others(town, name)
-        ready(town, name)
-    side = Side("directway", revive, lambda name: town.lab[name].agent.pause(), lambda name: town.lab[name].agent.resume())
-    results = power_losses(town, side, count), pauses(town, side), *planned_moves(town, fleet)
+        accept_connections_of_others(site, name)
+        ready(site, name)
+    side = Side("directway", revive, lambda name: site.lab[name].agent.pause(), lambda name: site.lab[name].agent.resume())
+    results = power_losses(site, side, count), pauses(site, side), healings(site), *planned_moves(site, fleet)
     for name in DIRECTORS:
-        town.lab[name].sh("sysctl -qw net.ipv4.vs.sloppy_tcp=0")
+        site.lab[name].sh("sysctl -qw net.ipv4.vs.sloppy_tcp=0")
     fleet.delete()
     fleet.wait_untouched(60)
     fleet.stop()
@@ -198,13 +218,13 @@ vrrp_instance web {{
 """
 
 
-def keepalived(town: Town, interval: float, count: int) -> tuple[list[Round], list[Round]]:
+def keepalived(site: Site, interval: float, count: int) -> tuple[list[Round], list[Round]]:
     def start(name: str) -> None:
-        node = town.lab[name]
+        node = site.lab[name]
         node.sh(f"modprobe ip_vs_mh; ipvsadm -A -t {VIP}:80 -s mh -b mh-fallback,mh-port")
-        accept_connections_of_others(town, name)
-        for backend in BACKENDS:
-            node.sh(f"ipvsadm -a -t {VIP}:80 -r {town.address(backend)}:80 -g")
+        accept_connections_of_others(site, name)
+        for server in REAL_SERVERS:
+            node.sh(f"ipvsadm -a -t {VIP}:80 -r {site.address(server)}:80 -g")
         node.write("/run/keepalived.conf", CONFIG.format(interval=interval, vip=VIP))
         library = next(KEEPALIVED.glob("usr/lib/*-linux-gnu"))
         node.spawn(
@@ -219,21 +239,21 @@ def keepalived(town: Town, interval: float, count: int) -> tuple[list[Round], li
 
     def takes_part(name: str) -> None:
         # It takes some seconds to begin, on a node with more interfaces more of them.
-        wait_until(lambda: "224.0.0.18" in town.lab[name].sh("ip -4 maddr show dev eth0"), f"keepalived on {name} to listen", 30)
+        wait_until(lambda: "224.0.0.18" in site.lab[name].sh("ip -4 maddr show dev eth0"), f"keepalived on {name} to listen", 30)
         # It has to hear the master before it is a backup.
         time.sleep(3 * interval + 2)
 
-    town.up(*DIRECTORS, *BACKENDS)
-    for name in BACKENDS:
-        town.lab[name].sh(f"sysctl -qw net.ipv4.conf.eth0.arp_ignore=1 net.ipv4.conf.eth0.arp_announce=2; ip addr add {VIP}/32 dev lo")
+    site.up(*DIRECTORS, *REAL_SERVERS)
+    for name in REAL_SERVERS:
+        site.lab[name].sh(f"sysctl -qw net.ipv4.conf.eth0.arp_ignore=1 net.ipv4.conf.eth0.arp_announce=2; ip addr add {VIP}/32 dev lo")
     for name in DIRECTORS:
         start(name)
     for name in DIRECTORS:
         takes_part(name)
-    signal = lambda kind: lambda name: town.lab[name].sh(f"kill -{kind} $(cat /run/vrrp.pid)")
+    signal = lambda kind: lambda name: site.lab[name].sh(f"kill -{kind} $(cat /run/vrrp.pid)")
     side = Side(f"keepalived, advert_int {interval}", revive, signal("STOP"), signal("CONT"))
-    results = power_losses(town, side, count), pauses(town, side)
-    town.discard(*DIRECTORS, *BACKENDS)
+    results = power_losses(site, side, count), pauses(site, side)
+    site.discard(*DIRECTORS, *REAL_SERVERS)
     return results
 
 
@@ -252,20 +272,25 @@ def still_row(name: str, results: list[Round]) -> str:
 
 
 def main(count: int) -> None:
-    town = Town()
+    site = Site()
     lines = [
         "## A director loses power", "",
         "Two directors, two real servers, each its own kernel; a connection is begun every 5 ms, and the kernel of the director that holds the VIP is",
         "killed. Milliseconds in which no connection was begun that was answered at once; requests lost are those without an answer after 3 s; so",
         f"many of {HELD} connections that were open were reset, or had a request without an answer for as long, with `sloppy_tcp` on both sides.",
         "keepalived (Debian's, VRRP version 3, equal priorities) has the same IPVS services set up by hand. `make bench-failover` writes this section",
-        "and the two that follow.", "",
+        "and the three that follow.", "",
         "| | rounds | median | p99 | worst | requests lost | connections cut |", "|---|---:|---:|---:|---:|---:|---:|",
     ]
     still = [
         "## A director's daemon stands still", "",
         f"The same two, but the holder's agent, or keepalived's VRRP process, is stopped for {STILL} s (SIGSTOP), as on a starved machine. Its kernel goes on",
         "working. How often the VIP moved, for how many seconds (median) questions by ARP were answered by two MACs, and what was lost.", "",
+        "| | rounds | moved | two MACs, s | requests lost | connections cut |", "|---|---:|---:|---:|---:|---:|",
+    ]
+    whole = [
+        "## A director is cut off and put back", "",
+        "The holder's cable is out until the other director holds the VIP too; then the segment is whole again, with two holders. The same measures.", "",
         "| | rounds | moved | two MACs, s | requests lost | connections cut |", "|---|---:|---:|---:|---:|---:|",
     ]
     planned = [
@@ -275,19 +300,20 @@ def main(count: int) -> None:
     ]
     try:
         say("directway, at its defaults")
-        lost, paused, quiet, moved = directway(town, count)
+        lost, paused, healed, quiet, moved = directway(site, count)
         lines.append(row("directway, defaults", lost))
         still.append(still_row("directway, defaults", paused))
+        whole.append(still_row("directway, defaults", healed))
         planned += [row("nothing happens", quiet), row("the VIP moves", moved)]
         for interval in (0.1, 1):
             say(f"keepalived, advert_int {interval}")
             few = max(5, count // (3 if interval == 0.1 else 10))
-            lost, paused = keepalived(town, interval, few)
+            lost, paused = keepalived(site, interval, few)
             lines.append(row(f"keepalived, advert_int {interval}", lost))
             still.append(still_row(f"keepalived, advert_int {interval}", paused))
     finally:
-        town.close()
-    text = "\n".join([*lines, "", *still, "", *planned]) + "\n"
+        site.close()
+    text = "\n".join([*lines, "", *still, "", *whole, "", *planned]) + "\n"
     sections.write(text)
     say(text)
 

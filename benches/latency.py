@@ -6,19 +6,12 @@ import time
 
 from ground import Lab, judges, web
 from ground.assets import ROOT
+from ground.objects import virtual_service
 from ground.standard import standard_lab
 from ground.wait import wait_until
 
 STATES = "/apis/directway.dev/v1alpha1/nodestates"
 SERVICES = "/apis/directway.dev/v1alpha1/namespaces/default/virtualservices"
-
-
-def virtual_service(vip: str, weight: int = 1) -> dict:
-    spec = {
-        "vips": [vip], "ports": [{"port": 80}], "scheduler": {"name": "wrr"},
-        "realServers": {"nodeSelector": {}, "weight": weight}, "drainSeconds": 0,
-    }
-    return {"apiVersion": "directway.dev/v1alpha1", "kind": "VirtualService", "metadata": {"name": "bench"}, "spec": spec}
 
 
 def measure(rounds: int) -> dict[str, list[float]]:
@@ -63,7 +56,7 @@ def rest(lab: Lab) -> None:
 
 def first_request(lab: Lab, vip: str) -> float:
     began = time.monotonic()
-    lab.api.request("POST", SERVICES, virtual_service(vip))
+    lab.api.request("POST", SERVICES, virtual_service("bench", vip, scheduler="wrr", drainSeconds=0))
 
     def answered() -> bool:
         # Without an answer to ARP a connection fails only after seconds; so does one that finds no destination yet.

@@ -29,7 +29,7 @@ def peak(count: int) -> dict:
     with Lab() as lab:
         node = lab.node("d", memory=1024)
         lab.boot()
-        space = lab.bystander("farm")
+        space = lab.add_host("farm")
         for number in range(10):
             space.sh(["ip", "addr", "add", f"10.77.0.{201 + number}/24", "dev", "eth0"])
         node.sh("mkdir -p /run/manifests")

@@ -47,7 +47,7 @@ def shipped_binary() -> Path:
 
 def farm(lab: Lab, count: int = 11) -> None:
     """A machine that answers for many real servers' addresses."""
-    space = lab.bystander("farm")
+    space = lab.add_host("farm")
     for number in range(count):
         space.sh(["ip", "addr", "add", f"10.77.0.{201 + number}/24", "dev", "eth0"])
 

@@ -19,16 +19,16 @@ from ground import judges  # noqa: E402
 from ground.agent import manifest  # noqa: E402
 from ground.capture import Capture  # noqa: E402
 from ground.wait import wait_until  # noqa: E402
-from support import Hosts, Town, virtual_service  # noqa: E402
+from support import Hosts, Site, virtual_service  # noqa: E402
 from support.objects import many_vips  # noqa: E402
 
-HOLDER, STANDBY, BACKEND = "r3", "d", "r1"
+HOLDER, STANDBY, REAL_SERVER = "r3", "d", "r1"
 ROUNDS = 3
 
 
-def wait_all(town: Town, name: str, count: int, what: str, found) -> None:
+def wait_all(site: Site, name: str, count: int, what: str, found) -> None:
     def reached() -> bool:
-        seen = found(town.lab[name])
+        seen = found(site.lab[name])
         assert seen == count, f"{name}: {seen} of {count}"
         return True
 
@@ -43,13 +43,13 @@ def served(node) -> int:
     return sum(any(it.weight for it in service.destinations.values()) for service in judges.services(node).values())
 
 
-def takeover(town: Town, count: int) -> list[float]:
+def takeover(site: Site, count: int) -> list[float]:
     """Seconds from the loss of power to each VIP's first announcement by the other director."""
-    mac, wanted = town.mac(STANDBY), set(many_vips(count))
-    with Capture(town.host, "lan", "arp") as capture:
+    mac, wanted = site.mac(STANDBY), set(many_vips(count))
+    with Capture(site.host, "lan", "arp") as capture:
         killed = time.time()
-        town.lab[HOLDER].power_off()
-        wait_all(town, STANDBY, count, "VIPs on its NIC", on_nic)
+        site.lab[HOLDER].power_off()
+        wait_all(site, STANDBY, count, "VIPs on its NIC", on_nic)
         time.sleep(1)
     first: dict[str, float] = {}
     for frame in capture.stop():
@@ -60,31 +60,31 @@ def takeover(town: Town, count: int) -> list[float]:
 
 
 def rounds(count: int) -> list[list[float]]:
-    town = Town()
+    site = Site()
     try:
-        fleet = Hosts(town)
-        fleet.enlist(directors=(HOLDER, STANDBY), backends=(BACKEND,))
+        fleet = Hosts(site)
+        fleet.assign_roles(directors=(HOLDER, STANDBY), real_servers=(REAL_SERVER,))
         text = manifest(*(
             virtual_service(f"web-{n}", vip, scheduler="mh", directors={"interface": "eth0", "preferred": HOLDER}) for n, vip in enumerate(many_vips(count))
         ))
-        for name in (HOLDER, STANDBY, BACKEND):
-            town.lab[name].put_manifest("many.yaml", text)
+        for name in (HOLDER, STANDBY, REAL_SERVER):
+            site.lab[name].put_manifest("many.yaml", text)
         fleet.start()
         results = []
         for number in range(ROUNDS):
             for name in (HOLDER, STANDBY):
-                wait_all(town, name, count, "services with a destination", served)
-            wait_all(town, HOLDER, count, "VIPs on its NIC", on_nic)
-            results.append(times := takeover(town, count))
+                wait_all(site, name, count, "services with a destination", served)
+            wait_all(site, HOLDER, count, "VIPs on its NIC", on_nic)
+            results.append(times := takeover(site, count))
             print(f"  {number + 1}/{ROUNDS}: first {times[0] * 1e3:.0f} ms, median {statistics.median(times) * 1e3:.0f} ms, last {times[-1] * 1e3:.0f} ms", flush=True)
             if number + 1 < ROUNDS:
-                town.discard(HOLDER)
-                town.up(HOLDER)
-                town.lab[HOLDER].put_manifest("many.yaml", text)
+                site.discard(HOLDER)
+                site.up(HOLDER)
+                site.lab[HOLDER].put_manifest("many.yaml", text)
                 fleet.start(HOLDER)
         return results
     finally:
-        town.close()
+        site.close()
 
 
 def main(count: int) -> None:

@@ -1,6 +1,9 @@
-"""Runs test levels one after the other and prints what each of them counted.
+"""Runs test levels and prints what each of them counted.
 
 Usage: levels.py LEVEL…, each a make target. All run, whatever fails; the exit status is that of the worst.
+
+A level that computes and one that waits run at the same time (TOGETHER), and what later levels need is made in the background
+from the start, at low priority and one part after the other (PARTS): two compilers at once, never three.
 """
 
 from __future__ import annotations
@@ -10,9 +13,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TextIO
 
 CARGO = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")
@@ -20,6 +24,22 @@ PYTEST = re.compile(r"^=+ (.*\b(?:passed|failed|skipped|error|errors|no tests ra
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|errors?)")
 SKIP = re.compile(r"^SKIPPED |^test .* \.\.\. ignored")
 FAILURE = re.compile(r"^(FAILED|ERROR) |^test .* \.\.\. FAILED")
+
+
+# Levels in a row that run at the same time. Simulated kernels and the emulator keep processors busy; an API server and a cluster wait for much.
+TOGETHER = (("sim", "api"), ("vm", "cluster-core"))
+GROUND, CLUSTER = {"api", "lab", "vm", "cluster-core", "cluster-test"}, {"cluster-core", "cluster-test"}
+# What levels need, in the order in which it is made. Each of them would make it itself: if a part fails, its level says so again.
+# The Go builds of the ground have a low priority of their own.
+PARTS = (
+    (["tests/ground/install", "lab", "api", "helm"], GROUND),
+    (["tests/ground/install", "vm"], {"vm"}),
+    (["nice", "-n", "10", "make", "--no-print-directory", "image-archive"], CLUSTER),
+    (["tests/ground/install", "cluster"], CLUSTER),
+)
+# A sign of life is due after so many seconds of waiting.
+QUIET = 30
+TELLING = threading.Lock()
 
 
 @dataclass
@@ -41,7 +61,61 @@ class Level:
                 setattr(self, field, getattr(self, field) + int(number))
 
 
-def run(name: str, notable: list[str], tell: TextIO = sys.stdout) -> Level:
+@dataclass
+class Part:
+    """One thing that is made in the background, and the levels that wait for it."""
+
+    command: list[str]
+    levels: set[str]
+    ended: threading.Event = field(default_factory=threading.Event)
+    log: TextIO = field(default_factory=lambda: tempfile.TemporaryFile("w+"))
+    status: int = 0
+    seconds: float = 0
+    told: bool = False
+
+    def make(self) -> None:
+        began = time.monotonic()
+        try:
+            done = subprocess.run(self.command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT)
+            self.status = done.returncode
+        finally:
+            self.seconds = time.monotonic() - began
+            self.ended.set()
+
+    def wait(self, tell: TextIO) -> None:
+        """Returns when it has ended; whoever comes first tells how it went."""
+        began = time.monotonic()
+        while not self.ended.wait(QUIET):
+            print(f"  waiting for {' '.join(self.command)} … {time.monotonic() - began:.0f} s", file=tell, flush=True)
+        with TELLING:
+            if self.told:
+                return
+            self.told = True
+            print(f"\n== {' '.join(self.command)}, made meanwhile in {self.seconds:.0f} s: exit status {self.status}", file=tell)
+            self.log.seek(0)
+            shutil.copyfileobj(self.log, tell)
+            tell.flush()
+
+
+class Ahead:
+    """The parts that some level needs, made one after the other in the background."""
+
+    def __init__(self, names: list[str]):
+        self.parts = [Part(command, levels) for command, levels in PARTS if levels & set(names)]
+        threading.Thread(target=self._make_all, name="ahead", daemon=True).start()
+
+    def _make_all(self) -> None:
+        for part in self.parts:
+            part.make()
+
+    def wait(self, level: str, tell: TextIO) -> None:
+        for part in self.parts:
+            if level in part.levels:
+                part.wait(tell)
+
+
+def run(name: str, notable: list[str], ahead: Ahead, tell: TextIO = sys.stdout) -> Level:
+    ahead.wait(name, tell)
     level, began = Level(name), time.monotonic()
     print(f"\n== level {name}", file=tell, flush=True)
     child = subprocess.Popen(
@@ -59,61 +133,34 @@ def run(name: str, notable: list[str], tell: TextIO = sys.stdout) -> Level:
     return level
 
 
-def run_both(first: str, second: str, notable: list[str]) -> list[Level]:
-    """Two levels at the same time: one computes, the other waits. What the first prints comes when the second has ended."""
+def run_both(first: str, second: str, notable: list[str], ahead: Ahead) -> list[Level]:
+    """Two levels at the same time. What the first prints comes when the second has ended."""
     print(f"\n== level {first} runs beside {second}; its output follows", flush=True)
     with ThreadPoolExecutor() as pool, tempfile.TemporaryFile("w+") as log:
-        beside = pool.submit(run, first, notable, log)
-        level = run(second, notable)
+        beside = pool.submit(run, first, notable, ahead, log)
+        level = run(second, notable, ahead)
         levels = [beside.result(), level]
         log.seek(0)
         shutil.copyfileobj(log, sys.stdout)
     return levels
 
 
-class Ahead:
-    """What a later level needs, made in the background while another one mostly waits."""
-
-    def __init__(self, target: str):
-        self.target, self.began = target, time.monotonic()
-        self.log = tempfile.TemporaryFile("w+")
-        command = ["nice", "-n", "10", "make", "--no-print-directory", target]
-        self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT)
-
-    def wait(self) -> None:
-        """Tells how it went. If it failed, the level that needs it makes it again, and tells why."""
-        status = self.child.wait()
-        print(f"\n== make {self.target}, begun {time.monotonic() - self.began:.0f} s ago: exit status {status}", flush=True)
-        self.log.seek(0)
-        print(self.log.read(), end="", flush=True)
-
-
-# Levels that leave time for it, what is made meanwhile, and the level that needs it.
-WHILE, MAKE, FOR = ("lab",), "cluster-parts", ("cluster-core", "cluster-test")
-# The emulator keeps its processors busy; a cluster waits for much.
-BESIDE = ("vm", "cluster-core")
-
-
 def main(names: list[str]) -> int:
+    began = time.monotonic()
     notable: list[str] = []
     levels: list[Level] = []
-    ahead, rest = None, list(names)
+    ahead, rest = Ahead(names), list(names)
     while rest:
         name = rest.pop(0)
-        if name in WHILE and set(FOR) & set(names):
-            ahead = Ahead(MAKE)
-        beside = (name, *rest[:1]) == BESIDE
-        if ahead and (beside or name in FOR):
-            ahead.wait()
-            ahead = None
-        if beside:
-            levels += run_both(name, rest.pop(0), notable)
+        if (name, *rest[:1]) in TOGETHER:
+            levels += run_both(name, rest.pop(0), notable, ahead)
         else:
-            levels.append(run(name, notable))
+            levels.append(run(name, notable, ahead))
     print(f"\n{'level':12} {'passed':>7} {'failed':>7} {'skipped':>8} {'seconds':>8}")
     for level in levels:
         note = "" if level.status == 0 else f"  exit status {level.status}"
         print(f"{level.name:12} {level.passed:7} {level.failed:7} {level.skipped:8} {level.seconds:8.0f}{note}")
+    print(f"{'in all':12} {time.monotonic() - began:33.0f}")
     for line in notable:
         print(line)
     broken = sum(1 for level in levels if level.status and not level.failed)

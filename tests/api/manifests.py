@@ -22,7 +22,7 @@ def merge(target, patch):
     return target
 
 
-def virtual_service(name: str, spec: dict, namespace: str = "default") -> dict:
+def from_table(name: str, spec: dict, namespace: str = "default") -> dict:
     """The table's base with `spec` merged into it."""
     return {
         "apiVersion": "directway.dev/v1alpha1", "kind": "VirtualService",

@@ -3,6 +3,7 @@
 import json
 
 from chart import CHART, NAMESPACE, helm_ok, start_pod
+from ground.objects import virtual_service
 from ground.wait import wait_until
 
 NODES = {"node-a": {"directway.dev/director": "true"}, "node-b": {"directway.dev/backend": ""}}
@@ -18,7 +19,7 @@ class Release:
         self.lab, self.spaces, self.pods = lab, {}, {}
         self.install(values)
         for name, labels in NODES.items():
-            self.spaces[name] = lab.bystander(name)
+            self.spaces[name] = lab.add_host(name)
             address = json.loads(self.spaces[name].sh("ip -j -4 addr show eth0"))[0]["addr_info"][0]["local"]
             lab.api.register(name, address, labels)
 
@@ -36,7 +37,7 @@ class Release:
         self._start("daemonsets", node, f"agent-{node}", node)
 
     def start_controller(self, pod: str) -> None:
-        self.spaces.setdefault(pod, self.lab.bystander(pod))
+        self.spaces.setdefault(pod, self.lab.add_host(pod))
         self._start("deployments", pod, pod, "node-a")
 
     def wait(self, condition, what: str, timeout: float = 30) -> None:
@@ -59,11 +60,7 @@ class Release:
 
     def web(self, name: str = "web", **changes) -> int:
         """Applies a VirtualService and returns its generation."""
-        spec = {"vips": [TAKEN], "ports": [{"port": 80}], "realServers": {"nodeSelector": {}}, **changes}
-        self.lab.api.apply({
-            "apiVersion": "directway.dev/v1alpha1", "kind": "VirtualService", "spec": spec,
-            "metadata": {"name": name, "namespace": "default"},
-        })
+        self.lab.api.apply(virtual_service(name, TAKEN, scheduler=None, **{"drainSeconds": None, **changes}))
         return self.lab.api.get(f"{SERVICES}/{name}")["metadata"]["generation"]
 
     def accepted(self, generation: int, name: str = "web") -> str | None:

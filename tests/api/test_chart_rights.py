@@ -4,6 +4,7 @@ import json
 
 import pytest
 from chart import CHART, NAMESPACE, helm_ok
+from ground.objects import virtual_service
 from ground.place import CommandFailed
 from ground.wait import wait_until
 
@@ -16,7 +17,7 @@ def installed(lab):
     helm_ok(f"install directway {CHART} --namespace {NAMESPACE} --create-namespace", {}, lab)
     lab.api.wait_established()
     for name in NODES:
-        space = lab.bystander(name)
+        space = lab.add_host(name)
         address = json.loads(space.sh("ip -j -4 addr show eth0"))[0]["addr_info"][0]["local"]
         lab.api.register(name, address, {"directway.dev/director": "true", "directway.dev/backend": ""})
 
@@ -112,7 +113,4 @@ def test_what_they_may_not_do(lab, account, command):
         Account(lab, "node-a", f"{NAMESPACE}/directway-{account}")(command)
 
 
-WEB = {
-    "apiVersion": "directway.dev/v1alpha1", "kind": "VirtualService", "metadata": {"name": "web", "namespace": "default"},
-    "spec": {"vips": ["10.77.0.200"], "ports": [{"port": 80}], "realServers": {"nodeSelector": {}}},
-}
+WEB = virtual_service("web", "10.77.0.200", scheduler=None, drainSeconds=None)

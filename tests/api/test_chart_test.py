@@ -28,7 +28,7 @@ def plain(lab):
 @pytest.fixture(scope="module")
 def vip(lab):
     """Somebody who answers at a VIP: nobody can direct here, because this machine's kernel may have no IPVS."""
-    server = lab.bystander("server")
+    server = lab.add_host("server")
     server.sh(f"ip addr add {FREE}/32 dev eth0")
     process = server.spawn(["python3", "-m", "http.server", "--bind", FREE, "80"], "server.log")
     wait_until(lambda: server.ok(f"curl -s http://{FREE}/"), "the server")

@@ -6,7 +6,7 @@ import pytest
 from ground import assets
 from ground.apiserver import ApiError
 from ground.wait import wait_until
-from manifests import virtual_service
+from manifests import from_table
 
 RESOURCES = "/apis/directway.dev/v1alpha1/namespaces/default/virtualservices"
 LEASE = "/apis/coordination.k8s.io/v1/namespaces/default/leases/directway-controller"
@@ -92,7 +92,7 @@ def serving(api, ready=("10.9.0.11-10.9.0.12",), **more):
 
 def test_from_apply_to_ready_and_back(api, controllers):
     controllers()
-    api.apply(virtual_service("web", {"vips": [VIP]}))
+    api.apply(from_table("web", {"vips": [VIP]}))
     becomes(api, "web", "Accepted", "True", "Valid")
     assert has(api, "web", "Ready", "Unknown", "Pending")
     serving(api)
@@ -119,13 +119,13 @@ def test_from_apply_to_ready_and_back(api, controllers):
 
 def test_of_two_that_claim_the_same_the_older_wins(api, controllers):
     controllers()
-    api.apply(virtual_service("older", {"vips": [VIP]}))
+    api.apply(from_table("older", {"vips": [VIP]}))
     wait_until(lambda: condition(api, "older", "Accepted"), "a status")
     older = api.get(f"{RESOURCES}/older")["metadata"]["creationTimestamp"]
 
     def younger():  # timestamps are whole seconds
         api.kubectl("delete dvs a-younger --ignore-not-found")
-        api.apply(virtual_service("a-younger", {"vips": [VIP]}))
+        api.apply(from_table("a-younger", {"vips": [VIP]}))
         return api.get(f"{RESOURCES}/a-younger")["metadata"]["creationTimestamp"] > older
 
     wait_until(younger, "a later second")
@@ -142,9 +142,9 @@ def test_an_object_that_bypassed_validation_is_refused_and_disturbs_nobody(api, 
     original = api.get(crd)["spec"]["versions"]
     open_schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     lax = [{**original[0], "schema": {"openAPIV3Schema": open_schema}}]
-    bad = virtual_service("bad", {"vips": ["127.0.0.1"]})
-    worse = {**virtual_service("worse", {}), "spec": {"vips": 7}}
-    worst = {**virtual_service("worst", {}), "spec": "?"}
+    bad = from_table("bad", {"vips": ["127.0.0.1"]})
+    worse = {**from_table("worse", {}), "spec": {"vips": 7}}
+    worst = {**from_table("worst", {}), "spec": "?"}
     try:
         api.request("PATCH", crd, {"spec": {"versions": lax}}, "application/merge-patch+json")
 
@@ -156,7 +156,7 @@ def test_an_object_that_bypassed_validation_is_refused_and_disturbs_nobody(api, 
                 return False  # the old schema is in force for a moment
 
         wait_until(written, "objects of any shape to be accepted", 20)
-        api.apply(virtual_service("good", {"vips": [VIP]}))
+        api.apply(from_table("good", {"vips": [VIP]}))
         controllers()
         for name, fragment in [("bad", "127.0.0.1"), ("worse", "spec.vips: 7 is not a list"), ("worst", '"?" is not an object')]:
             becomes(api, name, "Accepted", "False", "InvalidSpec")
@@ -169,7 +169,7 @@ def test_an_object_that_bypassed_validation_is_refused_and_disturbs_nobody(api, 
 
 def test_a_garbled_report_is_named_and_stops_nobody(api, controllers):
     controllers()
-    api.apply(virtual_service("web", {"vips": [VIP]}))
+    api.apply(from_table("web", {"vips": [VIP]}))
     report(api, "d", bound=["everything"])
     wait_until(lambda: "status.bound" in condition(api, "web", "Ready").get("message", ""), "the message")
     serving(api)
@@ -184,7 +184,7 @@ def events(api, name):
 
 def test_events_tell_transitions_and_a_restart_is_none(api, controllers):
     first = controllers()
-    api.apply(virtual_service("told", {"vips": [VIP]}))
+    api.apply(from_table("told", {"vips": [VIP]}))
     serving(api)
     becomes(api, "told", "Ready", "True", "Serving")
     wait_until(lambda: ("Normal", "Serving", "Ready") in events(api, "told"), "the event")
@@ -205,14 +205,14 @@ def version(api, name):
 
 def test_nothing_is_written_when_nothing_changes(api, controllers, lab):
     controllers()
-    api.apply(virtual_service("calm", {"vips": [VIP]}))
+    api.apply(from_table("calm", {"vips": [VIP]}))
     serving(api)
     becomes(api, "calm", "Ready", "True", "Serving")
     before = version(api, "calm")
     # Reports that say nothing new for it, and another object's life.
     for count in range(3):
         report(api, "d", held=[VIP], bound=[VIP], drift=count, directing=[{"vips": [VIP], "ready": ["10.9.0.11-10.9.0.12"]}])
-        api.apply(virtual_service(f"other-{count}", {"vips": [f"10.9.1.{count + 1}"]}))
+        api.apply(from_table(f"other-{count}", {"vips": [f"10.9.1.{count + 1}"]}))
         becomes(api, f"other-{count}", "Accepted", "True", "Valid")
     assert version(api, "calm") == before
     api.kubectl("delete dvs --all")
@@ -227,7 +227,7 @@ def test_one_leads_and_the_next_takes_over_at_once_after_sigterm(api, controller
     assert first.stop() == 0
     wait_until(lambda: api.get(LEASE)["spec"]["holderIdentity"] == "second", "the second to lead", 5)
     assert api.get(LEASE)["spec"]["leaseTransitions"] == transitions + 1
-    api.apply(virtual_service("after", {"vips": [VIP]}))
+    api.apply(from_table("after", {"vips": [VIP]}))
     becomes(api, "after", "Accepted", "True", "Valid")
     assert [f["manager"] for f in api.get(f"{RESOURCES}/after")["metadata"]["managedFields"] if f.get("subresource") == "status"] == ["directway-controller"]
     api.kubectl("delete dvs after")
@@ -253,7 +253,7 @@ def seconds(text):
 
 def test_the_api_server_may_go_and_come_back(api, controllers, lab):
     process = controllers()
-    api.apply(virtual_service("web", {"vips": [VIP]}))
+    api.apply(from_table("web", {"vips": [VIP]}))
     serving(api)
     becomes(api, "web", "Ready", "True", "Serving")
     api.stop()

@@ -6,7 +6,7 @@ import pytest
 from ground import assets
 from ground.place import CommandFailed
 from ground.wait import wait_until
-from manifests import TABLE, text, virtual_service
+from manifests import TABLE, from_table, text
 
 RESOURCES = "/apis/directway.dev/v1alpha1/namespaces/default/virtualservices"
 
@@ -29,7 +29,7 @@ def test_the_api_server_finds_nothing_to_complain_about_in_the_definitions(api):
 
 @pytest.mark.parametrize("case", TABLE["cases"], ids=lambda case: case["name"])
 def test_every_case_of_the_table(api, case):
-    manifest = text(virtual_service("case", case["spec"]))
+    manifest = text(from_table("case", case["spec"]))
     if "says" not in case:
         assert "serverside-applied" in api.kubectl("apply --server-side --dry-run=server -f -", manifest).replace(" ", "")
         return
@@ -66,25 +66,25 @@ def test_the_words_of_a_refusal(api):
             " labelled directway.dev/backend), name a service, or list hosts under external"),
     ]:
         with pytest.raises(CommandFailed) as refused:
-            api.kubectl("create --dry-run=server -f -", text(virtual_service("words", spec)))
+            api.kubectl("create --dry-run=server -f -", text(from_table("words", spec)))
         assert words in str(refused.value)
 
 
 def test_all_wrong_fields_are_named_at_once(api):
     wrong = {"vips": ["::1"], "scheduler": {"name": "rr", "flags": ["sh-port"]}, "directors": {"interface": "a b"}}
     with pytest.raises(CommandFailed) as refused:
-        api.kubectl("create --dry-run=server -f -", text(virtual_service("wrong", wrong)))
+        api.kubectl("create --dry-run=server -f -", text(from_table("wrong", wrong)))
     for field in ("spec.vips", "spec.scheduler.flags", "spec.directors.interface"):
         assert field in str(refused.value)
 
 
 def test_unknown_fields_are_named_by_kubectl(api):
     with pytest.raises(CommandFailed, match='unknown field "(spec.)?schedular"'):
-        api.kubectl("create --dry-run=server -f -", text(virtual_service("typo", {"schedular": {"name": "rr"}})))
+        api.kubectl("create --dry-run=server -f -", text(from_table("typo", {"schedular": {"name": "rr"}})))
 
 
 def test_defaults_are_written_into_the_object(api):
-    api.apply(virtual_service("plain", {}))
+    api.apply(from_table("plain", {}))
     spec = api.get(f"{RESOURCES}/plain")["spec"]
     assert spec["scheduler"] == {"name": "mh", "flags": ["mh-port", "mh-fallback"]}
     assert spec["ports"] == [{"port": 80, "protocol": "TCP"}]
@@ -96,7 +96,7 @@ def test_defaults_are_written_into_the_object(api):
 
 
 def test_the_short_name_and_the_columns(api):
-    api.apply(virtual_service("web", {"scheduler": {"name": "wrr"}}))
+    api.apply(from_table("web", {"scheduler": {"name": "wrr"}}))
     row = api.kubectl("get dvs web --no-headers")
     assert "192.168.188.120" in row and "wrr" in row, "these two are there before any status is"
     status = {
@@ -118,7 +118,7 @@ def test_the_short_name_and_the_columns(api):
 
 
 def test_a_spec_written_by_the_user_leaves_the_status_alone(api):
-    api.apply(virtual_service("split", {}))
+    api.apply(from_table("split", {}))
     api.request("PATCH", f"{RESOURCES}/split/status", {"status": {"holder": "node-a"}}, "application/merge-patch+json")
     api.request("PATCH", f"{RESOURCES}/split", {"status": {"holder": "me"}}, "application/merge-patch+json")
     assert api.get(f"{RESOURCES}/split")["status"]["holder"] == "node-a"

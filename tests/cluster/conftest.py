@@ -14,8 +14,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ground import Lab, clients  # noqa: E402
+from cluster_site import ClusterSite  # noqa: E402
 from objects import VIP  # noqa: E402
-from scene import Scene  # noqa: E402
 
 
 def pytest_collection_modifyitems(items):
@@ -25,12 +25,12 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def cluster(record_testsuite_property):
     with Lab("cluster") as lab:
-        scene = Scene(lab)
+        site = ClusterSite(lab)
         record_testsuite_property("nodes", len(lab.nodes))
-        record_testsuite_property("ready_seconds", scene.ready_after)
-        yield scene
-        if scene.installing is not None:
-            record_testsuite_property("install_seconds", scene.installing)
+        record_testsuite_property("ready_seconds", site.ready_after)
+        yield site
+        if site.installing is not None:
+            record_testsuite_property("install_seconds", site.installing)
 
 
 @pytest.fixture
@@ -55,6 +55,6 @@ def load(web):
 def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
-    scene = getattr(item, "funcargs", {}).get("cluster")
-    if report.failed and scene is not None:
-        report.sections.append(("state of the cluster", scene.state()))
+    site = getattr(item, "funcargs", {}).get("cluster")
+    if report.failed and site is not None:
+        report.sections.append(("state of the cluster", site.state()))

@@ -1,19 +1,14 @@
 """Objects that the scenarios apply."""
 
+from functools import partial
+
 from ground import assets
+from ground import objects as shared
 
-DIRECTOR, BACKEND = "directway.dev/director", "directway.dev/backend"
-VIP = "10.77.0.100"
-
-
-def virtual_service(name: str = "web", vip: str = VIP, port: int = 80, **spec) -> dict:
-    return {
-        "apiVersion": "directway.dev/v1alpha1", "kind": "VirtualService",
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {
-            "vips": [vip], "ports": [{"port": port}], "scheduler": {"name": "rr"}, "realServers": {"nodeSelector": {}}, **spec,
-        },
-    }
+(DIRECTOR,), (BACKEND,) = shared.DIRECTOR, shared.BACKEND  # the labels' names
+VIP = shared.VIP
+# Draining as in the CRD's default: web servers in pods may be slow, and no request may be lost.
+virtual_service = partial(shared.virtual_service, drainSeconds=60)
 
 
 def container(name: str, script: str, **more) -> dict:
@@ -64,8 +59,7 @@ def shop(replicas: int, host_network: bool = True) -> list[dict]:
         "apiVersion": "v1", "kind": "Service", "metadata": metadata,
         "spec": {"selector": labels, "ports": [{"name": "http", "port": SHOP_PORT, "targetPort": "http"}]},
     }
-    following = virtual_service("shop", SHOP_VIP, SHOP_PORT, realServers={"service": {"name": "shop"}}, drainSeconds=5)
-    del following["spec"]["scheduler"]
+    following = virtual_service("shop", SHOP_VIP, SHOP_PORT, scheduler=None, realServers={"service": {"name": "shop"}}, drainSeconds=5)
     return [deployment, service, following]
 
 

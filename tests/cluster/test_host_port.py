@@ -21,12 +21,12 @@ def host_port(node: str) -> dict:
 
 
 @pytest.fixture
-def scene(installed):
+def site(installed):
     """A pod on each real server, and kube-proxy on all nodes that take part."""
     proxies = [kube_proxy.start(installed[name], kube_proxy.config("iptables")) for name in NODES]
     installed.api.apply(
         host_port("r1"), host_port("r2"),
-        virtual_service("ported", SHOP_VIP, PORT, scheduler={"name": "rr"}),
+        virtual_service("ported", SHOP_VIP, PORT, scheduler="rr"),
     )
     installed.kubectl("wait --for=condition=Ready pod/port-r1 pod/port-r2 dvs/ported --timeout=60s", timeout=70)
     wait_until(lambda: len(judges.weights(installed["d"], f"{SHOP_VIP}:{PORT}")) == 2, "both real servers", 30)
@@ -39,21 +39,21 @@ def scene(installed):
             installed[name].sh(f"iptables-legacy -t {table} -F; iptables-legacy -t {table} -X")
 
 
-def test_a_host_port_serves_a_vip(scene):
+def test_a_host_port_serves_a_vip(site):
     """Another port in the pod, too, and the client's own address."""
-    assert [one["status"]["podIP"] for one in pods(scene)] != [scene["r1"].ip, scene["r2"].ip]
-    outcome = clients.requests(scene.host, SHOP_VIP, PORT, n=40)
-    client = scene.lab.address()
+    assert [one["status"]["podIP"] for one in pods(site)] != [site["r1"].ip, site["r2"].ip]
+    outcome = clients.requests(site.host, SHOP_VIP, PORT, n=40)
+    client = site.lab.address()
     assert outcome.counts == {f"r1 {client}": 20, f"r2 {client}": 20}, outcome
 
 
-def test_a_director_with_such_a_pod_keeps_all_connections(scene):
+def test_a_director_with_such_a_pod_keeps_all_connections(site):
     """Its own rule comes before IPVS: why docs/concepts.md keeps the pods off directors."""
-    scene.api.apply(host_port("d"))
-    scene.kubectl("wait --for=condition=Ready pod/port-d --timeout=60s", timeout=70)
-    outcome = clients.requests(scene.host, SHOP_VIP, PORT, n=20)
-    assert outcome.counts == {f"d {scene.lab.address()}": 20}, outcome
+    site.api.apply(host_port("d"))
+    site.kubectl("wait --for=condition=Ready pod/port-d --timeout=60s", timeout=70)
+    outcome = clients.requests(site.host, SHOP_VIP, PORT, n=20)
+    assert outcome.counts == {f"d {site.lab.address()}": 20}, outcome
 
 
-def pods(scene) -> list[dict]:
-    return [scene.api.get(f"/api/v1/namespaces/default/pods/port-{node}") for node in ("r1", "r2")]
+def pods(site) -> list[dict]:
+    return [site.api.get(f"/api/v1/namespaces/default/pods/port-{node}") for node in ("r1", "r2")]

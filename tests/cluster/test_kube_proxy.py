@@ -9,8 +9,8 @@ import pytest
 from ground import clients, cluster as ground, judges, kube_proxy
 from ground.place import CommandFailed
 from ground.wait import wait_until
+from cluster_site import SERVICES, SPACE, traces
 from objects import VIP, echo, pod
-from scene import SERVICES, SPACE, traces
 
 NODES = ("d", "other")
 SERVICE = f"{VIP}:80"
@@ -21,21 +21,21 @@ KIND = "KubeProxyConflict"
 class Neighbour:
     """kube-proxy on both nodes, a Service with pods behind it, and a client that is a pod."""
 
-    def __init__(self, scene):
-        self.scene, self.d = scene, scene["d"]
+    def __init__(self, site):
+        self.site, self.d = site, site["d"]
         client = pod("client", nodeName="other")
-        scene.api.apply(client, *echo(("r1", "r2")))
-        scene.kubectl("wait --for=condition=Ready pod/client pod/echo-r1 pod/echo-r2 --timeout=60s", timeout=70)
-        self.cluster_ip = scene.api.get("/api/v1/namespaces/default/services/echo")["spec"]["clusterIP"]
+        site.api.apply(client, *echo(("r1", "r2")))
+        site.kubectl("wait --for=condition=Ready pod/client pod/echo-r1 pod/echo-r2 --timeout=60s", timeout=70)
+        self.cluster_ip = site.api.get("/api/v1/namespaces/default/services/echo")["spec"]["clusterIP"]
         self.running = {}
 
     def start(self, mode: str, **ipvs) -> None:
         """As on a node where it was first: in this cluster its Service's address was reached without it until now."""
         self.restart(mode, **ipvs)
         for component in ("agent", "controller"):
-            for pods in (self.scene.pods(component).get(name, []) for name in NODES):
+            for pods in (self.site.pods(component).get(name, []) for name in NODES):
                 for one in pods:
-                    self.scene.kubectl(f"--namespace {SPACE} delete pod {one['metadata']['name']} --wait")
+                    self.site.kubectl(f"--namespace {SPACE} delete pod {one['metadata']['name']} --wait")
         self.installed()
 
     def restart(self, mode: str, **ipvs) -> None:
@@ -43,25 +43,25 @@ class Neighbour:
         for name in NODES:
             if name in self.running:
                 self.running[name].stop()
-            self.running[name] = kube_proxy.start(self.scene[name], kube_proxy.config(mode, **ipvs))
+            self.running[name] = kube_proxy.start(self.site[name], kube_proxy.config(mode, **ipvs))
 
     def installed(self) -> None:
         """Until all of directway is there again."""
         for what in ("daemonset/directway-agent", "deployment/directway-controller"):
-            self.scene.kubectl(f"--namespace {SPACE} rollout status {what} --timeout=60s", timeout=70)
+            self.site.kubectl(f"--namespace {SPACE} rollout status {what} --timeout=60s", timeout=70)
 
     def end(self) -> None:
         """What it leaves goes with the nodes' power."""
         for name in NODES:
-            self.scene[name].power_off()
-            self.scene[name].start()
+            self.site[name].power_off()
+            self.site[name].start()
         for name in NODES:
-            self.scene[name].wait_ready()
-        ground.wait_ready(self.scene.lab)
-        self.scene.kubectl("delete pod/client pod/echo-r1 pod/echo-r2 service/echo --wait", timeout=90)
+            self.site[name].wait_ready()
+        ground.wait_ready(self.site.lab)
+        self.site.kubectl("delete pod/client pod/echo-r1 pod/echo-r2 service/echo --wait", timeout=90)
         self.installed()
         # What the API server has of a node that lost its power is from before that.
-        wait_until(lambda: clients.requests(self.scene.host, VIP, n=2).errors == [], "the VIP to be served again", 120)
+        wait_until(lambda: clients.requests(self.site.host, VIP, n=2).errors == [], "the VIP to be served again", 120)
 
     def rules(self) -> dict[str, str]:
         """All that it has written, on both nodes: its rules, sets and services, and the addresses of its device."""
@@ -69,17 +69,17 @@ class Neighbour:
             f"{kube_proxy.TOOLS}/iptables-save | sed 's/\\[[0-9:]*\\]//; /^#/d' | sort", "ipset save | sort",
             f"ipvsadm -Sn | grep -v ' {VIP}:' || true", "ip -o -4 addr | grep kube-ipvs0 | sort || true",
         )
-        return {f"{name}: {line}": self.scene[name].sh(line) for name in NODES for line in commands}
+        return {f"{name}: {line}": self.site[name].sh(line) for name in NODES for line in commands}
 
     def from_pod(self, address: str, n: int) -> dict[str, int]:
         """Who answers a pod's requests."""
         script = f"for i in $(seq {n}); do timeout 5 wget -qO- http://{address}/ || echo failed; done"
-        answers = self.scene.kubectl(f"exec client -- sh -c '{script}'").split()
+        answers = self.site.kubectl(f"exec client -- sh -c '{script}'").split()
         return {answer: answers.count(answer) for answer in set(answers)}
 
     def serves(self) -> None:
         """The VIP and the cluster's own Service, for clients outside, in a pod and on the director."""
-        outside = clients.requests(self.scene.host, VIP, n=20)
+        outside = clients.requests(self.site.host, VIP, n=20)
         assert outside.counts == {"r1": 10, "r2": 10}, f"{outside}"
         assert self.from_pod(VIP, 10) == {"r1": 5, "r2": 5}
         inside = self.from_pod(self.cluster_ip, 10)
@@ -94,40 +94,40 @@ def neighbour(web):
     made.end()
 
 
-def condition(scene) -> tuple[str, str, str]:
-    status = scene.api.get(f"{SERVICES}/web")["status"]
+def condition(site) -> tuple[str, str, str]:
+    status = site.api.get(f"{SERVICES}/web")["status"]
     return next((one["status"], one["reason"], one["message"]) for one in status["conditions"] if one["type"] == KIND)
 
 
-def wait_condition(scene, status: str, reason: str) -> str:
+def wait_condition(site, status: str, reason: str) -> str:
     """Until the condition is so, and the VirtualService is Ready; returns the message."""
-    wait_until(lambda: condition(scene)[:2] == (status, reason), f"{KIND}={status} {reason}", 30)
-    scene.kubectl("wait --for=condition=Ready dvs/web --timeout=30s", timeout=40)
-    return condition(scene)[2]
+    wait_until(lambda: condition(site)[:2] == (status, reason), f"{KIND}={status} {reason}", 30)
+    site.kubectl("wait --for=condition=Ready dvs/web --timeout=30s", timeout=40)
+    return condition(site)[2]
 
 
-def wait_event(scene, kind: str, reason: str) -> None:
+def wait_event(site, kind: str, reason: str) -> None:
     def told() -> bool:
-        items = scene.api.get("/apis/events.k8s.io/v1/namespaces/default/events")["items"]
+        items = site.api.get("/apis/events.k8s.io/v1/namespaces/default/events")["items"]
         mine = [one for one in items if one["regarding"]["name"] == "web" and one.get("action") == KIND]
         return any((one["type"], one["reason"]) == (kind, reason) for one in mine)
 
     wait_until(told, f"an event {kind} {reason}", 30)
 
 
-def check(scene) -> str:
+def check(site) -> str:
     """What `directway check` in the director's own agent pod says of kube-proxy."""
-    (agent,) = scene.pods("agent")["d"]
+    (agent,) = site.pods("agent")["d"]
     words = f"--namespace {SPACE} exec {agent['metadata']['name']} -- /directway check --vip {VIP}"
     try:
-        told = scene.kubectl(words)
+        told = site.kubectl(words)
     except CommandFailed as reason:
         told = str(reason)
     return re.search(r"(PASS|WARN|FAIL) +kube-proxy .*(\n +fix: .*)?", told)[0]
 
 
-def drift(scene) -> int:
-    return scene.api.get("/apis/directway.dev/v1alpha1/nodestates/d")["status"].get("drift", 0)
+def drift(site) -> int:
+    return site.api.get("/apis/directway.dev/v1alpha1/nodestates/d")["status"].get("drift", 0)
 
 
 def changes(before: dict[str, str], after: dict[str, str]) -> dict[str, list[str]]:
@@ -141,63 +141,63 @@ def test_iptables(neighbour):
     neighbour.serves()
     before = neighbour.rules()
     assert "KUBE-SVC-" in before[next(iter(before))]
-    assert check(neighbour.scene).startswith("PASS")
+    assert check(neighbour.site).startswith("PASS")
     neighbour.serves()
-    neighbour.scene.stop_serving()
-    neighbour.scene.serve()
+    neighbour.site.stop_serving()
+    neighbour.site.serve()
     neighbour.serves()
     assert changes(before, neighbour.rules()) == {}
-    assert condition(neighbour.scene)[:2] == ("False", "NoConflict")
+    assert condition(neighbour.site)[:2] == ("False", "NoConflict")
 
 
 def test_ipvs(neighbour):
     """Told before kube-proxy deletes anything, and after; with the VIPs excluded nothing is lost, and nothing said."""
-    scene, d = neighbour.scene, neighbour.d
-    scene.stop_serving()
+    site, d = neighbour.site, neighbour.d
+    site.stop_serving()
     # It syncs when there is something new, and else not for long.
     neighbour.start("ipvs", syncPeriod="10m")
-    told = check(scene)
+    told = check(site)
     assert told.startswith("FAIL") and "excludeCIDRs (none)" in told and "set ipvs.excludeCIDRs" in told, told
     before = neighbour.rules()
 
-    scene.serve()
-    told = wait_condition(scene, "True", "KubeProxyIPVS")
+    site.serve()
+    told = wait_condition(site, "True", "KubeProxyIPVS")
     assert f"{VIP} on d: " in told and "set ipvs.excludeCIDRs" in told, told
-    wait_event(scene, "Warning", "KubeProxyIPVS")
-    assert drift(scene) == 0, "nothing was deleted yet"
+    wait_event(site, "Warning", "KubeProxyIPVS")
+    assert drift(site) == 0, "nothing was deleted yet"
     neighbour.serves()
     assert changes(before, neighbour.rules()) == {}
 
     seen = kube_proxy.syncs(d)
-    scene.kubectl("create service clusterip another --tcp=80")
+    site.kubectl("create service clusterip another --tcp=80")
     wait_until(lambda: kube_proxy.syncs(d) > seen, "kube-proxy to sync", 20)
-    assert "were deleted" in wait_condition(scene, "True", "KubeProxyDeletes")
-    wait_event(scene, "Warning", "KubeProxyDeletes")
-    assert drift(scene) > 0
+    assert "were deleted" in wait_condition(site, "True", "KubeProxyDeletes")
+    wait_event(site, "Warning", "KubeProxyDeletes")
+    assert drift(site) > 0
     wait_until(lambda: len(judges.weights(d, SERVICE)) == 2, "the service to be put back", 10)
-    scene.kubectl("delete service another")
+    site.kubectl("delete service another")
     wait_until(lambda: kube_proxy.syncs(d) > seen + 1, "kube-proxy to sync", 20)
     wait_until(lambda: len(judges.weights(d, SERVICE)) == 2, "the service to be put back", 10)
 
     neighbour.restart("ipvs", excludeCIDRs=[VIPS], syncPeriod="3s")
-    wait_condition(scene, "False", "NoConflict")
-    wait_event(scene, "Normal", "NoConflict")
-    assert check(scene).startswith("PASS")
+    wait_condition(site, "False", "NoConflict")
+    wait_event(site, "Normal", "NoConflict")
+    assert check(site).startswith("PASS")
     assert changes(before, neighbour.rules()) == {}
     neighbour.serves()
-    drifted, seen = drift(scene), kube_proxy.syncs(d)
-    load = clients.load(scene.host, VIP, interval=0.02)
+    drifted, seen = drift(site), kube_proxy.syncs(d)
+    load = clients.load(site.host, VIP, interval=0.02)
     load.wait_answers(400, 60)
     wait_until(lambda: kube_proxy.syncs(d) >= seen + 3, "three syncs", 30)
     outcome = load.stop()
     print(f"\n{kube_proxy.syncs(d) - seen} syncs of kube-proxy: {outcome}")
     assert outcome.errors == [] and len(outcome.answers) >= 400
-    assert drift(scene) == drifted
+    assert drift(site) == drifted
     assert changes(before, neighbour.rules()) == {}
 
-    scene.uninstall()
+    site.uninstall()
     assert traces(d) == ""
     assert changes(before, neighbour.rules()) == {}
     inside = neighbour.from_pod(neighbour.cluster_ip, 10)
     assert sum(inside.values()) == 10 and inside.keys() <= {"r1", "r2"}, inside
-    scene.install()
+    site.install()

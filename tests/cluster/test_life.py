@@ -6,9 +6,9 @@ import time
 import pytest
 from ground import clients, judges
 from ground.wait import wait_until
+from cluster_site import CHART, LABELS, RELEASE, SPACE, traces
 from objects import BACKEND, VIP
-from scene import CHART, LABELS, RELEASE, SPACE, traces
-from traffic import Crowd
+from traffic import ManyClients
 
 pytestmark = pytest.mark.core
 
@@ -46,8 +46,8 @@ def test_requests_are_spread(web):
 def test_rolling_updates_lose_no_request(web, record_property):
     """An upgrade and its rollback, until there were enough requests: every agent is replaced, the kernels serve on."""
     updates = 0
-    with Crowd(web, CLIENTS) as crowd:
-        while updates < 2 or len(crowd.so_far().answers) < REQUESTS:
+    with ManyClients(web, CLIENTS) as many:
+        while updates < 2 or len(many.so_far().answers) < REQUESTS:
             before = web.agents().values()
             level = ("debug", "info")[updates % 2]
             if level == "debug":
@@ -59,8 +59,8 @@ def test_rolling_updates_lose_no_request(web, record_property):
             arguments = [pod["spec"]["containers"][0]["args"] for found in web.pods("agent").values() for pod in found]
             assert all(f"--log-level={level}" in one for one in arguments)
             updates += 1
-        took = time.time() - crowd.began
-        outcome = crowd.stop()
+        took = time.time() - many.began
+        outcome = many.stop()
     record_property("requests", len(outcome.rows))
     record_property("lost", len(outcome.errors))
     assert outcome.errors == [], outcome

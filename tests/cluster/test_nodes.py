@@ -5,8 +5,8 @@ import time
 import pytest
 from ground import clients, cluster as ground, judges
 from ground.wait import wait_until
+from cluster_site import SPACE
 from objects import VIP
-from scene import SPACE
 from traffic import lost, since
 
 STATES = "/apis/directway.dev/v1alpha1/nodestates"
@@ -49,10 +49,10 @@ def test_the_controllers_are_deleted(web, load):
     wait_until(told, "a status of the new generation", 90)
 
 
-def back_to_work(scene) -> None:
+def back_to_work(site) -> None:
     """Every pod, also those on the pods' network."""
     for place, what in ((SPACE, "daemonset/directway-agent"), (SPACE, "deployment/directway-controller"), ("default", "daemonset/web-servers")):
-        scene.kubectl(f"--namespace {place} rollout status {what} --timeout=120s", timeout=130)
+        site.kubectl(f"--namespace {place} rollout status {what} --timeout=120s", timeout=130)
 
 
 def test_a_real_server_is_rebooted(web):
@@ -75,15 +75,15 @@ def test_a_director_is_rebooted(web):
     back_to_work(web)
 
 
-def freeze(scene, node: str) -> tuple[float, float]:
+def freeze(site, node: str) -> tuple[float, float]:
     """Stops a node's kernel, and with it all that runs there, for a while; says when, by the clock."""
     began, end = time.time(), time.monotonic() + FREEZE
-    scene[node].freeze()
+    site[node].freeze()
     try:
         wait_until(lambda: time.monotonic() >= end, f"{node} to have been frozen", FREEZE + 10, every=0.2)
     finally:
         thawed = time.time()
-        scene[node].thaw()
+        site[node].thaw()
     return began, thawed
 
 

@@ -6,8 +6,8 @@ import time
 import pytest
 from ground import cluster as ground, judges
 from ground.wait import wait_until
+from cluster_site import SERVICES
 from objects import virtual_service
-from scene import SERVICES, SPACE
 from traffic import lost
 
 OUTAGE = float(os.environ.get("DIRECTWAY_OUTAGE", 60))  # seconds
@@ -15,14 +15,14 @@ ANOTHER = "10.77.0.102"
 AGENTS = ("d", "r1", "r2")
 
 
-def write_and_read(scene) -> None:
+def write_and_read(site) -> None:
     """Everybody takes part: agents report what they bound, the director believes them, a controller tells that it is Ready."""
     try:
-        scene.serve(virtual_service("another", ANOTHER))
+        site.serve(virtual_service("another", ANOTHER))
     finally:
-        scene.api.raw("DELETE", f"{SERVICES}/another")
+        site.api.raw("DELETE", f"{SERVICES}/another")
     for node in AGENTS:
-        wait_until(lambda node=node: judges.devices_with(scene[node], ANOTHER) == [], f"{ANOTHER} to leave {node}", 30)
+        wait_until(lambda node=node: judges.devices_with(site[node], ANOTHER) == [], f"{ANOTHER} to leave {node}", 30)
 
 
 def test_the_api_server_restarts(web, load):
@@ -63,20 +63,20 @@ def test_certificate_and_tokens_change(web, load):
     assert lost(load) == []
 
 
-def token(scene, node: str) -> str:
+def token(site, node: str) -> str:
     """That the kubelet wrote for the node's agent."""
-    uid = scene.pods("agent")[node][0]["metadata"]["uid"]
-    return scene[node].sh(f"cat /var/lib/kubelet/pods/{uid}/volumes/kubernetes.io~projected/*/token").strip()
+    uid = site.pods("agent")[node][0]["metadata"]["uid"]
+    return site[node].sh(f"cat /var/lib/kubelet/pods/{uid}/volumes/kubernetes.io~projected/*/token").strip()
 
 
-def status_for(scene, bearer: str) -> str:
-    url = f"{scene.api.url}/api/v1/nodes?limit=1"
-    return scene.host.sh(["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "-H", f"Authorization: Bearer {bearer}", url])
+def status_for(site, bearer: str) -> str:
+    url = f"{site.api.url}/api/v1/nodes?limit=1"
+    return site.host.sh(["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "-H", f"Authorization: Bearer {bearer}", url])
 
 
-def serving_certificate(scene) -> str:
+def serving_certificate(site) -> str:
     """Its serial number, as openssl sees it."""
-    return scene.host.sh(f"openssl s_client -connect {scene.api.address}:{scene.api.port} </dev/null 2>/dev/null | openssl x509 -noout -serial")
+    return site.host.sh(f"openssl s_client -connect {site.api.address}:{site.api.port} </dev/null 2>/dev/null | openssl x509 -noout -serial")
 
 
 @pytest.mark.soak

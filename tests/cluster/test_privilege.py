@@ -4,8 +4,8 @@ import copy
 
 import pytest
 from ground.place import CommandFailed
+from cluster_site import SPACE
 from objects import container
-from scene import SPACE
 
 pytestmark = pytest.mark.core
 
@@ -42,16 +42,16 @@ CANNOT = {
 @pytest.fixture(scope="module")
 def probe(cluster):
     """Runs a line in the probe's shell; CommandFailed if it fails."""
-    scene = cluster.install()
-    template = copy.deepcopy(scene.api.get(DAEMON_SET)["spec"]["template"]["spec"])
+    site = cluster.install()
+    template = copy.deepcopy(site.api.get(DAEMON_SET)["spec"]["template"]["spec"])
     (agent,) = template["containers"]
     keep = ("securityContext", "volumeMounts", "env", "resources")
     shell = container("probe", "exec sleep 3600") | {key: agent[key] for key in keep if key in agent}
     spec = {**template, "containers": [shell], "affinity": {}, "nodeName": "other", "terminationGracePeriodSeconds": 0}
-    scene.api.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": PROBE, "namespace": SPACE}, "spec": spec})
-    scene.kubectl(f"--namespace {SPACE} wait --for=condition=Ready pod/{PROBE} --timeout=60s", timeout=70)
-    yield lambda line: scene.api.kubectl_words(["--namespace", SPACE, "exec", PROBE, "--", "sh", "-c", line])
-    scene.kubectl(f"--namespace {SPACE} delete pod {PROBE} --wait")
+    site.api.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": PROBE, "namespace": SPACE}, "spec": spec})
+    site.kubectl(f"--namespace {SPACE} wait --for=condition=Ready pod/{PROBE} --timeout=60s", timeout=70)
+    yield lambda line: site.api.kubectl_words(["--namespace", SPACE, "exec", PROBE, "--", "sh", "-c", line])
+    site.kubectl(f"--namespace {SPACE} delete pod {PROBE} --wait")
 
 
 def test_its_capabilities(probe):

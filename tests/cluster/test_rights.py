@@ -3,8 +3,8 @@
 import pytest
 from ground import audit
 from ground.wait import wait_until
+from cluster_site import SERVICES, SPACE
 from objects import virtual_service
-from scene import SERVICES, SPACE
 
 pytestmark = [pytest.mark.core, pytest.mark.last]
 
@@ -12,53 +12,53 @@ pytestmark = [pytest.mark.core, pytest.mark.last]
 @pytest.fixture(scope="module")
 def busy(cluster):
     """Has been through what calls for a right, also if this file runs alone."""
-    scene = cluster.install().serve()
-    scene.kubectl("delete nodestate r1")
-    wait_until(lambda: "r1" in scene.kubectl("get nodestates -o name"), "the report to come back", 30)
+    site = cluster.install().serve()
+    site.kubectl("delete nodestate r1")
+    wait_until(lambda: "r1" in site.kubectl("get nodestates -o name"), "the report to come back", 30)
     # The leader of an earlier release may not have given its Lease back.
-    wait_until(lambda: leading(scene), "one of the controllers to lead", 60)
-    pod = leading(scene)
-    scene.kubectl(f"--namespace {SPACE} delete pod {pod} --wait=false")
-    wait_until(lambda: pod not in scene.kubectl(f"--namespace {SPACE} get lease directway-controller -o yaml"), "another leader", 60)
+    wait_until(lambda: leading(site), "one of the controllers to lead", 60)
+    pod = leading(site)
+    site.kubectl(f"--namespace {SPACE} delete pod {pod} --wait=false")
+    wait_until(lambda: pod not in site.kubectl(f"--namespace {SPACE} get lease directway-controller -o yaml"), "another leader", 60)
     # A director asks for endpoints while a VirtualService follows a Service.
-    scene.api.apply(virtual_service("following", "10.77.0.151", realServers={"service": {"name": "web"}}))
-    wait_until(lambda: asked_for(scene, "endpointslices") == {"list", "watch"}, "the director to ask for endpoints", 30)
-    scene.api.raw("DELETE", f"{SERVICES}/following")
+    site.api.apply(virtual_service("following", "10.77.0.151", realServers={"service": {"name": "web"}}))
+    wait_until(lambda: asked_for(site, "endpointslices") == {"list", "watch"}, "the director to ask for endpoints", 30)
+    site.api.raw("DELETE", f"{SERVICES}/following")
     # The same news twice: the second time the Event is counted up, not made anew.
-    turns = ((scene["r1"].ip, "False", "Warning", False), ("10.77.0.150", "True", "Normal", False), (scene["r1"].ip, "False", "Warning", True))
+    turns = ((site["r1"].ip, "False", "Warning", False), ("10.77.0.150", "True", "Normal", False), (site["r1"].ip, "False", "Warning", True))
     for vip, verdict, kind, again in turns:
-        scene.api.apply(virtual_service("turning", vip))
-        wait_until(lambda: accepted(scene) == verdict, f"Accepted={verdict} for {vip}", 30)
-        wait_until(lambda: told(scene, kind, again), f"the news that Accepted={verdict} for {vip}", 30)
-    scene.api.raw("DELETE", f"{SERVICES}/turning")
-    return scene
+        site.api.apply(virtual_service("turning", vip))
+        wait_until(lambda: accepted(site) == verdict, f"Accepted={verdict} for {vip}", 30)
+        wait_until(lambda: told(site, kind, again), f"the news that Accepted={verdict} for {vip}", 30)
+    site.api.raw("DELETE", f"{SERVICES}/turning")
+    return site
 
 
-def asked_for(scene, kind: str) -> set[str]:
+def asked_for(site, kind: str) -> set[str]:
     """What the agents have done with a resource so far."""
-    return {verb for verb, _, resource in audit.asked(scene.api, f"{SPACE}/directway-agent") if resource == kind}
+    return {verb for verb, _, resource in audit.asked(site.api, f"{SPACE}/directway-agent") if resource == kind}
 
 
-def leading(scene) -> str | None:
-    leader = scene.kubectl(f"--namespace {SPACE} get lease directway-controller -o jsonpath={{.spec.holderIdentity}}")
-    return next((name for name in names(scene) if name in leader), None)
+def leading(site) -> str | None:
+    leader = site.kubectl(f"--namespace {SPACE} get lease directway-controller -o jsonpath={{.spec.holderIdentity}}")
+    return next((name for name in names(site) if name in leader), None)
 
 
-def names(scene) -> list[str]:
-    return [pod["metadata"]["name"] for found in scene.pods("controller").values() for pod in found]
+def names(site) -> list[str]:
+    return [pod["metadata"]["name"] for found in site.pods("controller").values() for pod in found]
 
 
-def accepted(scene) -> str | None:
-    service = scene.api.get(f"{SERVICES}/turning")
+def accepted(site) -> str | None:
+    service = site.api.get(f"{SERVICES}/turning")
     status = service.get("status", {})
     if status.get("observedGeneration") != service["metadata"]["generation"]:
         return None
     return next(one["status"] for one in status["conditions"] if one["type"] == "Accepted")
 
 
-def told(scene, kind: str, again: bool) -> bool:
+def told(site, kind: str, again: bool) -> bool:
     """Whether there is an Event about it, counted up if `again`."""
-    items = scene.api.get("/apis/events.k8s.io/v1/namespaces/default/events")["items"]
+    items = site.api.get("/apis/events.k8s.io/v1/namespaces/default/events")["items"]
     mine = [one for one in items if one["regarding"]["name"] == "turning" and one["action"] == "Accepted"]
     return any(one["type"] == kind and (not again or one.get("series")) for one in mine)
 

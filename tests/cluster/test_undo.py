@@ -5,8 +5,8 @@ import re
 import pytest
 from ground import assets, clients, cluster as ground
 from ground.wait import wait_until
+from cluster_site import CHART, NODES, RELEASE, SPACE, traces
 from objects import VIP
-from scene import CHART, NODES, RELEASE, SPACE, traces
 
 pytestmark = pytest.mark.core
 
@@ -33,21 +33,21 @@ def test_helm_test_says_where_it_shows_nothing(web, node, why):
 DONE = re.compile("^done: [34] nodes, and nothing of directway's is left on them", re.MULTILINE)
 
 
-def undone(scene, *nodes: str) -> dict[str, str]:
-    return {name: traces(scene[name]) for name in nodes or NODES if traces(scene[name])}
+def undone(site, *nodes: str) -> dict[str, str]:
+    return {name: traces(site[name]) for name in nodes or NODES if traces(site[name])}
 
 
 # A client of its own: IPVS remembers its ports for two minutes, and who comes again from one of them gets the same real server.
-CROWD = "10.77.0.251"
+CLIENT = "10.77.0.251"
 
 
 def test_a_release_with_work_is_undone_and_goes(web):
-    web.host.sh(f"ip addr add {CROWD}/24 dev lan")
-    load = clients.load(web.host, VIP, interval=0.02, sources=(CROWD,))
+    web.host.sh(f"ip addr add {CLIENT}/24 dev lan")
+    load = clients.load(web.host, VIP, interval=0.02, sources=(CLIENT,))
     load.wait_answers(20)
     code, told = web.try_uninstall()
     load.stop()
-    web.host.sh(f"ip addr del {CROWD}/24 dev lan")
+    web.host.sh(f"ip addr del {CLIENT}/24 dev lan")
     assert code == 0 and DONE.search(told), told
     # Helm has just returned, and the agents' pods may still be there.
     assert undone(web) == {}

@@ -57,16 +57,16 @@ class Lost:
 class Timeline:
     """From its making to stop(): weights on the director, endpoints (ready, serving, terminating) by node."""
 
-    def __init__(self, scene, port: int, service: str):
-        self.names = {node.ip: name for name, node in scene.lab.nodes.items()}
+    def __init__(self, site, port: int, service: str):
+        self.names = {node.ip: name for name, node in site.lab.nodes.items()}
         number = next(_numbers)
-        self.weights = scene["d"].spawn(["/usr/bin/python3", "-S", "-c", WEIGHTS, str(port)], f"weights-{number}.log")
+        self.weights = site["d"].spawn(["/usr/bin/python3", "-S", "-c", WEIGHTS, str(port)], f"weights-{number}.log")
         watch = (
-            f"{assets.tool('kubectl', 'api')} --kubeconfig {scene.api.config} get "
+            f"{assets.tool('kubectl', 'api')} --kubeconfig {site.api.config} get "
             f"--raw '{SLICES}?watch=1&labelSelector=kubernetes.io/service-name={service}' | "
             'while read -r line; do echo "$EPOCHREALTIME $line"; done'
         )
-        self.endpoints = scene.host.spawn(watch, f"endpoints-{number}.log")
+        self.endpoints = site.host.spawn(watch, f"endpoints-{number}.log")
 
     def stop(self) -> None:
         self.weights.kill()
@@ -100,7 +100,7 @@ class Timeline:
         seen = [text for at, text in self.events() if at <= when and text.startswith("weights:")]
         return dict(one.split("=") for one in seen[-1].split()[1:]).get(node, "") if seen else ""
 
-    def story(self, outcomes: list[Outcome]) -> str:
+    def describe(self, outcomes: list[Outcome]) -> str:
         """All events, and what was lost between them."""
         lines = []
         told = [(one.when, str(one)) for one in self.lost(outcomes)]

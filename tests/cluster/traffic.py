@@ -8,8 +8,8 @@ from ground import clients, judges, web as web_server
 from ground.clients import Outcome, Running
 from ground.wait import wait_until
 
+from cluster_site import SERVICES, ClusterSite
 from objects import virtual_service
-from scene import SERVICES, Scene
 
 VIP, PORT, SERVERS = "10.77.0.101", 8080, ("r1", "r2")
 
@@ -25,17 +25,17 @@ def since(outcome: Outcome, when: float) -> Outcome:
     return Outcome([row for row in outcome.rows if row["start"] >= when])
 
 
-class Crowd:
+class ManyClients:
     """Many requests: several clients, and web servers right on the nodes, which take more than those in pods. A context manager.
 
     Not more than 400 a second: a client's address has 28,000 ports, and each of them rests for a minute.
     """
 
-    def __init__(self, scene: Scene, size: int, interval: float = 0.01):
-        self.scene = scene
-        self.servers = [web_server.start(scene[node], PORT) for node in SERVERS]
-        scene.serve(virtual_service("crowded", VIP, PORT))
-        self.clients = [clients.load(scene.host, VIP, PORT, interval) for _ in range(size)]
+    def __init__(self, site: ClusterSite, size: int, interval: float = 0.01):
+        self.site = site
+        self.servers = [web_server.start(site[node], PORT) for node in SERVERS]
+        site.serve(virtual_service("busy", VIP, PORT))
+        self.clients = [clients.load(site.host, VIP, PORT, interval) for _ in range(size)]
         for one in self.clients:
             one.wait_answers(5, 20)
         self.began = time.time()
@@ -50,14 +50,14 @@ class Crowd:
             one.process.stop()
         return self.so_far()
 
-    def __enter__(self) -> "Crowd":
+    def __enter__(self) -> "ManyClients":
         return self
 
     def __exit__(self, *_) -> None:
         for one in self.clients:
             one.process.kill()
-        self.scene.api.raw("DELETE", f"{SERVICES}/crowded")
+        self.site.api.raw("DELETE", f"{SERVICES}/busy")
         for node in ("d", *SERVERS):
-            wait_until(lambda node=node: not judges.devices_with(self.scene[node], VIP), f"{VIP} to leave {node}", 30)
+            wait_until(lambda node=node: not judges.devices_with(self.site[node], VIP), f"{VIP} to leave {node}", 30)
         for server in self.servers:
             server.kill()

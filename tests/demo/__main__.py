@@ -13,9 +13,9 @@ sys.path[:0] = [str(HERE.parent), str(HERE)]
 from ground import Lab  # noqa: E402
 from ground.assets import Missing  # noqa: E402
 
-import cluster_story  # noqa: E402
-import lab_story  # noqa: E402
-from narrate import say  # noqa: E402
+import cluster_walkthrough  # noqa: E402
+import lab_walkthrough  # noqa: E402
+from console import say  # noqa: E402
 
 # Each mode, and what to try where it cannot run.
 MODES = {
@@ -29,9 +29,9 @@ def main(mode: str) -> None:
     began = time.monotonic()
     with Lab("cluster" if mode == "cluster" else None) as lab:
         if mode == "cluster":
-            cluster_story.tell(lab)
+            cluster_walkthrough.show(lab)
         else:
-            lab_story.tell(lab, mode)
+            lab_walkthrough.show(lab, mode)
         say("\nTaking it all down.")
     say(f"Done in {time.monotonic() - began:.0f} s. Everything that was started has ended.")
 

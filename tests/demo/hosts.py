@@ -8,7 +8,7 @@ from ground import Lab, judges
 from ground.agent import manifest
 from ground.wait import wait_until
 
-from narrate import command, say, show, step
+from console import command, say, show, step
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "web.yaml"
 DIRECTOR = "directway.dev/director"

@@ -8,7 +8,7 @@ from pathlib import Path
 from ground import Lab
 from ground.wait import wait_until
 
-from narrate import command, say, step
+from console import command, say, step
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "web.yaml"

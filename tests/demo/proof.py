@@ -6,7 +6,7 @@ from ground import Lab, clients, judges
 from ground.capture import Capture
 from ground.wait import wait_until
 
-from narrate import command, say, show, step
+from console import command, say, show, step
 
 
 def what_it_got(lab: Lab, name: str, nodes: tuple[str, ...]) -> None:
@@ -65,7 +65,7 @@ def failover(lab: Lab, vip: str, holder: str, standby: str, real_servers: int) -
     service = f"{vip}:80"
     wait_until(lambda: len(judges.weights(lab[standby], service)) == real_servers, f"{standby} to be ready", 20)
     show(lab[standby], "ipvsadm -Ln", "ip -br addr show lo")
-    with clients.beat(lab.host, vip) as load:
+    with clients.steady(lab.host, vip) as load:
         load.wait_answers(200)
         say(f"(the cable of {holder} is pulled)")
         lab[holder].cut()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from ground import clients, judges
 from ground.capture import Capture
+from ground.objects import virtual_service
 from ground.wait import wait_until
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "directway"
@@ -17,44 +18,34 @@ AGENTS = f"--namespace {NAMESPACE} daemonset/directway-agent"
 def installed(cluster):
     """One director, two real servers with the application, the chart with its defaults; undone at the end."""
     before = {name: judges.snapshot(node) for name, node in cluster.nodes.items()}
-    director, *backends = cluster.workers
+    director, *real_servers = cluster.workers
     cluster.kubectl(f"label node {director} directway.dev/director=true")
-    cluster.kubectl(f"label node {' '.join(backends)} directway.dev/backend=true")
+    cluster.kubectl(f"label node {' '.join(real_servers)} directway.dev/backend=true")
     cluster.kubectl("apply -f -", (Path(__file__).parent / "web.yaml").read_text())
     cluster.kubectl("rollout status daemonset/web --timeout=120s")
     cluster.helm(f"install directway {CHART} --namespace {NAMESPACE} --create-namespace --wait --timeout 120s")
-    yield cluster, director, backends, before
+    yield cluster, director, real_servers, before
 
 
 @pytest.fixture(scope="module")
 def serving(installed):
-    cluster, director, backends, _ = installed
-    cluster.kubectl("apply -f -", json.dumps(virtual_service(cluster.vip)))
+    cluster, director, real_servers, _ = installed
+    cluster.kubectl("apply -f -", json.dumps(virtual_service("web", cluster.vip)))
     cluster.kubectl("wait --for=condition=Ready dvs/web --timeout=30s")
-    return cluster, director, backends
-
-
-def virtual_service(vip):
-    return {
-        "apiVersion": "directway.dev/v1alpha1", "kind": "VirtualService", "metadata": {"name": "web", "namespace": "default"},
-        "spec": {
-            "vips": [vip], "ports": [{"name": "http", "port": 80}], "scheduler": {"name": "rr"},
-            "realServers": {"nodeSelector": {}}, "drainSeconds": 1,
-        },
-    }
+    return cluster, director, real_servers
 
 
 def test_agents_run_on_labelled_nodes_only(installed):
-    cluster, director, backends, _ = installed
+    cluster, director, real_servers, _ = installed
     selector = "app.kubernetes.io/component=agent"
     pods = json.loads(cluster.kubectl(f"get pods --namespace {NAMESPACE} --selector {selector} -o json"))["items"]
-    assert sorted(pod["spec"]["nodeName"] for pod in pods) == sorted([director, *backends])
+    assert sorted(pod["spec"]["nodeName"] for pod in pods) == sorted([director, *real_servers])
 
 
 def test_requests_are_spread(serving):
-    cluster, _, backends = serving
+    cluster, _, real_servers = serving
     outcome = clients.requests(cluster.client, cluster.vip, n=100)
-    assert outcome.errors == [] and outcome.counts == dict.fromkeys(backends, 50), outcome
+    assert outcome.errors == [] and outcome.counts == dict.fromkeys(real_servers, 50), outcome
 
 
 def test_only_the_director_answers_arp(serving):
@@ -83,12 +74,12 @@ def test_a_rolling_update_of_the_agents_loses_nothing(serving):
 
 def test_a_node_without_labels_is_undone(serving):
     """Its agent's pod is taken away together with the label."""
-    cluster, _, backends = serving
-    gone = cluster.nodes[backends[0]]
-    cluster.kubectl(f"label node {backends[0]} directway.dev/backend-")
-    wait_until(lambda: judges.devices_with(gone, cluster.vip) == [], f"{backends[0]} to lose the VIP", 60)
-    assert clients.requests(cluster.client, cluster.vip, n=10).counts == {backends[1]: 10}
-    cluster.kubectl(f"label node {backends[0]} directway.dev/backend=true")
+    cluster, _, real_servers = serving
+    gone = cluster.nodes[real_servers[0]]
+    cluster.kubectl(f"label node {real_servers[0]} directway.dev/backend-")
+    wait_until(lambda: judges.devices_with(gone, cluster.vip) == [], f"{real_servers[0]} to lose the VIP", 60)
+    assert clients.requests(cluster.client, cluster.vip, n=10).counts == {real_servers[1]: 10}
+    cluster.kubectl(f"label node {real_servers[0]} directway.dev/backend=true")
     cluster.kubectl(f"rollout status {AGENTS} --timeout=60s")
     cluster.kubectl("rollout status daemonset/web --timeout=60s")
     wait_until(lambda: len(clients.requests(cluster.client, cluster.vip, n=10).counts) == 2, "both to serve again", 60)
@@ -103,7 +94,7 @@ def test_helm_test_says_what_it_can_show(serving):
 
 def test_uninstalling_leaves_no_trace(installed):
     """The VirtualService is still there: the agents undo their nodes because they are asked to."""
-    cluster, director, backends, before = installed
+    cluster, director, real_servers, before = installed
     cluster.helm(f"uninstall directway --namespace {NAMESPACE} --wait")
     for name, node in cluster.nodes.items():
         assert judges.difference(before[name], judges.snapshot(node)) == "", name

@@ -68,18 +68,33 @@ def version() -> str:
     return re.search(r'(?m)^version = "(.*)"', (ROOT / "Cargo.toml").read_text()).group(1)
 
 
+def target() -> Path:
+    """Where Cargo builds."""
+    return Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
+
+
 def directway() -> Path:
-    built = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "debug" / "directway"
-    path = Path(os.environ.get("DIRECTWAY_BIN") or built)
+    path = Path(os.environ.get("DIRECTWAY_BIN") or target() / "debug" / "directway")
     if not path.exists():
-        raise Missing(f"{path} is missing: run `cargo build`, or set DIRECTWAY_BIN to the binary")
+        raise Missing(f"{path} is missing: run `make build`, or set DIRECTWAY_BIN to the binary")
     return path.resolve()
+
+
+def contract_link() -> Path:
+    """What tests/build.py makes lead to the contract suite."""
+    return target() / "debug" / "contract"
+
+
+def contract_suite() -> Path:
+    """The program of tests/contract.rs."""
+    if not contract_link().exists():
+        raise Missing(f"{contract_link()} is missing: run `make build`")
+    return contract_link().resolve()
 
 
 def image() -> Path:
     """The container image as an OCI archive, made by .ci/image."""
-    target = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
-    path = Path(os.environ.get("DIRECTWAY_IMAGE") or target / "directway.oci.tar")
+    path = Path(os.environ.get("DIRECTWAY_IMAGE") or target() / "directway.oci.tar")
     if not path.exists():
         raise Missing(f"{path} is missing: run `make image-archive`, or set DIRECTWAY_IMAGE to an OCI archive")
     return path.resolve()

@@ -134,9 +134,9 @@ def load(place: Namespace, vip: str, port: int = 80, interval: float = 0.01, sou
     return Running(_spawn(place, "new", vip, port, 0, interval, *sources))
 
 
-def beat(place: Namespace, vip: str, port: int = 80, interval: float = 0.005) -> Running:
-    """New connections until stopped at a steady beat: one that gets no answer holds up no other."""
-    return Running(_spawn(place, "beat", vip, port, 0, interval))
+def steady(place: Namespace, vip: str, port: int = 80, interval: float = 0.005) -> Running:
+    """New connections until stopped at a steady rate: one that gets no answer holds up no other."""
+    return Running(_spawn(place, "steady", vip, port, 0, interval))
 
 
 def hold(place: Namespace, vip: str, port: int = 80, n: int = 40, interval: float = 0.1) -> Running:

@@ -76,7 +76,7 @@ class ControlPlane(ApiServer):
         user = {"client-certificate-data": self.encoded(f"{name}.crt"), "client-key-data": self.encoded(f"{name}.key")}
         return self._config(url, user)
 
-    def enlist(self, node: str, address: str) -> str:
+    def assign_roles(self, node: str, address: str) -> str:
         """A kubelet's key and certificate, as client and server; returns their name."""
         name = f"node-{node}"
         if not (self.dir / f"{name}.crt").exists():

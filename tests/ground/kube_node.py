@@ -118,7 +118,7 @@ class KubeNode(UmlNode):
     # kubelet --------------------------------------------------------------------------------------
 
     def start_kubelet(self) -> NodeProcess:
-        api, name = self.lab.api, self.lab.api.enlist(self.name, self.ip)
+        api, name = self.lab.api, self.lab.api.assign_roles(self.name, self.ip)
         self.write("/run/kubelet/ca.crt", (api.dir / "ca.crt").read_bytes())
         for suffix in ("crt", "key"):
             self.write(f"/run/kubelet/{suffix}", (api.dir / f"{name}.{suffix}").read_bytes(), 0o600)

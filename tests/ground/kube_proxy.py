@@ -36,7 +36,7 @@ def config(mode: str, **ipvs) -> dict:
     }
 
 
-def enlist(api: "ApiServer") -> None:
+def assign_roles(api: "ApiServer") -> None:
     """Its service account, with the role that every cluster has for it."""
     namespace, name = ACCOUNT.split("/")
     subject = {"kind": "ServiceAccount", "namespace": namespace, "name": name}
@@ -50,7 +50,7 @@ def enlist(api: "ApiServer") -> None:
 
 def start(node: "Node", settings: dict) -> NodeProcess:
     """Returns when it has written its rules for the first time."""
-    enlist(node.lab.api)
+    assign_roles(node.lab.api)
     client = {"kubeconfig": node.kubeconfig(ACCOUNT)}
     node.write(CONFIG, json.dumps({**settings, "hostnameOverride": node.name, "clientConnection": client}))
     nftables = settings["mode"] == "nftables"

@@ -45,7 +45,7 @@ class Lab:
         self.id = f"dw-{os.getpid()}-{self.number - os.getpid()}"
         self.dir = Path(tempfile.mkdtemp(prefix=f"{self.id}-", dir=_fast_dir()))
         self.nodes: dict[str, Node] = {}
-        self.bystanders: dict[str, Namespace] = {}
+        self.other_hosts: dict[str, Namespace] = {}
         self.segments: dict[str, ipaddress.IPv4Network] = {}
         self.machine: Machine | None = None  # of the ground vm
         self.api: ApiServer | None = None
@@ -121,11 +121,11 @@ class Lab:
             self.host.sh(["ip", "tuntap", "add", nic.port, "mode", "tap"])
         self.host.sh(["ip", "link", "set", nic.port, "master", nic.segment, "up"])
 
-    def bystander(self, name: str, nics: list[str | tuple[str, str]] = ("lan",), forward: bool = False) -> Namespace:
-        """A machine without directway, natively: a router (`forward`), a stranger, another client."""
+    def add_host(self, name: str, nics: list[str | tuple[str, str]] = ("lan",), forward: bool = False) -> Namespace:
+        """A host without directway, natively: a router (`forward`), a stranger, another client."""
         index = next(self._indexes)
         space = Namespace(name, f"{self.id}-{name}", self.dir / "logs", self.janitor)
-        self.bystanders[name] = space
+        self.other_hosts[name] = space
         for position, spec in enumerate(nics):
             nic = self._card(name, index, position, spec)
             self.host.sh(
@@ -139,8 +139,8 @@ class Lab:
             space.sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0")
         return space
 
-    def remove_bystander(self, name: str) -> None:
-        self.bystanders.pop(name).close()
+    def remove_host(self, name: str) -> None:
+        self.other_hosts.pop(name).close()
 
     def require(self, ability: str) -> None:
         """Skips the scenario, saying why, when this ground cannot do something to a node."""
@@ -206,7 +206,7 @@ class Lab:
         if self.machine is None:
             for node in self.nodes.values():
                 node.close()
-        for space in [*self.bystanders.values(), self.host]:
+        for space in [*self.other_hosts.values(), self.host]:
             space.close()
         if not os.environ.get("DIRECTWAY_KEEP"):
             shutil.rmtree(self.dir, ignore_errors=True)

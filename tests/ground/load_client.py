@@ -1,7 +1,7 @@
 """Load client, run natively in a namespace: prints one JSON line per request, until SIGTERM or N requests.
 
 load_client.py new  ADDRESS PORT N INTERVAL [SOURCE…]  new connection each; N = 0: until stopped
-load_client.py beat ADDRESS PORT N INTERVAL            the same at a steady beat, whether those before were answered or not
+load_client.py steady ADDRESS PORT N INTERVAL          the same at a steady rate, whether those before were answered or not
 load_client.py hold ADDRESS PORT N INTERVAL            N connections kept open, a request on each every INTERVAL s
 
 SOURCE is ADDRESS or ADDRESS:FIRST-LAST (ports); connections come from all of them in turn. With ports, the server is made to
@@ -84,7 +84,7 @@ def new(address: str, port: int, count: int, interval: float, *sources: str) -> 
         stopping.wait(max(0.0, due - time.monotonic()))
 
 
-def beat(address: str, port: int, count: int, interval: float) -> None:
+def steady(address: str, port: int, count: int, interval: float) -> None:
     async def one() -> None:
         start = time.time()
         try:
@@ -135,7 +135,7 @@ def hold(address: str, port: int, count: int, interval: float) -> None:
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     mode, address, port, count, interval, *sources = sys.argv[1:]
-    {"new": new, "beat": beat, "hold": hold}[mode](address, int(port), int(count), float(interval), *sources)
+    {"new": new, "steady": steady, "hold": hold}[mode](address, int(port), int(count), float(interval), *sources)
 
 
 if __name__ == "__main__":

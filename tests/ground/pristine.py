@@ -21,7 +21,7 @@ class Pristine:
         lab.boot()
         self.before = {name: judges.snapshot(node) for name, node in lab.nodes.items()}
         self.nics = {name: list(node.nics) for name, node in lab.nodes.items()}
-        self.bystanders = set(lab.bystanders)
+        self.other_hosts = set(lab.other_hosts)
 
     def restore(self) -> str:
         """Ends agents, controller and every process a scenario started on a node; removes objects; heals faults.
@@ -34,8 +34,8 @@ class Pristine:
         if self.lab.controller is not None:
             self.lab.controller.kill()
             self.lab.controller = None
-        for name in set(self.lab.bystanders) - self.bystanders:
-            self.lab.remove_bystander(name)
+        for name in set(self.lab.other_hosts) - self.other_hosts:
+            self.lab.remove_host(name)
         if self.lab.api is not None:
             self._remove_objects()
         left = [note for node in self.lab.nodes.values() if (note := self._node(node))]

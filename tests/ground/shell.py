@@ -11,7 +11,7 @@ import sys
 import time
 
 from . import Lab, assets, web
-from .desk import Desk
+from .workstation import Workstation
 from .standard import standard_cluster, standard_lab
 
 HELP = """
@@ -101,16 +101,16 @@ def boot_cluster(lab: Lab) -> str:
 
 def shell(lab: Lab) -> int:
     """A shell in the lab's namespace, or what standard input says; its exit status."""
-    path, desk = f"{lab.dir}/shell", Desk(lab)
+    path, workstation = f"{lab.dir}/shell", Workstation(lab)
     serve(lab, path)
     (lab.dir / "order.py").write_text(ORDER)
     lines = [f"{word}() {{ /usr/bin/python3 -S {lab.dir}/order.py {path} {word} \"$@\"; }}" for word in ("on", *ORDERS)]
-    lines += [f"PATH={desk.path}:$PATH"]
+    lines += [f"PATH={workstation.path}:$PATH"]
     (lab.dir / "orders").write_text("\n".join(lines) + "\n")
     # Not by BASH_ENV: every bash below the shell, scripts too, would read it.
     (lab.dir / "bashrc").write_text(f"[ -f ~/.bashrc ] && . ~/.bashrc\n. {lab.dir}/orders\nPS1='lab# '\n")
     bash = ["--rcfile", f"{lab.dir}/bashrc", "-i"] if sys.stdin.isatty() else ["-c", f". {lab.dir}/orders; . /dev/stdin"]
-    return subprocess.run(["ip", "netns", "exec", lab.host.netns, "bash", *bash], env=desk.environment).returncode
+    return subprocess.run(["ip", "netns", "exec", lab.host.netns, "bash", *bash], env=workstation.environment).returncode
 
 
 def main(words: list[str]) -> int:

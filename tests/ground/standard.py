@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from . import assets, cluster
 from .lab import Lab
+from .objects import BACKEND, DIRECTOR
 
-DIRECTOR = {"directway.dev/director": "true"}
-BACKEND = {"directway.dev/backend": "true"}
 SHOP = ("shop", "192.168.188.0/24")
 CLUSTER_NODES = ("node-1", "node-2", "node-3", "node-4")
 LABELS = {"d": DIRECTOR, "r1": BACKEND, "r2": BACKEND, "r3": BACKEND}

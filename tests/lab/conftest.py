@@ -20,6 +20,10 @@ from ground.state import describe  # noqa: E402
 from support.fixtures import cluster, fleet, fleets, hosts  # noqa: E402, F401
 
 
+# Files that take minutes, the longest first: several labs share the files, and none should begin such a one when the others have ended.
+LONG = ("undo", "failover", "random_faults", "moves", "arp", "endpoints", "status", "api_faults", "bad_nodes")
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "core: the part that also runs on the ground `vm`")
 
@@ -35,7 +39,11 @@ def pytest_collection_modifyitems(config, items):
         source = item.callspec.params.get("fleet") if hasattr(item, "callspec") else None
         return next((n for n, name in ((1, "cluster"), (2, "hosts")) if name in (source, *item.fixturenames)), 0)
 
-    items.sort(key=side)
+    def place(item) -> int:
+        name = item.path.stem.removeprefix("test_")
+        return LONG.index(name) if name in LONG else len(LONG)
+
+    items.sort(key=lambda item: (side(item), place(item)))
 
 
 def labs(item) -> list[Lab]:

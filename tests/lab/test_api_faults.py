@@ -27,7 +27,7 @@ def heal(cluster):
 @pytest.mark.vm
 def test_gone_at_start(cluster):
     """Agents that start without it touch nothing, say what they miss, and go to work when it is there."""
-    cluster.enlist()
+    cluster.assign_roles()
     cluster.stop()
     service = virtual_service()
     cluster.apply(service)
@@ -48,7 +48,7 @@ def test_gone_at_start(cluster):
 
 @pytest.mark.vm
 def test_a_restart_without_it_keeps_serving(cluster):
-    service = cluster.enlist().serve()
+    service = cluster.assign_roles().serve()
     before = snapshots(cluster)
     load = clients.load(cluster.host, VIP, interval=0.01)
     cut(cluster)
@@ -62,13 +62,13 @@ def test_a_restart_without_it_keeps_serving(cluster):
     finally:
         heal(cluster)
     cluster.start()
-    cluster.weigh("r1", 2)
+    cluster.set_weight("r1", 2)
     cluster.wait_weights(service, {"r1": 2, "r2": 1}, timeout=40)
     assert load.stop().errors == []
 
 
 def test_gone_for_a_minute_under_load(cluster):
-    service = cluster.enlist().serve()
+    service = cluster.assign_roles().serve()
     before = snapshots(cluster)
     load = clients.load(cluster.host, VIP, interval=0.02)
     held = clients.hold(cluster.host, VIP, n=4, interval=0.2)
@@ -82,7 +82,7 @@ def test_gone_for_a_minute_under_load(cluster):
     finally:
         cluster.api.start()
         cluster.api.wait_ready()
-    cluster.weigh("r1", 2)
+    cluster.set_weight("r1", 2)
     cluster.wait_weights(service, {"r1": 2, "r2": 1}, timeout=60)
     outcome, long = load.stop(), held.stop()
     assert outcome.errors == [] and long.errors == [], f"{outcome}; {long}"
@@ -91,7 +91,7 @@ def test_gone_for_a_minute_under_load(cluster):
 
 def test_a_stalled_connection(cluster):
     """No reset, no answer: a firewall forgot the flow. A watch that is silent for ever must be noticed."""
-    service = cluster.enlist().serve()
+    service = cluster.assign_roles().serve()
     forwarder = cluster.lab.forwarder(cluster.lab["d"])
     forwarder.stall()
     try:
@@ -99,12 +99,12 @@ def test_a_stalled_connection(cluster):
         assert clients.requests(cluster.host, VIP, n=50).errors == []
     finally:
         forwarder.heal()
-    cluster.weigh("r1", 2)
+    cluster.set_weight("r1", 2)
     cluster.wait_weights(service, {"r1": 2, "r2": 1}, timeout=40)
 
 
 def test_wrong_credentials(cluster):
-    cluster.enlist()
+    cluster.assign_roles()
     cluster.stop()
     service = virtual_service()
     cluster.apply(service)

@@ -4,7 +4,7 @@ import pytest
 from ground import arp, clients, judges
 from ground.capture import Capture, arp_answers
 from ground.wait import wait_until
-from support import VIP, arping_many, asking_all_the_time, virtual_service
+from support import VIP, arping_many, repeated_requests, virtual_service
 
 QUIET = (1, 2)
 NODES = ("d", "r1", "r2")
@@ -12,18 +12,18 @@ NODES = ("d", "r1", "r2")
 
 @pytest.mark.core
 def test_s1_only_the_director_answers(fleet):
-    fleet.enlist().serve()
-    fleet.town.forget_neighbours()
+    fleet.assign_roles().serve()
+    fleet.site.forget_neighbours()
     with Capture(fleet.host, "lan", f"arp and host {VIP}") as capture:
         answers = arping_many(fleet.host, VIP, tries=20)
-    director = fleet.town.mac("d")
+    director = fleet.site.mac("d")
     assert answers == {director}
     assert arp_answers(capture.stop(), VIP).keys() == {director}
 
 
 @pytest.mark.core
 def test_s6_quiet_on_the_ingress_nic_though_all_is_0(cluster):
-    cluster.enlist().serve()
+    cluster.assign_roles().serve()
     for name in NODES:
         node = cluster.lab[name]
         for key in ("arp_ignore", "arp_announce"):
@@ -32,49 +32,49 @@ def test_s6_quiet_on_the_ingress_nic_though_all_is_0(cluster):
 
 
 def test_s6_a_bridge_master_is_the_ingress(cluster):
-    cluster.enlist(backends=("bridged",)).serve()
+    cluster.assign_roles(real_servers=("bridged",)).serve()
     assert judges.arp_mode(cluster.lab["bridged"], "br0") == QUIET
-    assert arp.who_has(cluster.host, VIP, tries=20).keys() == {cluster.town.mac("d")}
+    assert arp.who_has(cluster.host, VIP, tries=20).keys() == {cluster.site.mac("d")}
     assert clients.requests(cluster.host, VIP, n=10).counts == {"bridged": 10}
 
 
 def test_s6_a_vlan_is_the_ingress(cluster):
     vip = "10.77.5.100"
-    cluster.enlist(backends=("tagged",)).serve(vip=vip)
+    cluster.assign_roles(real_servers=("tagged",)).serve(vip=vip)
     assert judges.devices_with(cluster.lab["d"], vip) == ["eth0.5", "lo"]
     assert judges.arp_mode(cluster.lab["tagged"], "eth0.5") == QUIET
-    visitor = cluster.town.node("visitor")
-    assert judges.arping(visitor, vip, "eth0.5", count=3) == {cluster.town.mac("d"): 3}
+    visitor = cluster.site.node("visitor")
+    assert judges.arping(visitor, vip, "eth0.5", count=3) == {cluster.site.mac("d"): 3}
     assert clients.requests(visitor, vip, n=10).counts == {"tagged": 10}
 
 
 def test_s6_a_nic_that_appears_later(cluster):
-    cluster.enlist(backends=("r1", "late")).serve()
+    cluster.assign_roles(real_servers=("r1", "late")).serve()
     node = cluster.lab["late"]
     with Capture(cluster.host, "lan", "arp") as capture:
         device = node.add_nic("lan")
         wait_until(lambda: judges.arp_mode(node, device) == QUIET, f"{device} to be quiet")
         node.sh(f"ip addr add 10.77.0.99/24 dev {device}; ip link set {device} up")
         wait_until(lambda: arp.who_has(cluster.host, "10.77.0.99", tries=1), "the new NIC to take part in ARP")
-        assert arp.who_has(cluster.host, VIP, tries=20).keys() == {cluster.town.mac("d")}
+        assert arp.who_has(cluster.host, VIP, tries=20).keys() == {cluster.site.mac("d")}
     frames = capture.stop()
     assert arp_answers(frames, "10.77.0.99").keys() & {nic.mac for nic in node.nics}, "the capture sees its answers"
-    assert arp_answers(frames, VIP).keys() == {cluster.town.mac("d")}
+    assert arp_answers(frames, VIP).keys() == {cluster.site.mac("d")}
     assert judges.arp_mode(node, device) == QUIET
     cluster.stop("late")
     cluster.label("late", {})
-    cluster.enlisted.remove("late")
-    cluster.town.discard("late")
+    cluster.assigned.remove("late")
+    cluster.site.discard("late")
 
 
 def test_s8_quiet_comes_before_the_vip(cluster):
     """Twenty times in and out, with somebody asking all the time and a capture from before the agents start."""
-    cluster.enlist()
+    cluster.assign_roles()
     cluster.stop()
     service = virtual_service()
-    director = cluster.town.mac("d")
+    director = cluster.site.mac("d")
     with Capture(cluster.host, "lan", f"arp and host {VIP}") as capture:
-        with asking_all_the_time(cluster.host, VIP, sender=cluster.lab.address()) as asking:
+        with repeated_requests(cluster.host, VIP, sender=cluster.lab.address()) as asking:
             cluster.start()
             for _ in range(20):
                 cluster.apply(service)
@@ -94,11 +94,11 @@ def test_s8_quiet_comes_before_the_vip(cluster):
 @pytest.mark.parametrize("role", ["director", "real server"])
 def test_s17_three_nics_on_one_segment(cluster, role):
     if role == "director":
-        cluster.enlist(directors=("flux",), backends=("r1",))
-        expected, server = cluster.town.mac("flux", 0), "r1"
+        cluster.assign_roles(directors=("flux",), real_servers=("r1",))
+        expected, server = cluster.site.mac("flux", 0), "r1"
     else:
-        cluster.enlist(backends=("flux",))
-        expected, server = cluster.town.mac("d"), "flux"
+        cluster.assign_roles(real_servers=("flux",))
+        expected, server = cluster.site.mac("d"), "flux"
     cluster.serve()
     with Capture(cluster.host, "lan", f"arp and host {VIP}") as capture:
         assert arp.who_has(cluster.host, VIP, tries=20).keys() == {expected}

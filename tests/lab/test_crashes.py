@@ -15,7 +15,7 @@ def change(cluster, rng: random.Random) -> None:
     """One change of the things that agents act on."""
     kind = rng.choice(["weight", "recreate", "ports", "device", "role"])
     if kind == "weight":
-        cluster.weigh(rng.choice(["r1", "r2"]), rng.randint(1, 9))
+        cluster.set_weight(rng.choice(["r1", "r2"]), rng.randint(1, 9))
     elif kind == "recreate":
         if "web" in cluster.services:
             cluster.delete("web")
@@ -34,7 +34,7 @@ def test_kill_9_at_random_moments(cluster, rounds):
     seed = int(os.environ.get("DIRECTWAY_SEED") or random.SystemRandom().randrange(1 << 32))
     print(f"DIRECTWAY_SEED={seed}")
     rng = random.Random(seed)
-    cluster.enlist().serve()
+    cluster.assign_roles().serve()
     for turn in range(rounds):
         victim = rng.choice(NODES)
         # The moment is random on purpose, nothing is waited for.

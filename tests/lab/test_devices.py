@@ -8,7 +8,7 @@ from support import VIP, virtual_service
 
 @pytest.mark.core
 def test_s3_vip_on_lo(fleet):
-    fleet.enlist().serve()
+    fleet.assign_roles().serve()
     for name in ("r1", "r2"):
         assert judges.devices_with(fleet.lab[name], VIP) == ["lo"]
         assert f"{VIP}/32" in judges.addresses(fleet.lab[name])["lo"]
@@ -17,17 +17,17 @@ def test_s3_vip_on_lo(fleet):
 
 
 def test_s4_vip_on_a_dummy_device(cluster):
-    cluster.enlist().serve(real_servers={"vipDevice": "vip0"})
+    cluster.assign_roles().serve(real_servers={"vipDevice": "vip0"})
     for name in ("r1", "r2"):
         node = cluster.lab[name]
         assert judges.devices_with(node, VIP) == ["vip0"]
         assert "dummy" in node.sh("ip -d link show vip0") and "UP" in node.sh("ip link show vip0")
-    assert arp.who_has(cluster.host, VIP, tries=20).keys() == {cluster.town.mac("d")}
+    assert arp.who_has(cluster.host, VIP, tries=20).keys() == {cluster.site.mac("d")}
     assert clients.requests(cluster.host, VIP, n=20).counts == {"r1": 10, "r2": 10}
 
 
 def test_s4_a_dummy_device_of_somebody_else_stays(cluster):
-    cluster.enlist()
+    cluster.assign_roles()
     node = cluster.lab["r1"]
     node.sh("ip link add vip0 type dummy; ip link set vip0 up; ip addr add 10.99.0.1/32 dev vip0")
     before = judges.snapshot(node)
@@ -39,16 +39,16 @@ def test_s4_a_dummy_device_of_somebody_else_stays(cluster):
 
 
 def test_s5_vip_on_a_nic_that_carries_nothing_else(cluster):
-    cluster.enlist(backends=("r3",)).serve(real_servers={"vipDevice": "eth1"})
+    cluster.assign_roles(real_servers=("r3",)).serve(real_servers={"vipDevice": "eth1"})
     node = cluster.lab["r3"]
     assert judges.devices_with(node, VIP) == ["eth1"]
     assert judges.sysctl(node, "net/ipv4/conf/eth1/arp_ignore") == 8
-    assert arp.who_has(cluster.host, VIP, tries=20).keys() == {cluster.town.mac("d")}
+    assert arp.who_has(cluster.host, VIP, tries=20).keys() == {cluster.site.mac("d")}
     assert clients.requests(cluster.host, VIP, n=10).counts == {"r3": 10}
 
 
 def test_s5_any_other_nic_is_refused(cluster):
-    cluster.enlist(backends=("r1", "r2"))
+    cluster.assign_roles(real_servers=("r1", "r2"))
     cluster.start()
     cluster.apply(virtual_service("good", "10.77.0.101"), virtual_service(real_servers={"vipDevice": "eth0"}))
     message = cluster.wait_condition("Ready", "False", "DeviceInUse")
@@ -61,7 +61,7 @@ def test_s5_any_other_nic_is_refused(cluster):
 
 
 def test_s9_host_route(cluster):
-    cluster.enlist().serve(real_servers={"hostRoute": True})
+    cluster.assign_roles().serve(real_servers={"hostRoute": True})
     for name in ("r1", "r2"):
         routes = cluster.lab[name].sh("ip -4 route show table main").splitlines()
         assert any(r.startswith(f"{VIP} dev lo") for r in routes), routes

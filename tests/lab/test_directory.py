@@ -15,12 +15,12 @@ NODES = ("d", "r1", "r2")
 @pytest.fixture
 def serving(hosts):
     """Serves the good VirtualService; it must still do so, and take changes, at the end."""
-    hosts.enlist()
+    hosts.assign_roles()
     good = hosts.serve(virtual_service("good", GOOD))
     yield hosts
     for name in NODES:
         hosts.lab[name].remove_manifest("bad.yaml")
-    hosts.weigh("r1", 3)
+    hosts.set_weight("r1", 3)
     hosts.wait_serving(good)
     assert clients.requests(hosts.host, GOOD, n=20).errors == []
 
@@ -103,14 +103,14 @@ def test_it_starts_on_a_broken_directory(serving):
     serving.lab["d"].put_manifest("web.yaml", "kind: [")
     serving.start("d", wait=False)
     wait_said(serving, "web.yaml")
-    serving.weigh("r2", 2)
+    serving.set_weight("r2", 2)
     serving.wait_weights(serving.services["good"], {"r1": 1, "r2": 2})
     assert f"{VIP}:80" in judges.services(serving.lab["d"]) and serving.holds(service)
     serving._write_service(service)
 
 
 def test_a_directory_that_appears_later(hosts):
-    hosts.enlist()
+    hosts.assign_roles()
     hosts.stop()
     for name in NODES:
         hosts.lab[name].sh("rm -rf /run/manifests")

@@ -17,7 +17,7 @@ def test_traces_are_told_and_undone(lab):
     pristine = Pristine(lab)
     web.start(lab["r1"])
     lab["d"].sh("ip addr add 10.77.0.100/32 dev lo")
-    lab.bystander("stranger")
+    lab.add_host("stranger")
     lab.kubectl("label node r1 extra=1")
     lab["r3"].cut()
     lab["r2"].power_off()

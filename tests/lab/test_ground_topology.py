@@ -14,7 +14,7 @@ def test_three_nics_on_one_segment(new_lab):
 
 def test_a_second_segment_behind_a_router(new_lab):
     new_lab.segment("far", "10.78.0.0/24")
-    router = new_lab.bystander("router", nics=[("lan", "10.77.0.1/24"), ("far", "10.78.0.1/24")], forward=True)
+    router = new_lab.add_host("router", nics=[("lan", "10.77.0.1/24"), ("far", "10.78.0.1/24")], forward=True)
     near = new_lab.node("near", gateway="10.77.0.1")
     far = new_lab.node("far1", nics=["far"], gateway="10.78.0.1")
     both = new_lab.node("both", nics=["lan", "far"])
@@ -39,7 +39,7 @@ def test_vlan_and_bridge_inside_a_node(new_lab):
 
 
 def test_a_stranger_answers(new_lab):
-    stranger = new_lab.bystander("stranger", nics=[("lan", "10.77.0.66/24")])
+    stranger = new_lab.add_host("stranger", nics=[("lan", "10.77.0.66/24")])
     stranger.sh("ip addr add 10.77.0.100/32 dev eth0")
     assert set(arp.who_has(new_lab.host, "10.77.0.100")) == {judges.mac(stranger, "eth0")}
 

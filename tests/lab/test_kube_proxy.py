@@ -15,7 +15,7 @@ SERVICE = {
 @pytest.fixture
 def proxy(cluster):
     """kube-proxy on the director, and a Service whose endpoint is a real server; `proxy()` starts it, or starts it anew."""
-    node = cluster.town.node("d")
+    node = cluster.site.node("d")
     endpoints = Endpoints(cluster, "echo")
     cluster.api.apply(SERVICE)
     endpoints.write(r1="ready")
@@ -29,14 +29,14 @@ def proxy(cluster):
     yield start
     endpoints.delete()
     cluster.api.raw("DELETE", "/api/v1/namespaces/default/services/echo")
-    cluster.town.discard("d")
+    cluster.site.discard("d")
 
 
 @pytest.mark.vm
 @pytest.mark.only_on("vm")
 def test_kube_proxy_in_nftables_mode(cluster, proxy):
     """Both serve, and neither touches what the other wrote – but for the IPVS table, which kube-proxy empties as it starts."""
-    cluster.enlist()
+    cluster.assign_roles()
     proxy()
     node = cluster.lab["d"]
     rules = lambda: node.sh("nft --stateless list ruleset")

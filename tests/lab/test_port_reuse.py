@@ -14,7 +14,7 @@ PORT = 20000
 @pytest.fixture
 def settings(hosts):
     """Sets settings of IPVS on the director by hand; they are as before afterwards."""
-    hosts.enlist()
+    hosts.assign_roles()
     director = hosts.director()
     before = {name: judges.sysctl(director, f"net.ipv4.vs.{name}") for name in SETTINGS}
 
@@ -45,26 +45,26 @@ def test_a_port_comes_again_after_its_server_has_ended(hosts, settings, end, exp
         hosts.label(first, {})
         hosts.wait_weights(service, {other: 1})
     else:
-        hosts.weigh(first, 0)
+        hosts.set_weight(first, 0)
         hosts.wait_weights(service, {first: 0, other: 1})
-    hosts.town.servers[first].stop()
+    hosts.site.servers[first].stop()
     try:
         assert f"FIN_WAIT    {hosts.lab.address()}:{PORT}" in hosts.director().sh("ipvsadm -Lcn") or end == "deleted"
         assert ask(hosts, PORT + 1) == other, "a port that IPVS does not know"
         assert ask(hosts, PORT) == (other if goes_on else {"no weight": "ConnectionRefusedError", "deleted": "TimeoutError"}[end])
     finally:
-        hosts.town.servers[first] = web.start(hosts.lab[first])
+        hosts.site.servers[first] = web.start(hosts.lab[first])
 
 
 @pytest.mark.parametrize("conn_reuse_mode, share", [(1, 0), (3, 5)])
 def test_ports_that_come_again_and_a_new_real_server(hosts, settings, conn_reuse_mode, share):
     settings(expire_nodest_conn=1, conn_reuse_mode=conn_reuse_mode)
     service = hosts.serve()
-    hosts.weigh("r2", 0)
+    hosts.set_weight("r2", 0)
     hosts.wait_weights(service, {"r1": 1, "r2": 0})
     ask_all = lambda: clients.requests(hosts.host, VIP, n=10, sources=(f"{hosts.lab.address()}:{PORT}-{PORT + 9}",)).counts
     assert ask_all() == {"r1": 10}
-    hosts.weigh("r2", 1)
+    hosts.set_weight("r2", 1)
     hosts.wait_weights(service, {"r1": 1, "r2": 1})
     assert ask_all()["r2"] == share
 
@@ -76,6 +76,6 @@ def test_a_persistent_client_leaves_a_real_server_without_weight(hosts, settings
     service = hosts.serve(persistence={"timeoutSeconds": 60})
     first = ask(hosts, PORT)
     other = {"r1": "r2", "r2": "r1"}[first]
-    hosts.weigh(first, 0)
+    hosts.set_weight(first, 0)
     hosts.wait_weights(service, {first: 0, other: 1})
     assert ask(hosts, PORT + 1) == (other if expire_quiescent_template else first)

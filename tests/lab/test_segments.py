@@ -8,34 +8,34 @@ from support.objects import key_of
 
 
 def test_s10_a_real_server_behind_a_router_is_reported_and_gets_nothing(cluster):
-    cluster.enlist(backends=("r1", "far"))
+    cluster.assign_roles(real_servers=("r1", "far"))
     cluster.start()
     service = virtual_service()
     with Capture(cluster.host, cluster.lab["far"].nics[0].port, f"host {VIP} and tcp") as capture:
         cluster.apply(service)
-        cluster.wait_serving(service, backends=["r1"])
+        cluster.wait_serving(service, real_servers=["r1"])
         count = {"ready": 1, "total": 2}
         wait_until(lambda: cluster.get()["status"]["realServers"] == count, "the count of real servers")
         assert clients.requests(cluster.host, VIP, n=20).counts == {"r1": 20}
     assert capture.stop() == []
     report = cluster.lab["d"].directway("status").out
-    line = next(line for line in report.splitlines() if "far" in line or cluster.town.address("far") in line)
+    line = next(line for line in report.splitlines() if "far" in line or cluster.site.address("far") in line)
     assert "NotOnSegment" in line, report
 
 
 def test_s10_a_host_outside_the_cluster_too(cluster):
-    cluster.enlist(backends=("r1",))
-    cluster.town.up("far")
+    cluster.assign_roles(real_servers=("r1",))
+    cluster.site.up("far")
     cluster.start()
-    service = virtual_service(real_servers={"external": [{"address": cluster.town.address("far"), "weight": 1}]})
+    service = virtual_service(real_servers={"external": [{"address": cluster.site.address("far"), "weight": 1}]})
     cluster.apply(service)
-    cluster.wait_serving(service, backends=["r1"])
+    cluster.wait_serving(service, real_servers=["r1"])
     wait_until(lambda: cluster.get()["status"]["realServers"] == {"ready": 1, "total": 2}, "the count of real servers")
     assert "NotOnSegment" in cluster.lab["d"].directway("status").out
 
 
 def test_s11_without_a_nic_in_the_vips_network_no_arp_step(cluster):
-    cluster.enlist(backends=("inner",))
+    cluster.assign_roles(real_servers=("inner",))
     node = cluster.lab["inner"]
     service = virtual_service()
     cluster.stop("inner")
@@ -46,15 +46,15 @@ def test_s11_without_a_nic_in_the_vips_network_no_arp_step(cluster):
     cluster.start()
     cluster.wait_serving(service)
     assert judges.arp_mode(node, "eth0") == (0, 0)
-    assert arp.who_has(cluster.host, VIP, tries=20).keys() == {cluster.town.mac("d")}
+    assert arp.who_has(cluster.host, VIP, tries=20).keys() == {cluster.site.mac("d")}
     assert clients.requests(cluster.host, VIP, n=10).counts == {"inner": 10}
 
 
 def test_a_vip_of_no_nics_network_is_held_where_the_directors_interface_is_named(fleet):
     """Everybody on the segment may be asked for it, so everybody but the holder must be quiet."""
-    fleet.enlist(directors=("d", "r3"), backends=("r1", "r2"))
+    fleet.assign_roles(directors=("d", "r3"), real_servers=("r1", "r2"))
     fleet.start()
-    everyone = {fleet.town.address(name): 1 for name in ("r1", "r2")}
+    everyone = {fleet.site.address(name): 1 for name in ("r1", "r2")}
     service = virtual_service(vip="10.100.0.1", directors={"interface": "eth0", "preferred": "d"})
     fleet.apply(service)
     for name in ("d", "r3"):
@@ -62,7 +62,7 @@ def test_a_vip_of_no_nics_network_is_held_where_the_directors_interface_is_named
     wait_until(lambda: fleet.holds(service, fleet.lab["d"]), "the VIP on the NIC of d")
     for name in ("d", "r1", "r2", "r3"):
         assert judges.arp_mode(fleet.lab[name], "eth0") == (1, 2), name
-    assert arp.who_has(fleet.host, "10.100.0.1", tries=20).keys() == {fleet.town.mac("d")}
+    assert arp.who_has(fleet.host, "10.100.0.1", tries=20).keys() == {fleet.site.mac("d")}
     fleet.host.sh("ip route add 10.100.0.1/32 dev lan")
     try:
         assert clients.requests(fleet.host, "10.100.0.1", n=10).counts == {"r1": 5, "r2": 5}
@@ -72,12 +72,12 @@ def test_a_vip_of_no_nics_network_is_held_where_the_directors_interface_is_named
 
 def test_an_external_real_server_that_is_quiet(cluster):
     """Whoever runs it binds the VIP; the director asks the wire whether it is silent."""
-    cluster.enlist(backends=())
-    outsider = cluster.town.node("r3")
+    cluster.assign_roles(real_servers=())
+    outsider = cluster.site.node("r3")
     outsider.sh(f"sysctl -qw net.ipv4.conf.eth0.arp_ignore=1 net.ipv4.conf.eth0.arp_announce=2; ip addr add {VIP}/32 dev lo")
     try:
         cluster.start()
-        address = cluster.town.address("r3")
+        address = cluster.site.address("r3")
         service = virtual_service(real_servers={"nodeSelector": None, "external": [{"address": address, "weight": 2}]})
         cluster.apply(service)
         cluster.wait_weights(service, {"r3": 2})
@@ -90,17 +90,17 @@ def test_an_external_real_server_that_is_quiet(cluster):
 
 
 def test_an_external_real_server_that_answers_arp_gets_no_weight(cluster):
-    cluster.enlist(backends=("r1",))
+    cluster.assign_roles(real_servers=("r1",))
     # An agent knows for a minute who was a director: in another scenario, the outsider may have been one.
     cluster.stop()
-    outsider = cluster.town.node("r3")
+    outsider = cluster.site.node("r3")
     outsider.sh(f"ip addr add {VIP}/32 dev lo")
     try:
         cluster.start()
-        service = virtual_service(real_servers={"external": [{"address": cluster.town.address("r3"), "weight": 1}]})
+        service = virtual_service(real_servers={"external": [{"address": cluster.site.address("r3"), "weight": 1}]})
         cluster.apply(service)
         message = cluster.wait_condition("VIPConflict", "True", "VIPConflict")
-        assert cluster.town.mac("r3") in message.lower()
+        assert cluster.site.mac("r3") in message.lower()
         assert not cluster.holds(service), "claimed although another answers"
         assert "r3" not in cluster.weights(service)
         cluster.delete()

@@ -19,7 +19,7 @@ def columns(cluster, wide: bool = False) -> list[dict[str, str]]:
 
 @pytest.mark.vm
 def test_the_columns_of_kubectl_get_dvs(cluster):
-    cluster.enlist().serve(scheduler="wrr")
+    cluster.assign_roles().serve(scheduler="wrr")
     cluster.wait_condition("Ready", "True")
     row = columns(cluster)[0]
     age = row.pop("AGE")
@@ -32,7 +32,7 @@ def test_the_columns_of_kubectl_get_dvs(cluster):
 
 @pytest.mark.vm
 def test_conditions_follow_what_happens(cluster):
-    cluster.enlist()
+    cluster.assign_roles()
     service = cluster.serve()
     status = lambda: cluster.get()["status"]
     for kind in ("Accepted", "Programmed", "Ready"):
@@ -55,7 +55,7 @@ def test_conditions_follow_what_happens(cluster):
 
 
 def test_ready_is_not_told_before_requests_pass(cluster):
-    cluster.enlist()
+    cluster.assign_roles()
     cluster.start()
     for turn in range(5):
         cluster.apply(virtual_service())
@@ -68,15 +68,15 @@ def test_ready_is_not_told_before_requests_pass(cluster):
 
 def test_a_real_server_without_power(cluster):
     """Its neighbours see it: it gets no weight, and the count says so; back again, it is served again."""
-    cluster.enlist(backends=("r1", "r3"))
+    cluster.assign_roles(real_servers=("r1", "r3"))
     service = cluster.serve()
     cluster.lab["r3"].power_off()
     cluster.wait_weights(service, {"r1": 1, "r3": 0}, timeout=40)
     wait_until(lambda: cluster.get()["status"]["realServers"] == {"ready": 1, "total": 2}, "the count", 20)
     assert clients.requests(cluster.host, VIP, n=10).counts == {"r1": 10}
     assert "Unreachable" in cluster.lab["d"].directway("status").out
-    cluster.town.discard("r3")
-    cluster.town.up("r3")
+    cluster.site.discard("r3")
+    cluster.site.up("r3")
     cluster.start("r3")
     cluster.wait_serving(service, timeout=40)
     assert clients.requests(cluster.host, VIP, n=10).counts == {"r1": 5, "r3": 5}
@@ -84,7 +84,7 @@ def test_a_real_server_without_power(cluster):
 
 @pytest.mark.vm
 def test_the_controller_comes_and_goes_without_touching_traffic(cluster):
-    service = cluster.enlist().serve()
+    service = cluster.assign_roles().serve()
     cluster.wait_condition("Ready", "True")
     before = judges.snapshot(cluster.lab["d"])
     load = clients.load(cluster.host, VIP, interval=0.005)
@@ -92,7 +92,7 @@ def test_the_controller_comes_and_goes_without_touching_traffic(cluster):
         cluster.lab.controller.kill()
         load.wait_answers(len(load.so_far().answers) + 100)
         assert judges.snapshot(cluster.lab["d"]) == before
-        cluster.weigh("r1", 2)
+        cluster.set_weight("r1", 2)
         cluster.wait_weights(service, {"r1": 2, "r2": 1}), "agents need no controller"
     finally:
         cluster.lab.start_controller()
@@ -104,7 +104,7 @@ def test_the_controller_comes_and_goes_without_touching_traffic(cluster):
 
 
 def test_nodestates_speak_of_their_own_node(cluster):
-    cluster.enlist().serve()
+    cluster.assign_roles().serve()
     cluster.wait_condition("Ready", "True")
     for name in ("d", "r1", "r2"):
         state = cluster.api.get(f"/apis/directway.dev/v1alpha1/nodestates/{name}")
@@ -114,7 +114,7 @@ def test_nodestates_speak_of_their_own_node(cluster):
 
 
 def test_an_idle_cluster_writes_nothing(cluster):
-    cluster.enlist().serve()
+    cluster.assign_roles().serve()
     cluster.wait_condition("Ready", "True")
     version = lambda: {
         **{n: cluster.api.get(f"/apis/directway.dev/v1alpha1/nodestates/{n}")["metadata"]["resourceVersion"] for n in ("d", "r1", "r2")},

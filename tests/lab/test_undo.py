@@ -77,7 +77,7 @@ def clean_nodes(fleet):
     ],
 )
 def test_s15_nothing_is_left(fleet, undo):
-    fleet.enlist()
+    fleet.assign_roles()
     with others_at_work(fleet) as before:
         fleet.serve()
         assert clients.requests(fleet.host, VIP, n=10).errors == []
@@ -95,16 +95,16 @@ def test_s15_nothing_is_left(fleet, undo):
 
 def test_an_agent_that_is_ended_with_its_label_undoes_first(cluster):
     """A DaemonSet ends the pod in the moment in which its node loses the label; whichever comes first."""
-    cluster.enlist().serve()
+    cluster.assign_roles().serve()
     for name in ("r2", "r1", "d"):
         node = cluster.lab[name]
         cluster.label(name, {})
         assert node.agent.process.stop(timeout=30) == 0
-        assert judges.difference(cluster.town.baselines[name], judges.snapshot(node)) == "", name
+        assert judges.difference(cluster.site.baselines[name], judges.snapshot(node)) == "", name
 
 
 def test_a_sysctl_that_somebody_changed_since_is_theirs(cluster):
-    cluster.enlist().serve()
+    cluster.assign_roles().serve()
     node = cluster.lab["r1"]
     cluster.stop("r1")
     node.sh("sysctl -qw net.ipv4.conf.eth0.arp_ignore=2")
@@ -117,7 +117,7 @@ def test_a_sysctl_that_somebody_changed_since_is_theirs(cluster):
 
 
 def test_a_foreign_service_with_our_key_is_left_alone(cluster):
-    cluster.enlist()
+    cluster.assign_roles()
     director = cluster.lab["d"]
     director.sh(f"ipvsadm -A -t {VIP}:80 -s sed; ipvsadm -a -t {VIP}:80 -r 10.77.0.12 -g -w 9")
     before = director.sh("ipvsadm -Sn")
@@ -132,7 +132,7 @@ def test_a_foreign_service_with_our_key_is_left_alone(cluster):
 
 
 def test_stopping_the_agents_leaves_the_data_path(cluster):
-    cluster.enlist().serve()
+    cluster.assign_roles().serve()
     before = {name: judges.snapshot(cluster.lab[name]) for name in NODES}
     load = clients.load(cluster.host, VIP, interval=0.005)
     load.wait_answers(50)

@@ -1,8 +1,9 @@
-"""What the scenarios share: the town they play in, the agents at work in it, the objects they are given."""
+"""What the scenarios share: the site (the nodes of a run), the agents at work on it, the objects they are given."""
 
+from ground.objects import BACKEND, DIRECTOR, VIP, virtual_service
+
+from .arp_requests import arping_many, repeated_requests
 from .fleet import Cluster, Fleet, Hosts
-from .objects import BACKEND, DIRECTOR, VIP, virtual_service
-from .questions import arping_many, asking_all_the_time
-from .town import Town
+from .site import Site
 
-__all__ = ["BACKEND", "DIRECTOR", "VIP", "Cluster", "Fleet", "Hosts", "Town", "arping_many", "asking_all_the_time", "virtual_service"]
+__all__ = ["BACKEND", "DIRECTOR", "VIP", "Cluster", "Fleet", "Hosts", "Site", "arping_many", "repeated_requests", "virtual_service"]

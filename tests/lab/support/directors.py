@@ -7,10 +7,11 @@ from contextlib import contextmanager
 
 import pytest
 from ground import clients, judges
-from ground.capture import arp_answers
+from ground.capture import Capture, arp_answers
+from ground.objects import VIP, virtual_service
 from ground.wait import wait_until
 
-from .objects import VIP, virtual_service
+from .arp_requests import repeated_requests
 
 DIRECTORS = ("d", "r3")
 # How many connections are kept open.
@@ -21,7 +22,7 @@ KEPT = 300
 def only_here(fleets):
     """Ends what pair() sets; for files that import it."""
     yield
-    for node in map(fleets.town.lab.__getitem__, DIRECTORS):
+    for node in map(fleets.site.lab.__getitem__, DIRECTORS):
         if node.powered:
             node.sh("sysctl -qw net.ipv4.vs.sloppy_tcp=0")
 
@@ -60,9 +61,9 @@ def wait_destinations(fleet, name, count=2, timeout=15):
     wait_until(reached, f"{name} to have {count} destinations", timeout)
 
 
-def pair(fleet, backends=("r1", "r2"), sloppy=True, **spec):
+def pair(fleet, real_servers=("r1", "r2"), sloppy=True, **spec):
     """Two directors at work, one of which holds the VIP and should; returns the holder and the standby."""
-    fleet.enlist(directors=DIRECTORS, backends=backends)
+    fleet.assign_roles(directors=DIRECTORS, real_servers=real_servers)
     for name in DIRECTORS:
         # Connections whose beginning another director has seen.
         fleet.lab[name].sh(f"sysctl -qw net.ipv4.vs.sloppy_tcp={int(sloppy)}")
@@ -70,9 +71,9 @@ def pair(fleet, backends=("r1", "r2"), sloppy=True, **spec):
     fleet.apply(virtual_service(scheduler="mh", **{"directors": {"preferred": "r3"}, **spec}))
     holder = wait_holder(fleet, "r3")
     standby = "d"
-    wait_destinations(fleet, holder, len(backends))
-    if standby not in backends:
-        wait_destinations(fleet, standby, len(backends))
+    wait_destinations(fleet, holder, len(real_servers))
+    if standby not in real_servers:
+        wait_destinations(fleet, standby, len(real_servers))
     return holder, standby
 
 
@@ -90,8 +91,8 @@ def two_halves(fleet, *away):
 
 def revive(fleet, name):
     """Boots a node again whose power was cut. Until its agent reports, real servers keep the VIP for what it last said."""
-    fleet.town.discard(name)
-    fleet.town.up(name)
+    fleet.site.discard(name)
+    fleet.site.up(name)
     fleet.start(name)
 
 
@@ -120,14 +121,21 @@ def not_kept(loads):
     return [one for outcome in outcomes for one in outcome.not_kept]
 
 
-def yielded(fleet, frames, since):
-    """The directors that don't hold the VIP now, and how long after `since` (seconds since the epoch) a frame of theirs claimed it last."""
-    macs = {fleet.town.mac(name): name for name in DIRECTORS if name not in holders(fleet)}
-    claims = (f.time - since for f in frames if f.arp and f.arp_sender_ip == VIP and f.arp_sender_mac in macs and f.time >= since)
-    return sorted(macs.values()), max(claims, default=0)
+def last_claim(fleet, frames, name):
+    """When (seconds since the epoch) a frame of this director claimed the VIP last."""
+    return max(f.time for f in frames if f.arp and f.arp_sender_ip == VIP and f.arp_sender_mac == fleet.site.mac(name))
+
+
+def wait_alone(fleet, load, name, timeout=30):
+    """Waits until `name` alone holds the VIP; from then on no frame of another director claims it, while clients are answered."""
+    wait_holder(fleet, name, timeout=timeout)
+    asking = repeated_requests(fleet.host, VIP, sender=fleet.lab.address(), interval=0.02)
+    with Capture(fleet.host, "lan", "arp") as capture, asking:
+        more(load)
+    assert answering(fleet, capture.stop()) == {name}, f"{name} alone should answer for {VIP}"
 
 
 def answering(fleet, frames, vip=VIP):
     """The directors whose MAC claimed the VIP in a capture."""
-    names = {fleet.town.mac(name): name for name in fleet.labels}
+    names = {fleet.site.mac(name): name for name in fleet.labels}
     return {names.get(mac, mac) for mac in arp_answers(frames, vip)}

@@ -30,7 +30,7 @@ class Endpoints:
     def write(self, addresses: dict[str, str] | None = None, **states: str) -> None:
         """All that runs now; on the host's network unless `addresses` names a pod's own address by node."""
         self.states = states
-        address = lambda name: (addresses or {}).get(name) or self.cluster.town.address(name)
+        address = lambda name: (addresses or {}).get(name) or self.cluster.site.address(name)
         slice = {
             "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
             "metadata": {

@@ -15,7 +15,7 @@ WEIGHTS = {"kill": 3, "pause": 3, "cut LAN": 3, "cut API": 2, "cut both": 2, "fl
 
 @dataclass(frozen=True)
 class Fault:
-    """One director's trouble; begins `after` seconds into its round and lasts `seconds`."""
+    """What happens to one director; begins `after` seconds into its round and lasts `seconds`."""
 
     kind: str
     node: str
@@ -36,7 +36,7 @@ def draw(chance: random.Random, directors: tuple[str, ...]) -> list[Fault]:
     ]
 
 
-class Trouble:
+class FaultInjector:
     """Does what faults say to the directors of a fleet, and notes when segments were whole again.
 
     A holder whose agent is dead or stands still cannot give way: if its segment became whole in the meantime, it is only when that agent is back.

@@ -3,35 +3,35 @@
 import pytest
 
 from .fleet import Cluster, Fleet, Hosts
-from .town import Town
+from .site import Site
 
 
 class Fleets:
     """Both fleets of a run, made when first needed; only one has agents at work."""
 
-    def __init__(self, town: Town):
-        self.town = town
+    def __init__(self, site: Site):
+        self.site = site
         self.made: dict[type[Fleet], Fleet] = {}
         self.at_work: Fleet | None = None
 
     def get(self, kind: type[Fleet]) -> Fleet:
         if kind not in self.made:
-            self.made[kind] = kind(self.town)
+            self.made[kind] = kind(self.site)
         fleet = self.made[kind]
         if self.at_work not in (None, fleet):
             self.at_work.retire()
         self.at_work = fleet
-        self.town.forget_neighbours()
+        self.site.forget_neighbours()
         return fleet
 
 
 @pytest.fixture(scope="session")
 def fleets():
-    town = Town()
+    site = Site()
     try:
-        yield Fleets(town)
+        yield Fleets(site)
     finally:
-        town.close()
+        site.close()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The agents at work in the town, fed from the Kubernetes API or from a directory of manifests on each node."""
+"""The agents at work on the nodes of a site, fed from the Kubernetes API or from a directory of manifests on each node."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ from ground import judges
 from ground.agent import Agent, manifest
 from ground.apiserver import ApiError
 from ground.node import Node
+from ground.objects import BACKEND, DIRECTOR, virtual_service
 from ground.state import describe
 from ground.wait import wait_until
 
-from .objects import BACKEND, DIRECTOR, WEIGHT, condition, key_of, node_manifest, vip_of, virtual_service
-from .town import Town
+from .objects import WEIGHT, condition, key_of, node_manifest, vip_of
+from .site import Site
 
 MERGE = "application/merge-patch+json"
 SERVICES = "/apis/directway.dev/v1alpha1/namespaces/default/virtualservices"
 
 
 class Fleet:
-    """Common part. Scenarios enlist nodes, apply VirtualServices and look at what the kernels do."""
+    """Common part. Scenarios assign_roles nodes, apply VirtualServices and look at what the kernels do."""
 
     source: str
 
-    def __init__(self, town: Town):
-        self.town, self.lab, self.host = town, town.lab, town.host
+    def __init__(self, site: Site):
+        self.site, self.lab, self.host = site, site.lab, site.host
         self.labels: dict[str, dict[str, str]] = {}
         self.annotations: dict[str, dict[str, str]] = {}
         self.services: dict[str, dict] = {}
-        self.enlisted: list[str] = []
+        self.assigned: list[str] = []
 
     # What the sources say: the differences between the fleets -----------------------------------------
 
@@ -44,12 +45,12 @@ class Fleet:
 
     # Nodes ------------------------------------------------------------------------------------------
 
-    def enlist(self, directors: tuple[str, ...] = ("d",), backends: tuple[str, ...] = ("r1", "r2")) -> "Fleet":
+    def assign_roles(self, directors: tuple[str, ...] = ("d",), real_servers: tuple[str, ...] = ("r1", "r2")) -> "Fleet":
         """Gives exactly these nodes their roles; boots them, doesn't start their agents."""
-        self.enlisted = list(dict.fromkeys([*directors, *backends]))
-        self.town.up(*self.enlisted)
-        for name in dict.fromkeys([*self.enlisted, *self.labels]):
-            self.label(name, {**(DIRECTOR if name in directors else {}), **(BACKEND if name in backends else {})})
+        self.assigned = list(dict.fromkeys([*directors, *real_servers]))
+        self.site.up(*self.assigned)
+        for name in dict.fromkeys([*self.assigned, *self.labels]):
+            self.label(name, {**(DIRECTOR if name in directors else {}), **(BACKEND if name in real_servers else {})})
         return self
 
     def label(self, name: str, labels: dict[str, str], weight: int | None = None) -> None:
@@ -59,16 +60,16 @@ class Fleet:
             self.labels[name], self.annotations[name] = labels, annotations
             self._write_node(name)
 
-    def weigh(self, name: str, weight: int) -> None:
+    def set_weight(self, name: str, weight: int) -> None:
         self.label(name, self.labels[name], weight)
 
     # Agents -----------------------------------------------------------------------------------------
 
     def start(self, *names: str, wait: bool = True, **options) -> list[Agent]:
-        """Starts the agents of all enlisted nodes (or of `names`) that don't run."""
+        """Starts the agents of all nodes that have a role (or of `names`) that don't run."""
         agents = []
-        for name in names or self.enlisted:
-            node = self.town.node(name)
+        for name in names or self.assigned:
+            node = self.site.node(name)
             if node.agent is None or not node.agent.running():
                 self._prepare(name)
                 node.start_agent(self.source, **options)
@@ -79,7 +80,7 @@ class Fleet:
 
     def stop(self, *names: str, kill: bool = False) -> None:
         """Ends the agents of all nodes (or of `names`)."""
-        for node in [self.lab[n] for n in names] or self.town.running():
+        for node in [self.lab[n] for n in names] or self.site.running():
             if node.powered and node.agent is not None and node.agent.running():
                 status = node.agent.kill() if kill else node.agent.stop()
                 assert kill or status == 0, f"{node.name}: the agent ended with {status} on SIGTERM"
@@ -98,7 +99,7 @@ class Fleet:
             self._remove_service(name)
 
     def serve(self, service: dict | None = None, timeout: float = 15, **spec) -> dict:
-        """Starts all agents, applies a VirtualService and waits until the director serves every enlisted backend."""
+        """Starts all agents, applies a VirtualService and waits until the director serves every real server."""
         service = service or virtual_service(**spec)
         self.start()
         self.apply(service)
@@ -110,12 +111,12 @@ class Fleet:
         assert len(names) == 1, f"one director is meant, not {names}"
         return self.lab[names[0]]
 
-    def backends(self) -> list[str]:
+    def real_servers(self) -> list[str]:
         return [name for name, labels in self.labels.items() if labels.items() >= BACKEND.items()]
 
     def weights(self, service: dict, port: int | None = None) -> dict[str, int]:
         """Weight by node name, as ipvsadm on the director has it; the address where it is no node's."""
-        names = {self.town.address(name): name for name in self.lab.nodes}
+        names = {self.site.address(name): name for name in self.lab.nodes}
         found = judges.weights(self.director(), key_of(service, port))
         return {names.get(address, address): weight for address, weight in found.items()}
 
@@ -131,9 +132,9 @@ class Fleet:
         """Whether a node (default: the director) has the VIP on a NIC."""
         return judges.devices_with(node or self.director(), vip_of(service)) not in ([], ["lo"])
 
-    def wait_serving(self, service: dict, backends: list[str] | None = None, timeout: float = 15) -> None:
-        """The VIP on the director's NIC, and every backend (or those named) a destination with its weight."""
-        names = self.backends() if backends is None else backends
+    def wait_serving(self, service: dict, real_servers: list[str] | None = None, timeout: float = 15) -> None:
+        """The VIP on the director's NIC, and every real server (or those named) a destination with its weight."""
+        names = self.real_servers() if real_servers is None else real_servers
         default = service["spec"]["realServers"].get("weight", 1)
         self.wait_weights(service, {n: int(self.annotations[n].get(WEIGHT, default)) for n in names}, timeout)
         wait_until(lambda: self.holds(service), f"{vip_of(service)} on the NIC of the director", timeout)
@@ -143,9 +144,9 @@ class Fleet:
     def wait_untouched(self, timeout: float = 20) -> None:
         """Waits until `ip addr`, `ip route`, `ipvsadm -Sn` and sysctls of all nodes are, to the byte, what they were."""
         def clean() -> bool:
-            for name in self.enlisted:
+            for name in self.assigned:
                 # One after the other: to look at all of them would keep them busy.
-                assert not (seen := self.town.differences(name)), f"\n{seen}"
+                assert not (seen := self.site.differences(name)), f"\n{seen}"
             return True
 
         wait_until(clean, "every node to be as it was before", timeout)
@@ -154,12 +155,12 @@ class Fleet:
         """After every scenario: deletes its objects and checks that nothing of them is left on any node."""
         self.delete()
         try:
-            if enlisted := [name for name in self.enlisted if self.lab[name].powered]:
-                self.start(*enlisted)
+            if assigned := [name for name in self.assigned if self.lab[name].powered]:
+                self.start(*assigned)
             self.wait_untouched()
         except Exception as reason:
             state = describe(self.lab)
-            self.town.discard(*[node.name for node in self.town.running()])
+            self.site.discard(*[node.name for node in self.site.running()])
             raise AssertionError(f"after the scenario: {reason}\n{state}") from None
 
     def retire(self) -> None:
@@ -172,8 +173,8 @@ class Cluster(Fleet):
 
     source = "kubernetes"
 
-    def __init__(self, town: Town):
-        super().__init__(town)
+    def __init__(self, site: Site):
+        super().__init__(site)
         self._seen_labels: set[str] = set()
         self.api = self.lab.start_api()
         self.crds = self.host.sh([self.lab.directway(), "crd"])
@@ -191,7 +192,7 @@ class Cluster(Fleet):
         except ApiError as reason:
             if reason.status != 404:
                 raise
-            self.api.register(name, self.town.address(name))
+            self.api.register(name, self.site.address(name))
             self.api.request("PATCH", path, {"metadata": metadata}, MERGE)
 
     def _write_service(self, service: dict) -> None:
@@ -229,7 +230,7 @@ class Hosts(Fleet):
 
     def _write_node(self, name: str) -> None:
         nodes = [
-            node_manifest(n, self.town.address(n), labels, self.annotations[n]) for n, labels in self.labels.items()
+            node_manifest(n, self.site.address(n), labels, self.annotations[n]) for n, labels in self.labels.items()
         ]
         for node in self._everywhere():
             node.put_manifest("nodes.yaml", manifest(*nodes))

@@ -1,33 +1,8 @@
-"""VirtualServices and Nodes as dictionaries."""
+"""What scenarios of the lab ask of VirtualServices, and Nodes as a directory of manifests has them."""
 
 from __future__ import annotations
 
-VIP = "10.77.0.100"
-DIRECTOR = {"directway.dev/director": "true"}
-BACKEND = {"directway.dev/backend": "true"}
 WEIGHT = "directway.dev/weight"
-
-
-def virtual_service(
-    name: str = "web", vip: str = VIP, *ports: int, scheduler: str = "rr", real_servers: dict | None = None, **spec
-) -> dict:
-    """A VirtualService for TCP port 80 (or `ports`) on every backend; `spec` adds or replaces fields.
-
-    Draining is short here: a scenario that is about it sets its own time.
-    """
-    return {
-        "apiVersion": "directway.dev/v1alpha1",
-        "kind": "VirtualService",
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {
-            "vips": [vip],
-            "ports": [{"name": f"p{port}", "port": port, "protocol": "TCP"} for port in ports or (80,)],
-            "scheduler": {"name": scheduler},
-            "realServers": {"nodeSelector": {}, **(real_servers or {})},
-            "drainSeconds": 1,
-            **spec,
-        },
-    }
 
 
 def many_vips(count: int) -> list[str]:

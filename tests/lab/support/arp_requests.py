@@ -31,7 +31,7 @@ def arping_many(place: Namespace, ip: str, device: str = "lan", tries: int = 20,
 
 
 @contextmanager
-def asking_all_the_time(place: Namespace, *ips: str, sender: str, device: str = "lan", interval: float = 0.01) -> Iterator[threading.Thread]:
+def repeated_requests(place: Namespace, *ips: str, sender: str, device: str = "lan", interval: float = 0.01) -> Iterator[threading.Thread]:
     """A client with the address `sender` asks for each address every `interval` seconds, until the end of the block."""
     over = threading.Event()
     with arp.line(place, device) as line:
@@ -53,7 +53,7 @@ def asking_all_the_time(place: Namespace, *ips: str, sender: str, device: str = 
 
 
 @dataclass(frozen=True)
-class Doubt:
+class Conflict:
     """From when to when (seconds since the epoch) questions for an address had answers from several MACs."""
 
     ip: str
@@ -65,8 +65,8 @@ class Doubt:
         return f"{self.ip} had answers from {', '.join(sorted(self.macs))} for {(self.end - self.begin) * 1e3:.0f} ms"
 
 
-def doubts(frames: list[Frame], asker: str, ip: str) -> list[Doubt]:
-    """Times in which questions of `asker` (its MAC) were answered by more than one; those in a row make one doubt.
+def conflicts(frames: list[Frame], asker: str, ip: str) -> list[Conflict]:
+    """Times in which questions of `asker` (its MAC) were answered by more than one; those in a row make one conflict.
 
     An answer belongs to the last question before it.
     """
@@ -75,15 +75,15 @@ def doubts(frames: list[Frame], asker: str, ip: str) -> list[Doubt]:
     for frame in frames:
         if frame.arp == "reply" and frame.arp_sender_ip == ip and frame.dst_mac == asker:
             answers.setdefault(bisect_right(asked, frame.time), {})[frame.arp_sender_mac] = frame.time
-    found: list[Doubt] = []
+    found: list[Conflict] = []
     previous = None
     for number, macs in sorted(answers.items()):
         if len(macs) < 2:
             continue
-        doubt = Doubt(ip, asked[max(0, number - 1)], max(macs.values()), frozenset(macs))
+        conflict = Conflict(ip, asked[max(0, number - 1)], max(macs.values()), frozenset(macs))
         if found and previous == number - 1:
             before = found.pop()
-            doubt = Doubt(ip, before.begin, doubt.end, before.macs | doubt.macs)
-        found.append(doubt)
+            conflict = Conflict(ip, before.begin, conflict.end, before.macs | conflict.macs)
+        found.append(conflict)
         previous = number
     return found

@@ -1,4 +1,4 @@
-"""The cluster of a run, as its user sees it: labels, Helm, kubectl."""
+"""The site of the cluster level: the nodes of a run as their user sees them, with labels, Helm, kubectl."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LABELS = {"d": (DIRECTOR,), "r1": (BACKEND,), "r2": (BACKEND,), "other": ()}
 SERVICES = "/apis/directway.dev/v1alpha1/namespaces/default/virtualservices"
 
 
-class Scene:
+class ClusterSite:
     """`lab` for all that the ground can do. Its verbs return when what they ask for is the case."""
 
     def __init__(self, lab: Lab):
@@ -50,7 +50,7 @@ class Scene:
     def helm(self, words: str, values: dict | None = None, timeout: float = 180) -> str:
         return helm_ok(f"{words} --namespace {SPACE}", values, self.lab, timeout)
 
-    def install(self, values: dict | None = None) -> "Scene":
+    def install(self, values: dict | None = None) -> "ClusterSite":
         """`helm install`, unless it is there already; waits for every pod."""
         if not self.installed:
             began = time.monotonic()
@@ -103,7 +103,7 @@ class Scene:
 
     # The application ------------------------------------------------------------------------------
 
-    def serve(self, service: dict | None = None) -> "Scene":
+    def serve(self, service: dict | None = None) -> "ClusterSite":
         """Web servers as pods on the nodes' own network, and a VirtualService that is Ready."""
         service = service or virtual_service()
         self.api.apply(web_servers(), service)

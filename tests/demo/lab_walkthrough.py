@@ -9,7 +9,7 @@ from ground import Lab, judges, web
 import proof
 from hosts import PlainHosts
 from kubernetes import Kubernetes
-from narrate import say, step
+from console import say, step
 
 SEGMENT = ("shop", "192.168.188.0/24")
 VIP = "192.168.188.120"
@@ -18,7 +18,7 @@ STANDBY = "director-2"
 NODES = ("director", *REAL_SERVERS, STANDBY)
 
 
-def tell(lab: Lab, source: str) -> None:
+def show(lab: Lab, source: str) -> None:
     began = time.monotonic()
     lab.segment(*SEGMENT)
     for number, name in enumerate(NODES):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from ground.desk import Desk
+from ground.workstation import Workstation
 from ground.place import Place
 
 _bold, _plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
@@ -31,10 +31,10 @@ def show(place: Place, *lines: str) -> None:
         command(line, place.sh(line))
 
 
-def run(desk: Desk, *lines: str) -> None:
+def run(workstation: Workstation, *lines: str) -> None:
     """Commands that may take their time: output as it comes, and a sign of life where none does."""
     for line in lines:
         print(f"$ {line}", flush=True)
         began = time.monotonic()
-        for row in desk.rows(line):
+        for row in workstation.rows(line):
             print(f"  … {time.monotonic() - began:.0f} s" if row is None else f"  {row}", flush=True)

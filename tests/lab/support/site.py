@@ -1,4 +1,4 @@
-"""The town: one lab for all scenarios of a run. Its nodes boot when a scenario first needs them.
+"""The site: one lab for all scenarios of a run. Its nodes boot when a scenario first needs them.
 
     lan  10.77.0.0/24   clients (the lab itself), director d, real servers r1 r2 r3, and the odd ones
     back 10.78.0.0/24   a second segment of the director; real server `inner` lives only there
@@ -38,7 +38,7 @@ LAYOUT: dict[str, tuple[list, str | None, str]] = {
 ADDRESS = {"bridged": "10.77.0.71", "tagged": "10.77.5.72", "visitor": "10.77.5.73"}  # where eth0 has none
 
 
-class Town:
+class Site:
     """`lab` for all that the ground can do; `node()` for a node that is up and has a web server."""
 
     def __init__(self):
@@ -47,7 +47,7 @@ class Town:
         self.lab.segment("far", "10.79.0.0/24")
         self.lab.segment("spare", "10.80.0.0/24")
         self.host: Namespace = self.lab.host
-        self.router = self.lab.bystander("router", list(ROUTER.items()), forward=True)
+        self.router = self.lab.add_host("router", list(ROUTER.items()), forward=True)
         for name, (nics, gateway, _) in LAYOUT.items():
             self.lab.node(name, nics, gateway)
         self.baselines: dict[str, dict[str, str]] = {}

@@ -13,7 +13,7 @@ from .lab import Lab
 QUIET = 5.0  # seconds without output after which a sign of life is due
 
 
-class Desk:
+class Workstation:
     """`environment` is for a shell in the lab's namespace; rows() types a line into one."""
 
     def __init__(self, lab: Lab):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 
 from ground import Lab, clients, cluster, judges
-from ground.desk import Desk
+from ground.workstation import Workstation
 from ground.standard import CLUSTER_NODES, SHOP, standard_cluster
 
 import proof
-from narrate import run, say, step
+from console import run, say, step
 
 VIP = "192.168.188.120"  # of examples/web.yaml
 SPACE = "directway-system"
@@ -18,21 +18,21 @@ INTERVAL = 0.02  # seconds between two requests of the load
 BEYOND = 50  # requests before and after the upgrade
 
 
-def tell(lab: Lab) -> None:
+def show(lab: Lab) -> None:
     boot(lab)
-    desk = Desk(lab)
+    workstation = Workstation(lab)
     before = {name: judges.snapshot(node) for name, node in lab.nodes.items()}
-    install(desk)
-    serve(desk)
+    install(workstation)
+    serve(workstation)
     for name in NODES:
         proof.what_it_got(lab, name, NODES)
     proof.twelve_requests(lab, VIP)
     proof.who_has(lab, SHOP[0], VIP, NODES, count=3)
     proof.path_of_a_request(lab, SHOP[0], VIP, NODES)
     step("The same question from a pod")
-    run(desk, f"helm test directway --namespace {SPACE} --hide-notes")
-    upgrade(lab, desk)
-    uninstall(lab, desk, before)
+    run(workstation, f"helm test directway --namespace {SPACE} --hide-notes")
+    upgrade(lab, workstation)
+    uninstall(lab, workstation, before)
 
 
 def boot(lab: Lab) -> None:
@@ -41,44 +41,44 @@ def boot(lab: Lab) -> None:
     standard_cluster(lab, lambda text: say(f"  {time.monotonic() - began:5.1f} s  {text}"))
 
 
-def install(desk: Desk) -> None:
+def install(workstation: Workstation) -> None:
     step("Say which node may hold virtual IPs and which ones run the application")
     run(
-        desk, f"kubectl label node {DIRECTOR} directway.dev/director=true",
+        workstation, f"kubectl label node {DIRECTOR} directway.dev/director=true",
         f"kubectl label node {' '.join(REAL_SERVERS)} directway.dev/backend=true",
         "kubectl get nodes -L directway.dev/director,directway.dev/backend",
     )
     step("Install directway")
     run(
-        desk, f"helm install directway charts/directway --namespace {SPACE} --create-namespace",
+        workstation, f"helm install directway charts/directway --namespace {SPACE} --create-namespace",
         f"kubectl --namespace {SPACE} rollout status daemonset/directway-agent --timeout=120s",
         f"kubectl --namespace {SPACE} rollout status deployment/directway-controller --timeout=120s",
         f"kubectl --namespace {SPACE} get pods -o wide",
     )
 
 
-def serve(desk: Desk) -> None:
+def serve(workstation: Workstation) -> None:
     step("An application: a web server on every real server")
     run(
-        desk, "kubectl apply -f examples/web-servers.yaml",
+        workstation, "kubectl apply -f examples/web-servers.yaml",
         "kubectl rollout status daemonset/web-servers --timeout=60s",
     )
     step("What would examples/web.yaml change? (nothing is applied yet)")
-    run(desk, "kubectl directway plan -f examples/web.yaml")
+    run(workstation, "kubectl directway plan -f examples/web.yaml")
     step("Apply it")
     run(
-        desk, "kubectl apply -f examples/web.yaml", "kubectl wait --for=condition=Ready dvs/web --timeout=60s",
+        workstation, "kubectl apply -f examples/web.yaml", "kubectl wait --for=condition=Ready dvs/web --timeout=60s",
         "kubectl get dvs -o wide", "kubectl directway status",
     )
 
 
-def upgrade(lab: Lab, desk: Desk) -> None:
+def upgrade(lab: Lab, workstation: Workstation) -> None:
     step(f"Replace every agent, one node after the other, while a client opens {1 / INTERVAL:.0f} connections a second")
     old = agents(lab)
     load = clients.load(lab.host, VIP, interval=INTERVAL)
     load.wait_answers(BEYOND)
     run(
-        desk, f"helm upgrade directway charts/directway --namespace {SPACE} --reset-then-reuse-values --set log.level=debug",
+        workstation, f"helm upgrade directway charts/directway --namespace {SPACE} --reset-then-reuse-values --set log.level=debug",
         f"kubectl --namespace {SPACE} rollout status daemonset/directway-agent --timeout=180s",
     )
     replaced = old - agents(lab)
@@ -95,8 +95,8 @@ def agents(lab: Lab) -> set[str]:
     return {pod["metadata"]["uid"] for pod in cluster.pods(lab, SPACE, "app.kubernetes.io/component=agent")}
 
 
-def uninstall(lab: Lab, desk: Desk, before: dict[str, dict[str, str]]) -> None:
+def uninstall(lab: Lab, workstation: Workstation, before: dict[str, dict[str, str]]) -> None:
     step("Uninstall it, VIP and all: every agent undoes its node before anything is deleted")
-    run(desk, f"helm uninstall directway --namespace {SPACE}", "kubectl delete -f examples/web-servers.yaml")
+    run(workstation, f"helm uninstall directway --namespace {SPACE}", "kubectl delete -f examples/web-servers.yaml")
     step("What is left on the nodes?")
     proof.nothing_left(lab, before)

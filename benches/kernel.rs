@@ -15,14 +15,14 @@ use std::{
 };
 
 use directway::{
-    agent::{PassEnd, Passes, SimulatedElections, View},
+    agent::{PassInput, PassResult, Passes, SimulatedElections},
     election::Timing,
     kernel::{
         Kernel, KernelError, OpError,
         linux::{
             Linux, genl,
             ipvs::{self, IpvsMessage, request},
-            netlink::{BATCH, Channel, KernelSocket, frame},
+            netlink::{BATCH, Channel, KernelSocket, message},
         },
     },
     model::*,
@@ -223,12 +223,12 @@ impl Agent {
     fn pass(&mut self, snapshot: &Snapshot) -> (Duration, u64) {
         let sent = self.kernel.linux.sent().changes;
         let began = Instant::now();
-        let view = View {
+        let view = PassInput {
             snapshot,
             complete: true,
             fresh: true,
         };
-        let PassEnd { outcome, error, .. } =
+        let PassResult { outcome, error, .. } =
             self.passes
                 .run(&mut self.kernel, view, self.clock.elapsed());
         let took = began.elapsed();
@@ -302,7 +302,7 @@ fn floor(ops: &[Op]) -> Duration {
                 } else {
                     0
                 };
-                frame::append(
+                message::append(
                     &mut datagram,
                     &message,
                     NLM_F_REQUEST | ack,
@@ -316,7 +316,7 @@ fn floor(ops: &[Op]) -> Duration {
     let mut buffer = [0; 65536];
     let began = Instant::now();
     for datagram in &datagrams {
-        use directway::kernel::linux::netlink::Wire;
+        use directway::kernel::linux::netlink::Transport;
         socket.send(datagram).unwrap();
         let (length, _) = socket.receive(&mut buffer).unwrap();
         // One NLMSG_ERROR with errno 0: the acknowledgement of the last message, so none before it was refused.

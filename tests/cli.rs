@@ -149,7 +149,7 @@ fn json_and_yaml_say_the_same() {
     assert_eq!(json, yaml);
     let ops = json["nodes"][0]["ops"].as_array().unwrap();
     assert_eq!(ops.len(), 5);
-    assert_eq!(ops[0]["phase"], "direct");
+    assert_eq!(ops[0]["phase"], "add-destination");
     assert_eq!(json["refusals"], serde_json::json!([]));
 }
 

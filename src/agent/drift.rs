@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     model::{NodeNet, ServiceKey},
-    plan::{Op, SetArp},
+    plan::{ArpChange, Op},
 };
 
 /// Whether `op` repairs what somebody else changed, given what was wanted when a pass last completed and what is
@@ -20,10 +20,10 @@ fn is_drift(op: &Op, before: &NodeNet, now: &NodeNet) -> bool {
         Op::AddDummy(dev) | Op::DelDummy(dev) => {
             before.dummies.contains(dev) == now.dummies.contains(dev)
         }
-        Op::Quiet(SetArp { dev, .. }) | Op::Restore(SetArp { dev, .. }) => {
+        Op::Quiet(ArpChange { dev, .. }) | Op::Restore(ArpChange { dev, .. }) => {
             before.arp.get(dev) == now.arp.get(dev)
         }
-        Op::Tune(set) | Op::Untune(set) => {
+        Op::SetIpvs(set) | Op::RestoreIpvs(set) => {
             before.ipvs.get(&set.setting) == now.ipvs.get(&set.setting)
         }
         Op::StartSync(half, _) | Op::StopSync(half) => before.sync.get(half) == now.sync.get(half),

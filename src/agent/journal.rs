@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use super::{PassEnd, PassError};
+use super::{PassError, PassResult};
 use crate::{
     api::Report,
     kernel::OpResult,
@@ -23,12 +23,12 @@ pub struct Journal {
 
 impl Journal {
     /// Tells what is new.
-    pub fn pass(&mut self, end: &PassEnd<'_>, report: Option<&Report>) {
+    pub fn pass(&mut self, end: &PassResult<'_>, report: Option<&Report>) {
         self.error(end.error.as_ref());
         ops(end);
-        if let (Some(findings), Some(report)) = (&end.findings, report) {
+        if let (Some(state), Some(report)) = (&end.state, report) {
             let mut refusals = report.refused.clone();
-            for (key, refusal) in &findings.admission.refused {
+            for (key, refusal) in &state.admission.refused {
                 refusals.insert((*key).clone(), refusal.clone());
             }
             self.refusals(refusals);
@@ -102,7 +102,7 @@ impl Journal {
     }
 }
 
-fn ops(end: &PassEnd<'_>) {
+fn ops(end: &PassResult<'_>) {
     let done = end.outcome.done();
     let count = done.len();
     if end.drift > 0 {

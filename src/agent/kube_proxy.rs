@@ -27,7 +27,7 @@ const DEFAULT_PORT: u16 = 10249;
 const PATH: &str = "/configz";
 /// Real ones have 3 KiB.
 const LIMIT: u64 = 64 << 10;
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// How often it is asked: it may come back with another configuration.
 const INTERVAL: Duration = Duration::from_secs(10);
 /// How long its last answer counts while it says nothing, as during a restart.
@@ -82,7 +82,7 @@ fn parse_configz(text: &str) -> Option<KubeProxy> {
 /// What kube-proxy on this node says of itself.
 pub async fn ask() -> ProxyAnswer {
     for address in ADDRESSES {
-        let answer = http::get(address, PATH, LIMIT, PATIENCE).await;
+        let answer = http::get(address, PATH, LIMIT, TIMEOUT).await;
         if let Ok(answer) = answer
             && answer.is_ok()
             && let Some(config) = parse_configz(&answer.body)

@@ -19,14 +19,14 @@ use super::Trigger;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Triggers passes, and nudges the elections, for ever.
-pub async fn watch(trigger: Trigger, nudge: watch::Sender<()>) {
+pub async fn watch(trigger: Trigger, link_changed: watch::Sender<()>) {
     loop {
         match subscribe() {
             Ok(messages) => {
                 // Whatever happened before the subscription.
                 trigger.kernel();
-                nudge.send_replace(());
-                forward(messages, &trigger, &nudge).await;
+                link_changed.send_replace(());
+                forward(messages, &trigger, &link_changed).await;
                 tracing::warn!("the kernel's notifications ended; subscribing again");
             }
             Err(error) => {
@@ -46,7 +46,7 @@ fn subscribe() -> io::Result<Messages> {
     Ok(messages)
 }
 
-async fn forward(mut messages: Messages, trigger: &Trigger, nudge: &watch::Sender<()>) {
+async fn forward(mut messages: Messages, trigger: &Trigger, link_changed: &watch::Sender<()>) {
     let mut known = Links::default();
     while let Some((message, _)) = messages.next().await {
         let matters = match &message.payload {
@@ -60,7 +60,7 @@ async fn forward(mut messages: Messages, trigger: &Trigger, nudge: &watch::Sende
         };
         if matters {
             // First: a VIP without a carrier is nobody's.
-            nudge.send_replace(());
+            link_changed.send_replace(());
             trigger.kernel();
         }
     }
@@ -68,10 +68,10 @@ async fn forward(mut messages: Messages, trigger: &Trigger, nudge: &watch::Sende
 
 /// Links as they were last announced: the kernel also announces statistics and the state of bridge ports.
 #[derive(Default)]
-struct Links(HashMap<u32, Face>);
+struct Links(HashMap<u32, LinkState>);
 
 #[derive(PartialEq, Eq)]
-struct Face {
+struct LinkState {
     flags: u32,
     attributes: Vec<LinkAttribute>,
 }
@@ -79,7 +79,7 @@ struct Face {
 impl Links {
     fn is_news(&mut self, link: &LinkMessage) -> bool {
         let relevant = LinkFlags::Up | LinkFlags::LowerUp | LinkFlags::Noarp;
-        let face = Face {
+        let face = LinkState {
             flags: (link.header.flags & relevant).bits(),
             attributes: link
                 .attributes

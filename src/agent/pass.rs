@@ -11,10 +11,10 @@ use std::{
 
 use crate::{
     desired::{
-        Admission, Desired, Former, Inputs, Memory, NodeOptions, Questions, Sight, admit, conflict,
-        desired, questions, segments,
+        Admission, Desired, DrainTimers, FormerDirectors, Inputs, NodeOptions, Questions,
+        SegmentInputs, admit, conflict, desired, questions, segments,
     },
-    kernel::{Kernel, KernelError, Outcome, execute},
+    kernel::{Kernel, KernelError, OpResults, execute},
     model::{
         AddressKey, Conflict, Elected, Ledger, Move, NodeName, Observed, ProxyAnswer, Rivals,
         Snapshot, WireEvidence, has_proxy_device,
@@ -23,8 +23,8 @@ use crate::{
 };
 
 use super::{
-    Asking, Elections, Next, RunDir, RunDirError, Told, Wire, drift::Drift, former::Formers,
-    unseen::assume_ours,
+    Elections, NeighbourAnswers, NeighbourCache, NeighbourQueries, NextPass, RunDir, RunDirError,
+    director_history::DirectorHistory, drift::Drift, ownership::assume_ours,
 };
 
 /// While something is leaving, how soon to look whether it has left.
@@ -36,7 +36,7 @@ const BUSY: Duration = Duration::from_millis(500);
 
 /// What the sources say, and how much of it.
 #[derive(Clone, Copy, Debug)]
-pub struct View<'a> {
+pub struct PassInput<'a> {
     /// All that is known.
     pub snapshot: &'a Snapshot,
     /// Whether that is everything. If not (a manifest that never could be read), nothing of ours is taken away.
@@ -58,7 +58,7 @@ pub enum PassError {
 
 /// What is the case after a pass: the material of reports.
 #[derive(Debug)]
-pub struct Findings<'a> {
+pub struct PassState<'a> {
     /// Which VirtualServices are served.
     pub admission: Admission<'a>,
     /// What this node should be.
@@ -77,7 +77,7 @@ pub struct Findings<'a> {
     pub vanished: BTreeSet<IpAddr>,
 }
 
-impl Findings<'_> {
+impl PassState<'_> {
     /// Whether kube-proxy in ipvs mode may see services of this node.
     pub fn meets_kube_proxy(&self) -> bool {
         !self.desired.net.services.is_empty() && has_proxy_device(&self.observed)
@@ -86,23 +86,23 @@ impl Findings<'_> {
 
 /// A pass that has ended.
 #[derive(Debug)]
-pub struct PassEnd<'a> {
+pub struct PassResult<'a> {
     /// What became of every op.
-    pub outcome: Outcome,
+    pub outcome: OpResults,
     /// How many of the ops repaired what somebody else had changed.
     pub drift: usize,
     /// What kept the pass from its work.
     pub error: Option<PassError>,
     /// What it found; nothing if the kernel could not be looked at, or if the node is another agent's.
-    pub findings: Option<Findings<'a>>,
+    pub state: Option<PassState<'a>>,
     /// When the next pass is due.
-    pub next: Next,
+    pub next: NextPass,
 }
 
-impl PassEnd<'_> {
+impl PassResult<'_> {
     /// Whether nothing of ours is in this node's kernel.
     pub fn leaves_nothing(&self) -> bool {
-        let ledger = self.findings.as_ref().map(|findings| &findings.ledger);
+        let ledger = self.state.as_ref().map(|state| &state.ledger);
         self.error.is_none() && ledger == Some(&Ledger::default())
     }
 }
@@ -112,13 +112,13 @@ impl PassEnd<'_> {
 pub struct Passes {
     node: NodeName,
     run_dir: RunDir,
-    memory: Memory,
-    wire: Wire,
+    timers: DrainTimers,
+    neighbours: NeighbourCache,
     /// Which directors hold what.
     elections: Elections,
-    formers: Formers,
+    director_history: DirectorHistory,
     /// Who asks the wire what need not hold up a pass.
-    asker: Option<Sender<Asking>>,
+    asker: Option<Sender<NeighbourQueries>>,
     options: NodeOptions,
     /// VIPs that were to leave their NIC when the last pass ended.
     yielding: bool,
@@ -132,10 +132,10 @@ impl Passes {
         Self {
             node,
             run_dir: RunDir::new(run_dir),
-            memory: Memory::default(),
-            wire: Wire::default(),
+            timers: DrainTimers::default(),
+            neighbours: NeighbourCache::default(),
             elections,
-            formers: Formers::default(),
+            director_history: DirectorHistory::default(),
             asker: None,
             options: NodeOptions::default(),
             yielding: false,
@@ -147,7 +147,7 @@ impl Passes {
     /// Lets somebody else ask the wire again what is known already; answers come through [`Self::hear`]. Without this,
     /// passes ask everything themselves and wait for the answers.
     #[must_use]
-    pub fn with_asker(mut self, asker: Sender<Asking>) -> Self {
+    pub fn with_asker(mut self, asker: Sender<NeighbourQueries>) -> Self {
         self.asker = Some(asker);
         self
     }
@@ -160,8 +160,8 @@ impl Passes {
     }
 
     /// Takes answers from the wire; tells whether they are worth a pass.
-    pub fn hear(&mut self, told: Told, now: Duration) -> bool {
-        self.wire.hear(told, now)
+    pub fn hear(&mut self, told: NeighbourAnswers, now: Duration) -> bool {
+        self.neighbours.hear(told, now)
     }
 
     /// Takes what kube-proxy says of itself; it changes reports, never the kernel.
@@ -181,24 +181,24 @@ impl Passes {
         self.drift.has_services()
     }
 
-    fn sense(
+    fn ask_neighbours(
         &mut self,
         kernel: &mut dyn Kernel,
         questions: &Questions,
         now: Duration,
     ) -> Result<(), KernelError> {
-        let (mut asking, due) = self.wire.questions(questions, now);
+        let (mut queries, due) = self.neighbours.questions(questions, now);
         match &self.asker {
             _ if due.is_empty() => {}
             // If it has ended, so will this agent.
             Some(asker) => drop(asker.send(due)),
-            None => asking.extend(due),
+            None => queries.extend(due),
         }
-        if asking.is_empty() {
+        if queries.is_empty() {
             return Ok(());
         }
-        let (told, result) = asking.ask(kernel);
-        self.wire.hear(told, now);
+        let (told, result) = queries.ask(kernel);
+        self.neighbours.hear(told, now);
         result
     }
 
@@ -206,23 +206,23 @@ impl Passes {
     pub fn run<'a>(
         &mut self,
         kernel: &mut dyn Kernel,
-        view: View<'a>,
+        input: PassInput<'a>,
         now: Duration,
-    ) -> PassEnd<'a> {
-        let mut end = PassEnd {
-            outcome: Outcome::default(),
+    ) -> PassResult<'a> {
+        let mut end = PassResult {
+            outcome: OpResults::default(),
             drift: 0,
             error: None,
-            findings: None,
-            next: Next::default(),
+            state: None,
+            next: NextPass::default(),
         };
         let started = Instant::now();
         self.drift.begin();
-        let result = self.work(kernel, view, now, &mut end);
+        let result = self.work(kernel, input, now, &mut end);
         end.next = match &result {
-            Err(PassError::RunDir(RunDirError::Busy { .. })) => Next::within(BUSY),
+            Err(PassError::RunDir(RunDirError::Busy { .. })) => NextPass::within(BUSY),
             Err(PassError::Kernel(_) | PassError::RunDir(RunDirError::Ledger(_))) | Ok(()) => {
-                Next {
+                NextPass {
                     deadline: self.deadline(now, started.elapsed()),
                     failed: result.is_err() || !end.outcome.is_complete(),
                 }
@@ -235,9 +235,9 @@ impl Passes {
     fn work<'a>(
         &mut self,
         kernel: &mut dyn Kernel,
-        view: View<'a>,
+        input: PassInput<'a>,
         now: Duration,
-        end: &mut PassEnd<'a>,
+        end: &mut PassResult<'a>,
     ) -> Result<(), PassError> {
         let opened = self.run_dir.open();
         if let Err(error @ RunDirError::Busy { .. }) = opened {
@@ -245,31 +245,31 @@ impl Passes {
         }
         let held_before = self.elections.held();
         let observed = kernel.observe()?;
-        let admission = admit(view.snapshot);
+        let admission = admit(input.snapshot);
         let ledger = self.ledger(opened.is_ok(), &observed, &admission);
         // The addresses that were seen are those from before the look or from after it: neither is taken for drift.
         let elected = self.elections.elected(held_before, &observed, &ledger);
-        let asked = questions(&self.node, view.snapshot, &admission, &observed, &elected);
+        let asked = questions(&self.node, input.snapshot, &admission, &observed, &elected);
         // An unanswered question is no reason to leave everything else undone: it stays open.
-        let sensed = self.sense(kernel, &asked, now);
-        let wire = self.wire.evidence();
+        let sensed = self.ask_neighbours(kernel, &asked, now);
+        let wire = self.neighbours.evidence();
         let desired = desired(&Inputs {
             node: &self.node,
-            snapshot: view.snapshot,
-            complete: view.complete,
+            snapshot: input.snapshot,
+            complete: input.complete,
             admission: &admission,
             options: &self.options,
             observed: &observed,
             ledger: &ledger,
             wire: &wire,
             elected: &elected,
-            memory: &self.memory,
+            timers: &self.timers,
             now,
         });
-        self.memory = desired.memory.clone();
+        self.timers = desired.timers.clone();
         self.yielding = !desired.yielding.is_empty();
         let plan = plan(&desired.net, &observed, &ledger);
-        let mut findings = Findings {
+        let mut state = PassState {
             admission,
             desired,
             observed,
@@ -280,19 +280,19 @@ impl Passes {
             vanished: BTreeSet::new(),
         };
         let acted = opened
-            .and_then(|()| self.run_dir.save(&findings.ledger).map(drop))
+            .and_then(|()| self.run_dir.save(&state.ledger).map(drop))
             .map_err(PassError::from)
-            .and_then(|()| self.act(kernel, plan.ops, &mut findings, end, now));
+            .and_then(|()| self.act(kernel, plan.ops, &mut state, end, now));
         if acted.is_ok() {
-            self.hold_elections(view, &findings, now)?;
+            self.hold_elections(input, &state, now)?;
         }
-        findings.moves = self.elections.moves();
-        findings.conflicts = conflicts(&elected, &findings.observed, &wire, view.snapshot);
-        findings.vanished = self.drift.vanished(now);
+        state.moves = self.elections.moves();
+        state.conflicts = conflicts(&elected, &state.observed, &wire, input.snapshot);
+        state.vanished = self.drift.vanished(now);
         if acted.is_ok() && end.outcome.is_complete() {
-            self.drift.completed(&findings.desired.net);
+            self.drift.completed(&state.desired.net);
         }
-        end.findings = Some(findings);
+        end.state = Some(state);
         acted.and(sensed.map_err(PassError::from))
     }
 
@@ -311,41 +311,41 @@ impl Passes {
         &mut self,
         kernel: &mut dyn Kernel,
         ops: Vec<Op>,
-        findings: &mut Findings<'_>,
-        end: &mut PassEnd<'_>,
+        state: &mut PassState<'_>,
+        end: &mut PassResult<'_>,
         now: Duration,
     ) -> Result<(), PassError> {
         if ops.is_empty() {
             return Ok(());
         }
-        let desired = &findings.desired;
+        let desired = &state.desired;
         end.drift = self.drift.count(&ops, &desired.net, now);
         // Two looks at a large table need not be in memory together.
-        findings.observed = Observed::default();
+        state.observed = Observed::default();
         end.outcome = execute(kernel, ops);
-        findings.observed = kernel.observe()?;
-        let rest = plan(&desired.net, &findings.observed, &findings.ledger).ledger;
+        state.observed = kernel.observe()?;
+        let rest = plan(&desired.net, &state.observed, &state.ledger).ledger;
         self.run_dir.save(&rest)?;
-        findings.ledger = rest;
+        state.ledger = rest;
         Ok(())
     }
 
     /// Tells the elections what there is now.
     fn hold_elections(
         &mut self,
-        view: View<'_>,
-        findings: &Findings<'_>,
+        input: PassInput<'_>,
+        state: &PassState<'_>,
         now: Duration,
     ) -> Result<(), KernelError> {
-        let former: Former = self.formers.update(view.snapshot, now);
-        let segments = segments(&Sight {
+        let former: FormerDirectors = self.director_history.update(input.snapshot, now);
+        let segments = segments(&SegmentInputs {
             node: &self.node,
-            snapshot: view.snapshot,
-            admission: &findings.admission,
-            observed: &findings.observed,
-            desired: &findings.desired,
+            snapshot: input.snapshot,
+            admission: &state.admission,
+            observed: &state.observed,
+            desired: &state.desired,
             former: &former,
-            fresh: view.fresh && view.complete,
+            fresh: input.fresh && input.complete,
         });
         let published = self.elections.publish(segments);
         published.map_err(|error| KernelError {
@@ -356,17 +356,17 @@ impl Passes {
 
     /// Whether nothing is on its way out.
     pub fn is_settled(&self) -> bool {
-        !(self.memory.is_waiting() || self.yielding)
+        !(self.timers.is_waiting() || self.yielding)
     }
 
     /// When something that waits is due.
     fn deadline(&self, now: Duration, took: Duration) -> Option<Duration> {
         // The elections ask for a pass when a VIP has left; that one may have gone under with its thread.
-        let leaving = self.memory.is_leaving() || self.yielding;
+        let leaving = self.timers.is_leaving() || self.yielding;
         let leaving = leaving.then(|| LEAVING.max(took * LEAVING_SHARE));
-        let wire = self.wire.next_due();
+        let wire = self.neighbours.next_due();
         let wire = wire.map(|due| due.saturating_sub(now));
-        let absent = self.memory.absent.values().map(|absence| absence.until);
+        let absent = self.timers.absent.values().map(|absence| absence.until);
         let absent = absent.min().map(|until| until.saturating_sub(now));
         leaving.into_iter().chain(wire).chain(absent).min()
     }

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     api::{Report, Undoing},
     cluster::{Store, WATCH_SUBJECT},
-    desired::MemberState,
+    desired::RealServerState,
     kernel::{OpError, RefusalKind},
     metrics::Gauges,
     model::{
@@ -18,30 +18,30 @@ use crate::{
     plan::{Op, Subject},
 };
 
-use super::{Findings, PassEnd, PassError, RunDirError, nics::reported_nics};
+use super::{PassError, PassResult, PassState, RunDirError, nics::reported_nics};
 
 /// The report on a pass; `drift` since the agent's start. `None` if there is nothing to report on.
-pub fn report(node: &NodeName, store: &Store, end: &PassEnd<'_>, drift: u64) -> Option<Report> {
-    let findings = end.findings.as_ref()?;
+pub fn report(node: &NodeName, store: &Store, end: &PassResult<'_>, drift: u64) -> Option<Report> {
+    let state = end.state.as_ref()?;
     let roles = store.snapshot().nodes.get(node);
-    let (services, destinations) = programmed(findings);
+    let (services, destinations) = programmed(state);
     Some(Report {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         observed: store.seen().digest(),
         is_director: roles.is_some_and(|node| node.is_director()),
         is_backend: roles.is_some_and(|node| node.is_backend()),
-        networks: reported_nics(&findings.observed, &findings.ledger),
-        arp_all: findings.observed.arp_all,
-        peer: peer_state(findings),
-        refused: refused(store, end, findings),
-        conflicts: findings
+        networks: reported_nics(&state.observed, &state.ledger),
+        arp_all: state.observed.arp_all,
+        peer: peer_state(state),
+        refused: refused(store, end, state),
+        conflicts: state
             .conflicts
             .iter()
             .map(|(key, conflict)| ((key.ip, key.dev.clone()), conflict.clone()))
             .collect(),
-        moves: findings.moves.clone(),
-        warnings: warnings(findings),
-        preflight: preflight(store, end, findings),
+        moves: state.moves.clone(),
+        warnings: warnings(state),
+        preflight: preflight(store, end, state),
         services,
         destinations,
         drift,
@@ -54,19 +54,19 @@ pub fn report(node: &NodeName, store: &Store, end: &PassEnd<'_>, drift: u64) -> 
 }
 
 /// The part of the report that other nodes act on.
-pub fn peer_state(findings: &Findings<'_>) -> PeerState {
+pub fn peer_state(state: &PassState<'_>) -> PeerState {
     PeerState {
-        addresses: findings.observed.own_addresses(),
-        bound: bound(findings),
-        held: held(findings),
-        directing: directing(findings),
+        addresses: state.observed.own_addresses(),
+        bound: bound(state),
+        held: held(state),
+        directing: directing(state),
     }
 }
 
 /// Whether every interface that must be quiet for this node's VIPs is, effectively.
-fn is_quiet(findings: &Findings<'_>) -> bool {
-    let observed = &findings.observed;
-    findings.desired.net.arp.iter().all(|(dev, _)| {
+fn is_quiet(state: &PassState<'_>) -> bool {
+    let observed = &state.observed;
+    state.desired.net.arp.iter().all(|(dev, _)| {
         observed
             .links
             .get(dev)
@@ -75,52 +75,52 @@ fn is_quiet(findings: &Findings<'_>) -> bool {
 }
 
 /// VIPs that are there where they should be, with the whole node quiet.
-fn bound(findings: &Findings<'_>) -> IpRanges {
-    if !is_quiet(findings) {
+fn bound(state: &PassState<'_>) -> IpRanges {
+    if !is_quiet(state) {
         return IpRanges::default();
     }
-    let there = &findings.observed.net.addresses;
-    let wanted = findings.desired.net.addresses.iter();
+    let there = &state.observed.net.addresses;
+    let wanted = state.desired.net.addresses.iter();
     // One that is about to go is no promise: a director that has not heard yet must not add this node.
     wanted
         .filter(|(key, role)| **role == Role::Quiet && there.contains_key(key))
-        .filter(|(key, _)| !findings.desired.is_leaving(key))
+        .filter(|(key, _)| !state.desired.is_leaving(key))
         .map(|(key, _)| key.ip)
         .collect()
 }
 
-fn held(findings: &Findings<'_>) -> IpRanges {
-    held_keys(findings).map(|key| key.ip).collect()
+fn held(state: &PassState<'_>) -> IpRanges {
+    held_keys(state).map(|key| key.ip).collect()
 }
 
-fn held_keys<'a>(findings: &'a Findings<'_>) -> impl Iterator<Item = &'a AddressKey> {
-    let there = &findings.observed.net.addresses;
-    let wanted = findings.desired.net.addresses.iter();
+fn held_keys<'a>(state: &'a PassState<'_>) -> impl Iterator<Item = &'a AddressKey> {
+    let there = &state.observed.net.addresses;
+    let wanted = state.desired.net.addresses.iter();
     wanted
         .filter(|(key, role)| **role == Role::Held && there.contains_key(key))
         .map(|(key, _)| key)
 }
 
 /// Services and destinations of ours in the kernel.
-fn programmed(findings: &Findings<'_>) -> (usize, usize) {
-    let ours = our_services(findings);
+fn programmed(state: &PassState<'_>) -> (usize, usize) {
+    let ours = our_services(state);
     ours.fold((0, 0), |(services, destinations), (_, service)| {
         (services + 1, destinations + service.destinations.len())
     })
 }
 
-fn our_services<'a>(findings: &'a Findings<'_>) -> impl Iterator<Item = (IpAddr, &'a Service)> {
-    let ours = &findings.ledger.services;
-    let there = findings.observed.net.services.iter();
+fn our_services<'a>(state: &'a PassState<'_>) -> impl Iterator<Item = (IpAddr, &'a Service)> {
+    let ours = &state.ledger.services;
+    let there = state.observed.net.services.iter();
     there
         .filter(|(key, _)| ours.contains(key))
         .map(|(key, service)| (key.vip, service))
 }
 
 /// What the kernel's services send to whom, and why not to others; VIPs with the same are one group.
-fn directing(findings: &Findings<'_>) -> Vec<Directing> {
+fn directing(state: &PassState<'_>) -> Vec<Directing> {
     let mut by_vip: BTreeMap<IpAddr, Directing> = BTreeMap::new();
-    for (vip, service) in our_services(findings) {
+    for (vip, service) in our_services(state) {
         let group = by_vip.entry(vip).or_default();
         for (address, destination) in &service.destinations {
             if destination.weight > 0 {
@@ -130,10 +130,10 @@ fn directing(findings: &Findings<'_>) -> Vec<Directing> {
             }
         }
     }
-    for verdict in findings.desired.verdicts.values() {
-        for (vip, members) in &verdict.members {
+    for vs_state in state.desired.virtual_services.values() {
+        for (vip, real_servers) in &vs_state.real_servers {
             if let Some(group) = by_vip.get_mut(vip) {
-                explain(group, members);
+                explain(group, real_servers);
             }
         }
     }
@@ -160,29 +160,31 @@ type Content = (
 );
 
 /// Says of each real server that gets no new connections why.
-fn explain(group: &mut Directing, members: &BTreeMap<IpAddr, MemberState>) {
-    for (address, state) in members {
+fn explain(group: &mut Directing, real_servers: &BTreeMap<IpAddr, RealServerState>) {
+    for (address, state) in real_servers {
         if group.ready.contains(address) {
             continue;
         }
         let refusal = match state {
-            MemberState::Unready(refusal) | MemberState::Unknown(refusal) => {
+            RealServerState::Unready(refusal) | RealServerState::Unknown(refusal) => {
                 Refusal::clone(refusal)
             }
             // Nothing is expected of it. A node that is named nowhere in the group is one without an endpoint.
-            MemberState::Absent => continue,
+            RealServerState::Absent => continue,
             // Wanted, and not in the kernel with weight.
-            MemberState::Ready { weight: 0 } => Refusal::new(Reason::Draining, "its weight is 0"),
-            MemberState::Ready { .. } => Refusal::new(Reason::Pending, "not in the kernel yet"),
+            RealServerState::Ready { weight: 0 } => {
+                Refusal::new(Reason::Draining, "its weight is 0")
+            }
+            RealServerState::Ready { .. } => Refusal::new(Reason::Pending, "not in the kernel yet"),
         };
         group.unready.insert(*address, refusal);
     }
 }
 
 /// What endangers the services that this node should have.
-fn warnings(findings: &Findings<'_>) -> BTreeMap<Refusal, IpRanges> {
-    let device = has_proxy_device(&findings.observed);
-    let vips: BTreeSet<IpAddr> = findings
+fn warnings(state: &PassState<'_>) -> BTreeMap<Refusal, IpRanges> {
+    let device = has_proxy_device(&state.observed);
+    let vips: BTreeSet<IpAddr> = state
         .desired
         .net
         .services
@@ -191,8 +193,8 @@ fn warnings(findings: &Findings<'_>) -> BTreeMap<Refusal, IpRanges> {
         .collect();
     let mut endangered: BTreeMap<ProxyDanger, Vec<IpAddr>> = BTreeMap::new();
     for vip in vips {
-        let vanished = findings.vanished.contains(&vip);
-        if let Some(danger) = findings.kube_proxy.danger(device, vip, vanished) {
+        let vanished = state.vanished.contains(&vip);
+        if let Some(danger) = state.kube_proxy.danger(device, vip, vanished) {
             endangered.entry(danger).or_default().push(vip);
         }
     }
@@ -200,12 +202,12 @@ fn warnings(findings: &Findings<'_>) -> BTreeMap<Refusal, IpRanges> {
         .into_iter()
         .map(|(danger, vips)| {
             let ranges = vips.into_iter().collect();
-            (findings.kube_proxy.explain(danger), ranges)
+            (state.kube_proxy.explain(danger), ranges)
         })
         .collect()
 }
 
-fn refused(store: &Store, end: &PassEnd<'_>, findings: &Findings<'_>) -> BTreeMap<VsKey, Refusal> {
+fn refused(store: &Store, end: &PassResult<'_>, state: &PassState<'_>) -> BTreeMap<VsKey, Refusal> {
     let mut refused = BTreeMap::new();
     let failed: BTreeMap<IpAddr, Refusal> = end
         .outcome
@@ -215,12 +217,12 @@ fn refused(store: &Store, end: &PassEnd<'_>, findings: &Findings<'_>) -> BTreeMa
             Subject::Node => None,
         })
         .collect();
-    for (key, verdict) in &findings.desired.verdicts {
-        if let Some(refusal) = &verdict.refusal {
+    for (key, vs_state) in &state.desired.virtual_services {
+        if let Some(refusal) = &vs_state.refusal {
             refused.insert(key.clone(), refusal.clone());
             continue;
         }
-        let accepted = findings.admission.accepted.get(key);
+        let accepted = state.admission.accepted.get(key);
         let mut vips = accepted.into_iter().flat_map(|object| &object.vips);
         if let Some(refusal) = vips.find_map(|vip| failed.get(vip)) {
             refused.insert(key.clone(), refusal.clone());
@@ -230,7 +232,7 @@ fn refused(store: &Store, end: &PassEnd<'_>, findings: &Findings<'_>) -> BTreeMa
         // With an API server, the controller judges objects for all nodes alike.
         Peers::Reported(_) => {}
         Peers::Silent => {
-            for (key, refusal) in &findings.admission.refused {
+            for (key, refusal) in &state.admission.refused {
                 refused.insert((*key).clone(), refusal.clone());
             }
         }
@@ -255,8 +257,8 @@ fn failure(op: &Op, error: &OpError) -> Refusal {
     Refusal::new(reason, format!("{op}: {error}"))
 }
 
-fn preflight(store: &Store, end: &PassEnd<'_>, findings: &Findings<'_>) -> Vec<Preflight> {
-    let (observed, wanted) = (&findings.observed, &findings.desired.net);
+fn preflight(store: &Store, end: &PassResult<'_>, state: &PassState<'_>) -> Vec<Preflight> {
+    let (observed, wanted) = (&state.observed, &state.desired.net);
     let mut entries = Vec::new();
     let mut add = |check: PreflightCheck, message: String, fix: &str| {
         entries.push(Preflight {
@@ -287,7 +289,7 @@ fn preflight(store: &Store, end: &PassEnd<'_>, findings: &Findings<'_>) -> Vec<P
         );
     }
     for (half, daemon) in &observed.net.sync {
-        let ours = findings.ledger.own_daemon(*half, observed).is_some();
+        let ours = state.ledger.own_daemon(*half, observed).is_some();
         if ours || wanted.sync.get(half).is_none_or(|it| it == daemon) {
             continue;
         }
@@ -312,7 +314,7 @@ fn preflight(store: &Store, end: &PassEnd<'_>, findings: &Findings<'_>) -> Vec<P
     }
     // A watch that fails cannot be reported to where it fails, and when it works again there is nothing to report.
     let of_objects = store
-        .troubles()
+        .problems()
         .iter()
         .filter(|((_, subject), _)| subject != WATCH_SUBJECT);
     for ((source, subject), message) in of_objects {

@@ -29,8 +29,8 @@ use crate::{
 };
 
 use super::{
-    Board, Elections, Intervals, Next, Passes, Shared, Trigger, elections, kube_proxy, links,
-    memory, run_passes, state_writer,
+    ElectionStatus, Elections, Intervals, NextPass, Passes, Shared, Trigger, elections, kube_proxy,
+    links, memory, run_passes, state_writer,
     worker::{self, Job, Worker},
 };
 
@@ -111,7 +111,7 @@ pub async fn run_on(config: AgentConfig, kernels: [Box<dyn Kernel>; 2]) -> Resul
         let (done, answer) = oneshot::channel();
         // If the worker is gone, the answer tells.
         let _ = jobs.send(Job::Pass { cause, done });
-        async move { answer.await.unwrap_or(Some(Next::RETRY)) }
+        async move { answer.await.unwrap_or(Some(NextPass::RETRY)) }
     };
     let stopped = tokio::select! {
         () = run_passes(config.intervals, common.trigger.clone(), pass) => Ok(()),
@@ -198,7 +198,7 @@ async fn start_sources(
             let client = cluster::client(wanted.pace, "set KUBECONFIG, or use --source dir:PATH");
             let client = client.await.map_err(AgentError::Source)?;
             tokio::spawn(cluster::follow(client.clone(), wanted, feed));
-            let writer = state_writer::Writer {
+            let writer = state_writer::NodeStateWriter {
                 client: client.clone(),
                 node: common.node.clone(),
                 own,
@@ -240,8 +240,8 @@ fn start_threads(
     [kernel, mut wire]: [Box<dyn Kernel>; 2],
 ) -> Result<Threads, AgentError> {
     let trigger = &common.trigger;
-    let (nudge, nudges) = watch::channel(());
-    tokio::spawn(links::watch(trigger.clone(), nudge));
+    let (link_changed, link_changes) = watch::channel(());
+    tokio::spawn(links::watch(trigger.clone(), link_changed));
     let (asks_kube_proxy, asked) = watch::channel(false);
     let (answers, answer) = watch::channel(ProxyAnswer::NotAsked);
     tokio::spawn(kube_proxy::follow(asked, answers, trigger.clone()));
@@ -250,9 +250,12 @@ fn start_threads(
     let (jobs, todo) = mpsc::channel();
     let told = jobs.clone();
     thread("wire", move || worker::ask(wire.as_mut(), &asked, &told))?;
-    let board = Arc::new(Board::new(trigger.clone(), Arc::clone(&common.metrics)));
-    let begin = move |seat| elections::begin_thread(seat, nudges.clone());
-    let elections = Elections::new(config.timing.clone(), config.vip_lifetime, board, begin);
+    let status = Arc::new(ElectionStatus::new(
+        trigger.clone(),
+        Arc::clone(&common.metrics),
+    ));
+    let begin = move |seat| elections::begin_thread(seat, link_changes.clone());
+    let elections = Elections::new(config.timing.clone(), config.vip_lifetime, status, begin);
     let worker = Worker {
         passes: Passes::new(common.node.clone(), &config.run_dir, elections)
             .with_asker(asker)

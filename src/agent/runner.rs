@@ -89,14 +89,14 @@ impl Default for Intervals {
 
 /// What a pass says about the next one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Next {
+pub struct NextPass {
     /// Something is due then, at the latest.
     pub deadline: Option<Duration>,
     /// The pass failed, at least in part, and should be tried again.
     pub failed: bool,
 }
 
-impl Next {
+impl NextPass {
     /// A pass that failed and knows of no deadline.
     pub const RETRY: Self = Self {
         deadline: None,
@@ -117,7 +117,7 @@ impl Next {
 pub async fn run<P, F>(intervals: Intervals, trigger: Trigger, mut pass: P)
 where
     P: FnMut(Cause) -> F,
-    F: Future<Output = Option<Next>>,
+    F: Future<Output = Option<NextPass>>,
 {
     let mut bucket = Bucket::full(&intervals);
     let mut failures = 0u32;
@@ -213,7 +213,7 @@ mod tests {
     async fn passes(
         trigger: Trigger,
         total: Duration,
-        answer: impl Fn(usize) -> Next,
+        answer: impl Fn(usize) -> NextPass,
     ) -> Vec<(u128, Cause)> {
         let log = Rc::new(RefCell::new(Vec::new()));
         let start = Instant::now();
@@ -233,7 +233,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn without_any_change_it_looks_at_the_kernel_from_time_to_time() {
         let log = passes(Trigger::default(), Duration::from_secs(70), |_| {
-            Next::default()
+            NextPass::default()
         })
         .await;
         assert_eq!(times(&log), [0, 30_000, 60_000]);
@@ -253,7 +253,7 @@ mod tests {
             }
         };
         let log = tokio::select! {
-            log = passes(trigger, Duration::from_millis(1010), |_| Next::default()) => log,
+            log = passes(trigger, Duration::from_millis(1010), |_| NextPass::default()) => log,
             () = storm => unreachable!(),
         };
         assert!((21..=23).contains(&log.len()), "{:?}", times(&log));
@@ -272,7 +272,7 @@ mod tests {
             }
         };
         let log = tokio::select! {
-            log = passes(trigger, Duration::from_secs(10), |_| Next::default()) => log,
+            log = passes(trigger, Duration::from_secs(10), |_| NextPass::default()) => log,
             () = change => unreachable!(),
         };
         assert_eq!(times(&log), [0, 7000]);
@@ -289,9 +289,9 @@ mod tests {
     async fn failures_are_tried_again_less_and_less_often_until_one_succeeds() {
         let answer = |count| {
             if count <= 4 {
-                Next::RETRY
+                NextPass::RETRY
             } else {
-                Next::default()
+                NextPass::default()
             }
         };
         let log = passes(Trigger::default(), Duration::from_secs(40), answer).await;
@@ -315,7 +315,7 @@ mod tests {
         let pass = |cause: Cause| {
             std::future::ready(if cause.time {
                 due.borrow_mut().push(start.elapsed().as_millis());
-                Some(Next::within(Duration::from_secs(1)))
+                Some(NextPass::within(Duration::from_secs(1)))
             } else {
                 None
             })
@@ -332,9 +332,9 @@ mod tests {
     async fn what_is_due_is_not_forgotten() {
         let answer = |count| {
             if count == 1 {
-                Next::within(Duration::from_millis(500))
+                NextPass::within(Duration::from_millis(500))
             } else {
-                Next::default()
+                NextPass::default()
             }
         };
         let log = passes(Trigger::default(), Duration::from_secs(2), answer).await;
@@ -345,7 +345,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_failure_keeps_back_no_deadline() {
         let failing = |deadline: u64| {
-            move |count| Next {
+            move |count| NextPass {
                 deadline: (count == 3).then(|| Duration::from_secs(deadline)),
                 failed: count <= 3,
             }
@@ -362,7 +362,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_overdue_after_a_failure_waits_for_the_retry() {
-        let overdue = |_| Next {
+        let overdue = |_| NextPass {
             deadline: Some(Duration::ZERO),
             failed: true,
         };

@@ -9,7 +9,7 @@ use std::{
 use kube::Resource;
 use serde_json::json;
 
-use super::{PassEnd, PassError, RunDirError, report};
+use super::{PassError, PassResult, RunDirError, report};
 use crate::{
     admin::Admin,
     api::{NodeState, Report},
@@ -35,7 +35,7 @@ pub struct Shared {
 #[derive(Debug, Default)]
 struct State {
     synced: BTreeMap<SourceName, bool>,
-    troubles: BTreeMap<(SourceName, String), String>,
+    problems: BTreeMap<(SourceName, String), String>,
     pass_since: Option<Instant>,
     passed: bool,
     error: Option<PassError>,
@@ -90,7 +90,7 @@ impl Shared {
             let all = services.iter().all(|service| known.contains_key(service));
             state.synced.insert(SourceName::EndpointSlices, all);
         }
-        state.troubles.clone_from(store.troubles());
+        state.problems.clone_from(store.problems());
     }
 
     pub(super) fn source_error(&self, source: SourceName) {
@@ -101,7 +101,7 @@ impl Shared {
         self.state().pass_since = Some(Instant::now());
     }
 
-    pub(super) fn pass_ended(&self, end: &PassEnd<'_>, took: Duration, report: Option<&Report>) {
+    pub(super) fn pass_ended(&self, end: &PassResult<'_>, took: Duration, report: Option<&Report>) {
         let complete = end.error.is_none() && end.outcome.is_complete();
         for (op, result) in end.outcome.done() {
             self.metrics.op(op, result);
@@ -129,9 +129,9 @@ impl Shared {
 
 impl State {
     /// What a NodeState does not tell, because a watch that fails would not carry it.
-    fn watch_troubles(&self) -> Vec<Preflight> {
+    fn watch_problems(&self) -> Vec<Preflight> {
         let of_watches = self
-            .troubles
+            .problems
             .iter()
             .filter(|((_, subject), _)| subject == WATCH_SUBJECT);
         of_watches
@@ -147,7 +147,7 @@ impl State {
         if self.stopping {
             return vec!["the agent is ending; the data path stays as it is".to_owned()];
         }
-        let mut missing = cluster::missing(&self.synced, &self.troubles);
+        let mut missing = cluster::missing(&self.synced, &self.problems);
         match &self.error {
             Some(PassError::RunDir(RunDirError::Ledger(error))) => {
                 missing.push(format!("{}: {error}", Reason::LedgerUnwritable));
@@ -193,11 +193,11 @@ impl Admin for Shared {
     fn state(&self) -> Option<String> {
         let (report, watches) = {
             let state = self.state();
-            (state.report.clone()?, state.watch_troubles())
+            (state.report.clone()?, state.watch_problems())
         };
         let mut status = report.to_status();
-        for trouble in &watches {
-            status.preflight.push(trouble.into());
+        for problem in &watches {
+            status.preflight.push(problem.into());
         }
         let state = json!({
             "apiVersion": NodeState::api_version(&()),

@@ -23,14 +23,14 @@ use crate::{
 /// Every write is sent to every agent.
 const PACE: Duration = Duration::from_secs(1);
 /// A server that takes longer is treated as gone.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// After the first failure; doubles up to the longest.
 const RETRY: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(10);
 const MANAGER: &str = "directway-agent";
 
 /// Writes each new report until nobody reports any more.
-pub struct Writer {
+pub struct NodeStateWriter {
     /// Where to.
     pub client: Client,
     /// Whose.
@@ -45,7 +45,7 @@ pub struct Writer {
     pub metrics: Arc<Metrics>,
 }
 
-impl Writer {
+impl NodeStateWriter {
     /// Works until the agent ends.
     pub async fn run(self) {
         let Self {
@@ -98,7 +98,7 @@ impl Writer {
                 }
                 apply_status(&api, &node, &status).await
             };
-            let error = match timeout(PATIENCE, attempt).await {
+            let error = match timeout(TIMEOUT, attempt).await {
                 Ok(Ok(())) => {
                     if retry != RETRY {
                         tracing::info!("NodeState is written again");
@@ -117,7 +117,7 @@ impl Writer {
                     }
                     error.to_string()
                 }
-                Err(_) => format!("no answer within {} s", PATIENCE.as_secs()),
+                Err(_) => format!("no answer within {} s", TIMEOUT.as_secs()),
             };
             metrics.report_error();
             if retry == RETRY {

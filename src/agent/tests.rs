@@ -11,7 +11,8 @@ use std::{fs, net::IpAddr, path::Path, time::Duration};
 use tempfile::TempDir;
 
 use super::{
-    Next, PassEnd, PassError, Passes, RunDirError, SimulatedElections, View, pass_time, report,
+    NextPass, PassError, PassInput, PassResult, Passes, RunDirError, SimulatedElections, pass_time,
+    report,
 };
 use crate::{
     api::{Manifest, Report, parse_manifests},
@@ -20,7 +21,7 @@ use crate::{
     election::Timing,
     kernel::{
         Kernel,
-        fake::{FakeKernel, FakeLan, Machine, Misfortune, Verdict},
+        fake::{Delivery, FakeKernel, FakeLan, Machine, Misfortune},
     },
     model::{AddressKey, Conflict, Dev, NodeName, Observed, PreflightCheck, Protocol, Reason},
 };
@@ -154,12 +155,12 @@ impl World {
         // The elections keep up with the passes.
         self.wait(now.saturating_sub(self.lan.now()));
         let agent = self.agent(name);
-        let view = View {
+        let input = PassInput {
             snapshot: agent.store.snapshot(),
             complete: agent.store.is_complete(),
             fresh: true,
         };
-        let end = agent.passes.run(&mut kernel, view, now);
+        let end = agent.passes.run(&mut kernel, input, now);
         let report = report(&name.into(), &agent.store, &end, 0);
         let summary = Summary::of(&end);
         drop(end);
@@ -244,8 +245,8 @@ impl World {
     fn answers(&self) -> Vec<String> {
         (0..4)
             .map(
-                |_| match self.lan.send("client", VIP, 80, Protocol::Tcp).verdict {
-                    Verdict::Answered { by } => by,
+                |_| match self.lan.send("client", VIP, 80, Protocol::Tcp).delivery {
+                    Delivery::Answered { by } => by,
                     other => format!("{other:?}"),
                 },
             )
@@ -259,11 +260,11 @@ struct Summary {
     ops: Vec<String>,
     drift: usize,
     error: Option<PassError>,
-    next: Next,
+    next: NextPass,
 }
 
 impl Summary {
-    fn of(end: &PassEnd<'_>) -> Self {
+    fn of(end: &PassResult<'_>) -> Self {
         Self {
             ops: end.outcome.done().map(|(op, _)| op.to_string()).collect(),
             drift: end.drift,

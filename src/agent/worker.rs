@@ -11,7 +11,10 @@ use std::{
 
 use tokio::sync::{mpsc::Receiver, oneshot, watch};
 
-use super::{Asking, Cause, Next, Passes, Shared, Told, Trigger, View, journal::Journal, report};
+use super::{
+    Cause, NeighbourAnswers, NeighbourQueries, NextPass, PassInput, Passes, Shared, Trigger,
+    journal::Journal, report,
+};
 use crate::{
     api::Report,
     cluster::{Change, Store, WATCH_SUBJECT},
@@ -31,21 +34,21 @@ pub enum Job {
         /// Why.
         cause: Cause,
         /// Where the answer goes.
-        done: oneshot::Sender<Option<Next>>,
+        done: oneshot::Sender<Option<NextPass>>,
     },
     /// To take answers from the wire.
-    Hear(Told),
+    Hear(NeighbourAnswers),
     /// To end.
     Stop,
 }
 
 /// Asks the wire what passes want to know again, until they end.
-pub fn ask(kernel: &mut dyn Kernel, asked: &mpsc::Receiver<Asking>, jobs: &Sender<Job>) {
-    while let Ok(mut asking) = asked.recv() {
+pub fn ask(kernel: &mut dyn Kernel, asked: &mpsc::Receiver<NeighbourQueries>, jobs: &Sender<Job>) {
+    while let Ok(mut queries) = asked.recv() {
         while let Ok(more) = asked.try_recv() {
-            asking.extend(more);
+            queries.extend(more);
         }
-        let (told, result) = asking.ask(kernel);
+        let (told, result) = queries.ask(kernel);
         if let Err(error) = result {
             tracing::warn!(%error, "the wire was not asked about everything");
         }
@@ -115,9 +118,9 @@ impl Worker {
     }
 
     /// Every failure of a watch, and troubles with objects that are news.
-    fn count_troubles(&self, changes: &[Change]) {
+    fn count_problems(&self, changes: &[Change]) {
         for change in changes {
-            if let Change::Trouble {
+            if let Change::Problem {
                 source,
                 subject,
                 message,
@@ -135,10 +138,10 @@ impl Worker {
         now: Duration,
         journal: &mut Journal,
         drift: &mut u64,
-    ) -> Option<Next> {
+    ) -> Option<NextPass> {
         let mut different = false;
         while let Ok(changes) = self.changes.try_recv() {
-            self.count_troubles(&changes);
+            self.count_problems(&changes);
             different |= self.store.apply(changes);
         }
         let services = if self.store.is_synced() {
@@ -149,7 +152,7 @@ impl Worker {
         self.shared.sources(&self.store, &services);
         if !self.store.is_synced() {
             // A partial view never causes anything.
-            return Some(Next::default());
+            return Some(NextPass::default());
         }
         self.services.send_if_modified(|wanted| {
             let other = *wanted != services;
@@ -161,21 +164,21 @@ impl Worker {
         }
         self.shared.pass_begins();
         let started = Instant::now();
-        let view = View {
+        let input = PassInput {
             snapshot: self.store.snapshot(),
             complete: self.store.is_complete(),
             fresh: self.store.is_fresh(),
         };
         let answer = self.kube_proxy.borrow_and_update().clone();
         self.passes.hear_kube_proxy(answer);
-        let end = self.passes.run(self.kernel.as_mut(), view, now);
+        let end = self.passes.run(self.kernel.as_mut(), input, now);
         *drift = drift.saturating_add(end.drift.try_into().unwrap_or(u64::MAX));
         let report = report::report(&self.node, &self.store, &end, *drift).map(Arc::new);
         journal.pass(&end, report.as_deref());
         let took = started.elapsed();
-        if let Some(findings) = &end.findings {
+        if let Some(state) = &end.state {
             self.asks_kube_proxy.send_if_modified(|asks| {
-                let asked = std::mem::replace(asks, findings.meets_kube_proxy());
+                let asked = std::mem::replace(asks, state.meets_kube_proxy());
                 *asks != asked
             });
         }

@@ -68,7 +68,7 @@ impl fmt::Display for ConditionReason {
 
 words! {
     /// A condition's value.
-    pub enum Truth {
+    pub enum ConditionStatus {
         /// It holds.
         True = "True",
         /// It doesn't.
@@ -78,7 +78,7 @@ words! {
     }
 }
 
-impl From<bool> for Truth {
+impl From<bool> for ConditionStatus {
     fn from(holds: bool) -> Self {
         if holds { Self::True } else { Self::False }
     }

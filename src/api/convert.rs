@@ -24,7 +24,7 @@ use crate::model::{
 
 /// A VirtualService as a source gave it, broken or not.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Admitted {
+pub struct ParsedVirtualService {
     /// Namespace and name.
     pub key: VsKey,
     /// The API server's identity of the object; the name where there is no API server.
@@ -32,21 +32,21 @@ pub struct Admitted {
     /// Counts changes of the spec.
     pub generation: i64,
     /// What it asks for, or everything that is wrong with it.
-    pub verdict: Result<Arc<VirtualService>, Refusal>,
+    pub parsed: Result<Arc<VirtualService>, Refusal>,
 }
 
 /// Judges one object from a watch. Never fails: what is wrong stays with the object.
-pub fn admit(object: &DynamicObject) -> Admitted {
-    admit_parts(&object.metadata, &object.data, Unknown::Ignore, Vec::new())
+pub fn parse_virtual_service(object: &DynamicObject) -> ParsedVirtualService {
+    parse_parts(&object.metadata, &object.data, Unknown::Ignore, Vec::new())
 }
 
 /// Judges metadata and the rest of an object; `problems` were found before.
-pub(super) fn admit_parts(
+pub(super) fn parse_parts(
     metadata: &ObjectMeta,
     data: &Value,
     unknown: Unknown,
     mut problems: Vec<String>,
-) -> Admitted {
+) -> ParsedVirtualService {
     let namespace = metadata.namespace.as_deref().unwrap_or("default");
     let key = VsKey::new(namespace, metadata.name.as_deref().unwrap_or_default());
     let uid = metadata.uid.clone().unwrap_or_else(|| key.to_string());
@@ -71,14 +71,14 @@ pub(super) fn admit_parts(
             }
         })
         .unwrap_or_default();
-    let verdict = virtual_service
+    let parsed = virtual_service
         .filter(|_| problems.is_empty())
         .ok_or_else(|| Refusal::new(Reason::InvalidSpec, problems.join("; ")));
-    Admitted {
+    ParsedVirtualService {
         key,
         uid,
         generation,
-        verdict: verdict.map(Arc::new),
+        parsed: parsed.map(Arc::new),
     }
 }
 

@@ -64,8 +64,8 @@ fn state(endpoint: &ApiEndpoint) -> EndpointState {
     match (terminating.unwrap_or(false), ready, serving) {
         (false, true, _) => EndpointState::Ready,
         (false, false, _) => EndpointState::NotReady,
-        (true, _, true) => EndpointState::Leaving,
-        (true, _, false) => EndpointState::Ending,
+        (true, _, true) => EndpointState::ServingTerminating,
+        (true, _, false) => EndpointState::Terminating,
     }
 }
 
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn conditions_mean_what_the_api_says() {
-        use EndpointState::{Ending, Leaving, NotReady, Ready};
+        use EndpointState::{NotReady, Ready, ServingTerminating, Terminating};
         for (conditions, expected) in [
             (json!(null), Ready),
             (json!({}), Ready),
@@ -133,18 +133,18 @@ mod tests {
             (json!({"ready": false}), NotReady),
             (
                 json!({"ready": false, "serving": true, "terminating": true}),
-                Leaving,
+                ServingTerminating,
             ),
             (
                 json!({"ready": false, "serving": false, "terminating": true}),
-                Ending,
+                Terminating,
             ),
-            (json!({"ready": false, "terminating": true}), Ending),
+            (json!({"ready": false, "terminating": true}), Terminating),
             // publishNotReadyAddresses
             (json!({"ready": true, "serving": false}), Ready),
             (
                 json!({"ready": true, "serving": true, "terminating": true}),
-                Leaving,
+                ServingTerminating,
             ),
         ] {
             assert_eq!(state_of(conditions.clone()), expected, "{conditions}");

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Admitted,
-    convert::admit_parts,
+    ParsedVirtualService,
+    convert::parse_parts,
     node,
     schema::{self, Unknown},
 };
@@ -19,7 +19,7 @@ use crate::model::{Node, NodeName, Reason, Refusal};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Manifest {
     /// A VirtualService, broken or not.
-    VirtualService(Box<Admitted>),
+    VirtualService(Box<ParsedVirtualService>),
     /// A node.
     Node(NodeName, Node),
 }
@@ -139,9 +139,9 @@ fn parse_virtual_service(place: &str, value: &Value) -> Result<Manifest, Refusal
         value,
         &["apiVersion", "kind", "metadata", "spec", "status"],
     ));
-    let mut admitted = admit_parts(&metadata, value, Unknown::Refuse, problems);
-    admitted.verdict = admitted
-        .verdict
+    let mut admitted = parse_parts(&metadata, value, Unknown::Refuse, problems);
+    admitted.parsed = admitted
+        .parsed
         .map_err(|refusal| Refusal::new(refusal.reason, format!("{place}: {}", refusal.message)));
     Ok(Manifest::VirtualService(Box::new(admitted)))
 }

@@ -7,12 +7,12 @@ mod lists;
 mod manifest;
 mod node;
 mod node_state;
+mod observed_generations;
 mod report;
 #[cfg(test)]
 mod report_tests;
 mod rules;
 mod schema;
-mod seen;
 #[cfg(test)]
 mod tests;
 mod virtual_service;
@@ -20,14 +20,14 @@ mod virtual_service;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
-pub use conditions::{ConditionReason, ConditionType, Truth};
-pub use convert::{Admitted, admit};
+pub use conditions::{ConditionReason, ConditionStatus, ConditionType};
+pub use convert::{ParsedVirtualService, parse_virtual_service};
 pub use endpoint_slice::{SERVICE_NAME_LABEL, endpoint_slice};
 pub use manifest::{Manifest, parse_manifests};
 pub use node::node;
 pub use node_state::{NodeState, NodeStateSpec, NodeStateStatus};
-pub use report::{GarbledReport, Report, ReportedNic, Undoing};
-pub use seen::{Agreement, Seen};
+pub use observed_generations::{GenerationMatch, ObservedGenerations};
+pub use report::{InvalidReport, Report, ReportedNic, Undoing};
 pub use virtual_service::{
     Count, Directors, ExternalServer, NodeSelector, Persistence, Port, RealServers, Scheduler,
     SelectorRequirement, ServiceReference, Summary, VirtualService, VirtualServiceSpec,

@@ -29,7 +29,7 @@ const MAX_SERVERS: usize = 65_536;
 pub struct Report {
     /// The agent's version.
     pub agent_version: String,
-    /// From [`super::Seen::digest`], of the snapshot that the last pass worked from.
+    /// From [`super::ObservedGenerations::digest`], of the snapshot that the last pass worked from.
     pub observed: String,
     /// Whether the node may hold VIPs.
     pub is_director: bool,
@@ -88,15 +88,15 @@ pub struct ReportedNic {
 /// A NodeState that no agent of ours wrote: worth nothing, and no reason to stop.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {cause}")]
-pub struct GarbledReport {
+pub struct InvalidReport {
     /// The field, as in `status.bound`.
     pub field: &'static str,
     /// What is wrong with its value.
     pub cause: String,
 }
 
-fn garbled(field: &'static str, cause: impl ToString) -> GarbledReport {
-    GarbledReport {
+fn invalid(field: &'static str, cause: impl ToString) -> InvalidReport {
+    InvalidReport {
         field,
         cause: cause.to_string(),
     }
@@ -197,7 +197,7 @@ impl Report {
     }
 
     /// Reads what a node wrote.
-    pub fn from_status(status: &NodeStateStatus) -> Result<Self, GarbledReport> {
+    pub fn from_status(status: &NodeStateStatus) -> Result<Self, InvalidReport> {
         let mut networks = BTreeMap::new();
         let mut addresses = BTreeSet::new();
         for network in &status.networks {
@@ -219,7 +219,7 @@ impl Report {
             let refusal = refusal(&entry.reason, &entry.message);
             for name in &entry.virtual_services {
                 let (namespace, name) = name.split_once('/').ok_or_else(|| {
-                    garbled("status.refused", format!("{name:?} is not NAMESPACE/NAME"))
+                    invalid("status.refused", format!("{name:?} is not NAMESPACE/NAME"))
                 })?;
                 refused.insert(VsKey::new(namespace, name), refusal.clone());
             }
@@ -336,7 +336,7 @@ fn node_arp(settings: ArpSettings) -> NodeArp {
     }
 }
 
-fn arp_settings(field: &'static str, arp: NodeArp) -> Result<ArpSettings, GarbledReport> {
+fn arp_settings(field: &'static str, arp: NodeArp) -> Result<ArpSettings, InvalidReport> {
     Ok(ArpSettings {
         ignore: count(field, arp.ignore)?,
         announce: count(field, arp.announce)?,
@@ -380,7 +380,7 @@ fn move_entry(moved: &Move) -> MoveEntry {
     }
 }
 
-fn moved(entry: &MoveEntry, cause: TakeCause) -> Result<Move, GarbledReport> {
+fn moved(entry: &MoveEntry, cause: TakeCause) -> Result<Move, InvalidReport> {
     let field = "status.moves";
     Ok(Move {
         at: parse(field, &entry.at)?,
@@ -417,12 +417,12 @@ fn warning_entry((warning, vips): (&Refusal, &IpRanges)) -> WarningEntry {
     }
 }
 
-fn directing(entry: &DirectingEntry) -> Result<Directing, GarbledReport> {
+fn directing(entry: &DirectingEntry) -> Result<Directing, InvalidReport> {
     let field = "status.directing";
     let servers = |texts: &[String]| {
         let ranges = ranges(field, texts)?;
         if ranges.len() > MAX_SERVERS as u128 {
-            return Err(garbled(
+            return Err(invalid(
                 field,
                 format!("more than {MAX_SERVERS} real servers"),
             ));
@@ -441,13 +441,13 @@ fn directing(entry: &DirectingEntry) -> Result<Directing, GarbledReport> {
     })
 }
 
-fn ranges(field: &'static str, texts: &[String]) -> Result<IpRanges, GarbledReport> {
-    IpRanges::parse(texts.iter().map(String::as_str)).map_err(|error| garbled(field, error))
+fn ranges(field: &'static str, texts: &[String]) -> Result<IpRanges, InvalidReport> {
+    IpRanges::parse(texts.iter().map(String::as_str)).map_err(|error| invalid(field, error))
 }
 
-fn parse<T: FromStr<Err: ToString>>(field: &'static str, text: &str) -> Result<T, GarbledReport> {
+fn parse<T: FromStr<Err: ToString>>(field: &'static str, text: &str) -> Result<T, InvalidReport> {
     text.parse()
-        .map_err(|error: T::Err| garbled(field, format!("{text:?}: {}", error.to_string())))
+        .map_err(|error: T::Err| invalid(field, format!("{text:?}: {}", error.to_string())))
 }
 
 /// A refusal as it was written. During an upgrade a newer agent may have reasons that this program doesn't
@@ -459,8 +459,8 @@ fn refusal(reason: &str, message: &str) -> Refusal {
     )
 }
 
-fn count<T: TryFrom<i64>>(field: &'static str, value: i64) -> Result<T, GarbledReport> {
-    T::try_from(value).map_err(|_| garbled(field, format!("{value} is no count")))
+fn count<T: TryFrom<i64>>(field: &'static str, value: i64) -> Result<T, InvalidReport> {
+    T::try_from(value).map_err(|_| invalid(field, format!("{value} is no count")))
 }
 
 fn number<T: TryInto<i64>>(value: T) -> i64 {

@@ -3,9 +3,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Admitted, Manifest, VirtualService, admit, crds,
+    Manifest, ParsedVirtualService, VirtualService, crds,
     manifest::read,
-    parse_manifests,
+    parse_manifests, parse_virtual_service,
     schema::{self, Unknown},
 };
 use crate::model::{Flag, Reason, Scheduler};
@@ -95,10 +95,10 @@ fn both_rings_refuse_the_same_and_name_field_value_and_fix() {
     assert!(cases.len() > 60, "the table has shrunk");
     for (case, spec) in cases {
         let (by_schema, by_cel) = api_server(&spec);
-        let Admitted { verdict, .. } = admit(&object(&spec));
+        let ParsedVirtualService { parsed, .. } = parse_virtual_service(&object(&spec));
         if case.says.is_empty() {
             assert_eq!((&by_schema, &by_cel), (&vec![], &vec![]), "{}", case.name);
-            assert!(verdict.is_ok(), "{}: {verdict:?}", case.name);
+            assert!(parsed.is_ok(), "{}: {parsed:?}", case.name);
             continue;
         }
         assert_eq!(
@@ -111,7 +111,7 @@ fn both_rings_refuse_the_same_and_name_field_value_and_fix() {
             assert!(!by_cel.is_empty(), "{}: no CEL rule refuses it", case.name);
             says(&by_cel.join("\n"), &case, "CEL");
         }
-        let refusal = verdict.expect_err(&case.name);
+        let refusal = parsed.expect_err(&case.name);
         assert_eq!(refusal.reason, Reason::InvalidSpec);
         says(&refusal.message, &case, "the agent");
     }
@@ -123,7 +123,10 @@ fn all_problems_of_an_object_are_told_at_once() {
         "vips": ["127.0.0.1"], "ports": [{"port": 80}], "scheduler": {"name": "rr", "flags": ["mh-port"]},
         "directors": {"interface": "a/b"}, "realServers": {"external": [{"address": "x"}]},
     });
-    let message = admit(&object(&spec)).verdict.unwrap_err().message;
+    let message = parse_virtual_service(&object(&spec))
+        .parsed
+        .unwrap_err()
+        .message;
     for field in [
         "spec.vips",
         "spec.scheduler.flags",
@@ -137,7 +140,7 @@ fn all_problems_of_an_object_are_told_at_once() {
 #[test]
 fn defaults_are_those_of_the_schema() {
     let (_, spec) = cases().swap_remove(0);
-    let direct = admit(&object(&spec)).verdict.unwrap();
+    let direct = parse_virtual_service(&object(&spec)).parsed.unwrap();
     let defaulted =
         kube::core::cel::apply_defaults(&schema::VIRTUAL_SERVICE, &json!({"spec": spec}));
     assert_eq!(
@@ -146,7 +149,12 @@ fn defaults_are_those_of_the_schema() {
     );
     assert_eq!(defaulted["spec"]["drainSeconds"], 60);
     assert_eq!(defaulted["spec"]["realServers"]["vipDevice"], "lo");
-    assert_eq!(admit(&object(&defaulted["spec"])).verdict.unwrap(), direct);
+    assert_eq!(
+        parse_virtual_service(&object(&defaulted["spec"]))
+            .parsed
+            .unwrap(),
+        direct
+    );
     assert_eq!(
         (&direct.scheduler, &direct.flags),
         (&Scheduler::Mh, &vec![Flag::Fallback, Flag::Port])
@@ -155,11 +163,14 @@ fn defaults_are_those_of_the_schema() {
     let mut mh = cases().swap_remove(0).1;
     mh["scheduler"] = json!({"name": "mh"});
     assert_eq!(
-        admit(&object(&mh)).verdict.unwrap().flags,
+        parse_virtual_service(&object(&mh)).parsed.unwrap().flags,
         [Flag::Fallback, Flag::Port]
     );
     mh["scheduler"] = json!({"name": "mh", "flags": []});
-    assert_eq!(admit(&object(&mh)).verdict.unwrap().flags, []);
+    assert_eq!(
+        parse_virtual_service(&object(&mh)).parsed.unwrap().flags,
+        []
+    );
 }
 
 #[test]
@@ -171,15 +182,15 @@ fn an_object_of_any_shape_is_contained() {
         json!({}),
         json!({"vips": 1, "ports": {}, "realServers": []}),
     ] {
-        let admitted = admit(&object(&spec));
+        let admitted = parse_virtual_service(&object(&spec));
         assert_eq!(admitted.key.to_string(), "shop/web");
         assert_eq!((admitted.uid.as_str(), admitted.generation), ("u-1", 7));
-        assert!(admitted.verdict.unwrap_err().message.contains("spec"));
+        assert!(admitted.parsed.unwrap_err().message.contains("spec"));
     }
     let mut garbled = object(&cases().swap_remove(0).1);
     garbled.data["status"] = json!({"conditions": "none"});
     assert!(
-        admit(&garbled).verdict.is_ok(),
+        parse_virtual_service(&garbled).parsed.is_ok(),
         "a garbled status is not the spec's fault"
     );
 }
@@ -223,7 +234,7 @@ spec:
     let found = parse_manifests("web.yaml", text);
     let complaint = |index: usize| match &found[index] {
         Ok(Manifest::VirtualService(admitted)) => {
-            admitted.verdict.as_ref().unwrap_err().message.clone()
+            admitted.parsed.as_ref().unwrap_err().message.clone()
         }
         Ok(Manifest::Node(name, _)) => panic!("node {name} was accepted"),
         Err(refusal) => refusal.message.clone(),
@@ -273,7 +284,7 @@ spec:
         panic!("{:?}", found[6])
     };
     assert_eq!(
-        (good.key.to_string(), good.verdict.is_ok()),
+        (good.key.to_string(), good.parsed.is_ok()),
         ("default/good".to_owned(), true)
     );
     assert_eq!(found.len(), 7);

@@ -12,7 +12,7 @@ use crate::{
 };
 
 use super::{
-    DEFAULT_AGENT_ADDRESS, Failure, Outcome, kubernetes::block_on, log::LogArgs,
+    CommandResult, DEFAULT_AGENT_ADDRESS, Failure, kubernetes::block_on, log::LogArgs,
     run_dir::RunDirArgs,
 };
 
@@ -106,7 +106,7 @@ fn ipvs_setting(text: &str) -> Result<(IpvsSetting, u32), String> {
     Ok((setting, value))
 }
 
-pub(super) fn run(args: &Args) -> Outcome {
+pub(super) fn run(args: &Args) -> CommandResult {
     if let (Some(_), SourceConfig::Directory(path)) = (&args.undo_switch, &args.source) {
         return Err(Failure::Usage(format!(
             "--undo-switch needs an API server, and --source is dir:{}: leave one of them out",

@@ -14,7 +14,7 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-use super::{FAILED, Failure, Outcome, output::OutputArgs, run_dir::RunDirArgs};
+use super::{CommandResult, FAILED, Failure, output::OutputArgs, run_dir::RunDirArgs};
 
 /// Options of `cleanup`.
 #[derive(Debug, clap::Args)]
@@ -47,7 +47,7 @@ pub struct Args {
 /// What became of everything that was ours.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Report {
+struct CleanupReport {
     dry_run: bool,
     ops: Vec<Line>,
     errors: Vec<String>,
@@ -62,12 +62,12 @@ struct Line {
     error: Option<String>,
 }
 
-pub(super) fn run(args: &Args) -> Outcome {
+pub(super) fn run(args: &Args) -> CommandResult {
     let report = if args.dry_run {
         let observed = Linux::open()?.observe()?;
         let ledger = args.run_dir.ledger(&observed)?;
         let ops = plan(&NodeNet::default(), &observed, &ledger).ops;
-        Report {
+        CleanupReport {
             dry_run: true,
             ops: ops.iter().map(|op| line(op, "planned", None)).collect(),
             errors: Vec::new(),
@@ -97,7 +97,7 @@ fn lock(args: &Args) -> Result<Option<RunDir>, Failure> {
     }
 }
 
-fn clean(run_dir: &RunDirArgs, kernel: &mut dyn Kernel) -> Result<Report, Failure> {
+fn clean(run_dir: &RunDirArgs, kernel: &mut dyn Kernel) -> Result<CleanupReport, Failure> {
     let observed = kernel.observe()?;
     let ledger = run_dir.ledger(&observed)?;
     let outcome = execute(kernel, plan(&NodeNet::default(), &observed, &ledger).ops);
@@ -126,7 +126,7 @@ fn clean(run_dir: &RunDirArgs, kernel: &mut dyn Kernel) -> Result<Report, Failur
         OpResult::Failed(error) => line(op, "failed", Some(error.to_string())),
         OpResult::Skipped => line(op, "skipped", None),
     });
-    Ok(Report {
+    Ok(CleanupReport {
         dry_run: false,
         ops: ops.collect(),
         errors,
@@ -171,7 +171,7 @@ fn line(op: &Op, result: &'static str, error: Option<String>) -> Line {
     }
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &CleanupReport) -> String {
     if report.ops.is_empty() {
         return "nothing of directway's is on this node\n".to_owned();
     }

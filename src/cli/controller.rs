@@ -4,7 +4,9 @@ use std::{net::SocketAddr, process::ExitCode};
 
 use crate::controller::{self, Config};
 
-use super::{DEFAULT_CONTROLLER_ADDRESS, Failure, Outcome, kubernetes::block_on, log::LogArgs};
+use super::{
+    CommandResult, DEFAULT_CONTROLLER_ADDRESS, Failure, kubernetes::block_on, log::LogArgs,
+};
 
 /// Options of `controller`.
 #[derive(Debug, clap::Args)]
@@ -34,7 +36,7 @@ pub struct Args {
     log: LogArgs,
 }
 
-pub(super) fn run(args: &Args) -> Outcome {
+pub(super) fn run(args: &Args) -> CommandResult {
     args.log.init()?;
     let config = Config {
         namespace: args.lease_namespace.clone(),

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::api::crds_yaml;
 
-use super::{Failure, Outcome, output};
+use super::{CommandResult, Failure, output};
 
 /// Options of `crd`.
 #[derive(Debug, clap::Args)]
@@ -13,7 +13,7 @@ Example:
   directway crd | kubectl apply --server-side -f -")]
 pub struct Args {}
 
-pub(super) fn run(Args {}: &Args) -> Outcome {
+pub(super) fn run(Args {}: &Args) -> CommandResult {
     let yaml = crds_yaml().map_err(|error| Failure::Failed(error.to_string()))?;
     output::print(&yaml)?;
     Ok(ExitCode::SUCCESS)

@@ -16,7 +16,7 @@ use crate::{
 };
 
 use super::{
-    Failure, Outcome,
+    CommandResult, Failure,
     kubernetes::{KubeArgs, block_on, failed},
     output::print,
     snapshot::cluster,
@@ -61,7 +61,7 @@ pub struct Args {
     kube: KubeArgs,
 }
 
-pub(super) fn run(args: &Args) -> Outcome {
+pub(super) fn run(args: &Args) -> CommandResult {
     let before = cluster(&args.kube)?;
     let snapshot = before.snapshot();
     let wanted = services_with(args.vip, snapshot)?;
@@ -249,7 +249,7 @@ mod tests {
             };
             snapshot
                 .virtual_services
-                .insert(admitted.key, admitted.verdict);
+                .insert(admitted.key, admitted.parsed);
         }
         for name in ["a", "b", "c"] {
             let node = Node {

@@ -117,7 +117,7 @@ impl Failure {
 }
 
 /// What a subcommand ends with: its exit status.
-type Outcome = Result<ExitCode, Failure>;
+type CommandResult = Result<ExitCode, Failure>;
 
 /// Runs the command line `args`, with the program's name first.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {

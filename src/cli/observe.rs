@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::kernel::{Kernel, linux::Linux};
 
-use super::{Outcome, observation, output::OutputArgs, run_dir::RunDirArgs};
+use super::{CommandResult, observation, output::OutputArgs, run_dir::RunDirArgs};
 
 /// Options of `observe`.
 #[derive(Debug, clap::Args)]
@@ -25,7 +25,7 @@ pub struct Args {
     output: OutputArgs,
 }
 
-pub(super) fn run(args: &Args) -> Outcome {
+pub(super) fn run(args: &Args) -> CommandResult {
     let observed = Linux::open()?.observe()?;
     let ledger = args.run_dir.ledger(&observed)?;
     let document = observation::Observation::new(&observed, &ledger);

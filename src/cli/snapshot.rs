@@ -25,15 +25,15 @@ pub struct SourceArgs {
 
 /// What a source says now.
 #[derive(Debug)]
-pub(super) struct Read {
+pub(super) struct SourceRead {
     pub snapshot: Snapshot,
     /// What is wrong with it.
-    pub troubles: Vec<String>,
+    pub problems: Vec<String>,
 }
 
 impl SourceArgs {
     /// Reads the source once, completely.
-    pub(super) fn read(&self, kube: &KubeArgs) -> Result<Read, Failure> {
+    pub(super) fn read(&self, kube: &KubeArgs) -> Result<SourceRead, Failure> {
         match &self.source {
             SourceConfig::Directory(path) => {
                 let store = directory::look(path).map_err(|error| {
@@ -43,17 +43,17 @@ impl SourceArgs {
                         LookError::Unsettled => Failure::Failed(text),
                     }
                 })?;
-                Ok(Read {
+                Ok(SourceRead {
                     snapshot: store.snapshot().clone(),
                     // They name the file.
-                    troubles: store.troubles().values().cloned().collect(),
+                    problems: store.problems().values().cloned().collect(),
                 })
             }
             SourceConfig::Kubernetes => {
                 let store = cluster_with_endpoints(kube, &BTreeSet::new())?;
-                Ok(Read {
+                Ok(SourceRead {
                     snapshot: store.snapshot().clone(),
-                    troubles: troubles(&store),
+                    problems: problems(&store),
                 })
             }
         }
@@ -99,8 +99,8 @@ async fn fetch(client: &Client) -> Result<Store, Failure> {
 }
 
 /// What is wrong with objects of the cluster.
-pub(super) fn troubles(store: &Store) -> Vec<String> {
-    let known = store.troubles().iter();
+pub(super) fn problems(store: &Store) -> Vec<String> {
+    let known = store.problems().iter();
     let known = known.map(|((_, subject), message)| format!("{subject}: {message}"));
     let reports = store.reports().iter();
     let unreadable = reports.filter_map(|(name, report)| {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::{
-    api::{Admitted, Report},
+    api::{ParsedVirtualService, Report},
     model::{Endpoints, Node, NodeName, PeerState, ServiceName, Slice, VsKey},
 };
 
@@ -21,7 +21,7 @@ pub const WATCH_SUBJECT: &str = "watch";
 #[derive(Debug)]
 pub enum Change {
     /// This VirtualService is now so.
-    VirtualService(Box<Admitted>),
+    VirtualService(Box<ParsedVirtualService>),
     /// The same VirtualService beyond what it asks for; see [`super::Wanted::details`].
     Object(VsKey, Box<Object>),
     /// This node is now so.
@@ -43,7 +43,7 @@ pub enum Change {
     /// The list has ended: what it did not name is gone.
     Listed(SourceName),
     /// Something is wrong with `subject` (a file, an object, or the source itself).
-    Trouble {
+    Problem {
         /// Whose trouble.
         source: SourceName,
         /// With what.
@@ -52,7 +52,7 @@ pub enum Change {
         message: String,
     },
     /// It is over.
-    NoTrouble {
+    NoProblem {
         /// Whose trouble.
         source: SourceName,
         /// With what.
@@ -77,12 +77,12 @@ pub enum Key {
 
 impl Change {
     /// That `message` is wrong with `subject`; that nothing is, if it is empty.
-    pub fn trouble(source: SourceName, subject: impl ToString, message: impl ToString) -> Self {
+    pub fn problem(source: SourceName, subject: impl ToString, message: impl ToString) -> Self {
         let (subject, message) = (subject.to_string(), message.to_string());
         if message.is_empty() {
-            Self::NoTrouble { source, subject }
+            Self::NoProblem { source, subject }
         } else {
-            Self::Trouble {
+            Self::Problem {
                 source,
                 subject,
                 message,
@@ -91,8 +91,8 @@ impl Change {
     }
 
     /// That nothing is wrong with `subject` any more.
-    pub fn no_trouble(source: SourceName, subject: impl ToString) -> Self {
-        Self::trouble(source, subject, "")
+    pub fn no_problem(source: SourceName, subject: impl ToString) -> Self {
+        Self::problem(source, subject, "")
     }
 }
 

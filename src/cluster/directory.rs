@@ -23,7 +23,7 @@ pub use files::Files;
 /// How often the directory is read although nobody told of a change: not every file system tells.
 const REREAD: Duration = Duration::from_secs(3);
 /// How long one look may take: files that are being written settle within a second.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads `path` and follows its changes on a thread of its own, until the agent ends.
 pub fn spawn(path: PathBuf, feed: Feed) -> std::io::Result<()> {
@@ -83,11 +83,11 @@ pub fn look(path: &Path) -> Result<Store, LookError> {
         let look = files.look(start.elapsed());
         store.apply(look.changes);
         if look.unreadable {
-            let troubles: Vec<&str> = store.troubles().values().map(String::as_str).collect();
-            return Err(LookError::Unreadable(troubles.join("; ")));
+            let problems: Vec<&str> = store.problems().values().map(String::as_str).collect();
+            return Err(LookError::Unreadable(problems.join("; ")));
         }
         match look.again {
-            Some(wait) if start.elapsed() < PATIENCE => std::thread::sleep(wait),
+            Some(wait) if start.elapsed() < TIMEOUT => std::thread::sleep(wait),
             _ if store.is_synced() => return Ok(store),
             Some(_) | None => return Err(LookError::Unsettled),
         }

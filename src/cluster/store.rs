@@ -6,7 +6,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    api::{Report, Seen},
+    api::{ObservedGenerations, Report},
     model::{NodeName, PeerState, Peers, ServiceName, Snapshot, VsKey},
 };
 
@@ -22,7 +22,7 @@ pub struct Store {
     /// Identity and generation of refused objects; accepted ones carry their own.
     refused: BTreeMap<VsKey, (String, i64)>,
     synced: BTreeMap<SourceName, bool>,
-    troubles: BTreeMap<(SourceName, String), String>,
+    problems: BTreeMap<(SourceName, String), String>,
     complete: bool,
     /// What a list has not named so far.
     relists: BTreeMap<SourceName, BTreeSet<Key>>,
@@ -54,7 +54,7 @@ impl Store {
             reports: BTreeMap::new(),
             refused: BTreeMap::new(),
             synced: sources.iter().map(|source| (*source, false)).collect(),
-            troubles: BTreeMap::new(),
+            problems: BTreeMap::new(),
             complete: true,
             relists: BTreeMap::new(),
         }
@@ -75,12 +75,12 @@ impl Store {
                 let admitted = *admitted;
                 self.named(|| Key::VirtualService(admitted.key.clone()));
                 let identity = (admitted.uid, admitted.generation);
-                let renewed = match &admitted.verdict {
+                let renewed = match &admitted.parsed {
                     Ok(_) => self.refused.remove(&admitted.key).is_some(),
                     Err(_) => replace(&mut self.refused, admitted.key.clone(), identity),
                 };
                 let known = &mut self.snapshot.virtual_services;
-                replace(known, admitted.key, admitted.verdict) || renewed
+                replace(known, admitted.key, admitted.parsed) || renewed
             }
             Change::Object(key, object) => replace(&mut self.objects, key, *object),
             Change::Node(name, node) => {
@@ -127,7 +127,7 @@ impl Store {
                 }
                 different
             }
-            Change::Trouble {
+            Change::Problem {
                 source,
                 subject,
                 message,
@@ -137,12 +137,12 @@ impl Store {
                 }
                 tracing::error!(source = source.name(), subject, "{message}");
                 let changes_report = subject != WATCH_SUBJECT;
-                self.troubles.insert((source, subject), message);
+                self.problems.insert((source, subject), message);
                 changes_report
             }
-            Change::NoTrouble { source, subject } => {
+            Change::NoProblem { source, subject } => {
                 let key = (source, subject);
-                let over = self.troubles.remove(&key).is_some();
+                let over = self.problems.remove(&key).is_some();
                 let (_, subject) = key;
                 if over {
                     tracing::info!(source = source.name(), subject, "read again without errors");
@@ -216,7 +216,7 @@ impl Store {
 
     /// Whether this trouble has been told of in these words.
     pub fn is_known(&self, source: SourceName, subject: &str, message: &str) -> bool {
-        let known = self.troubles.get(&(source, subject.to_owned()));
+        let known = self.problems.get(&(source, subject.to_owned()));
         known.is_some_and(|known| known == message)
     }
 
@@ -269,7 +269,7 @@ impl Store {
 
     /// Whether all sources can be read now, as far as their watches know.
     pub fn is_fresh(&self) -> bool {
-        let mut subjects = self.troubles.keys().map(|(_, subject)| subject);
+        let mut subjects = self.problems.keys().map(|(_, subject)| subject);
         subjects.all(|subject| subject != WATCH_SUBJECT)
     }
 
@@ -285,16 +285,16 @@ impl Store {
 
     /// Which have not, and why.
     pub fn missing(&self) -> Vec<String> {
-        missing(&self.synced, &self.troubles)
+        missing(&self.synced, &self.problems)
     }
 
     /// What is wrong, by source and subject.
-    pub fn troubles(&self) -> &BTreeMap<(SourceName, String), String> {
-        &self.troubles
+    pub fn problems(&self) -> &BTreeMap<(SourceName, String), String> {
+        &self.problems
     }
 
     /// Which objects, in which generation, are known: accepted or refused.
-    pub fn seen(&self) -> Seen {
+    pub fn seen(&self) -> ObservedGenerations {
         let accepted = self
             .snapshot
             .virtual_services
@@ -309,13 +309,13 @@ impl Store {
 /// The sources that have not been read completely yet, each with why.
 pub fn missing(
     synced: &BTreeMap<SourceName, bool>,
-    troubles: &BTreeMap<(SourceName, String), String>,
+    problems: &BTreeMap<(SourceName, String), String>,
 ) -> Vec<String> {
     let missing = synced.iter().filter(|(_, synced)| !**synced);
     missing
         .map(|(source, _)| {
-            let troubles = troubles.iter().filter(|((from, _), _)| from == source);
-            let why: Vec<&str> = troubles.map(|(_, message)| message.as_str()).collect();
+            let problems = problems.iter().filter(|((from, _), _)| from == source);
+            let why: Vec<&str> = problems.map(|(_, message)| message.as_str()).collect();
             if why.is_empty() {
                 format!("{source}: not read completely yet")
             } else {

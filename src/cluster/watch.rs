@@ -48,7 +48,7 @@ impl Outage {
             Some(before) if before.0 == status => self.told.insert(before),
             Some(_) | None => self.told.insert((status, message)),
         };
-        Change::trouble(self.source, WATCH_SUBJECT, &*message)
+        Change::problem(self.source, WATCH_SUBJECT, &*message)
     }
 
     /// How long to wait after it.
@@ -62,7 +62,7 @@ impl Outage {
     fn ends(&mut self) -> Option<Change> {
         self.told = None;
         let failures = std::mem::take(&mut self.failures);
-        (failures > 0).then(|| Change::no_trouble(self.source, WATCH_SUBJECT))
+        (failures > 0).then(|| Change::no_problem(self.source, WATCH_SUBJECT))
     }
 }
 

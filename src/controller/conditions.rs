@@ -4,17 +4,17 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::{
-    api::{ConditionReason, ConditionType, Truth},
+    api::{ConditionReason, ConditionStatus, ConditionType},
     model::Reason,
 };
 
 /// What was found out about a condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Finding {
+pub(super) enum ConditionValue {
     /// This is the case.
     Known {
         /// Whether the condition holds.
-        truth: Truth,
+        status: ConditionStatus,
         /// In one word.
         reason: ConditionReason,
         /// In a sentence.
@@ -24,10 +24,10 @@ pub(super) enum Finding {
     Lagging(String),
 }
 
-impl Finding {
+impl ConditionValue {
     pub(super) fn known(holds: bool, reason: impl Into<ConditionReason>, message: String) -> Self {
         Self::Known {
-            truth: holds.into(),
+            status: holds.into(),
             reason: reason.into(),
             message,
         }
@@ -35,7 +35,7 @@ impl Finding {
 
     pub(super) fn unknown(message: String) -> Self {
         Self::Known {
-            truth: Truth::Unknown,
+            status: ConditionStatus::Unknown,
             reason: Reason::Pending.into(),
             message,
         }
@@ -45,30 +45,31 @@ impl Finding {
     fn weight(&self) -> u8 {
         match self {
             Self::Known {
-                truth: Truth::False,
+                status: ConditionStatus::False,
                 ..
             } => 3,
             Self::Known {
-                truth: Truth::Unknown,
+                status: ConditionStatus::Unknown,
                 ..
             } => 2,
             Self::Lagging(_) => 1,
             Self::Known {
-                truth: Truth::True, ..
+                status: ConditionStatus::True,
+                ..
             } => 0,
         }
     }
 
     /// The first of those that weigh most.
-    pub(super) fn worst(findings: Vec<Self>) -> Option<Self> {
-        findings.into_iter().rev().max_by_key(Self::weight)
+    pub(super) fn worst(values: Vec<Self>) -> Option<Self> {
+        values.into_iter().rev().max_by_key(Self::weight)
     }
 }
 
 /// The condition to write, given those that are there.
 pub(super) fn condition(
     kind: ConditionType,
-    finding: Finding,
+    value: ConditionValue,
     generation: i64,
     before: &[Condition],
     now: Timestamp,
@@ -76,27 +77,27 @@ pub(super) fn condition(
     let before = before
         .iter()
         .find(|condition| condition.type_ == kind.name());
-    let (truth, reason, message) = match finding {
-        Finding::Known {
-            truth,
+    let (status, reason, message) = match value {
+        ConditionValue::Known {
+            status,
             reason,
             message,
-        } => (truth, reason, message),
-        Finding::Lagging(message) => {
+        } => (status, reason, message),
+        ConditionValue::Lagging(message) => {
             if let Some(kept) =
                 before.filter(|before| before.observed_generation == Some(generation))
             {
                 return kept.clone();
             }
-            (Truth::Unknown, Reason::Pending.into(), message)
+            (ConditionStatus::Unknown, Reason::Pending.into(), message)
         }
     };
-    let kept = before.filter(|before| before.status == truth.name());
+    let kept = before.filter(|before| before.status == status.name());
     // The API keeps whole seconds; anything finer would look like a change every time.
     let second = Timestamp::from_second(now.as_second()).unwrap_or(now);
     Condition {
         type_: kind.name().to_owned(),
-        status: truth.name().to_owned(),
+        status: status.name().to_owned(),
         reason: reason.name().to_owned(),
         message: limited(message),
         observed_generation: Some(generation),

@@ -9,12 +9,12 @@ use k8s_openapi::{
 use kube::{Api, Client, api::PostParams};
 use tokio::{sync::watch, time::Instant};
 
-use super::lease::{Action, DEADLINE, DURATION, Election, LOOK, RENEW, Record};
+use super::lease::{Action, DEADLINE, DURATION, LOOK, LeaderElection, LeaseRecord, RENEW};
 
 /// The Lease's name; the chart grants rights to it alone.
 pub const LEASE: &str = "directway-controller";
 /// A request that takes longer counts as failed: a leader must know in time.
-const PATIENCE: Duration = Duration::from_secs(4);
+const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Whether we lead. Ask again before every write: a lease runs out while nobody looks.
 #[derive(Clone, Debug)]
@@ -47,9 +47,9 @@ impl Leadership {
 }
 
 /// Takes part in the election until `stop`, then releases the lease.
-pub struct Candidate {
+pub struct LeaderElector {
     leases: Api<Lease>,
-    election: Election,
+    election: LeaderElection,
     until: watch::Sender<Option<Instant>>,
     start: Instant,
     /// The version that we wrote last.
@@ -57,13 +57,13 @@ pub struct Candidate {
     follows: Option<String>,
 }
 
-impl Candidate {
+impl LeaderElector {
     /// A candidate with a unique name, and what it tells.
     pub fn new(client: Client, namespace: &str, identity: &str) -> (Self, Leadership) {
         let (until, receiver) = watch::channel(None);
         let candidate = Self {
             leases: Api::namespaced(client, namespace),
-            election: Election::new(identity),
+            election: LeaderElection::new(identity),
             until,
             start: Instant::now(),
             written: None,
@@ -84,7 +84,7 @@ impl Candidate {
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
         loop {
-            let round = tokio::time::timeout(PATIENCE, self.round());
+            let round = tokio::time::timeout(TIMEOUT, self.round());
             let outcome = tokio::select! {
                 outcome = round => outcome,
                 () = &mut stop => break,
@@ -92,7 +92,7 @@ impl Candidate {
             match outcome {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::warn!("lease {LEASE}: {error}"),
-                Err(_) => tracing::warn!("lease {LEASE}: no answer within {PATIENCE:?}"),
+                Err(_) => tracing::warn!("lease {LEASE}: no answer within {TIMEOUT:?}"),
             }
             let leads = self.election.leads(self.now());
             if !leads && self.until.send_replace(None).is_some() {
@@ -200,18 +200,18 @@ impl Candidate {
         let released = self.lease(Some(version), "", transitions, None);
         let params = PostParams::default();
         let write = self.leases.replace(LEASE, &params, &released);
-        match tokio::time::timeout(PATIENCE, write).await {
+        match tokio::time::timeout(TIMEOUT, write).await {
             Ok(Ok(_)) => tracing::info!("lease {LEASE} released"),
             Ok(Err(error)) => tracing::warn!("lease {LEASE} not released: {error}"),
-            Err(_) => tracing::warn!("lease {LEASE} not released: no answer within {PATIENCE:?}"),
+            Err(_) => tracing::warn!("lease {LEASE} not released: no answer within {TIMEOUT:?}"),
         }
     }
 }
 
-fn record(lease: &Lease) -> Record {
+fn record(lease: &Lease) -> LeaseRecord {
     let spec = lease.spec.clone().unwrap_or_default();
     let seconds = spec.lease_duration_seconds.unwrap_or_default();
-    Record {
+    LeaseRecord {
         holder: spec.holder_identity.unwrap_or_default(),
         duration: Duration::from_secs(u64::try_from(seconds).unwrap_or_default()),
         transitions: spec.lease_transitions.unwrap_or_default(),

@@ -17,7 +17,7 @@ pub const LOOK: Duration = Duration::from_secs(2);
 
 /// The part of a Lease that decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Record {
+pub struct LeaseRecord {
     /// Who leads; empty = released.
     pub holder: String,
     /// For how long after a renewal, by the leader's own word.
@@ -47,15 +47,15 @@ pub enum Action {
 
 /// One controller's memory of the lease.
 #[derive(Clone, Debug)]
-pub struct Election {
+pub struct LeaderElection {
     identity: String,
     /// What was read last, and when it was first so; on our monotonic clock.
-    seen: Option<(Record, Duration)>,
+    seen: Option<(LeaseRecord, Duration)>,
     /// When the last successful renewal was begun.
     renewed: Option<Duration>,
 }
 
-impl Election {
+impl LeaderElection {
     /// Of the controller with this unique name.
     pub fn new(identity: impl Into<String>) -> Self {
         Self {
@@ -71,7 +71,7 @@ impl Election {
     }
 
     /// What to do, given what was just read (`None` = there is no Lease).
-    pub fn decide(&mut self, record: Option<Record>, now: Duration) -> Action {
+    pub fn decide(&mut self, record: Option<LeaseRecord>, now: Duration) -> Action {
         let Some(record) = record else {
             self.seen = None;
             return Action::Take {
@@ -125,8 +125,8 @@ mod tests {
 
     const START: Duration = Duration::from_secs(100);
 
-    fn record(holder: &str, version: &str) -> Option<Record> {
-        Some(Record {
+    fn record(holder: &str, version: &str) -> Option<LeaseRecord> {
+        Some(LeaseRecord {
             holder: holder.to_owned(),
             duration: DURATION,
             transitions: 4,
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_lease_that_is_not_there_or_released_is_taken_at_once() {
-        let mut b = Election::new("b");
+        let mut b = LeaderElection::new("b");
         assert_eq!(
             b.decide(None, START),
             Action::Take {
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_stranger_is_followed_for_a_whole_duration_by_our_own_clock() {
-        let mut b = Election::new("b");
+        let mut b = LeaderElection::new("b");
         assert!(follows(&b.decide(record("a", "7"), START)));
         let almost = START + DURATION - Duration::from_millis(1);
         assert!(follows(&b.decide(record("a", "7"), almost)));
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn our_own_record_is_renewed_without_a_transition() {
-        let mut a = Election::new("a");
+        let mut a = LeaderElection::new("a");
         let wanted = Action::Take {
             replaces: Some("7".to_owned()),
             transitions: 4,
@@ -189,11 +189,11 @@ mod tests {
     #[test]
     fn a_leader_that_cannot_renew_stops_before_anybody_else_may_begin() {
         const { assert!(DEADLINE.as_secs() < DURATION.as_secs()) };
-        let mut a = Election::new("a");
+        let mut a = LeaderElection::new("a");
         assert!(!a.leads(START));
         // The write was begun at START and arrived at any time after it, so b's clock starts at START or later.
         a.taken(START);
-        let mut b = Election::new("b");
+        let mut b = LeaderElection::new("b");
         assert!(follows(&b.decide(record("a", "7"), START)));
         for millis in 0..=DURATION.as_millis() as u64 {
             let now = START + Duration::from_millis(millis);

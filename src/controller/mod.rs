@@ -1,13 +1,13 @@
 //! The controller: what the nodes report → the status of every VirtualService. Traffic never depends on it.
 
 mod conditions;
+mod events;
 mod leader;
 mod lease;
 mod metrics;
-mod news;
+mod real_servers;
 mod run;
 mod summary;
-mod tally;
 #[cfg(test)]
 mod tests;
 mod writer;

@@ -9,11 +9,11 @@ use tokio::{
 };
 
 use super::{
-    leader::{Candidate, Leadership},
+    events::EventFilter,
+    leader::{LeaderElector, Leadership},
     metrics::{Metrics, Status},
-    news::Journal,
     summary::{Context, agreements, summarise},
-    writer::{Update, Writer},
+    writer::{StatusWriter, Update},
 };
 use crate::{
     admin,
@@ -52,7 +52,7 @@ pub async fn run(config: Config) -> Result<(), String> {
         .clone()
         .unwrap_or_else(|| client.default_namespace().to_owned());
     let identity = config.identity.clone().unwrap_or_else(own_name);
-    let (candidate, leadership) = Candidate::new(client.clone(), &namespace, &identity);
+    let (candidate, leadership) = LeaderElector::new(client.clone(), &namespace, &identity);
     let (stop, mut stopped) = watch::channel(false);
     let election = tokio::spawn(candidate.run(async move {
         // An error means that the sender is gone: then it is time to stop as well.
@@ -64,10 +64,10 @@ pub async fn run(config: Config) -> Result<(), String> {
         leadership: leadership.clone(),
     };
     let (feed, incoming) = Feed::new(|| ());
-    let worker = Worker {
-        writer: Writer::new(client.clone(), &identity, leadership.clone()),
+    let worker = Reconciler {
+        writer: StatusWriter::new(client.clone(), &identity, leadership.clone()),
         cluster: Store::new(&wanted.sources()),
-        journal: None,
+        event_filter: None,
         metrics,
         leadership,
         start: Instant::now(),
@@ -95,17 +95,17 @@ fn own_name() -> String {
     format!("{}_{}_{now:x}", host.trim(), std::process::id())
 }
 
-struct Worker {
-    writer: Writer,
+struct Reconciler {
+    writer: StatusWriter,
     cluster: Store,
     /// What was told in Events since we lead.
-    journal: Option<Journal>,
+    event_filter: Option<EventFilter>,
     metrics: Arc<Metrics>,
     leadership: Leadership,
     start: Instant,
 }
 
-impl Worker {
+impl Reconciler {
     async fn run(mut self, mut incoming: mpsc::Receiver<Vec<Change>>) {
         let mut leadership = self.leadership.clone();
         // When the next pass is due; `None` = when something changes.
@@ -152,15 +152,15 @@ impl Worker {
             return None;
         }
         if !self.leadership.is_ours() {
-            self.journal = None;
+            self.event_filter = None;
             return None;
         }
         let now = self.start.elapsed();
         let objects = self.cluster.objects();
-        let journal = self
-            .journal
-            .get_or_insert_with(|| Journal::begin(&self.cluster));
-        journal.retain(|key| objects.contains_key(key));
+        let event_filter = self
+            .event_filter
+            .get_or_insert_with(|| EventFilter::begin(&self.cluster));
+        event_filter.retain(|key| objects.contains_key(key));
         let admission = admit(self.cluster.snapshot());
         let placement = placement(self.cluster.snapshot(), &admission);
         let agreements = agreements(&self.cluster);
@@ -183,9 +183,9 @@ impl Worker {
             if let Some(ready) = ready {
                 *by_reason.entry(ready.reason.clone()).or_default() += 1;
             }
-            let mut events = journal.events(key, &status.conditions, now);
+            let mut events = event_filter.events(key, &status.conditions, now);
             if let Some(virtual_service) = admission.accepted.get(key) {
-                events.extend(journal.holder(virtual_service, &self.cluster, now));
+                events.extend(event_filter.holder(virtual_service, &self.cluster, now));
             }
             let differs = object.status.as_ref() != Some(&status);
             if differs || !events.is_empty() {
@@ -198,7 +198,7 @@ impl Worker {
             }
         }
         self.metrics.found().by_reason = by_reason;
-        let held_back = journal.wait(now);
+        let held_back = event_filter.wait(now);
         if updates.is_empty() {
             return held_back;
         }

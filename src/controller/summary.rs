@@ -9,12 +9,12 @@ use std::{collections::BTreeMap, net::IpAddr};
 use jiff::Timestamp;
 
 use super::{
-    conditions::{Finding, condition},
-    tally::{Tally, tally},
+    conditions::{ConditionValue, condition},
+    real_servers::{RealServerCounts, count_real_servers},
 };
 use crate::{
     api::{
-        Agreement, ConditionReason, ConditionType, Count, Report, Summary, Truth,
+        ConditionReason, ConditionStatus, ConditionType, Count, GenerationMatch, Report, Summary,
         VirtualServiceStatus,
     },
     cluster::{NoReport, Object, Store},
@@ -24,10 +24,10 @@ use crate::{
 };
 
 /// What an agent may say of kube-proxy, and whether that is certain.
-const PROXY_CONFLICTS: [(Reason, Truth); 3] = [
-    (Reason::KubeProxyUnknown, Truth::Unknown),
-    (Reason::KubeProxyIpvs, Truth::True),
-    (Reason::KubeProxyDeletes, Truth::True),
+const PROXY_CONFLICTS: [(Reason, ConditionStatus); 3] = [
+    (Reason::KubeProxyUnknown, ConditionStatus::Unknown),
+    (Reason::KubeProxyIpvs, ConditionStatus::True),
+    (Reason::KubeProxyDeletes, ConditionStatus::True),
 ];
 
 /// What all VirtualServices' statuses are made from.
@@ -39,13 +39,13 @@ pub struct Context<'a> {
     /// Who should hold what.
     pub placement: &'a Placement<'a>,
     /// Of which objects each node's report speaks.
-    pub agreements: &'a BTreeMap<NodeName, Agreement>,
+    pub agreements: &'a BTreeMap<NodeName, GenerationMatch>,
     /// For transitions.
     pub now: Timestamp,
 }
 
 /// Of which VirtualServices each node's report speaks.
-pub(super) fn agreements(cluster: &Store) -> BTreeMap<NodeName, Agreement> {
+pub(super) fn agreements(cluster: &Store) -> BTreeMap<NodeName, GenerationMatch> {
     let seen = cluster.seen();
     let readable = cluster.readable();
     readable
@@ -75,8 +75,8 @@ pub fn summarise(key: &VsKey, object: &Object, context: &Context<'_>) -> Virtual
             ..Summary::default()
         });
     }
-    let findings = match context.admission.accepted.get(key) {
-        Some(virtual_service) => View {
+    let values = match context.admission.accepted.get(key) {
+        Some(virtual_service) => Summariser {
             object,
             virtual_service,
             context,
@@ -92,15 +92,15 @@ pub fn summarise(key: &VsKey, object: &Object, context: &Context<'_>) -> Virtual
         .as_ref()
         .map(|status| status.conditions.as_slice())
         .unwrap_or_default();
-    status.conditions = findings
+    status.conditions = values
         .into_iter()
-        .map(|(kind, finding)| condition(kind, finding, object.generation, before, context.now))
+        .map(|(kind, value)| condition(kind, value, object.generation, before, context.now))
         .collect();
     status
 }
 
-fn not_accepted(refusal: &Refusal) -> Vec<(ConditionType, Finding)> {
-    let no = || Finding::known(false, refusal.reason, refusal.message.clone());
+fn not_accepted(refusal: &Refusal) -> Vec<(ConditionType, ConditionValue)> {
+    let no = || ConditionValue::known(false, refusal.reason, refusal.message.clone());
     vec![
         (ConditionType::Accepted, no()),
         (ConditionType::Programmed, no()),
@@ -110,28 +110,28 @@ fn not_accepted(refusal: &Refusal) -> Vec<(ConditionType, Finding)> {
     ]
 }
 
-fn no_conflict() -> Finding {
+fn no_conflict() -> ConditionValue {
     let message = "nobody else answers for the VIP";
-    Finding::known(false, ConditionReason::NoConflict, message.to_owned())
+    ConditionValue::known(false, ConditionReason::NoConflict, message.to_owned())
 }
 
-fn no_proxy_conflict() -> Finding {
+fn no_proxy_conflict() -> ConditionValue {
     let message = "no director says that kube-proxy endangers the VIP's services";
-    Finding::known(false, ConditionReason::NoConflict, message.to_owned())
+    ConditionValue::known(false, ConditionReason::NoConflict, message.to_owned())
 }
 
 /// One accepted VirtualService.
-struct View<'a> {
+struct Summariser<'a> {
     object: &'a Object,
     virtual_service: &'a VirtualService,
     context: &'a Context<'a>,
 }
 
-impl<'a> View<'a> {
-    fn judge(&self, status: &mut VirtualServiceStatus) -> Vec<(ConditionType, Finding)> {
+impl<'a> Summariser<'a> {
+    fn judge(&self, status: &mut VirtualServiceStatus) -> Vec<(ConditionType, ConditionValue)> {
         let vips = &self.virtual_service.vips;
         let mut holders: Vec<String> = Vec::new();
-        let mut worst: Option<Tally> = None;
+        let mut worst: Option<RealServerCounts> = None;
         let mut programmed = Vec::new();
         for vip in vips {
             let director = self.director(*vip);
@@ -142,32 +142,36 @@ impl<'a> View<'a> {
                 .filter(|(_, holds)| *holds)
                 .and_then(|(name, _)| self.report(name));
             programmed.push(self.programmed(*vip, director));
-            let tally = tally(self.virtual_service, *vip, self.context.cluster, report);
-            if worst.as_ref().is_none_or(|worst| tally.ready < worst.ready) {
-                worst = Some(tally);
+            let counts =
+                count_real_servers(self.virtual_service, *vip, self.context.cluster, report);
+            if worst
+                .as_ref()
+                .is_none_or(|worst| counts.ready < worst.ready)
+            {
+                worst = Some(counts);
             }
         }
         holders.dedup();
         status.holder = (!holders.is_empty()).then(|| holders.join(","));
-        let tally = worst.unwrap_or_default();
+        let counts = worst.unwrap_or_default();
         let directors = self.directors();
         status.directors = Some(directors);
-        status.real_servers = Some(Count::of(tally.ready, tally.total));
+        status.real_servers = Some(Count::of(counts.ready, counts.total));
         if let Some(summary) = &mut status.summary {
-            summary.real_servers = format!("{}/{}", tally.ready, tally.total);
+            summary.real_servers = format!("{}/{}", counts.ready, counts.total);
             summary.directors = format!("{}/{}", directors.ready, directors.total);
         }
-        let programmed = Finding::worst(programmed).unwrap_or(Finding::known(
+        let programmed = ConditionValue::worst(programmed).unwrap_or(ConditionValue::known(
             false,
             Reason::Pending,
             "no VIP yet".to_owned(),
         ));
-        let ready = self.ready(&programmed, &tally, &holders);
+        let ready = self.ready(&programmed, &counts, &holders);
         let accepted = "the spec is valid and collides with no other".to_owned();
         vec![
             (
                 ConditionType::Accepted,
-                Finding::known(true, ConditionReason::Valid, accepted),
+                ConditionValue::known(true, ConditionReason::Valid, accepted),
             ),
             (ConditionType::Programmed, programmed),
             (ConditionType::Ready, ready),
@@ -219,44 +223,44 @@ impl<'a> View<'a> {
         (!(holds && refusal.reason == Reason::VipConflict)).then_some(refusal)
     }
 
-    fn programmed(&self, vip: IpAddr, director: Option<(&NodeName, bool)>) -> Finding {
+    fn programmed(&self, vip: IpAddr, director: Option<(&NodeName, bool)>) -> ConditionValue {
         let Some((name, holds)) = director else {
             let message = "no node is labelled directway.dev/director and selected by spec.directors.nodeSelector: label one";
-            return Finding::known(false, Reason::NoDirector, message.to_owned());
+            return ConditionValue::known(false, Reason::NoDirector, message.to_owned());
         };
         match self.context.cluster.reports().get(name) {
             None | Some(Err(NoReport::NotYet)) => {
-                Finding::unknown(format!("the agent of {name} has not reported yet"))
+                ConditionValue::unknown(format!("the agent of {name} has not reported yet"))
             }
             Some(Err(NoReport::Garbled(error))) => {
-                Finding::unknown(format!("the report of {name} cannot be read: {error}"))
+                ConditionValue::unknown(format!("the report of {name} cannot be read: {error}"))
             }
-            Some(Ok(_)) if holds && self.is_silent(name) => Finding::unknown(format!(
+            Some(Ok(_)) if holds && self.is_silent(name) => ConditionValue::unknown(format!(
                 "{name} held {vip} when it was last heard of; its kubelet is silent: is the machine up?"
             )),
-            Some(Ok(_)) if !self.is_current(name) => Finding::Lagging(format!(
+            Some(Ok(_)) if !self.is_current(name) => ConditionValue::Lagging(format!(
                 "the agent of {name} has not reported on generation {} yet",
                 self.object.generation
             )),
             Some(Ok(report)) => match self.refusal(name, holds) {
-                Some(refusal) => Finding::known(
+                Some(refusal) => ConditionValue::known(
                     false,
                     refusal.reason,
                     format!("{name}: {}", refusal.message),
                 ),
-                None if holds => Finding::known(
+                None if holds => ConditionValue::known(
                     true,
                     ConditionReason::Programmed,
                     format!("{name} holds {vip}"),
                 ),
-                None if report.left_out > 0 => Finding::known(
+                None if report.left_out > 0 => ConditionValue::known(
                     false,
                     ConditionReason::NotHeld,
                     format!(
                         "{name} does not hold {vip}; its report is too long to say why, see its /state"
                     ),
                 ),
-                None => Finding::known(
+                None => ConditionValue::known(
                     false,
                     ConditionReason::NotHeld,
                     format!("{name} does not hold {vip} yet"),
@@ -265,34 +269,40 @@ impl<'a> View<'a> {
         }
     }
 
-    fn ready(&self, programmed: &Finding, tally: &Tally, holders: &[String]) -> Finding {
-        let Finding::Known {
-            truth: Truth::True, ..
+    fn ready(
+        &self,
+        programmed: &ConditionValue,
+        counts: &RealServerCounts,
+        holders: &[String],
+    ) -> ConditionValue {
+        let ConditionValue::Known {
+            status: ConditionStatus::True,
+            ..
         } = programmed
         else {
             return programmed.clone();
         };
         let counted = format!(
             "{} of {} real servers get new connections through {}",
-            tally.ready,
-            tally.total,
+            counts.ready,
+            counts.total,
             holders.join(",")
         );
-        let why = tally.why();
+        let why = counts.why();
         let service = &self.virtual_service.real_servers.service;
-        match (tally.ready, tally.unready.first()) {
-            (0, None) if let Some(service) = service && tally.absent > 0 => {
+        match (counts.ready, counts.unready.first()) {
+            (0, None) if let Some(service) = service && counts.absent > 0 => {
                 let refusal = no_endpoints(service);
-                Finding::known(false, refusal.reason, refusal.message)
+                ConditionValue::known(false, refusal.reason, refusal.message)
             }
-            (0, None) => Finding::known(
+            (0, None) => ConditionValue::known(
                 false,
                 Reason::NoRealServers,
                 "no node is labelled directway.dev/backend and selected by spec.realServers.nodeSelector, and no external host is listed: label one".to_owned(),
             ),
-            (0, Some((_, refusal))) => Finding::known(false, refusal.reason, format!("{counted}: {why}")),
-            (_, None) => Finding::known(true, ConditionReason::Serving, counted),
-            (_, Some(_)) => Finding::known(true, ConditionReason::Degraded, format!("{counted}: {why}")),
+            (0, Some((_, refusal))) => ConditionValue::known(false, refusal.reason, format!("{counted}: {why}")),
+            (_, None) => ConditionValue::known(true, ConditionReason::Serving, counted),
+            (_, Some(_)) => ConditionValue::known(true, ConditionReason::Degraded, format!("{counted}: {why}")),
         }
     }
 
@@ -309,7 +319,7 @@ impl<'a> View<'a> {
         Count::of(able.count(), all.len())
     }
 
-    fn conflict(&self) -> Finding {
+    fn conflict(&self) -> ConditionValue {
         let reports = self.context.cluster.readable();
         let told = reports.flat_map(|(name, report)| {
             let conflicts = report.conflicts.iter();
@@ -329,11 +339,11 @@ impl<'a> View<'a> {
         let message = format!(
             "{vip} is answered by {conflict} {seen}: take the address from that host, or use another VIP"
         );
-        Finding::known(true, Reason::VipConflict, message)
+        ConditionValue::known(true, Reason::VipConflict, message)
     }
 
     /// Of several warnings the gravest: in the order of the reasons.
-    fn proxy_conflict(&self) -> Finding {
+    fn proxy_conflict(&self) -> ConditionValue {
         let reports = self.context.cluster.readable();
         let warnings = reports.flat_map(|(name, report)| {
             let warnings = report.warnings.iter();
@@ -341,20 +351,20 @@ impl<'a> View<'a> {
         });
         let ours = warnings.filter_map(|(name, warning, vips)| {
             // A newer agent may warn of something else.
-            let (_, truth) = PROXY_CONFLICTS
+            let (_, status) = PROXY_CONFLICTS
                 .iter()
                 .find(|(reason, _)| *reason == warning.reason)?;
             let mut ours = self.virtual_service.vips.iter();
             let vip = ours.find(|vip| vips.contains(**vip))?;
             Some((
                 warning,
-                *truth,
+                *status,
                 format!("{vip} on {name}: {}", warning.message),
             ))
         });
         match ours.max_by_key(|(warning, ..)| warning.reason) {
-            Some((warning, truth, message)) => Finding::Known {
-                truth,
+            Some((warning, status, message)) => ConditionValue::Known {
+                status,
                 reason: warning.reason.into(),
                 message,
             },

@@ -1,5 +1,5 @@
+mod events;
 mod holders;
-mod news;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
@@ -8,7 +8,7 @@ use kube::core::DynamicObject;
 use serde_json::json;
 
 use super::{
-    news::{Journal, PAUSE},
+    events::{EventFilter, PAUSE},
     summary::{Context, agreements, summarise},
 };
 use crate::{
@@ -446,7 +446,7 @@ fn a_rival_on_the_wire_is_a_conflict_that_goes_on_being_served() {
 fn kube_proxy_s_conflict_is_told_and_disturbs_no_other_condition() {
     let mut ground = Ground::serving();
     let key = VsKey::new("default", "web");
-    let mut journal = Journal::begin(&ground.cluster);
+    let mut event_filter = EventFilter::begin(&ground.cluster);
     let mut now = Duration::ZERO;
     let kind = "KubeProxyConflict";
     assert_eq!(ground.condition("web", kind), "False NoConflict");
@@ -467,7 +467,7 @@ fn kube_proxy_s_conflict_is_told_and_disturbs_no_other_condition() {
         });
         assert_eq!(ground.condition("web", kind), condition);
         let conditions = ground.status("web").conditions;
-        let events = journal.events(&key, &conditions, now);
+        let events = event_filter.events(&key, &conditions, now);
         let told: Vec<_> = events
             .iter()
             .map(|event| (event.action.as_str(), format!("{:?}", event.type_)))

@@ -23,7 +23,7 @@ const MANAGER: &str = "directway-controller";
 /// Requests in flight at once: ten thousand statuses at the first start are no reason to flood the API server.
 const AT_ONCE: usize = 8;
 
-pub(super) struct Writer {
+pub(super) struct StatusWriter {
     client: Client,
     recorder: Recorder,
     leadership: Leadership,
@@ -46,7 +46,7 @@ pub(super) struct Written {
     pub failures: BTreeMap<VsKey, String>,
 }
 
-impl Writer {
+impl StatusWriter {
     pub(super) fn new(client: Client, identity: &str, leadership: Leadership) -> Self {
         let reporter = Reporter {
             controller: MANAGER.to_owned(),

@@ -36,9 +36,9 @@ pub fn admit(snapshot: &Snapshot) -> Admission<'_> {
         .collect();
     let mut claims = Claims::default();
     for (key, virtual_service) in candidates {
-        let verdict = check_addresses(virtual_service, &node_addresses)
+        let checked = check_addresses(virtual_service, &node_addresses)
             .and_then(|()| claims.check(virtual_service));
-        match verdict {
+        match checked {
             Ok(()) => {
                 claims.add(virtual_service);
                 admission.accepted.insert(key, virtual_service);

@@ -6,8 +6,8 @@ use crate::model::{
 };
 
 use super::{
-    Inputs, Member, MemberId, MemberState, Members, Memory,
-    endpoints::{Standing, standing},
+    DrainTimers, Inputs, RealServer, RealServerId, RealServerSet, RealServerState,
+    endpoints::{EndpointCheck, check_endpoint},
 };
 
 /// The interface on which a director would answer ARP for `vip`: the one that its VirtualService has `named`, else one in the
@@ -75,29 +75,30 @@ pub(super) fn may_serve(
 pub(super) fn states(
     virtual_service: &VirtualService,
     vip: IpAddr,
-    members: &Members,
+    real_servers: &RealServerSet,
     inputs: &Inputs<'_>,
-) -> BTreeMap<IpAddr, MemberState> {
+) -> BTreeMap<IpAddr, RealServerState> {
     let mut leaving = Vec::new();
     let mut states = BTreeMap::new();
-    for (address, member) in &members.by_address {
-        let state = match standing(virtual_service, &member.id, inputs.snapshot) {
-            Standing::Takes => readiness(vip, *address, member, inputs),
-            Standing::Leaves(refusal) => {
-                leaving.push((*address, member));
-                MemberState::Unready(refusal.into())
+    for (address, real_server) in &real_servers.by_address {
+        let state = match check_endpoint(virtual_service, &real_server.id, inputs.snapshot) {
+            EndpointCheck::Takes => readiness(vip, *address, real_server, inputs),
+            EndpointCheck::Leaves(refusal) => {
+                leaving.push((*address, real_server));
+                RealServerState::Unready(refusal.into())
             }
-            Standing::Refuses(refusal) => MemberState::Unready(refusal.into()),
-            Standing::Absent => MemberState::Absent,
-            Standing::Unread(refusal) => MemberState::Unknown(refusal.into()),
+            EndpointCheck::Refuses(refusal) => RealServerState::Unready(refusal.into()),
+            EndpointCheck::Absent => RealServerState::Absent,
+            EndpointCheck::Unread(refusal) => RealServerState::Unknown(refusal.into()),
         };
         states.insert(*address, state);
     }
-    let gets_some = |state: &MemberState| matches!(state, MemberState::Ready { weight: 1.. });
+    let gets_some =
+        |state: &RealServerState| matches!(state, RealServerState::Ready { weight: 1.. });
     // As kube-proxy does: while nobody else takes connections, one that is about to end still does (KEP-1669).
     if !states.values().any(gets_some) {
-        for (address, member) in leaving {
-            let state = readiness(vip, address, member, inputs);
+        for (address, real_server) in leaving {
+            let state = readiness(vip, address, real_server, inputs);
             if gets_some(&state) {
                 states.insert(address, state);
             }
@@ -107,7 +108,12 @@ pub(super) fn states(
 }
 
 /// Whether a real server may get new connections for `vip`, whatever a Service's endpoints say.
-fn readiness(vip: IpAddr, address: IpAddr, member: &Member, inputs: &Inputs<'_>) -> MemberState {
+fn readiness(
+    vip: IpAddr,
+    address: IpAddr,
+    real_server: &RealServer,
+    inputs: &Inputs<'_>,
+) -> RealServerState {
     let check = || -> Result<(), Refusal> {
         let mac = match inputs.wire.reach.get(&address) {
             None => {
@@ -136,8 +142,8 @@ fn readiness(vip: IpAddr, address: IpAddr, member: &Member, inputs: &Inputs<'_>)
                 ));
             }
         };
-        match (&member.id, &inputs.snapshot.peers) {
-            (MemberId::Node(name), Peers::Reported(peers)) => {
+        match (&real_server.id, &inputs.snapshot.peers) {
+            (RealServerId::Node(name), Peers::Reported(peers)) => {
                 if peers.get(name).is_some_and(|peer| peer.bound.contains(vip)) {
                     Ok(())
                 } else {
@@ -147,14 +153,16 @@ fn readiness(vip: IpAddr, address: IpAddr, member: &Member, inputs: &Inputs<'_>)
                     ))
                 }
             }
-            (MemberId::External, Peers::Silent | Peers::Reported(_))
-            | (MemberId::Node(_), Peers::Silent) => match inputs.wire.answers.get(&vip) {
+            (RealServerId::External, Peers::Silent | Peers::Reported(_))
+            | (RealServerId::Node(_), Peers::Silent) => match inputs.wire.answers.get(&vip) {
                 None => Err(Refusal::new(
                     Reason::Pending,
                     format!("whether {address} is quiet about the VIP has not been probed yet"),
                 )),
                 // Another director may hold the VIP, and so answer for it.
-                Some(Answer { macs }) if macs.contains(&mac) && !is_director(member, inputs) => {
+                Some(Answer { macs })
+                    if macs.contains(&mac) && !is_director(real_server, inputs) =>
+                {
                     Err(Refusal::new(
                         Reason::NotQuiet,
                         format!(
@@ -167,20 +175,20 @@ fn readiness(vip: IpAddr, address: IpAddr, member: &Member, inputs: &Inputs<'_>)
         }
     };
     match check() {
-        Ok(()) => MemberState::Ready {
-            weight: member.weight,
+        Ok(()) => RealServerState::Ready {
+            weight: real_server.weight,
         },
-        Err(refusal) => MemberState::Unready(refusal.into()),
+        Err(refusal) => RealServerState::Unready(refusal.into()),
     }
 }
 
-fn is_director(member: &Member, inputs: &Inputs<'_>) -> bool {
-    match &member.id {
-        MemberId::Node(name) => {
+fn is_director(real_server: &RealServer, inputs: &Inputs<'_>) -> bool {
+    match &real_server.id {
+        RealServerId::Node(name) => {
             let node = inputs.snapshot.nodes.get(name);
             node.is_some_and(Node::is_director)
         }
-        MemberId::External => false,
+        RealServerId::External => false,
     }
 }
 
@@ -189,9 +197,9 @@ fn is_director(member: &Member, inputs: &Inputs<'_>) -> bool {
 pub(super) fn destinations(
     key: ServiceKey,
     virtual_service: &VirtualService,
-    states: &BTreeMap<IpAddr, MemberState>,
+    states: &BTreeMap<IpAddr, RealServerState>,
     inputs: &Inputs<'_>,
-    memory: &mut Memory,
+    timers: &mut DrainTimers,
 ) -> (BTreeMap<IpAddr, Destination>, Vec<IpAddr>) {
     let present = inputs
         .observed
@@ -203,29 +211,29 @@ pub(super) fn destinations(
     let mut draining = Vec::new();
     for (address, state) in states {
         match state {
-            MemberState::Ready { weight } => {
+            RealServerState::Ready { weight } => {
                 wanted.insert(*address, Destination::direct(*weight));
             }
             // Weight 0 rather than deletion: mh keeps its table, and connections may still live.
-            MemberState::Unready(_) => {
+            RealServerState::Unready(_) => {
                 if present.is_some_and(|present| present.contains_key(address)) {
                     wanted.insert(*address, Destination::direct(0));
                 }
             }
-            MemberState::Unknown(_) => {
+            RealServerState::Unknown(_) => {
                 if let Some(found) = present.and_then(|present| present.get(address)) {
                     wanted.insert(*address, Destination::direct(found.weight));
                 }
             }
             // Where endpoints come and go, the next one may come soon: the place is kept for as long as connections
             // may last, so that mh keeps its table.
-            MemberState::Absent => {
+            RealServerState::Absent => {
                 let there = present.is_some_and(|present| present.contains_key(address));
                 let id = (key, *address);
                 if there
                     && inputs
-                        .memory
-                        .is_kept(memory, id, inputs.now, virtual_service.drain)
+                        .timers
+                        .is_kept(timers, id, inputs.now, virtual_service.drain)
                 {
                     wanted.insert(*address, Destination::direct(0));
                     draining.push(*address);
@@ -239,8 +247,8 @@ pub(super) fn destinations(
         }
         let id = (key, *address);
         let expired = inputs
-            .memory
-            .drain_expired(memory, id, inputs.now, virtual_service.drain);
+            .timers
+            .drain_expired(timers, id, inputs.now, virtual_service.drain);
         let connections = inputs
             .observed
             .draining

@@ -6,7 +6,7 @@ use crate::model::{AddressKey, ServiceKey};
 ///
 /// Losing it (a restart) only restarts the waiting times.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Memory {
+pub struct DrainTimers {
     /// Since when a destination is leaving.
     pub leaving: BTreeMap<(ServiceKey, IpAddr), Duration>,
     /// Destinations on nodes where no endpoint runs any more.
@@ -24,7 +24,7 @@ pub struct Absence {
     pub until: Duration,
 }
 
-impl Memory {
+impl DrainTimers {
     /// Whether less than `limit` has passed since the endpoint at `(service, address)` went; starts the clock.
     pub(super) fn is_kept(
         &self,

@@ -2,11 +2,11 @@ use crate::model::{
     EndpointState, Node, NodeName, Reason, Refusal, ServiceName, Snapshot, VirtualService,
 };
 
-use super::MemberId;
+use super::RealServerId;
 
 /// What the endpoints of the Service that a VirtualService names say of one of its real servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum EndpointCheck {
     /// Nothing against it.
     Takes,
     /// It is about to end, but still takes connections: better than nobody.
@@ -19,23 +19,24 @@ pub(super) enum Standing {
     Unread(Refusal),
 }
 
-/// How `member` stands with the Service, if one is named.
-pub(super) fn standing(
+/// How `real_server` stands with the Service, if one is named.
+pub(super) fn check_endpoint(
     virtual_service: &VirtualService,
-    member: &MemberId,
+    real_server: &RealServerId,
     snapshot: &Snapshot,
-) -> Standing {
-    let (Some(service), MemberId::Node(name)) = (&virtual_service.real_servers.service, member)
+) -> EndpointCheck {
+    let (Some(service), RealServerId::Node(name)) =
+        (&virtual_service.real_servers.service, real_server)
     else {
-        return Standing::Takes;
+        return EndpointCheck::Takes;
     };
     if !snapshot.endpoints.contains_key(service) {
         let unread = format!("the EndpointSlices of Service {service} have not been read yet");
-        return Standing::Unread(Refusal::new(Reason::Pending, unread));
+        return EndpointCheck::Unread(Refusal::new(Reason::Pending, unread));
     }
     match snapshot.nodes.get(name) {
         Some(node) => on_node(virtual_service, service, name, node, snapshot),
-        None => Standing::Absent,
+        None => EndpointCheck::Absent,
     }
 }
 
@@ -47,7 +48,7 @@ fn on_node(
     name: &NodeName,
     node: &Node,
     snapshot: &Snapshot,
-) -> Standing {
+) -> EndpointCheck {
     let mut best: Option<EndpointState> = None;
     let mut unserved = None;
     let mut has_pod = false;
@@ -75,9 +76,9 @@ fn on_node(
         }
     }
     let refusal = match (best, unserved) {
-        (Some(EndpointState::Ready), _) => return Standing::Takes,
-        (Some(EndpointState::Leaving), _) => return Standing::Leaves(ending()),
-        (Some(EndpointState::Ending), _) => ending(),
+        (Some(EndpointState::Ready), _) => return EndpointCheck::Takes,
+        (Some(EndpointState::ServingTerminating), _) => return EndpointCheck::Leaves(ending()),
+        (Some(EndpointState::Terminating), _) => ending(),
         (Some(EndpointState::NotReady), _) => {
             Refusal::new(Reason::EndpointNotReady, "its endpoint is not ready")
         }
@@ -92,9 +93,9 @@ fn on_node(
             Reason::EndpointOnPodNetwork,
             "its endpoint is a pod with a network of its own, which direct routing cannot reach: give the pod hostNetwork: true",
         ),
-        (None, None) => return Standing::Absent,
+        (None, None) => return EndpointCheck::Absent,
     };
-    Standing::Refuses(refusal)
+    EndpointCheck::Refuses(refusal)
 }
 
 fn ending() -> Refusal {

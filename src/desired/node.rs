@@ -11,8 +11,8 @@ use crate::model::{
 };
 
 use super::{
-    Admission, MemberId, Members, Memory, backend, director, directors, keep, members,
-    quiet::quiet_nics, rivals, sync,
+    Admission, DrainTimers, RealServerId, RealServerSet, bind, director, directors, keep,
+    quiet::quiet_nics, real_servers, rivals, sync,
 };
 
 /// All that one node's decision depends on.
@@ -37,7 +37,7 @@ pub struct Inputs<'a> {
     /// Which VIPs the elections of this node's NICs hold.
     pub elected: &'a Elected,
     /// What the last pass remembered.
-    pub memory: &'a Memory,
+    pub timers: &'a DrainTimers,
     /// The agent's monotonic clock.
     pub now: Duration,
 }
@@ -57,48 +57,48 @@ pub struct Desired {
     /// Its network.
     pub net: Arc<NodeNet>,
     /// Per VirtualService in which this node has a part: how it stands.
-    pub verdicts: BTreeMap<VsKey, Verdict>,
+    pub virtual_services: BTreeMap<VsKey, VirtualServiceState>,
     /// VIPs that an election of this node holds and nobody wants any more. Their services stay until the election has taken them
     /// from the NIC.
     pub yielding: BTreeSet<AddressKey>,
     /// For people: why some things are not done.
     pub notes: Vec<String>,
     /// To be given to the next pass.
-    pub memory: Memory,
+    pub timers: DrainTimers,
 }
 
 impl Desired {
     /// Whether this address stays only until nobody relies on it any more. It is no longer to be reported as bound:
     /// a director that learnt of it late would send packets to where nothing is.
     pub fn is_leaving(&self, key: &AddressKey) -> bool {
-        self.memory.unwanted.contains_key(key)
+        self.timers.unwanted.contains_key(key)
     }
 }
 
 /// A VirtualService as one node sees it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Verdict {
+pub struct VirtualServiceState {
     /// What keeps this node from its part; `None` = nothing.
     pub refusal: Option<Refusal>,
     /// Whether this node is one of its real servers.
     pub is_real_server: bool,
     /// Per VIP on this director its real servers' states. No map: there are 10,000 of these, with one or two VIPs each.
-    pub members: Vec<(IpAddr, BTreeMap<IpAddr, MemberState>)>,
+    pub real_servers: Vec<(IpAddr, BTreeMap<IpAddr, RealServerState>)>,
     /// Destinations that left the spec and keep their connections.
     pub draining: BTreeSet<IpAddr>,
 }
 
-impl Verdict {
+impl VirtualServiceState {
     /// The real servers of `vip`, if it is on this director.
-    pub fn members_of(&self, vip: IpAddr) -> Option<&BTreeMap<IpAddr, MemberState>> {
-        let found = self.members.iter().find(|(of, _)| *of == vip);
-        found.map(|(_, members)| members)
+    pub fn real_servers_of(&self, vip: IpAddr) -> Option<&BTreeMap<IpAddr, RealServerState>> {
+        let found = self.real_servers.iter().find(|(of, _)| *of == vip);
+        found.map(|(_, real_servers)| real_servers)
     }
 }
 
 /// A real server as a director sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MemberState {
+pub enum RealServerState {
     /// May get new connections.
     Ready {
         /// With this weight.
@@ -117,17 +117,17 @@ pub fn desired(inputs: &Inputs<'_>) -> Desired {
     let mut desired = Desired::default();
     let wanted = inputs.admission.accepted.iter();
     for (key, virtual_service) in wanted.filter(|_| inputs.snapshot.undo.is_none()) {
-        if let Some(verdict) = serve(virtual_service, inputs, &mut desired) {
-            desired.verdicts.insert((*key).clone(), verdict);
+        if let Some(vs_state) = serve(virtual_service, inputs, &mut desired) {
+            desired.virtual_services.insert((*key).clone(), vs_state);
         }
     }
     if inputs.complete {
         keep::until_yielded(inputs, &mut desired);
     }
     let Desired {
-        net, notes, memory, ..
+        net, notes, timers, ..
     } = &mut desired;
-    backend::keep_while_directed(inputs, Arc::make_mut(net), memory, notes);
+    bind::keep_while_directed(inputs, Arc::make_mut(net), timers, notes);
     refuse_without_election(&mut desired, inputs);
     if !desired.net.services.is_empty() {
         sync::synchronise(&mut desired, inputs);
@@ -146,36 +146,39 @@ fn serve(
     virtual_service: &VirtualService,
     inputs: &Inputs<'_>,
     desired: &mut Desired,
-) -> Option<Verdict> {
+) -> Option<VirtualServiceState> {
     let may_hold = directors(virtual_service, inputs.snapshot).any(|name| name == inputs.node);
     let is_director = may_hold || holds(virtual_service, inputs.elected);
-    let mut verdict = Verdict::default();
+    let mut vs_state = VirtualServiceState::default();
     let mut has_part = is_director;
     for vip in &virtual_service.vips {
-        let members = members(virtual_service, *vip, inputs.snapshot);
-        let me = MemberId::Node(inputs.node.clone());
-        verdict.is_real_server |= members.by_address.values().any(|member| member.id == me);
-        has_part |= verdict.is_real_server;
-        if let Some(refusal) = members.refused.get(inputs.node) {
+        let real_servers = real_servers(virtual_service, *vip, inputs.snapshot);
+        let me = RealServerId::Node(inputs.node.clone());
+        vs_state.is_real_server |= real_servers
+            .by_address
+            .values()
+            .any(|real_server| real_server.id == me);
+        has_part |= vs_state.is_real_server;
+        if let Some(refusal) = real_servers.refused.get(inputs.node) {
             has_part = true;
-            verdict.refusal.get_or_insert_with(|| refusal.clone());
+            vs_state.refusal.get_or_insert_with(|| refusal.clone());
         }
         let part = Part {
             virtual_service,
             vip: *vip,
-            members: &members,
+            real_servers: &real_servers,
             is_director,
             may_hold,
         };
         // One VIP that cannot be served leaves the other family's alone.
         let served = part
-            .carry(inputs, &verdict, desired)
-            .and_then(|()| part.direct(inputs, &mut verdict, desired));
+            .carry(inputs, &vs_state, desired)
+            .and_then(|()| part.direct(inputs, &mut vs_state, desired));
         if let Err(refusal) = served {
-            verdict.refusal.get_or_insert(refusal);
+            vs_state.refusal.get_or_insert(refusal);
         }
     }
-    has_part.then_some(verdict)
+    has_part.then_some(vs_state)
 }
 
 /// Whether `node` has the services of `virtual_service`: as a director that may hold its VIPs, or as one that no longer may
@@ -199,8 +202,8 @@ fn holds(virtual_service: &VirtualService, elected: &Elected) -> bool {
 
 /// Says which VirtualServices cannot be served because a NIC's election cannot be held.
 fn refuse_without_election(desired: &mut Desired, inputs: &Inputs<'_>) {
-    for (dev, cause) in &inputs.elected.troubles {
-        for (key, verdict) in &mut desired.verdicts {
+    for (dev, cause) in &inputs.elected.problems {
+        for (key, vs_state) in &mut desired.virtual_services {
             let accepted = inputs.admission.accepted.get(key);
             let mut vips = accepted.into_iter().flat_map(|it| &it.vips);
             let claims = &desired.net.claims;
@@ -208,7 +211,7 @@ fn refuse_without_election(desired: &mut Desired, inputs: &Inputs<'_>) {
             if let Some(vip) = vips.find(|vip| is_claim(vip)) {
                 let message = format!("{vip} cannot be held on {dev}: {cause}");
                 let refusal = Refusal::new(Reason::KernelRefused, message);
-                verdict.refusal.get_or_insert(refusal);
+                vs_state.refusal.get_or_insert(refusal);
             }
         }
     }
@@ -219,7 +222,7 @@ fn refuse_without_election(desired: &mut Desired, inputs: &Inputs<'_>) {
 struct Part<'a> {
     virtual_service: &'a VirtualService,
     vip: IpAddr,
-    members: &'a Members,
+    real_servers: &'a RealServerSet,
     /// It has the services.
     is_director: bool,
     /// It may hold the VIP.
@@ -245,20 +248,20 @@ impl Part<'_> {
     fn carry(
         &self,
         inputs: &Inputs<'_>,
-        verdict: &Verdict,
+        vs_state: &VirtualServiceState,
         desired: &mut Desired,
     ) -> Result<(), Refusal> {
-        if !self.is_director && !verdict.is_real_server {
+        if !self.is_director && !vs_state.is_real_server {
             return Ok(());
         }
         let policy = &self.virtual_service.real_servers;
-        let (device, host_route) = if verdict.is_real_server {
+        let (device, host_route) = if vs_state.is_real_server {
             (policy.device.clone(), policy.host_route)
         } else {
             (Dev::lo(), false)
         };
         let net = Arc::make_mut(&mut desired.net);
-        backend::carry(self.vip, self.interface(), &device, host_route, inputs, net)?;
+        bind::carry(self.vip, self.interface(), &device, host_route, inputs, net)?;
         if quiet_nics(self.vip, self.interface(), inputs.observed).is_empty() {
             desired.notes.push(format!(
                 "{}: no interface of this node is in its network, so nobody asks this node for it: no ARP step needed",
@@ -272,7 +275,7 @@ impl Part<'_> {
     fn direct(
         &self,
         inputs: &Inputs<'_>,
-        verdict: &mut Verdict,
+        vs_state: &mut VirtualServiceState,
         desired: &mut Desired,
     ) -> Result<(), Refusal> {
         if !self.is_director {
@@ -288,11 +291,11 @@ impl Part<'_> {
         }
         // A standby that is also a real server would schedule again what the holder sent it: IPVS hooks
         // LOCAL_IN before the socket.
-        if holds || !verdict.is_real_server {
-            self.add_services(inputs, verdict, desired);
+        if holds || !vs_state.is_real_server {
+            self.add_services(inputs, vs_state, desired);
         }
         if let Some(refusal) = rivals::refusal(&claim, holds, inputs) {
-            verdict.refusal.get_or_insert(refusal);
+            vs_state.refusal.get_or_insert(refusal);
         }
         // A candidate that finds the VIP on its NIC adopts it or takes it off: the election's business alone.
         if holds || (self.may_hold && inputs.observed.net.addresses.contains_key(&claim)) {
@@ -302,17 +305,22 @@ impl Part<'_> {
         Ok(())
     }
 
-    fn add_services(&self, inputs: &Inputs<'_>, verdict: &mut Verdict, desired: &mut Desired) {
+    fn add_services(
+        &self,
+        inputs: &Inputs<'_>,
+        vs_state: &mut VirtualServiceState,
+        desired: &mut Desired,
+    ) {
         let Self {
             virtual_service,
             vip,
             ..
         } = *self;
-        let states = director::states(virtual_service, vip, self.members, inputs);
+        let states = director::states(virtual_service, vip, self.real_servers, inputs);
         for key in self.keys() {
             let (destinations, draining) =
-                director::destinations(key, virtual_service, &states, inputs, &mut desired.memory);
-            verdict.draining.extend(draining);
+                director::destinations(key, virtual_service, &states, inputs, &mut desired.timers);
+            vs_state.draining.extend(draining);
             let service = Service {
                 scheduler: virtual_service.scheduler.clone(),
                 flags: virtual_service.flags.clone(),
@@ -322,7 +330,7 @@ impl Part<'_> {
             let net = Arc::make_mut(&mut desired.net);
             net.services.insert(key, service);
         }
-        verdict.members.reserve_exact(1);
-        verdict.members.push((vip, states));
+        vs_state.real_servers.reserve_exact(1);
+        vs_state.real_servers.push((vip, states));
     }
 }

@@ -4,7 +4,7 @@ use std::{
 };
 
 use crate::{
-    election::{Placement, Wish, place},
+    election::{Placement, PlacementInput, place},
     model::{
         AddressKey, Elected, NodeName, Observed, Peers, Role, Snapshot, VirtualService,
         WireEvidence,
@@ -31,21 +31,23 @@ pub fn directors<'a>(
 /// It looks at the snapshot alone, so every node computes the same answer. A director that cannot serve a VIP here and now is
 /// passed over in that VIP's order, and no other VIP goes elsewhere for that.
 pub fn placement<'a>(snapshot: &'a Snapshot, admission: &Admission<'a>) -> Placement<'a> {
-    let mut wishes: BTreeMap<IpAddr, Wish<'a>> = BTreeMap::new();
+    let mut placement_inputs: BTreeMap<IpAddr, PlacementInput<'a>> = BTreeMap::new();
     for virtual_service in admission.accepted.values() {
         for vip in &virtual_service.vips {
             // All that share a VIP have the same `spec.directors`.
-            wishes.entry(*vip).or_insert_with(|| Wish {
-                vip: *vip,
-                eligible: directors(virtual_service, snapshot).collect(),
-                preferred: virtual_service.directors.preferred.as_ref(),
-            });
+            placement_inputs
+                .entry(*vip)
+                .or_insert_with(|| PlacementInput {
+                    vip: *vip,
+                    eligible: directors(virtual_service, snapshot).collect(),
+                    preferred: virtual_service.directors.preferred.as_ref(),
+                });
         }
     }
     let cordoned = snapshot.nodes.iter().filter(|(_, node)| node.cordoned);
     let cordoned: BTreeSet<NodeName> = cordoned.map(|(name, _)| name.clone()).collect();
-    let wishes: Vec<Wish<'a>> = wishes.into_values().collect();
-    place(&wishes, &cordoned)
+    let placement_inputs: Vec<PlacementInput<'a>> = placement_inputs.into_values().collect();
+    place(&placement_inputs, &cordoned)
 }
 
 /// What `node` would hold if directors elected now, for forecasts: whoever is preferred takes a VIP, whoever has one and is not

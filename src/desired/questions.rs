@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use crate::model::{AddressKey, Elected, NodeName, Observed, Peers, Snapshot};
 
-use super::{Admission, MemberId, director::clients_nic, members, node::directs};
+use super::{Admission, RealServerId, director::clients_nic, node::directs, real_servers};
 
 /// What a director must ask the wire before it can decide.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,17 +30,20 @@ pub fn questions(
             continue;
         }
         for vip in &virtual_service.vips {
-            let members = members(virtual_service, *vip, snapshot);
-            questions.reach.extend(members.by_address.keys());
+            let real_servers = real_servers(virtual_service, *vip, snapshot);
+            questions.reach.extend(real_servers.by_address.keys());
             let named = virtual_service.directors.interface.as_ref();
             let Ok(nic) = clients_nic(named, *vip, observed) else {
                 continue;
             };
             let target = AddressKey::new(nic.dev.clone(), *vip);
-            let wire_speaks = members.by_address.values().any(|member| match member.id {
-                MemberId::External => true,
-                MemberId::Node(_) => snapshot.peers == Peers::Silent,
-            });
+            let wire_speaks = real_servers
+                .by_address
+                .values()
+                .any(|real_server| match real_server.id {
+                    RealServerId::External => true,
+                    RealServerId::Node(_) => snapshot.peers == Peers::Silent,
+                });
             if wire_speaks {
                 questions.silence.insert(target);
             }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    election::{Candidate, DirectorId, Known, Placement, View, Wanted},
+    election::{Candidate, DirectorId, ElectionConfig, PeerConfig, Placement, VipConfig},
     model::{
         AddressKey, Dev, Link, Mac, Node, NodeName, Observed, Peers, Role, Snapshot, VirtualService,
     },
@@ -24,18 +24,18 @@ pub struct Segment {
     /// Its Ethernet address.
     pub mac: Mac,
     /// Who is there, and who should hold what.
-    pub view: Arc<View>,
+    pub config: Arc<ElectionConfig>,
 }
 
 /// By NIC.
 pub type Segments = BTreeMap<Dev, Segment>;
 
 /// Nodes that were directors, with their addresses: they may have VIPs on their NICs for a while yet.
-pub type Former = BTreeMap<NodeName, Vec<IpAddr>>;
+pub type FormerDirectors = BTreeMap<NodeName, Vec<IpAddr>>;
 
 /// What [`segments`] looks at.
 #[derive(Clone, Copy, Debug)]
-pub struct Sight<'a> {
+pub struct SegmentInputs<'a> {
     /// This node.
     pub node: &'a NodeName,
     /// What the sources say.
@@ -47,29 +47,29 @@ pub struct Sight<'a> {
     /// What the node should be.
     pub desired: &'a Desired,
     /// Who was a director lately.
-    pub former: &'a Former,
+    pub former: &'a FormerDirectors,
     /// Whether the sources can be read now.
     pub fresh: bool,
 }
 
 /// Every segment on which this node holds a VIP or may.
-pub fn segments<'a>(sight: &'a Sight<'a>) -> Segments {
-    let specs: BTreeMap<IpAddr, &VirtualService> = sight
+pub fn segments<'a>(inputs: &'a SegmentInputs<'a>) -> Segments {
+    let specs: BTreeMap<IpAddr, &VirtualService> = inputs
         .admission
         .accepted
         .values()
         .flat_map(|spec| spec.vips.iter().map(move |vip| (*vip, &**spec)))
         .collect();
     let mut by_nic: BTreeMap<&Dev, BTreeSet<IpAddr>> = BTreeMap::new();
-    for AddressKey { dev, ip } in &sight.desired.net.claims {
+    for AddressKey { dev, ip } in &inputs.desired.net.claims {
         by_nic.entry(dev).or_default().insert(*ip);
     }
     // What it holds although it may no longer.
-    for (key, role) in &sight.desired.net.addresses {
+    for (key, role) in &inputs.desired.net.addresses {
         if *role == Role::Held {
             let vips = by_nic.entry(&key.dev).or_default();
             // An election takes off what it is no longer told of.
-            if !sight.desired.yielding.contains(key) {
+            if !inputs.desired.yielding.contains(key) {
                 vips.insert(key.ip);
             }
         }
@@ -78,16 +78,16 @@ pub fn segments<'a>(sight: &'a Sight<'a>) -> Segments {
         return Segments::new();
     }
     let facts = Facts {
-        placement: placement(sight.snapshot, sight.admission),
+        placement: placement(inputs.snapshot, inputs.admission),
         specs,
-        unprogrammed: unprogrammed(sight),
-        idle: idle(sight),
-        sight,
+        unprogrammed: unprogrammed(inputs),
+        idle: idle(inputs),
+        inputs,
     };
     by_nic
         .into_iter()
         .filter_map(|(dev, vips)| {
-            let link = sight.observed.links.get(dev)?;
+            let link = inputs.observed.links.get(dev)?;
             Some((dev.clone(), facts.segment(link, &vips)?))
         })
         .collect()
@@ -101,33 +101,33 @@ struct Facts<'a> {
     unprogrammed: BTreeSet<IpAddr>,
     /// VIPs without a destination that gets connections.
     idle: BTreeSet<IpAddr>,
-    sight: &'a Sight<'a>,
+    inputs: &'a SegmentInputs<'a>,
 }
 
 impl Facts<'_> {
     fn segment(&self, link: &Link, vips: &BTreeSet<IpAddr>) -> Option<Segment> {
-        let me = own_address(link, self.sight)?;
+        let me = own_address(link, self.inputs)?;
         let ids = self.directors_on(link, me);
-        let view = View {
+        let config = ElectionConfig {
             me,
-            macs: macs(self.sight.observed),
+            macs: macs(self.inputs.observed),
             peers: self.peers_on(link, me, &ids),
             vips: vips
                 .iter()
                 .map(|vip| (*vip, Arc::new(self.wanted(*vip, me, &ids))))
                 .collect(),
-            fresh: self.sight.fresh,
+            fresh: self.inputs.fresh,
         };
         Some(Segment {
             index: NonZeroU32::new(link.index)?,
             mac: link.mac?,
-            view: Arc::new(view),
+            config: Arc::new(config),
         })
     }
 
     /// The nodes that have an address on the segment.
     fn directors_on(&self, link: &Link, me: DirectorId) -> BTreeMap<&NodeName, DirectorId> {
-        let snapshot = self.sight.snapshot;
+        let snapshot = self.inputs.snapshot;
         let mut ids: BTreeMap<&NodeName, DirectorId> = snapshot
             .nodes
             .keys()
@@ -136,7 +136,7 @@ impl Facts<'_> {
                 Some((name, DirectorId(address)))
             })
             .collect();
-        ids.insert(self.sight.node, me);
+        ids.insert(self.inputs.node, me);
         ids
     }
 
@@ -146,19 +146,19 @@ impl Facts<'_> {
         link: &Link,
         me: DirectorId,
         ids: &BTreeMap<&NodeName, DirectorId>,
-    ) -> BTreeMap<DirectorId, Known> {
-        let (nodes, reports) = (&self.sight.snapshot.nodes, &self.sight.snapshot.peers);
+    ) -> BTreeMap<DirectorId, PeerConfig> {
+        let (nodes, reports) = (&self.inputs.snapshot.nodes, &self.inputs.snapshot.peers);
         let may_hold = |name: &NodeName| {
             let report = reports.report(name);
             nodes.get(name).is_some_and(Node::is_director)
                 || report.is_some_and(|peer| !peer.held.is_empty())
         };
-        let mut peers: BTreeMap<DirectorId, Known> = ids
+        let mut peers: BTreeMap<DirectorId, PeerConfig> = ids
             .iter()
             .filter(|(name, _)| may_hold(name))
             .map(|(name, id)| (*id, known(name)))
             .collect();
-        for (name, addresses) in self.sight.former {
+        for (name, addresses) in self.inputs.former {
             if let Some(address) = address_on(link, addresses.iter().copied()) {
                 let peer = peers.entry(DirectorId(address));
                 peer.or_insert_with(|| known(name));
@@ -169,42 +169,47 @@ impl Facts<'_> {
     }
 
     /// Who should hold `vip`, of those on the segment.
-    fn wanted(&self, vip: IpAddr, me: DirectorId, ids: &BTreeMap<&NodeName, DirectorId>) -> Wanted {
+    fn wanted(
+        &self,
+        vip: IpAddr,
+        me: DirectorId,
+        ids: &BTreeMap<&NodeName, DirectorId>,
+    ) -> VipConfig {
         let Some(spec) = self.specs.get(&vip) else {
             // Kept because not all manifests can be read.
             let me = Candidate {
                 director: me,
                 ready: true,
             };
-            return Wanted {
+            return VipConfig {
                 order: vec![me],
                 on_request: false,
             };
         };
-        let sight = self.sight;
+        let inputs = self.inputs;
         let order = self.placement.order(vip).iter();
         // Nothing would be served by a director that is not programmed, so it does not stand for election.
         let order: Vec<&NodeName> = order
             .copied()
-            .filter(|name| *name != sight.node || !self.unprogrammed.contains(&vip))
+            .filter(|name| *name != inputs.node || !self.unprogrammed.contains(&vip))
             .filter(|name| ids.contains_key(name))
             .collect();
         let preferred = spec.directors.preferred.as_ref();
-        Wanted {
+        VipConfig {
             on_request: preferred.is_some() && order.first().copied() == preferred,
             order: order
                 .into_iter()
                 .map(|name| Candidate {
                     director: ids[name],
-                    ready: is_ready(name, vip, &self.idle, sight),
+                    ready: is_ready(name, vip, &self.idle, inputs),
                 })
                 .collect(),
         }
     }
 }
 
-fn known(name: &NodeName) -> Known {
-    Known {
+fn known(name: &NodeName) -> PeerConfig {
+    PeerConfig {
         name: name.clone(),
         mac: None,
     }
@@ -225,10 +230,10 @@ fn address_on(link: &Link, mut addresses: impl Iterator<Item = IpAddr>) -> Optio
 }
 
 /// The same for this node. Where it has none there, no other can know it either; but it may be the only director.
-fn own_address(link: &Link, sight: &Sight<'_>) -> Option<DirectorId> {
-    let node = sight.snapshot.nodes.get(sight.node);
+fn own_address(link: &Link, inputs: &SegmentInputs<'_>) -> Option<DirectorId> {
+    let node = inputs.snapshot.nodes.get(inputs.node);
     let internal = node.map_or(&[][..], |node| &node.addresses).iter().copied();
-    let on_nic = sight.observed.own_addresses();
+    let on_nic = inputs.observed.own_addresses();
     let any = || internal.clone().find(IpAddr::is_ipv4);
     address_on(link, internal.clone().chain(on_nic))
         .or_else(any)
@@ -236,15 +241,20 @@ fn own_address(link: &Link, sight: &Sight<'_>) -> Option<DirectorId> {
 }
 
 /// Whether a director that stands for election could serve `vip` now: this one as its kernel is, another as it reported.
-fn is_ready(name: &NodeName, vip: IpAddr, idle: &BTreeSet<IpAddr>, sight: &Sight<'_>) -> bool {
-    if name == sight.node {
+fn is_ready(
+    name: &NodeName,
+    vip: IpAddr,
+    idle: &BTreeSet<IpAddr>,
+    inputs: &SegmentInputs<'_>,
+) -> bool {
+    if name == inputs.node {
         return !idle.contains(&vip);
     }
-    match &sight.snapshot.peers {
+    match &inputs.snapshot.peers {
         // Without reports, nothing is known to the contrary.
         Peers::Silent => true,
         Peers::Reported(reports) => {
-            let node = sight.snapshot.nodes.get(name);
+            let node = inputs.snapshot.nodes.get(name);
             let is_backend = node.is_some_and(Node::is_backend);
             let report = reports.get(name);
             report.is_some_and(|report| report.stands_by(vip, is_backend))
@@ -254,10 +264,10 @@ fn is_ready(name: &NodeName, vip: IpAddr, idle: &BTreeSet<IpAddr>, sight: &Sight
 
 /// VIPs with services and not a single destination that gets connections: whoever has one should have the VIP. A director
 /// that was cut off from its real servers is such a one.
-fn idle(sight: &Sight<'_>) -> BTreeSet<IpAddr> {
-    let wanted = sight.desired.net.services.keys();
+fn idle(inputs: &SegmentInputs<'_>) -> BTreeSet<IpAddr> {
+    let wanted = inputs.desired.net.services.keys();
     let mut idle: BTreeSet<IpAddr> = wanted.map(|key| key.vip).collect();
-    for (key, service) in &sight.observed.net.services {
+    for (key, service) in &inputs.observed.net.services {
         if service.destinations.values().any(|it| it.weight > 0) {
             idle.remove(&key.vip);
         }
@@ -266,16 +276,16 @@ fn idle(sight: &Sight<'_>) -> BTreeSet<IpAddr> {
 }
 
 /// VIPs of which not everything is there that comes before the VIP on the NIC.
-fn unprogrammed(sight: &Sight<'_>) -> BTreeSet<IpAddr> {
-    let there = &sight.observed.net;
-    let services = sight.desired.net.services.iter();
+fn unprogrammed(inputs: &SegmentInputs<'_>) -> BTreeSet<IpAddr> {
+    let there = &inputs.observed.net;
+    let services = inputs.desired.net.services.iter();
     let services = services
         .filter(|(key, wanted)| {
             let present = there.services.get(key);
             !present.is_some_and(|present| wanted.same_settings(present))
         })
         .map(|(key, _)| key.vip);
-    let quiet = sight.desired.net.addresses.iter();
+    let quiet = inputs.desired.net.addresses.iter();
     let quiet = quiet
         .filter(|(key, role)| **role == Role::Quiet && !there.addresses.contains_key(key))
         .map(|(key, _)| key.ip);

@@ -13,10 +13,10 @@ pub(super) fn synchronise(wanted: &mut Desired, inputs: &Inputs<'_>) {
     let Some(daemon) = &inputs.options.sync else {
         return;
     };
-    let doubles = wanted.verdicts.iter().any(|(key, verdict)| {
+    let doubles = wanted.virtual_services.iter().any(|(key, vs_state)| {
         let accepted = inputs.admission.accepted.get(key);
         let directs = |it| directors(it, inputs.snapshot).any(|name| name == inputs.node);
-        verdict.is_real_server && accepted.is_some_and(|it| directs(it))
+        vs_state.is_real_server && accepted.is_some_and(|it| directs(it))
     });
     let sync = &mut Arc::make_mut(&mut wanted.net).sync;
     sync.insert(SyncHalf::Master, daemon.clone());

@@ -21,14 +21,14 @@ pub struct Actions {
     /// Ask.
     pub questions: Vec<Question>,
     /// For people: events, metrics, status, log.
-    pub reports: Vec<Report>,
+    pub notices: Vec<Notice>,
     /// The next [`super::Event::Tick`] at the latest. `None`: nothing to do until something happens.
     pub wake: Option<Duration>,
 }
 
 /// Something worth telling.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Report {
+pub enum Notice {
     /// A peer's kernel answers, or no longer does.
     Peer {
         /// Who.

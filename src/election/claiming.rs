@@ -1,16 +1,16 @@
 use std::time::Duration;
 
 use super::{
-    DirectorId, Report, TakeCause,
+    DirectorId, Notice, TakeCause,
     context::Context,
+    frame_kind::FrameKind,
     holding::Holding,
-    news::News,
     standby::{Standby, Vacancy},
-    vip::{Next, Phase},
+    vip::{NextState, State},
 };
 
 /// Until a claim whose outcome nobody tells counts as failed.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The VIP is being added to the NIC.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -23,17 +23,17 @@ pub(super) struct Claiming {
 
 impl Claiming {
     /// Everybody was asked, and nobody has it.
-    pub fn vacant(vacancy: Vacancy, cx: &mut Context<'_>) -> Phase {
+    pub fn vacant(vacancy: Vacancy, cx: &mut Context<'_>) -> State {
         cx.out.claims.insert(cx.vip);
-        Phase::Claiming(Self {
+        State::Claiming(Self {
             vacancy,
             doubt: false,
-            at: cx.now + PATIENCE,
+            at: cx.now + TIMEOUT,
         })
     }
 
     /// `holder` agreed.
-    pub fn planned(holder: DirectorId, since: Duration, cx: &mut Context<'_>) -> Phase {
+    pub fn planned(holder: DirectorId, since: Duration, cx: &mut Context<'_>) -> State {
         let vacancy = Vacancy {
             since,
             from: cx.now,
@@ -47,14 +47,14 @@ impl Claiming {
         self.at
     }
 
-    pub fn due(&mut self, cx: &mut Context<'_>) -> Next {
+    pub fn due(&mut self, cx: &mut Context<'_>) -> NextState {
         (cx.now >= self.at).then(|| self.failed(cx.timing.retry, cx))
     }
 
-    pub fn heard(&mut self, news: News) -> Next {
-        match news {
-            News::Announced | News::Confirmed => self.doubt = true,
-            News::Answered | News::Probed | News::Asked => {}
+    pub fn heard(&mut self, kind: FrameKind) -> NextState {
+        match kind {
+            FrameKind::Announced | FrameKind::Confirmed => self.doubt = true,
+            FrameKind::Answered | FrameKind::Probed | FrameKind::Asked => {}
         }
         None
     }
@@ -64,7 +64,7 @@ impl Claiming {
     }
 
     /// It is on the NIC now, or it is not.
-    pub fn done(&mut self, present: bool, cx: &mut Context<'_>) -> Phase {
+    pub fn done(&mut self, present: bool, cx: &mut Context<'_>) -> State {
         if !present {
             // A claim that came too late was never tried.
             let wait = if self.doubt {
@@ -74,7 +74,7 @@ impl Claiming {
             };
             return self.failed(wait, cx);
         }
-        cx.out.reports.push(Report::Took {
+        cx.out.notices.push(Notice::Took {
             vip: cx.vip,
             from: self.vacancy.last,
             cause: self.vacancy.cause,
@@ -87,10 +87,10 @@ impl Claiming {
         Holding::claimed(agreed, !self.doubt, cx)
     }
 
-    fn failed(&self, wait: Duration, cx: &mut Context<'_>) -> Phase {
+    fn failed(&self, wait: Duration, cx: &mut Context<'_>) -> State {
         match (self.vacancy.cause, self.vacancy.last) {
             (TakeCause::Planned, Some(holder)) => {
-                cx.lasting.ask_again = cx.now + cx.timing.retry;
+                cx.common.ask_again = cx.now + cx.timing.retry;
                 Standby::behind(holder, cx)
             }
             _ => Standby::vacancy(Vacancy {

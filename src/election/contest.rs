@@ -29,7 +29,7 @@ pub(super) struct Contest {
 
 /// How a contest stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum ContestState {
     Open,
     Over,
 }
@@ -110,21 +110,21 @@ impl Contest {
     }
 
     /// Asks again; over when the rival is silent.
-    pub fn due(&mut self, cx: &mut Context<'_>) -> Outcome {
+    pub fn due(&mut self, cx: &mut Context<'_>) -> ContestState {
         if cx.now < self.next {
-            return Outcome::Open;
+            return ContestState::Open;
         }
         let Some(mac) = cx.peers.mac(self.rival).filter(|_| self.silent < SILENT) else {
-            return Outcome::Over;
+            return ContestState::Over;
         };
         self.silent += 1;
         self.next = cx.now + cx.timing.probe;
         cx.confirm(mac);
-        Outcome::Open
+        ContestState::Open
     }
 
     /// The rival has it; over when this director has to yield.
-    pub fn confirmed(&mut self, by: DirectorId, cx: &mut Context<'_>) -> Outcome {
+    pub fn confirmed(&mut self, by: DirectorId, cx: &mut Context<'_>) -> ContestState {
         let before = std::mem::replace(&mut self.rival, by);
         if before != by {
             self.third = Some(before).filter(|_| self.real);
@@ -132,13 +132,13 @@ impl Contest {
         self.real = true;
         self.silent = 1;
         // The one with the lower address has more patience: if the other's agent lives, it gives up first.
-        let patience = if cx.view.me < by {
+        let patience = if cx.config.me < by {
             cx.timing.contest * 2
         } else {
             cx.timing.contest
         };
         if cx.now >= self.since + patience {
-            return Outcome::Over;
+            return ContestState::Over;
         }
         if self
             .defended
@@ -147,6 +147,6 @@ impl Contest {
             self.defended = Some(cx.now);
             cx.announce();
         }
-        Outcome::Open
+        ContestState::Open
     }
 }

@@ -3,12 +3,12 @@ use std::{net::IpAddr, time::Duration};
 use crate::model::Mac;
 
 use super::{
-    Actions, Candidate, DirectorId, GiveCause, Report, Sender, View,
-    news::Host,
-    pace::{Paces, interval},
-    peers::{Peers, Standing},
+    Actions, Candidate, DirectorId, ElectionConfig, GiveCause, Notice, Sender,
+    config::{Rank, VipConfig},
+    frame_kind::Host,
+    peers::{Liveness, Peers},
+    rate_limiter::{RateLimiters, interval},
     timing::Timing,
-    view::{Rank, Wanted},
 };
 
 /// What the state of one VIP looks at and acts on.
@@ -16,19 +16,19 @@ pub(super) struct Context<'a> {
     pub vip: IpAddr,
     pub now: Duration,
     pub timing: &'a Timing,
-    pub view: &'a View,
+    pub config: &'a ElectionConfig,
     pub peers: &'a Peers,
     pub carrier: bool,
     /// How many VIPs there are.
     pub count: usize,
-    pub paces: &'a mut Paces,
-    pub lasting: &'a mut Lasting,
+    pub rate_limiters: &'a mut RateLimiters,
+    pub common: &'a mut CommonState,
     pub out: &'a mut Actions,
 }
 
 /// What is remembered of a VIP whatever its state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Lasting {
+pub(super) struct CommonState {
     /// From when on this director is steady enough to have the VIP moved here.
     pub steady: Duration,
     /// From when on the VIP has been in its place for long enough to be moved.
@@ -42,8 +42,8 @@ pub(super) struct Lasting {
 }
 
 impl Context<'_> {
-    fn wanted(&self) -> Option<&Wanted> {
-        self.view.vips.get(&self.vip).map(AsRef::as_ref)
+    fn wanted(&self) -> Option<&VipConfig> {
+        self.config.vips.get(&self.vip).map(AsRef::as_ref)
     }
 
     pub fn is_wanted(&self) -> bool {
@@ -52,7 +52,7 @@ impl Context<'_> {
 
     /// This director's place among those that may hold the VIP.
     pub fn me(&self) -> Option<Candidate> {
-        self.wanted()?.candidate(self.view.me)
+        self.wanted()?.candidate(self.config.me)
     }
 
     fn rank(&self, director: DirectorId) -> Rank {
@@ -60,20 +60,20 @@ impl Context<'_> {
     }
 
     pub fn is_outranked_by(&self, director: DirectorId) -> bool {
-        self.rank(director) < self.rank(self.view.me)
+        self.rank(director) < self.rank(self.config.me)
     }
 
     /// Whether it agrees to give the VIP to `director`, which asks for it and so says that it is ready.
     pub fn would_give_to(&self, director: DirectorId) -> bool {
-        self.rank(director).as_ready() < self.rank(self.view.me)
+        self.rank(director).as_ready() < self.rank(self.config.me)
     }
 
     /// Other candidates that are not known to be down.
     fn others(&self) -> impl Iterator<Item = Candidate> {
         let order = self.wanted().map_or(&[][..], |wanted| &wanted.order);
         order.iter().copied().filter(|candidate| {
-            candidate.director != self.view.me
-                && self.peers.standing(candidate.director) != Standing::Down
+            candidate.director != self.config.me
+                && self.peers.liveness(candidate.director) != Liveness::Down
         })
     }
 
@@ -83,7 +83,7 @@ impl Context<'_> {
 
     /// How many candidates, `except` for one, come before this director.
     pub fn ahead(&self, except: Option<DirectorId>) -> u32 {
-        let mine = self.rank(self.view.me);
+        let mine = self.rank(self.config.me);
         let ahead = self
             .others()
             .filter(|other| Some(other.director) != except && self.rank(other.director) < mine)
@@ -106,10 +106,10 @@ impl Context<'_> {
     /// How long to let others go first after a disagreement about who is better: different for each director.
     pub fn wire_turn(&self) -> Duration {
         let before = self
-            .view
+            .config
             .peers
             .keys()
-            .filter(|peer| **peer < self.view.me)
+            .filter(|peer| **peer < self.config.me)
             .count();
         self.timing
             .turn
@@ -118,9 +118,9 @@ impl Context<'_> {
 
     /// Whether the VIP should move here from `holder`.
     pub fn is_target(&self, holder: DirectorId) -> bool {
-        self.view.fresh
+        self.config.fresh
             && self.me().is_some_and(|me| me.ready)
-            && self.peers.standing(holder) == Standing::Up
+            && self.peers.liveness(holder) == Liveness::Up
             && self.ahead(None) == 0
     }
 
@@ -134,13 +134,13 @@ impl Context<'_> {
         let settled = if on_request || !may_stay {
             Duration::ZERO
         } else {
-            self.lasting.settled
+            self.common.settled
         };
-        settled.max(self.lasting.steady).max(self.lasting.ask_again)
+        settled.max(self.common.steady).max(self.common.ask_again)
     }
 
     /// How often a VIP that is in order is looked at: less often where there are many, so that all have their turn.
-    pub fn leisure(&self) -> Duration {
+    pub fn check_interval(&self) -> Duration {
         self.timing
             .check
             .max(interval(self.count, self.timing.background))
@@ -170,7 +170,7 @@ impl Context<'_> {
             self.conflict_over();
         }
         self.out.yields.insert(self.vip);
-        self.out.reports.push(Report::Gave {
+        self.out.notices.push(Notice::Gave {
             vip: self.vip,
             to,
             cause,
@@ -180,27 +180,27 @@ impl Context<'_> {
     /// Another host answers for the VIP; told once.
     pub fn conflict(&mut self, host: Host) {
         let mac = host.mac;
-        if self.lasting.conflict.is_none_or(|(known, _)| known != mac) {
-            self.out.reports.push(Report::Conflict {
+        if self.common.conflict.is_none_or(|(known, _)| known != mac) {
+            self.out.notices.push(Notice::Conflict {
                 vip: self.vip,
                 mac,
                 director: host.director,
             });
         }
-        self.lasting.conflict = Some((mac, self.now));
+        self.common.conflict = Some((mac, self.now));
     }
 
     pub fn conflict_over(&mut self) {
-        if self.lasting.conflict.take().is_some() {
+        if self.common.conflict.take().is_some() {
             self.out
-                .reports
-                .push(Report::ConflictOver { vip: self.vip });
+                .notices
+                .push(Notice::ConflictOver { vip: self.vip });
         }
     }
 
     /// When a conflict is over if the other host is not heard again.
     pub fn conflict_ends(&self) -> Option<Duration> {
-        let (_, heard) = self.lasting.conflict?;
-        Some(heard + (self.timing.stranger * 2).max(self.leisure() * 3))
+        let (_, heard) = self.common.conflict?;
+        Some(heard + (self.timing.stranger * 2).max(self.check_interval() * 3))
     }
 }

@@ -2,7 +2,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use crate::wire::Heard;
 
-use super::View;
+use super::ElectionConfig;
 
 /// What happens to a director on one segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum Event {
     /// The NIC lost its carrier or got it back, or was set down or up.
     Carrier(bool),
     /// The sources say something else than before.
-    View(Arc<View>),
+    Config(Arc<ElectionConfig>),
     /// What the NIC carries: the outcome of an action, whether it worked or not, and whatever else changes addresses. A
     /// claim that worked is present; one that failed is absent.
     Nic {

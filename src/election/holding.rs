@@ -3,13 +3,13 @@ use std::time::Duration;
 use crate::model::Mac;
 
 use super::{
-    DirectorId, GiveCause, Report, TakeCause,
+    DirectorId, GiveCause, Notice, TakeCause,
     announcing::Announcing,
-    contest::{Contest, Outcome},
+    contest::{Contest, ContestState},
     context::Context,
-    news::{Host, News},
-    peers::{Change, Standing},
-    vip::{Next, Phase},
+    frame_kind::{FrameKind, Host},
+    peers::{Liveness, PeerChange},
+    vip::{NextState, State},
     yielding::Yielding,
 };
 
@@ -22,7 +22,7 @@ const AGREED: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Holding {
     announcing: Announcing,
-    looking: Looking,
+    detection: ConflictDetection,
     /// Another director that seems to have it too.
     contest: Option<Contest>,
     /// To whom this director agreed to give it, and until when.
@@ -36,52 +36,56 @@ pub(super) struct Holding {
 
 /// A holder asks everybody who else has the VIP.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Looking {
+struct ConflictDetection {
     next: Duration,
     /// Probes that are still to be sent before the VIP may be announced. While it is not 0 another director that has the VIP
     /// is in the right.
     doubts: u32,
     /// Whether it cannot wait for its turn in the background.
-    hurry: bool,
+    urgent: bool,
 }
 
 impl Holding {
     /// Just added, after silence or by agreement.
-    pub fn claimed(from: Option<DirectorId>, sure: bool, cx: &mut Context<'_>) -> Phase {
-        cx.lasting.settled = cx.now + cx.timing.hold_down;
+    pub fn claimed(from: Option<DirectorId>, sure: bool, cx: &mut Context<'_>) -> State {
+        cx.common.settled = cx.now + cx.timing.hold_down;
         let mut holding = Self::new(sure, cx);
         if let Some(from) = from {
             holding.contest = Some(Contest::expected(from, cx.now));
             // The predecessor's agreement is worth what it knew: it may have come back from the other half of a wire just
             // before, where it could not hear a third holder.
-            holding.looking.next = cx.now + cx.timing.probe * 2;
-            holding.looking.hurry = true;
+            holding.detection.next = cx.now + cx.timing.probe * 2;
+            holding.detection.urgent = true;
         }
         // The first announcement leaves with this event.
         let next = holding.due(cx);
-        next.unwrap_or(Phase::Holding(holding))
+        next.unwrap_or(State::Holding(holding))
     }
 
     /// Found on the NIC.
-    pub fn adopted(cx: &mut Context<'_>) -> Phase {
-        cx.out.reports.push(Report::Took {
+    pub fn adopted(cx: &mut Context<'_>) -> State {
+        cx.out.notices.push(Notice::Took {
             vip: cx.vip,
             from: None,
             cause: TakeCause::Adopted,
             after: Duration::ZERO,
         });
-        Phase::Holding(Self::new(false, cx))
+        State::Holding(Self::new(false, cx))
     }
 
     fn new(sure: bool, cx: &Context<'_>) -> Self {
-        let looking = Looking {
-            next: if sure { cx.now + cx.leisure() } else { cx.now },
+        let detection = ConflictDetection {
+            next: if sure {
+                cx.now + cx.check_interval()
+            } else {
+                cx.now
+            },
             doubts: if sure { 0 } else { ROUNDS + 1 },
-            hurry: false,
+            urgent: false,
         };
         Self {
             announcing: Announcing::burst(cx.now),
-            looking,
+            detection,
             contest: None,
             agreed: None,
             defended: None,
@@ -101,15 +105,15 @@ impl Holding {
 
     /// Whether nobody else had it when last asked.
     pub fn is_sure(&self) -> bool {
-        self.looking.doubts == 0
+        self.detection.doubts == 0
     }
 
     /// Something was not heard: it may be somebody else's by now.
     pub fn doubt(&mut self, now: Duration) {
-        self.looking = Looking {
+        self.detection = ConflictDetection {
             next: now,
             doubts: ROUNDS + 1,
-            hurry: true,
+            urgent: true,
         };
         self.agreed = None;
         if let Some(contest) = &mut self.contest {
@@ -118,12 +122,12 @@ impl Holding {
         self.look(now);
     }
 
-    pub fn due(&mut self, cx: &mut Context<'_>) -> Next {
+    pub fn due(&mut self, cx: &mut Context<'_>) -> NextState {
         if let Some(gone) = self.retire(cx) {
             return Some(gone);
         }
         if let Some(contest) = &mut self.contest
-            && contest.due(cx) == Outcome::Over
+            && contest.due(cx) == ContestState::Over
         {
             if contest.was_real() {
                 // Neighbours may have learnt the other's MAC.
@@ -132,9 +136,9 @@ impl Holding {
             }
             let third = contest.third();
             self.contest = third.map(|third| Contest::suspected(third, cx));
-            if self.looking.doubts == 1 {
+            if self.detection.doubts == 1 {
                 // Whoever answered a broadcast in its place must not keep the doubts up.
-                self.looking.next = cx.now;
+                self.detection.next = cx.now;
             }
         }
         self.look_for_rivals(cx);
@@ -148,12 +152,12 @@ impl Holding {
         self.at = others
             .into_iter()
             .flatten()
-            .fold(self.looking.next, Duration::min);
+            .fold(self.detection.next, Duration::min);
         None
     }
 
     /// Keeps a VIP that this director may no longer hold until a successor has it, but not for ever.
-    fn retire(&mut self, cx: &mut Context<'_>) -> Next {
+    fn retire(&mut self, cx: &mut Context<'_>) -> NextState {
         if cx.me().is_some() {
             self.retire = None;
             return None;
@@ -164,67 +168,70 @@ impl Holding {
     }
 
     fn look_for_rivals(&mut self, cx: &mut Context<'_>) {
-        let looking = &mut self.looking;
-        if cx.now < looking.next {
+        let detection = &mut self.detection;
+        if cx.now < detection.next {
             return;
         }
-        if looking.doubts == 1 && self.contest.is_none() {
+        if detection.doubts == 1 && self.contest.is_none() {
             // Nobody answered the last of the probes.
-            looking.doubts = 0;
-            looking.hurry = false;
-            looking.next = cx.now + cx.leisure();
+            detection.doubts = 0;
+            detection.urgent = false;
+            detection.next = cx.now + cx.check_interval();
             self.announcing = Announcing::burst(cx.now);
             return;
         }
-        let is_first = looking.doubts > ROUNDS || looking.doubts == 0;
-        let may = match (is_first, looking.hurry || looking.doubts > 0) {
+        let is_first = detection.doubts > ROUNDS || detection.doubts == 0;
+        let may = match (is_first, detection.urgent || detection.doubts > 0) {
             (false, _) => Ok(()),
-            (true, true) => cx.paces.urgent.take(cx.timing.urgent, cx.now),
-            (true, false) => cx.paces.background.take(cx.timing.background, cx.now),
+            (true, true) => cx.rate_limiters.urgent.take(cx.timing.urgent, cx.now),
+            (true, false) => cx
+                .rate_limiters
+                .background
+                .take(cx.timing.background, cx.now),
         };
         if let Err(at) = may {
-            looking.next = at;
+            detection.next = at;
             return;
         }
         cx.probe();
-        looking.hurry = false;
-        looking.next = cx.now
-            + if looking.doubts > 0 {
+        detection.urgent = false;
+        detection.next = cx.now
+            + if detection.doubts > 0 {
                 cx.timing.probe
             } else {
-                cx.leisure()
+                cx.check_interval()
             };
-        looking.doubts = looking
+        detection.doubts = detection
             .doubts
             .saturating_sub(1)
-            .max(u32::from(looking.doubts > 0));
+            .max(u32::from(detection.doubts > 0));
     }
 
     pub fn heard(
         &mut self,
         director: DirectorId,
         mac: Mac,
-        news: News,
+        kind: FrameKind,
         cx: &mut Context<'_>,
-    ) -> Next {
-        match news {
+    ) -> NextState {
+        match kind {
             // The successor that was expected.
-            News::Announced if self.has_agreed_to(director, cx) => {
+            FrameKind::Announced if self.has_agreed_to(director, cx) => {
                 Some(Yielding::start(Some(director), GiveCause::Outranked, cx))
             }
             // Whether it really has it, it alone can tell: the frame may be old, or a switch's.
-            News::Announced => {
+            FrameKind::Announced => {
                 self.suspect(director, cx);
                 if let Some(contest) = &mut self.contest {
                     contest.announced(director, cx.now);
                 }
                 None
             }
-            News::Answered => {
+            FrameKind::Answered => {
                 self.suspect(director, cx);
                 None
             }
-            News::Confirmed => {
+            FrameKind::Confirmed => {
                 // An answer that waited in a buffer while this director stood still says nothing about now.
                 if self.contest.as_ref().is_some_and(Contest::has_asked) {
                     return self.rival(director, mac, cx);
@@ -232,7 +239,7 @@ impl Holding {
                 self.suspect(director, cx);
                 None
             }
-            News::Asked => {
+            FrameKind::Asked => {
                 // To one at a time: two that both took it would have to find out about each other.
                 let has_other = self
                     .agreed
@@ -243,7 +250,7 @@ impl Holding {
                 }
                 None
             }
-            News::Probed => None,
+            FrameKind::Probed => None,
         }
     }
 
@@ -262,7 +269,7 @@ impl Holding {
     }
 
     /// `director` has the VIP too: one of both has to yield.
-    fn rival(&mut self, director: DirectorId, mac: Mac, cx: &mut Context<'_>) -> Next {
+    fn rival(&mut self, director: DirectorId, mac: Mac, cx: &mut Context<'_>) -> NextState {
         // A better one may be in doubt, and about to give the VIP up: if both did, nobody would have it.
         let contest = self.contest.as_ref();
         let is_firm = contest.is_some_and(|contest| contest.is_firm(director, cx));
@@ -276,7 +283,7 @@ impl Holding {
                 .contest
                 .get_or_insert_with(|| Contest::suspected(director, cx));
             self.at = cx.now;
-            if contest.confirmed(director, cx) == Outcome::Open {
+            if contest.confirmed(director, cx) == ContestState::Open {
                 if contest.is_disputed(cx) {
                     cx.conflict(Host {
                         mac,
@@ -302,15 +309,15 @@ impl Holding {
         self.look(cx.now);
     }
 
-    pub fn peer(&mut self, (_, standing): Change, now: Duration) -> Next {
+    pub fn peer(&mut self, (_, liveness): PeerChange, now: Duration) -> NextState {
         // The wire may have been in two halves, with a holder in each.
-        if standing == Standing::Up {
-            self.looking.next = now;
+        if liveness == Liveness::Up {
+            self.detection.next = now;
             if self.is_sure() {
-                self.looking.hurry = true;
+                self.detection.urgent = true;
             } else {
                 // What was asked before, it could not hear.
-                self.looking.doubts = self.looking.doubts.max(2);
+                self.detection.doubts = self.detection.doubts.max(2);
             }
         }
         self.look(now);

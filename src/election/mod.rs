@@ -3,22 +3,22 @@
 mod action;
 mod announcing;
 mod claiming;
+mod config;
 mod contest;
 mod context;
 mod event;
+mod frame_kind;
 mod hash;
 mod holding;
 mod moving;
-mod news;
-mod pace;
 mod peers;
 mod placement;
 mod probing;
+mod rate_limiter;
 mod segment;
 mod standby;
 mod timers;
 mod timing;
-mod view;
 mod vip;
 mod yielding;
 
@@ -26,11 +26,11 @@ pub use crate::{
     model::TakeCause,
     wire::{Heard, Question, Says, Sender},
 };
-pub use action::{Actions, GiveCause, Report};
+pub use action::{Actions, GiveCause, Notice};
+pub use config::{Candidate, DirectorId, ElectionConfig, PeerConfig, VipConfig};
 pub use event::Event;
 pub use hash::score;
-pub use placement::{Placement, Wish, place};
-pub use segment::{Election, Place};
+pub use placement::{Placement, PlacementInput, place};
+pub use segment::{Election, VipState};
 pub use timers::{Timer, UnknownTimer};
 pub use timing::{InvalidTiming, Rate, Timing};
-pub use view::{Candidate, DirectorId, Known, View, Wanted};

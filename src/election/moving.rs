@@ -1,13 +1,13 @@
 use std::time::Duration;
 
 use super::{
-    DirectorId, Report, TakeCause,
+    DirectorId, Notice, TakeCause,
     claiming::Claiming,
     context::Context,
-    news::News,
-    peers::{Change, Standing},
+    frame_kind::FrameKind,
+    peers::{Liveness, PeerChange},
     standby::Standby,
-    vip::{Next, Phase},
+    vip::{NextState, State},
 };
 
 /// How often a holder is asked to agree before it is left alone for a while.
@@ -27,7 +27,7 @@ pub(super) struct Moving {
 }
 
 impl Moving {
-    pub fn start(holder: DirectorId, cx: &mut Context<'_>) -> Phase {
+    pub fn start(holder: DirectorId, cx: &mut Context<'_>) -> State {
         let mut moving = Self {
             holder,
             since: cx.now,
@@ -35,14 +35,14 @@ impl Moving {
             has: false,
             at: cx.now,
         };
-        moving.due(cx).unwrap_or(Phase::Moving(moving))
+        moving.due(cx).unwrap_or(State::Moving(moving))
     }
 
     pub fn next(&self) -> Duration {
         self.at
     }
 
-    pub fn due(&mut self, cx: &mut Context<'_>) -> Next {
+    pub fn due(&mut self, cx: &mut Context<'_>) -> NextState {
         if cx.now < self.at {
             return None;
         }
@@ -54,8 +54,8 @@ impl Moving {
             return Some(self.abandon(cx));
         };
         if self.tries >= TRIES {
-            cx.lasting.ask_again = cx.now + cx.timing.retry;
-            cx.out.reports.push(Report::MoveRefused {
+            cx.common.ask_again = cx.now + cx.timing.retry;
+            cx.out.notices.push(Notice::MoveRefused {
                 vip: cx.vip,
                 holder: self.holder,
             });
@@ -68,31 +68,40 @@ impl Moving {
     }
 
     /// Leaves the VIP where it is; how long it has been there stays as it was.
-    pub fn abandon(&self, cx: &mut Context<'_>) -> Phase {
-        let settled = cx.lasting.settled;
-        let phase = Standby::behind(self.holder, cx);
-        cx.lasting.settled = settled;
-        phase
+    pub fn abandon(&self, cx: &mut Context<'_>) -> State {
+        let settled = cx.common.settled;
+        let state = Standby::behind(self.holder, cx);
+        cx.common.settled = settled;
+        state
     }
 
-    pub fn heard(&mut self, director: DirectorId, news: News, cx: &mut Context<'_>) -> Next {
-        match news {
-            News::Announced | News::Confirmed if director != self.holder => {
+    pub fn heard(
+        &mut self,
+        director: DirectorId,
+        kind: FrameKind,
+        cx: &mut Context<'_>,
+    ) -> NextState {
+        match kind {
+            FrameKind::Announced | FrameKind::Confirmed if director != self.holder => {
                 Some(Standby::behind(director, cx))
             }
-            News::Answered if director == self.holder => {
+            FrameKind::Answered if director == self.holder => {
                 self.has = true;
                 None
             }
-            News::Asked if director == self.holder && self.has && cx.is_target(director) => {
+            FrameKind::Asked if director == self.holder && self.has && cx.is_target(director) => {
                 Some(Claiming::planned(director, self.since, cx))
             }
-            News::Announced | News::Confirmed | News::Answered | News::Probed | News::Asked => None,
+            FrameKind::Announced
+            | FrameKind::Confirmed
+            | FrameKind::Answered
+            | FrameKind::Probed
+            | FrameKind::Asked => None,
         }
     }
 
-    pub fn peer(&mut self, (peer, standing): Change, cx: &mut Context<'_>) -> Next {
-        (peer == self.holder && standing == Standing::Down)
+    pub fn peer(&mut self, (peer, liveness): PeerChange, cx: &mut Context<'_>) -> NextState {
+        (peer == self.holder && liveness == Liveness::Down)
             .then(|| Standby::vacant(cx.now, Some(peer), TakeCause::HolderDown))
     }
 }

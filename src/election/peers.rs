@@ -8,11 +8,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::model::Mac;
 
-use super::{Actions, DirectorId, Report, Sender, View, timing::Timing};
+use super::{Actions, DirectorId, ElectionConfig, Notice, Sender, timing::Timing};
 
 /// What is known of a peer's kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) enum Standing {
+pub(super) enum Liveness {
     /// Not asked often enough yet.
     #[default]
     Unknown,
@@ -25,10 +25,10 @@ pub(super) enum Standing {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Peer {
     /// What the sources say.
-    told: Option<Mac>,
+    configured: Option<Mac>,
     /// The same, or learnt from an answer.
     mac: Option<Mac>,
-    standing: Standing,
+    liveness: Liveness,
     /// The question that waits for an answer.
     asked: Option<Asked>,
     /// Questions without an answer since the last that had one.
@@ -38,8 +38,8 @@ struct Peer {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Asked {
-    One,
-    Everybody,
+    Unicast,
+    Broadcast,
 }
 
 /// A peer that is down is looked for by broadcast this often, because its MAC may have changed.
@@ -48,9 +48,9 @@ const LOOK_AGAIN: u32 = 5;
 impl Peer {
     fn new(mac: Option<Mac>, now: Duration) -> Self {
         Self {
-            told: mac,
+            configured: mac,
             mac,
-            standing: Standing::Unknown,
+            liveness: Liveness::Unknown,
             asked: None,
             misses: 0,
             due: now,
@@ -64,29 +64,29 @@ impl Peer {
             self.misses = self.misses.saturating_add(1);
         }
         if self.misses >= timing.misses {
-            self.standing = Standing::Down;
+            self.liveness = Liveness::Down;
         }
-        let is_down = self.standing == Standing::Down;
+        let is_down = self.liveness == Liveness::Down;
         let looks = is_down && was_missed && self.misses.is_multiple_of(LOOK_AGAIN);
         let to = self.mac.filter(|_| !looks);
         self.asked = Some(if to.is_some() {
-            Asked::One
+            Asked::Unicast
         } else {
-            Asked::Everybody
+            Asked::Broadcast
         });
         self.due = now + if is_down { timing.ask_down } else { timing.ask };
         out.ask(id.0, to, Sender::Own);
     }
 
     fn answered(&mut self, mac: Mac, now: Duration) {
-        if self.asked == Some(Asked::Everybody) {
+        if self.asked == Some(Asked::Broadcast) {
             self.mac = Some(mac);
             self.asked = None;
             self.due = now;
         } else if self.asked.is_some() && self.mac == Some(mac) {
             self.asked = None;
             self.misses = 0;
-            self.standing = Standing::Up;
+            self.liveness = Liveness::Up;
         }
     }
 }
@@ -96,26 +96,26 @@ impl Peer {
 pub(super) struct Peers(BTreeMap<DirectorId, Peer>);
 
 /// A peer that came or went.
-pub(super) type Change = (DirectorId, Standing);
+pub(super) type PeerChange = (DirectorId, Liveness);
 
 impl Peers {
     /// Takes over who there is from the sources.
-    pub fn view(&mut self, view: &View, now: Duration) {
-        self.0.retain(|id, _| view.peers.contains_key(id));
-        for (id, known) in &view.peers {
+    pub fn config(&mut self, config: &ElectionConfig, now: Duration) {
+        self.0.retain(|id, _| config.peers.contains_key(id));
+        for (id, known) in &config.peers {
             let peer = self
                 .0
                 .entry(*id)
                 .or_insert_with(|| Peer::new(known.mac, now));
-            if peer.told != known.mac {
-                peer.told = known.mac;
+            if peer.configured != known.mac {
+                peer.configured = known.mac;
                 peer.mac = known.mac.or(peer.mac);
             }
         }
     }
 
     /// Asks those who are due.
-    pub fn tick(&mut self, timing: &Timing, now: Duration, out: &mut Actions) -> Vec<Change> {
+    pub fn tick(&mut self, timing: &Timing, now: Duration, out: &mut Actions) -> Vec<PeerChange> {
         let mut changes = Vec::new();
         for (id, peer) in &mut self.0 {
             if peer.due <= now {
@@ -134,19 +134,19 @@ impl Peers {
         mac: Mac,
         now: Duration,
         out: &mut Actions,
-    ) -> Option<Change> {
+    ) -> Option<PeerChange> {
         let peer = self.0.get_mut(&id)?;
         noting(id, peer, out, |peer, _| peer.answered(mac, now))
     }
 
     /// A peer's kernel answered another question that only it could answer.
-    pub fn proved(&mut self, id: DirectorId, out: &mut Actions) -> Option<Change> {
+    pub fn proved(&mut self, id: DirectorId, out: &mut Actions) -> Option<PeerChange> {
         let peer = self.0.get_mut(&id)?;
         noting(id, peer, out, |peer, _| {
             // What was asked before this director stood still proves nothing.
-            if peer.standing != Standing::Unknown {
+            if peer.liveness != Liveness::Unknown {
                 peer.misses = 0;
-                peer.standing = Standing::Up;
+                peer.liveness = Liveness::Up;
             }
         })
     }
@@ -154,15 +154,15 @@ impl Peers {
     /// Nothing that was known counts any more.
     pub fn forget(&mut self, now: Duration) {
         for peer in self.0.values_mut() {
-            peer.standing = Standing::Unknown;
+            peer.liveness = Liveness::Unknown;
             peer.asked = None;
             peer.misses = 0;
             peer.due = now;
         }
     }
 
-    pub fn standing(&self, id: DirectorId) -> Standing {
-        self.0.get(&id).map_or(Standing::Down, |peer| peer.standing)
+    pub fn liveness(&self, id: DirectorId) -> Liveness {
+        self.0.get(&id).map_or(Liveness::Down, |peer| peer.liveness)
     }
 
     pub fn mac(&self, id: DirectorId) -> Option<Mac> {
@@ -180,7 +180,7 @@ impl Peers {
     pub fn settled(&self) -> bool {
         self.0
             .values()
-            .all(|peer| peer.standing != Standing::Unknown)
+            .all(|peer| peer.liveness != Liveness::Unknown)
     }
 
     pub fn next(&self) -> Option<Duration> {
@@ -193,15 +193,15 @@ fn noting(
     peer: &mut Peer,
     out: &mut Actions,
     act: impl FnOnce(&mut Peer, &mut Actions),
-) -> Option<Change> {
-    let before = peer.standing;
+) -> Option<PeerChange> {
+    let before = peer.liveness;
     act(peer, out);
-    if peer.standing == before {
+    if peer.liveness == before {
         return None;
     }
-    out.reports.push(Report::Peer {
+    out.notices.push(Notice::Peer {
         director: id,
-        up: peer.standing == Standing::Up,
+        up: peer.liveness == Liveness::Up,
     });
-    Some((id, peer.standing))
+    Some((id, peer.liveness))
 }

@@ -21,7 +21,7 @@ use super::hash::score;
 
 /// A VIP to be placed.
 #[derive(Clone, Debug)]
-pub struct Wish<'a> {
+pub struct PlacementInput<'a> {
     /// The VIP.
     pub vip: IpAddr,
     /// Who may hold it, cordoned ones too.
@@ -52,17 +52,20 @@ impl<'a> Placement<'a> {
 }
 
 /// Places all VIPs: the same answer on every node.
-pub fn place<'a>(wishes: &[Wish<'a>], cordoned: &BTreeSet<NodeName>) -> Placement<'a> {
-    let names: BTreeSet<&NodeName> = wishes
+pub fn place<'a>(
+    placement_inputs: &[PlacementInput<'a>],
+    cordoned: &BTreeSet<NodeName>,
+) -> Placement<'a> {
+    let names: BTreeSet<&NodeName> = placement_inputs
         .iter()
-        .flat_map(|wish| &wish.eligible)
+        .flat_map(|input| &input.eligible)
         .copied()
         .collect();
     let names: Vec<&NodeName> = names.into_iter().collect();
     let mut hashes = 0;
-    let vips: BTreeMap<IpAddr, Ranked> = wishes
+    let vips: BTreeMap<IpAddr, Ranked> = placement_inputs
         .iter()
-        .map(|wish| (wish.vip, Ranked::new(wish, &names, cordoned, &mut hashes)))
+        .map(|input| (input.vip, Ranked::new(input, &names, cordoned, &mut hashes)))
         .collect();
     let ranked: Vec<&Ranked> = vips.values().collect();
     let winners = assign(&ranked, names.len(), None);
@@ -118,19 +121,19 @@ struct Choice {
 
 impl Ranked {
     fn new(
-        wish: &Wish<'_>,
+        input: &PlacementInput<'_>,
         names: &[&NodeName],
         cordoned: &BTreeSet<NodeName>,
         hashes: &mut usize,
     ) -> Self {
-        let eligible: BTreeSet<usize> = wish
+        let eligible: BTreeSet<usize> = input
             .eligible
             .iter()
             .filter_map(|name| names.binary_search(name).ok())
             .collect();
         *hashes += eligible.len();
         let choice = |director: usize| Choice {
-            score: score(wish.vip, names[director]),
+            score: score(input.vip, names[director]),
             director,
         };
         let (mut cordoned, mut choices): (Vec<Choice>, Vec<Choice>) = eligible
@@ -143,7 +146,7 @@ impl Ranked {
         for list in [&mut choices, &mut cordoned] {
             list.sort_by_key(|choice| Reverse((choice.score, choice.director)));
         }
-        let preferred = wish
+        let preferred = input
             .preferred
             .and_then(|name| names.binary_search(&name).ok())
             .filter(|preferred| choices.iter().any(|choice| choice.director == *preferred));

@@ -6,9 +6,9 @@ use super::{
     DirectorId,
     claiming::Claiming,
     context::Context,
-    news::News,
+    frame_kind::FrameKind,
     standby::{Standby, Vacancy},
-    vip::{Next, Phase},
+    vip::{NextState, State},
 };
 
 /// Everybody is asked who has the VIP; silence allows a claim.
@@ -33,7 +33,7 @@ struct Suspect {
 }
 
 impl Probing {
-    pub fn start(vacancy: Vacancy, cx: &mut Context<'_>) -> Phase {
+    pub fn start(vacancy: Vacancy, cx: &mut Context<'_>) -> State {
         let last = vacancy.last.and_then(|last| cx.peers.mac(last));
         let mut probing = Self {
             vacancy,
@@ -46,7 +46,7 @@ impl Probing {
             rivals: BTreeMap::new(),
         };
         probing.round(cx);
-        Phase::Probing(probing)
+        State::Probing(probing)
     }
 
     pub fn next(&self) -> Duration {
@@ -63,7 +63,7 @@ impl Probing {
         }
     }
 
-    pub fn due(&mut self, cx: &mut Context<'_>) -> Next {
+    pub fn due(&mut self, cx: &mut Context<'_>) -> NextState {
         if cx.now < self.at {
             return None;
         }
@@ -82,12 +82,12 @@ impl Probing {
         &mut self,
         director: DirectorId,
         mac: Mac,
-        news: News,
+        kind: FrameKind,
         cx: &mut Context<'_>,
-    ) -> Next {
-        match news {
-            News::Announced | News::Confirmed => Some(Standby::behind(director, cx)),
-            News::Answered => {
+    ) -> NextState {
+        match kind {
+            FrameKind::Announced | FrameKind::Confirmed => Some(Standby::behind(director, cx)),
+            FrameKind::Answered => {
                 let suspect = self.suspects.entry(mac).or_default();
                 suspect.answered = true;
                 if suspect.asked == 0 {
@@ -96,7 +96,7 @@ impl Probing {
                 }
                 None
             }
-            News::Probed => {
+            FrameKind::Probed => {
                 if self.vacancy.last == Some(director) {
                     // It is back. It was silent before, but is asked again.
                     self.suspects.insert(
@@ -112,18 +112,18 @@ impl Probing {
                 // which is the same on all.
                 let insists = cx.now >= first + cx.timing.probe / 2;
                 let is_better = if insists && !cx.is_outranked_by(director) {
-                    director < cx.view.me
+                    director < cx.config.me
                 } else {
                     cx.is_outranked_by(director)
                 };
                 is_better.then(|| self.wait(cx))
             }
-            News::Asked => None,
+            FrameKind::Asked => None,
         }
     }
 
     /// Leaves it to the other for now.
-    fn wait(&self, cx: &Context<'_>) -> Phase {
+    fn wait(&self, cx: &Context<'_>) -> State {
         Standby::vacancy(Vacancy {
             from: cx.now + cx.wire_turn(),
             ..self.vacancy
@@ -131,7 +131,7 @@ impl Probing {
     }
 
     /// Starts over: what was heard so far counts for nothing.
-    pub fn again(&self, now: Duration) -> Phase {
+    pub fn again(&self, now: Duration) -> State {
         Standby::vacancy(Vacancy {
             from: now,
             ..self.vacancy

@@ -8,14 +8,14 @@ use std::{
 use crate::model::Mac;
 
 use super::{
-    Actions, DirectorId, Event, Heard, Report, Says, TakeCause, View,
-    context::{Context, Lasting},
-    news::{News, news},
-    pace::Paces,
-    peers::{Change, Peers, Standing},
-    standby::{Incumbent, Standby},
+    Actions, DirectorId, ElectionConfig, Event, Heard, Notice, Says, TakeCause,
+    context::{CommonState, Context},
+    frame_kind::{FrameKind, classify},
+    peers::{Liveness, PeerChange, Peers},
+    rate_limiter::RateLimiters,
+    standby::{CurrentHolder, Standby},
     timing::Timing,
-    vip::{Phase, Vip},
+    vip::{State, Vip},
 };
 
 /// One director's part in the election of the holders of a segment's VIPs: its whole state.
@@ -24,7 +24,7 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Election {
     timing: Arc<Timing>,
-    view: Arc<View>,
+    config: Arc<ElectionConfig>,
     carrier: bool,
     /// From when on VIPs may be moved here, for those that are new.
     steady: Duration,
@@ -32,7 +32,7 @@ pub struct Election {
     vips: BTreeMap<IpAddr, Entry>,
     /// When each VIP wants to be looked at.
     queue: BTreeSet<(Duration, IpAddr)>,
-    paces: Paces,
+    rate_limiters: RateLimiters,
     /// By when the next event was to come.
     expected: Option<Duration>,
 }
@@ -40,20 +40,20 @@ pub struct Election {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Entry {
     vip: Vip,
-    lasting: Lasting,
+    common: CommonState,
     /// Its place in the queue.
     at: Option<Duration>,
 }
 
 impl Entry {
-    fn new(phase: Phase, steady: Duration) -> Self {
-        let lasting = Lasting {
+    fn new(state: State, steady: Duration) -> Self {
+        let common = CommonState {
             steady,
-            ..Lasting::default()
+            ..CommonState::default()
         };
         Self {
-            vip: Vip { phase },
-            lasting,
+            vip: Vip { state },
+            common,
             at: None,
         }
     }
@@ -61,7 +61,7 @@ impl Entry {
 
 /// How a director stands to a VIP, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum VipState {
     /// On the NIC.
     Holds {
         /// Whether nobody else had it when last asked.
@@ -92,7 +92,7 @@ impl Election {
     /// them, but asks the wire before it announces anything.
     pub fn new(
         timing: Arc<Timing>,
-        view: Arc<View>,
+        config: Arc<ElectionConfig>,
         held: &BTreeSet<IpAddr>,
         carrier: bool,
         now: Duration,
@@ -100,24 +100,24 @@ impl Election {
         let steady = now + timing.hold_down;
         let mut election = Self {
             timing,
-            view: view.clone(),
+            config: config.clone(),
             carrier,
             steady,
             peers: Peers::default(),
             vips: BTreeMap::new(),
             queue: BTreeSet::new(),
-            paces: Paces::default(),
+            rate_limiters: RateLimiters::default(),
             expected: None,
         };
         let mut out = Actions::default();
         for ip in held {
-            election.vips.insert(*ip, Entry::new(Phase::Gone, steady));
+            election.vips.insert(*ip, Entry::new(State::Gone, steady));
             election.with(*ip, now, &mut out, |vip, cx| vip.nic(true, cx));
         }
         if !carrier {
             election.all(now, &mut out, |vip, cx| vip.carrier(false, cx));
         }
-        election.view(view, now, &mut out);
+        election.config(config, now, &mut out);
         election.finish(now, &mut out);
         (election, out)
     }
@@ -129,7 +129,7 @@ impl Election {
             ..Actions::default()
         };
         if let Some(late) = self.late(now) {
-            out.reports.push(Report::Paused(late));
+            out.notices.push(Notice::Paused(late));
             self.peers.forget(now);
             self.all(now, &mut out, Vip::doubt);
         }
@@ -138,12 +138,12 @@ impl Election {
             Event::Heard(heard) => self.heard(heard, now, &mut out),
             Event::Missed => self.all(now, &mut out, Vip::doubt),
             Event::Carrier(up) => self.carrier(up, now, &mut out),
-            Event::View(view) => self.view(view, now, &mut out),
+            Event::Config(config) => self.config(config, now, &mut out),
             Event::Nic { present, absent } => {
                 for ip in present {
                     self.vips
                         .entry(ip)
-                        .or_insert_with(|| Entry::new(Phase::Gone, self.steady));
+                        .or_insert_with(|| Entry::new(State::Gone, self.steady));
                     self.with(ip, now, &mut out, |vip, cx| vip.nic(true, cx));
                 }
                 for ip in absent {
@@ -177,27 +177,27 @@ impl Election {
     }
 
     fn heard(&mut self, heard: Heard, now: Duration, out: &mut Actions) {
-        let news = news(heard, &self.view, &self.peers);
+        let kind = classify(heard, &self.config, &self.peers);
         if let (Says::Answers(Some(_)), Some(has), true) = (heard.says, heard.has, heard.to_us)
             && let Some(change) = self.peers.answered(DirectorId(has), heard.from, now, out)
         {
             self.peer(change, now, out);
         }
-        if let Some((host, ip, news)) = news
+        if let Some((host, ip, kind)) = kind
             && self.vips.contains_key(&ip)
         {
-            if news == News::Confirmed
+            if kind == FrameKind::Confirmed
                 && let Some(change) = host
                     .director
                     .and_then(|director| self.peers.proved(director, out))
             {
                 self.peer(change, now, out);
             }
-            self.with(ip, now, out, |vip, cx| vip.heard(host, news, cx));
+            self.with(ip, now, out, |vip, cx| vip.heard(host, kind, cx));
         }
     }
 
-    fn peer(&mut self, change: Change, now: Duration, out: &mut Actions) {
+    fn peer(&mut self, change: PeerChange, now: Duration, out: &mut Actions) {
         self.all(now, out, |vip, cx| vip.peer(change, cx));
     }
 
@@ -211,11 +211,11 @@ impl Election {
         self.all(now, out, |vip, cx| vip.carrier(up, cx));
     }
 
-    fn view(&mut self, view: Arc<View>, now: Duration, out: &mut Actions) {
-        self.view = view;
-        self.peers.view(&self.view, now);
+    fn config(&mut self, config: Arc<ElectionConfig>, now: Duration, out: &mut Actions) {
+        self.config = config;
+        self.peers.config(&self.config, now);
         let new: Vec<IpAddr> = self
-            .view
+            .config
             .vips
             .keys()
             .filter(|ip| !self.vips.contains_key(ip))
@@ -223,12 +223,12 @@ impl Election {
             .collect();
         for ip in new {
             let mut entry = Entry::new(Standby::vacant(now, None, TakeCause::Vacant), self.steady);
-            entry.lasting.ready = self.view.vips[&ip]
-                .candidate(self.view.me)
+            entry.common.ready = self.config.vips[&ip]
+                .candidate(self.config.me)
                 .is_some_and(|candidate| candidate.ready);
             self.vips.insert(ip, entry);
         }
-        self.all(now, out, Vip::view);
+        self.all(now, out, Vip::config);
     }
 
     fn all(&mut self, now: Duration, out: &mut Actions, act: impl Fn(&mut Vip, &mut Context<'_>)) {
@@ -253,12 +253,12 @@ impl Election {
             vip: ip,
             now,
             timing: &self.timing,
-            view: &self.view,
+            config: &self.config,
             peers: &self.peers,
             carrier: self.carrier,
             count,
-            paces: &mut self.paces,
-            lasting: &mut entry.lasting,
+            rate_limiters: &mut self.rate_limiters,
+            common: &mut entry.common,
             out,
         };
         act(&mut entry.vip, &mut cx);
@@ -269,7 +269,7 @@ impl Election {
                 self.queue.remove(&(before, ip));
             }
         }
-        if entry.vip.phase == Phase::Gone {
+        if entry.vip.state == State::Gone {
             self.vips.remove(&ip);
         }
     }
@@ -286,33 +286,33 @@ impl Election {
     }
 
     /// How this director stands to `vip`; `None`: it has no part in it.
-    pub fn place(&self, vip: IpAddr) -> Option<Place> {
+    pub fn vip_state(&self, vip: IpAddr) -> Option<VipState> {
         let entry = self.vips.get(&vip)?;
-        Some(match &entry.vip.phase {
-            Phase::Standby(standby) => match standby.incumbent() {
-                Incumbent::Nobody(_) => Place::Vacant,
-                Incumbent::Director(holder, _) => Place::Standby { holder: *holder },
-                Incumbent::Stranger(_) => Place::Blocked {
-                    mac: entry.lasting.conflict.map(|(mac, _)| mac),
+        Some(match &entry.vip.state {
+            State::Standby(standby) => match standby.holder() {
+                CurrentHolder::Nobody(_) => VipState::Vacant,
+                CurrentHolder::Director(holder, _) => VipState::Standby { holder: *holder },
+                CurrentHolder::Stranger(_) => VipState::Blocked {
+                    mac: entry.common.conflict.map(|(mac, _)| mac),
                 },
             },
-            Phase::Probing(_) => Place::Vacant,
-            Phase::Moving(_) => Place::Moving,
-            Phase::Claiming(_) => Place::Claiming,
-            Phase::Holding(holding) => Place::Holds {
+            State::Probing(_) => VipState::Vacant,
+            State::Moving(_) => VipState::Moving,
+            State::Claiming(_) => VipState::Claiming,
+            State::Holding(holding) => VipState::Holds {
                 sure: holding.is_sure(),
             },
-            Phase::Yielding(_) => Place::Yielding,
-            Phase::Gone => return None,
+            State::Yielding(_) => VipState::Yielding,
+            State::Gone => return None,
         })
     }
 
     /// Whether a peer's kernel answers; `None`: not known yet.
     pub fn answers(&self, peer: DirectorId) -> Option<bool> {
-        match self.peers.standing(peer) {
-            Standing::Unknown => None,
-            Standing::Up => Some(true),
-            Standing::Down => Some(false),
+        match self.peers.liveness(peer) {
+            Liveness::Unknown => None,
+            Liveness::Up => Some(true),
+            Liveness::Down => Some(false),
         }
     }
 }

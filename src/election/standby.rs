@@ -3,26 +3,26 @@ use std::time::Duration;
 use super::{
     DirectorId, TakeCause,
     context::Context,
+    frame_kind::FrameKind,
     moving::Moving,
-    news::News,
-    peers::{Change, Standing},
+    peers::{Liveness, PeerChange},
     probing::Probing,
-    vip::{Next, Phase},
+    vip::{NextState, State},
 };
 
 /// The VIP is not here.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Standby {
-    incumbent: Incumbent,
+    holder: CurrentHolder,
     at: Option<Duration>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Incumbent {
+pub(super) enum CurrentHolder {
     /// Nobody, or nobody knows.
     Nobody(Vacancy),
     /// A director.
-    Director(DirectorId, Watch),
+    Director(DirectorId, HolderCheck),
     /// Not a director; left alone until then.
     Stranger(Duration),
 }
@@ -43,20 +43,20 @@ pub(super) struct Vacancy {
 /// Whether the holder still has the VIP is asked now and then: its kernel may be well and the address gone, because
 /// somebody deleted it, or its lifetime ended after its agent died.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Watch {
+pub(super) struct HolderCheck {
     /// Questions without an answer.
     asked: u32,
     next: Duration,
 }
 
 impl Standby {
-    fn phase(incumbent: Incumbent, at: Duration) -> Phase {
+    fn state(holder: CurrentHolder, at: Duration) -> State {
         let at = Some(at);
-        Phase::Standby(Self { incumbent, at })
+        State::Standby(Self { holder, at })
     }
 
     /// Nobody has it from `now` on.
-    pub fn vacant(now: Duration, last: Option<DirectorId>, cause: TakeCause) -> Phase {
+    pub fn vacant(now: Duration, last: Option<DirectorId>, cause: TakeCause) -> State {
         let vacancy = Vacancy {
             since: now,
             from: now,
@@ -67,28 +67,28 @@ impl Standby {
     }
 
     /// The same, with the details.
-    pub fn vacancy(vacancy: Vacancy) -> Phase {
-        Self::phase(Incumbent::Nobody(vacancy), vacancy.from)
+    pub fn vacancy(vacancy: Vacancy) -> State {
+        Self::state(CurrentHolder::Nobody(vacancy), vacancy.from)
     }
 
     /// `director` has it.
-    pub fn behind(director: DirectorId, cx: &mut Context<'_>) -> Phase {
-        cx.lasting.settled = cx.now + cx.timing.hold_down;
-        let watch = Watch {
+    pub fn behind(director: DirectorId, cx: &mut Context<'_>) -> State {
+        cx.common.settled = cx.now + cx.timing.hold_down;
+        let watch = HolderCheck {
             asked: 0,
             next: cx.now + cx.timing.ask * 2,
         };
-        Self::phase(Incumbent::Director(director, watch), cx.now)
+        Self::state(CurrentHolder::Director(director, watch), cx.now)
     }
 
     /// A stranger has it.
-    pub fn blocked(cx: &Context<'_>) -> Phase {
+    pub fn blocked(cx: &Context<'_>) -> State {
         let until = blocked_until(cx);
-        Self::phase(Incumbent::Stranger(until), until)
+        Self::state(CurrentHolder::Stranger(until), until)
     }
 
-    pub fn incumbent(&self) -> &Incumbent {
-        &self.incumbent
+    pub fn holder(&self) -> &CurrentHolder {
+        &self.holder
     }
 
     pub fn next(&self) -> Option<Duration> {
@@ -100,27 +100,31 @@ impl Standby {
         self.at = Some(now);
     }
 
-    pub fn due(&mut self, cx: &mut Context<'_>) -> Next {
+    pub fn due(&mut self, cx: &mut Context<'_>) -> NextState {
         self.at = None;
         if !cx.carrier || cx.me().is_none() {
             return None;
         }
-        match &mut self.incumbent {
-            Incumbent::Nobody(vacancy) => {
+        match &mut self.holder {
+            CurrentHolder::Nobody(vacancy) => {
                 let vacancy = *vacancy;
                 self.take_turn(vacancy, cx)
             }
-            Incumbent::Stranger(until) if cx.now < *until => {
+            CurrentHolder::Stranger(until) if cx.now < *until => {
                 self.at = Some(*until);
                 None
             }
-            Incumbent::Stranger(_) => Some(Self::vacant(cx.now, None, TakeCause::Vacant)),
-            Incumbent::Director(director, _) => {
+            CurrentHolder::Stranger(_) => Some(Self::vacant(cx.now, None, TakeCause::Vacant)),
+            CurrentHolder::Director(director, _) => {
                 let director = *director;
                 if cx.is_target(director) {
                     let from = cx.may_move_from(director);
                     if cx.now >= from {
-                        match cx.paces.background.take(cx.timing.background, cx.now) {
+                        match cx
+                            .rate_limiters
+                            .background
+                            .take(cx.timing.background, cx.now)
+                        {
                             Ok(()) => return Some(Moving::start(director, cx)),
                             Err(at) => self.at = Some(at),
                         }
@@ -133,7 +137,7 @@ impl Standby {
         }
     }
 
-    fn take_turn(&mut self, vacancy: Vacancy, cx: &mut Context<'_>) -> Next {
+    fn take_turn(&mut self, vacancy: Vacancy, cx: &mut Context<'_>) -> NextState {
         let start = vacancy.from + cx.turn()?;
         if cx.now < start {
             self.at = Some(start);
@@ -143,7 +147,7 @@ impl Standby {
             // Asked again as soon as one of them is known to be up or down.
             return None;
         }
-        match cx.paces.urgent.take(cx.timing.urgent, cx.now) {
+        match cx.rate_limiters.urgent.take(cx.timing.urgent, cx.now) {
             Ok(()) => Some(Probing::start(vacancy, cx)),
             Err(at) => {
                 self.at = Some(at);
@@ -152,14 +156,14 @@ impl Standby {
         }
     }
 
-    fn watch(&mut self, cx: &mut Context<'_>) -> Next {
-        let Incumbent::Director(director, watch) = &mut self.incumbent else {
+    fn watch(&mut self, cx: &mut Context<'_>) -> NextState {
+        let CurrentHolder::Director(director, watch) = &mut self.holder else {
             return None;
         };
         let director = *director;
         if cx.now >= watch.next {
             // No director any more, it cannot be asked either: whether it still has the VIP, a probe tells.
-            let is_known = cx.view.peers.contains_key(&director);
+            let is_known = cx.config.peers.contains_key(&director);
             if !is_known || watch.asked >= cx.timing.misses {
                 return Some(Self::vacant(
                     cx.now,
@@ -168,7 +172,10 @@ impl Standby {
                 ));
             }
             let may = match watch.asked {
-                0 => cx.paces.background.take(cx.timing.background, cx.now),
+                0 => cx
+                    .rate_limiters
+                    .background
+                    .take(cx.timing.background, cx.now),
                 _ => Ok(()),
             };
             watch.next = match (may, cx.peers.mac(director)) {
@@ -178,7 +185,7 @@ impl Standby {
                     cx.now + cx.timing.ask
                 }
                 // It has another MAC than before, and was not found yet.
-                (Ok(()), None) => cx.now + cx.leisure(),
+                (Ok(()), None) => cx.now + cx.check_interval(),
                 (Err(at), _) => at,
             };
         }
@@ -186,26 +193,32 @@ impl Standby {
         None
     }
 
-    pub fn heard(&mut self, director: DirectorId, news: News, cx: &mut Context<'_>) -> Next {
-        match news {
-            News::Confirmed | News::Announced => {
-                let Incumbent::Director(known, watch) = &mut self.incumbent else {
+    pub fn heard(
+        &mut self,
+        director: DirectorId,
+        kind: FrameKind,
+        cx: &mut Context<'_>,
+    ) -> NextState {
+        match kind {
+            FrameKind::Confirmed | FrameKind::Announced => {
+                let CurrentHolder::Director(known, watch) = &mut self.holder else {
                     return Some(Self::behind(director, cx));
                 };
                 if *known != director {
                     return Some(Self::behind(director, cx));
                 }
-                if news == News::Confirmed {
+                if kind == FrameKind::Confirmed {
                     // The next in line looks more often than those who come later.
                     let ahead = cx.ahead(Some(director));
                     watch.asked = 0;
-                    watch.next = cx.now + cx.leisure().saturating_mul(ahead.saturating_add(1));
+                    watch.next =
+                        cx.now + cx.check_interval().saturating_mul(ahead.saturating_add(1));
                     self.at = Some(cx.now);
                 }
                 None
             }
-            News::Probed => {
-                if let Incumbent::Nobody(vacancy) = &mut self.incumbent
+            FrameKind::Probed => {
+                if let CurrentHolder::Nobody(vacancy) = &mut self.holder
                     && cx.is_outranked_by(director)
                 {
                     vacancy.from = vacancy.from.max(cx.now + cx.timing.turn);
@@ -213,41 +226,47 @@ impl Standby {
                 None
             }
             // A broadcast's answer may be a switch's, on behalf of the dead.
-            News::Answered | News::Asked => None,
+            FrameKind::Answered | FrameKind::Asked => None,
         }
     }
 
     /// A stranger says that it has the VIP. A director that has it keeps it.
     pub fn stranger(&mut self, cx: &Context<'_>) {
-        match self.incumbent {
-            Incumbent::Nobody(_) | Incumbent::Stranger(_) => {
+        match self.holder {
+            CurrentHolder::Nobody(_) | CurrentHolder::Stranger(_) => {
                 let until = blocked_until(cx);
-                self.incumbent = Incumbent::Stranger(until);
+                self.holder = CurrentHolder::Stranger(until);
                 self.at = Some(until);
             }
-            Incumbent::Director(..) => {}
+            CurrentHolder::Director(..) => {}
         }
     }
 
-    pub fn peer(&mut self, (peer, standing): Change, now: Duration) -> Next {
+    pub fn peer(&mut self, (peer, liveness): PeerChange, now: Duration) -> NextState {
         self.look(now);
-        match self.incumbent {
-            Incumbent::Director(director, _) if director == peer && standing == Standing::Down => {
+        match self.holder {
+            CurrentHolder::Director(director, _)
+                if director == peer && liveness == Liveness::Down =>
+            {
                 Some(Self::vacant(now, Some(peer), TakeCause::HolderDown))
             }
-            Incumbent::Nobody(_) | Incumbent::Director(..) | Incumbent::Stranger(_) => None,
+            CurrentHolder::Nobody(_) | CurrentHolder::Director(..) | CurrentHolder::Stranger(_) => {
+                None
+            }
         }
     }
 
     pub fn doubt(&mut self, cx: &Context<'_>) {
-        match &mut self.incumbent {
+        match &mut self.holder {
             // Whoever stood still lets others go first.
-            Incumbent::Nobody(vacancy) => vacancy.from = vacancy.from.max(cx.now + cx.timing.turn),
-            Incumbent::Director(_, watch) => {
+            CurrentHolder::Nobody(vacancy) => {
+                vacancy.from = vacancy.from.max(cx.now + cx.timing.turn)
+            }
+            CurrentHolder::Director(_, watch) => {
                 watch.asked = 0;
                 watch.next = cx.now;
             }
-            Incumbent::Stranger(_) => {}
+            CurrentHolder::Stranger(_) => {}
         }
         self.look(cx.now);
     }

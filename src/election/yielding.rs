@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::{
     DirectorId, GiveCause,
     context::Context,
-    vip::{Next, Phase, behind},
+    vip::{NextState, State, behind},
 };
 
 /// Until a VIP that is still on the NIC is taken from it again.
@@ -17,9 +17,9 @@ pub(super) struct Yielding {
 }
 
 impl Yielding {
-    pub fn start(to: Option<DirectorId>, cause: GiveCause, cx: &mut Context<'_>) -> Phase {
+    pub fn start(to: Option<DirectorId>, cause: GiveCause, cx: &mut Context<'_>) -> State {
         cx.gave(to, cause);
-        Phase::Yielding(Self {
+        State::Yielding(Self {
             to,
             at: cx.now + RETRY,
         })
@@ -29,7 +29,7 @@ impl Yielding {
         self.at
     }
 
-    pub fn due(&mut self, cx: &mut Context<'_>) -> Next {
+    pub fn due(&mut self, cx: &mut Context<'_>) -> NextState {
         if cx.now >= self.at {
             self.at = cx.now + RETRY;
             cx.out.yields.insert(cx.vip);
@@ -38,11 +38,11 @@ impl Yielding {
     }
 
     /// It is gone from the NIC.
-    pub fn done(&mut self, cx: &mut Context<'_>) -> Phase {
+    pub fn done(&mut self, cx: &mut Context<'_>) -> State {
         if cx.is_wanted() {
             behind(self.to, cx)
         } else {
-            Phase::Gone
+            State::Gone
         }
     }
 }

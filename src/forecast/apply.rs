@@ -3,7 +3,7 @@ use crate::{
         ArpSettings, Dev, ForeignTag, Link, LinkKind, Observed, ObservedAddress, Role, Service,
         ServiceKey,
     },
-    plan::{Op, SetArp},
+    plan::{ArpChange, Op},
 };
 use std::net::IpAddr;
 
@@ -26,7 +26,7 @@ pub fn apply(op: &Op, observed: &mut Observed) {
             observed.links.remove(dev);
         }
         Op::Quiet(set) | Op::Restore(set) => set_arp(set, observed),
-        Op::Tune(set) | Op::Untune(set) => {
+        Op::SetIpvs(set) | Op::RestoreIpvs(set) => {
             net.ipvs.insert(set.setting, set.to);
         }
         Op::StartSync(half, daemon) => {
@@ -106,7 +106,7 @@ fn dummy(dev: Dev, index: u32) -> Link {
     }
 }
 
-fn set_arp(set: &SetArp, observed: &mut Observed) {
+fn set_arp(set: &ArpChange, observed: &mut Observed) {
     let Some(link) = observed.links.get_mut(&set.dev) else {
         return;
     };

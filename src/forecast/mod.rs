@@ -10,7 +10,7 @@ mod world;
 mod tests;
 
 pub use apply::apply;
-pub use world::{Assumed, Wire, World, WorldNode};
+pub use world::{Assumed, EvidenceSource, ForecastCluster, ForecastNode};
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -51,7 +51,7 @@ pub struct Forecast {
 }
 
 /// How an agent was started is not known here: what it has set it goes on wanting.
-fn options(node: &WorldNode) -> NodeOptions {
+fn options(node: &ForecastNode) -> NodeOptions {
     let settings = node.ledger.ipvs.iter();
     let daemon = |half| node.ledger.own_daemon(half, &node.observed);
     NodeOptions {
@@ -66,7 +66,7 @@ fn options(node: &WorldNode) -> NodeOptions {
 /// successor has.
 fn election(
     name: &NodeName,
-    node: &WorldNode,
+    node: &ForecastNode,
     wanted: &Desired,
     elected: &Elected,
     snapshot: &Snapshot,
@@ -89,7 +89,7 @@ fn election(
 }
 
 /// Runs every agent's pass on `world` until none has anything to do.
-pub fn settle(snapshot: &Snapshot, world: &mut World) -> Forecast {
+pub fn settle(snapshot: &Snapshot, world: &mut ForecastCluster) -> Forecast {
     let mut forecast = Forecast::default();
     let mut now = Duration::ZERO;
     let mut after_drain = false;
@@ -113,7 +113,7 @@ pub fn settle(snapshot: &Snapshot, world: &mut World) -> Forecast {
                 ledger: &node.ledger,
                 wire: &wire,
                 elected: &elected,
-                memory: &node.memory,
+                timers: &node.timers,
                 now,
             });
             let mut plan = plan(&wanted.net, &node.observed, &node.ledger);
@@ -125,8 +125,8 @@ pub fn settle(snapshot: &Snapshot, world: &mut World) -> Forecast {
         let mut acted = false;
         for (name, wanted, plan) in plans {
             if let Some(node) = world.nodes.get_mut(&name) {
-                node.memory = wanted.memory.clone();
-                waiting |= node.memory.is_waiting();
+                node.timers = wanted.timers.clone();
+                waiting |= node.timers.is_waiting();
                 for op in &plan.ops {
                     apply(op, &mut node.observed);
                 }

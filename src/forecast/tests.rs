@@ -1,8 +1,8 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use super::{Assumed, Forecast, Wire, World, WorldNode, settle};
+use super::{Assumed, EvidenceSource, Forecast, ForecastCluster, ForecastNode, settle};
 use crate::{
-    desired::MemberState,
+    desired::RealServerState,
     model::*,
     plan::{Op, Phase},
 };
@@ -38,12 +38,12 @@ fn web() -> VirtualService {
 }
 
 /// Director `d` and real servers `r1` and `r2` on 10.77.0.0/24, with nothing of ours on them.
-fn lan() -> (Snapshot, World) {
+fn lan() -> (Snapshot, ForecastCluster) {
     let mut snapshot = Snapshot {
         peers: Peers::Reported(Default::default()),
         ..Snapshot::default()
     };
-    let mut world = World::default();
+    let mut world = ForecastCluster::default();
     for (name, label, host) in [
         ("d", DIRECTOR_LABEL, 1),
         ("r1", BACKEND_LABEL, 11),
@@ -77,13 +77,13 @@ fn lan() -> (Snapshot, World) {
             };
             observed.links.insert(link.dev.clone(), link);
         }
-        let node = WorldNode {
+        let node = ForecastNode {
             observed,
-            wire: Wire::Assumed(Assumed {
+            wire: EvidenceSource::Assumed(Assumed {
                 own: [address].into(),
                 ..Assumed::default()
             }),
-            ..WorldNode::default()
+            ..ForecastNode::default()
         };
         world.nodes.insert(name.into(), node);
     }
@@ -118,9 +118,9 @@ fn real_servers_bind_before_the_director_adds_them() {
         assert!(place(&forecast, node, "ip link add vip0") < bound);
         assert!(bound < place(&forecast, "d", &add));
     }
-    let members = &forecast.nodes[&"d".into()].verdicts[&web().key].members;
-    let ready = |state: &MemberState| matches!(state, MemberState::Ready { weight: 1 });
-    assert!(members.iter().flat_map(|(_, m)| m.values()).all(ready));
+    let real_servers = &forecast.nodes[&"d".into()].virtual_services[&web().key].real_servers;
+    let ready = |state: &RealServerState| matches!(state, RealServerState::Ready { weight: 1 });
+    assert!(real_servers.iter().flat_map(|(_, m)| m.values()).all(ready));
     assert_eq!(
         settle(&snapshot, &mut world).steps,
         [],
@@ -185,17 +185,17 @@ fn what_is_known_to_fail_is_foretold() {
         out_of_reach: [(r1, Reason::Unreachable)].into(),
         answers: [(VIP.parse().unwrap(), [stranger].into())].into(),
     };
-    director.wire = Wire::Assumed(assumed);
+    director.wire = EvidenceSource::Assumed(assumed);
     let vip: IpAddr = VIP.parse().unwrap();
     let forecast = settle(&snapshot, &mut world);
-    let verdict = &forecast.nodes[&"d".into()].verdicts[&web().key];
+    let vs_state = &forecast.nodes[&"d".into()].virtual_services[&web().key];
     assert_eq!(
-        verdict.refusal.as_ref().unwrap().reason,
+        vs_state.refusal.as_ref().unwrap().reason,
         Reason::VipConflict
     );
-    let members = verdict.members_of(vip).unwrap();
+    let real_servers = vs_state.real_servers_of(vip).unwrap();
     assert!(
-        matches!(&members[&r1], MemberState::Unready(refusal) if refusal.reason == Reason::Unreachable)
+        matches!(&real_servers[&r1], RealServerState::Unready(refusal) if refusal.reason == Reason::Unreachable)
     );
     assert!(
         forecast

@@ -4,7 +4,7 @@ use std::{
 };
 
 use crate::{
-    desired::{Admission, Memory, questions},
+    desired::{Admission, DrainTimers, questions},
     model::{
         Answer, Dev, Directing, Elected, IpRanges, Ledger, Link, LinkKind, Mac, NodeName, Observed,
         PeerState, Peers, Reach, Reason, Role, Snapshot, WireEvidence,
@@ -13,34 +13,34 @@ use crate::{
 
 /// Every node whose agent has reported.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct World {
+pub struct ForecastCluster {
     /// By name.
-    pub nodes: BTreeMap<NodeName, WorldNode>,
+    pub nodes: BTreeMap<NodeName, ForecastNode>,
 }
 
 /// One node, as far as it can be known from elsewhere.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct WorldNode {
+pub struct ForecastNode {
     /// Its kernel.
     pub observed: Observed,
     /// What of it is ours.
     pub ledger: Ledger,
     /// What its agent remembers.
-    pub memory: Memory,
+    pub timers: DrainTimers,
     /// What its wire answers.
-    pub wire: Wire,
+    pub wire: EvidenceSource,
 }
 
 /// What a node's wire answers.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Wire {
+pub enum EvidenceSource {
     /// It was asked.
     Asked(WireEvidence),
     /// Nobody can ask it from here.
     Assumed(Assumed),
 }
 
-impl Default for Wire {
+impl Default for EvidenceSource {
     fn default() -> Self {
         Self::Assumed(Assumed::default())
     }
@@ -61,7 +61,7 @@ pub struct Assumed {
 /// Stands for the MAC of a host that nobody has asked.
 const SOME_MAC: Mac = Mac([2, 0, 0, 0, 0, 0]);
 
-impl World {
+impl ForecastCluster {
     /// What every agent knows of the others, if they tell each other: these nodes as they are now, all others as
     /// they were.
     pub(super) fn peers(&self, before: &Peers) -> Peers {
@@ -119,7 +119,7 @@ fn report(observed: &Observed) -> PeerState {
     }
 }
 
-impl WorldNode {
+impl ForecastNode {
     /// What the wire would answer to this node's questions.
     pub fn evidence(
         &self,
@@ -128,8 +128,8 @@ impl WorldNode {
         admission: &Admission<'_>,
     ) -> WireEvidence {
         let assumed = match &self.wire {
-            Wire::Asked(evidence) => return evidence.clone(),
-            Wire::Assumed(assumed) => assumed,
+            EvidenceSource::Asked(evidence) => return evidence.clone(),
+            EvidenceSource::Assumed(assumed) => assumed,
         };
         let asked = questions(
             name,

@@ -16,7 +16,7 @@ const AT_ONCE: usize = 1024;
 
 /// What became of each op of a plan.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct OpResults {
     /// In the plan's order.
     ops: Vec<Op>,
     /// By position: what did not take effect, and why.
@@ -34,7 +34,7 @@ pub enum OpResult {
     Skipped,
 }
 
-impl Outcome {
+impl OpResults {
     /// Each op in the plan's order, with its result.
     pub fn done(&self) -> impl ExactSizeIterator<Item = (&Op, &OpResult)> {
         self.ops.iter().enumerate().map(|(position, op)| {
@@ -59,7 +59,7 @@ impl Outcome {
 
 /// Applies `ops`, sorted by phase, in batches that never hold two phases. An op that rests on a failed one of an earlier
 /// phase is skipped; everything else goes on, and the next pass tries again.
-pub fn execute(kernel: &mut dyn Kernel, ops: Vec<Op>) -> Outcome {
+pub fn execute(kernel: &mut dyn Kernel, ops: Vec<Op>) -> OpResults {
     let mut undone = BTreeMap::new();
     let mut failed = Failed::default();
     let mut position = 0;
@@ -76,7 +76,7 @@ pub fn execute(kernel: &mut dyn Kernel, ops: Vec<Op>) -> Outcome {
             failed.add(op);
         }
     }
-    Outcome { ops, undone }
+    OpResults { ops, undone }
 }
 
 /// The results other than success, by their place in `batch`.
@@ -121,7 +121,7 @@ impl Failed {
             Op::EditService(..) | Op::AddDestination(..) | Op::EditDestination(..) => {}
             Op::AddRoute(_) | Op::DelRoute(_) => {}
             Op::Restore(_) | Op::DelDummy(_) => {}
-            Op::Tune(_) | Op::Untune(_) | Op::StartSync(..) | Op::StopSync(_) => {}
+            Op::SetIpvs(_) | Op::RestoreIpvs(_) | Op::StartSync(..) | Op::StopSync(_) => {}
             Op::AddAddress(..)
             | Op::DelAddress(..)
             | Op::AddService(..)
@@ -145,9 +145,9 @@ impl Failed {
                 // Quiet before VIP; device before address.
                 Op::AddAddress(key, _) => self.quiet || self.dummies.contains(&key.dev),
                 // Sysctls and devices are given back only when everything before went well.
-                Op::Restore(_) | Op::Untune(_) | Op::DelDummy(_) => self.any,
+                Op::Restore(_) | Op::RestoreIpvs(_) | Op::DelDummy(_) => self.any,
                 Op::AddDummy(_)
-                | Op::Tune(_)
+                | Op::SetIpvs(_)
                 | Op::StartSync(..)
                 | Op::StopSync(_)
                 | Op::Quiet(_)

@@ -6,7 +6,7 @@ pub mod linux;
 mod meaning;
 mod segment_nic;
 
-pub use execute::{OpResult, Outcome, execute};
+pub use execute::{OpResult, OpResults, execute};
 pub use meaning::RefusalKind;
 pub use segment_nic::{NicState, SegmentNic};
 

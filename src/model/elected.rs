@@ -15,7 +15,7 @@ pub struct Elected {
     /// Who else answers for a VIP.
     pub conflicts: BTreeMap<AddressKey, Rivals>,
     /// Why an election cannot be held, by NIC.
-    pub troubles: BTreeMap<Dev, String>,
+    pub problems: BTreeMap<Dev, String>,
 }
 
 impl Elected {

@@ -48,9 +48,9 @@ pub enum EndpointState {
     /// It does.
     Ready,
     /// It is going to end, but still does.
-    Leaving,
+    ServingTerminating,
     /// It is going to end, and doesn't.
-    Ending,
+    Terminating,
     /// It doesn't, now.
     NotReady,
 }

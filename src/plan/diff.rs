@@ -5,7 +5,7 @@ use crate::model::{
     ServiceKey, SettingChange, SyncHalf,
 };
 
-use super::{Op, SetArp, SetIpvs};
+use super::{ArpChange, IpvsChange, Op};
 
 /// Ops that turn what is observed into what is desired, in the order of their phases, and what the ledger must
 /// say before the first of them runs.
@@ -219,7 +219,7 @@ impl Diff<'_> {
                 let id = (dev.clone(), which);
                 let change = self.old.arp.get(&id).copied();
                 if target != now {
-                    let set = SetArp {
+                    let set = ArpChange {
                         dev: dev.clone(),
                         which,
                         from: now,
@@ -240,7 +240,7 @@ impl Diff<'_> {
                 } else if let Some(change) = change.filter(|change| change.set == now) {
                     self.ledger.arp.insert(id, change);
                     if wanted.is_none() && change.before != now {
-                        let set = SetArp {
+                        let set = ArpChange {
                             dev: dev.clone(),
                             which,
                             from: now,
@@ -264,18 +264,18 @@ impl Diff<'_> {
             let change = change.filter(|change| Some(change.set) == now);
             match (wanted, now, change) {
                 (Some(to), Some(now), change) if to != now => {
-                    self.ops.push(Op::Tune(SetIpvs { setting, to }));
+                    self.ops.push(Op::SetIpvs(IpvsChange { setting, to }));
                     let before = change.map_or(now, |change| change.before);
                     let change = SettingChange { before, set: to };
                     self.ledger.ipvs.insert(setting, change);
                 }
                 // The kernel lacks it, and says so itself.
-                (Some(to), None, _) => self.ops.push(Op::Tune(SetIpvs { setting, to })),
+                (Some(to), None, _) => self.ops.push(Op::SetIpvs(IpvsChange { setting, to })),
                 (None, Some(now), Some(change)) => {
                     if change.before != now {
                         self.ledger.ipvs.insert(setting, change);
                         let to = change.before;
-                        self.ops.push(Op::Untune(SetIpvs { setting, to }));
+                        self.ops.push(Op::RestoreIpvs(IpvsChange { setting, to }));
                     }
                 }
                 (Some(_), Some(_), Some(change)) => {

@@ -5,7 +5,7 @@ mod op;
 mod phase;
 
 pub use diff::{Plan, plan};
-pub use op::{Op, SetArp, SetIpvs, Subject};
+pub use op::{ArpChange, IpvsChange, Op, Subject};
 pub use phase::Phase;
 
 #[cfg(test)]

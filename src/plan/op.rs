@@ -15,13 +15,13 @@ pub enum Op {
     /// Deletes a dummy device.
     DelDummy(Dev),
     /// Makes an interface quieter.
-    Quiet(SetArp),
+    Quiet(ArpChange),
     /// Gives an interface its earlier setting back.
-    Restore(SetArp),
+    Restore(ArpChange),
     /// Changes a setting of IPVS.
-    Tune(SetIpvs),
+    SetIpvs(IpvsChange),
     /// Gives a setting of IPVS its earlier value back.
-    Untune(SetIpvs),
+    RestoreIpvs(IpvsChange),
     /// Starts a daemon that sends or receives connections.
     StartSync(SyncHalf, SyncDaemon),
     /// Stops it.
@@ -52,7 +52,7 @@ pub enum Op {
 
 /// Sets one ARP value of one interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SetArp {
+pub struct ArpChange {
     /// The interface.
     pub dev: Dev,
     /// Which value.
@@ -65,7 +65,7 @@ pub struct SetArp {
 
 /// Sets one value of IPVS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SetIpvs {
+pub struct IpvsChange {
     /// Which.
     pub setting: IpvsSetting,
     /// What it shall be.
@@ -85,23 +85,23 @@ impl Op {
     /// When it runs.
     pub fn phase(&self) -> Phase {
         match self {
-            Self::AddDummy(_) => Phase::Device,
-            Self::DelDummy(_) => Phase::Undevice,
+            Self::AddDummy(_) => Phase::AddDevice,
+            Self::DelDummy(_) => Phase::DelDevice,
             Self::Quiet(_) => Phase::Quiet,
-            Self::Restore(_) | Self::Untune(_) => Phase::Restore,
-            Self::StartSync(..) => Phase::Sync,
-            Self::StopSync(_) => Phase::Desync,
+            Self::Restore(_) | Self::RestoreIpvs(_) => Phase::Restore,
+            Self::StartSync(..) => Phase::StartSync,
+            Self::StopSync(_) => Phase::StopSync,
             Self::AddAddress(_, Role::Quiet) => Phase::Bind,
             Self::AddAddress(_, Role::Held) => Phase::Claim,
             Self::DelAddress(_, Role::Quiet) => Phase::Unbind,
             Self::DelAddress(_, Role::Held) => Phase::Yield,
-            Self::AddRoute(_) => Phase::Route,
-            Self::DelRoute(_) => Phase::Unroute,
-            Self::AddService(..) | Self::EditService(..) | Self::Tune(_) => Phase::Serve,
-            Self::DelService(_) => Phase::Unserve,
-            Self::AddDestination(..) | Self::EditDestination(..) => Phase::Direct,
+            Self::AddRoute(_) => Phase::AddRoute,
+            Self::DelRoute(_) => Phase::DelRoute,
+            Self::AddService(..) | Self::EditService(..) | Self::SetIpvs(_) => Phase::AddService,
+            Self::DelService(_) => Phase::DelService,
+            Self::AddDestination(..) | Self::EditDestination(..) => Phase::AddDestination,
             Self::QuiesceDestination(..) => Phase::Quiesce,
-            Self::DelDestination(..) => Phase::Remove,
+            Self::DelDestination(..) => Phase::DelDestination,
         }
     }
 
@@ -112,8 +112,8 @@ impl Op {
             | Self::DelDummy(_)
             | Self::Quiet(_)
             | Self::Restore(_)
-            | Self::Tune(_)
-            | Self::Untune(_)
+            | Self::SetIpvs(_)
+            | Self::RestoreIpvs(_)
             | Self::StartSync(..)
             | Self::StopSync(_) => Subject::Node,
             Self::AddAddress(key, _)
@@ -137,8 +137,8 @@ impl Op {
             Self::DelDummy(_) => "del_dummy",
             Self::Quiet(_) => "quiet",
             Self::Restore(_) => "restore",
-            Self::Tune(_) => "tune",
-            Self::Untune(_) => "untune",
+            Self::SetIpvs(_) => "set_ipvs",
+            Self::RestoreIpvs(_) => "restore_ipvs",
             Self::StartSync(..) => "start_sync",
             Self::StopSync(_) => "stop_sync",
             Self::AddAddress(_, Role::Quiet) => "bind",
@@ -158,7 +158,7 @@ impl Op {
     }
 }
 
-impl fmt::Display for SetArp {
+impl fmt::Display for ArpChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self.which {
             Arp::Ignore => "arp_ignore",
@@ -175,7 +175,7 @@ impl fmt::Display for SetArp {
     }
 }
 
-impl fmt::Display for SetIpvs {
+impl fmt::Display for IpvsChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "sysctl -w net.ipv4.vs.{}={}", self.setting, self.to)
     }
@@ -187,7 +187,7 @@ impl fmt::Display for Op {
             Self::AddDummy(dev) => write!(f, "ip link add {dev} up type dummy"),
             Self::DelDummy(dev) => write!(f, "ip link del {dev}"),
             Self::Quiet(set) | Self::Restore(set) => set.fmt(f),
-            Self::Tune(set) | Self::Untune(set) => set.fmt(f),
+            Self::SetIpvs(set) | Self::RestoreIpvs(set) => set.fmt(f),
             Self::StartSync(half, SyncDaemon { dev, id }) => write!(
                 f,
                 "ipvsadm --start-daemon {half} --mcast-interface {dev} --syncid {id}"

@@ -2,40 +2,40 @@
 ///
 /// The order is the safety rule. A node leaves the clients' sight before it stops serving (`Yield`
 /// comes first), is quiet before it carries a VIP (`Quiet` < `Bind`), has its destinations before it
-/// answers ARP (`Direct` < `Claim`), lets a destination run dry before deleting it
-/// (`Quiesce` < `Remove`), and restores sysctls only when no VIP is left (`Unbind` < `Restore`).
+/// answers ARP (`AddDestination` < `Claim`), lets a destination run dry before deleting it
+/// (`Quiesce` < `DelDestination`), and restores sysctls only when no VIP is left (`Unbind` < `Restore`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
     /// VIPs leave the NIC.
     Yield,
     /// Host routes are deleted: before new ones, because one address has one host route.
-    Unroute,
+    DelRoute,
     /// ARP settings that make the node quiet.
     Quiet,
     /// Dummy devices are created.
-    Device,
+    AddDevice,
     /// VIPs are bound to their quiet device.
     Bind,
     /// Host routes.
-    Route,
+    AddRoute,
     /// IPVS services are added and changed.
-    Serve,
+    AddService,
     /// Destinations are added and changed.
-    Direct,
+    AddDestination,
     /// Daemons that exchange connections stop: before others take their place.
-    Desync,
+    StopSync,
     /// And start: a connection that is told of finds its destination.
-    Sync,
+    StartSync,
     /// Destinations lose their weight.
     Quiesce,
     /// Destinations without weight are deleted.
-    Remove,
+    DelDestination,
     /// IPVS services are deleted.
-    Unserve,
+    DelService,
     /// VIPs leave their quiet device.
     Unbind,
     /// Dummy devices are deleted.
-    Undevice,
+    DelDevice,
     /// ARP settings are restored.
     Restore,
     /// VIPs are added to the NIC. No plan holds it: the election probes, claims and announces, and only where all before is done.
@@ -46,20 +46,20 @@ impl Phase {
     /// All of them, in order.
     pub const ALL: [Self; 17] = [
         Self::Yield,
-        Self::Unroute,
+        Self::DelRoute,
         Self::Quiet,
-        Self::Device,
+        Self::AddDevice,
         Self::Bind,
-        Self::Route,
-        Self::Serve,
-        Self::Direct,
-        Self::Desync,
-        Self::Sync,
+        Self::AddRoute,
+        Self::AddService,
+        Self::AddDestination,
+        Self::StopSync,
+        Self::StartSync,
         Self::Quiesce,
-        Self::Remove,
-        Self::Unserve,
+        Self::DelDestination,
+        Self::DelService,
         Self::Unbind,
-        Self::Undevice,
+        Self::DelDevice,
         Self::Restore,
         Self::Claim,
     ];

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use super::{Op, Phase, Plan, SetArp, plan};
+use super::{ArpChange, Op, Phase, Plan, plan};
 use crate::model::*;
 
 fn ip(text: &str) -> IpAddr {
@@ -273,7 +273,7 @@ fn a_lost_ledger_is_read_from_the_tags() {
 #[test]
 fn the_dot_of_a_vlan_s_name_stays_in_the_name() {
     let set = |name: &str| {
-        Op::Quiet(SetArp {
+        Op::Quiet(ArpChange {
             dev: dev(name),
             which: Arp::Announce,
             from: 0,

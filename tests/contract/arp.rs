@@ -1,12 +1,12 @@
 use directway::{
     model::{Arp, ArpSettings},
-    plan::{Op, SetArp},
+    plan::{ArpChange, Op},
 };
 
 use crate::world::{ENODEV, World};
 
-fn set(dev: &str, which: Arp, from: u32, to: u32) -> SetArp {
-    SetArp {
+fn set(dev: &str, which: Arp, from: u32, to: u32) -> ArpChange {
+    ArpChange {
         dev: dev.parse().unwrap(),
         which,
         from,

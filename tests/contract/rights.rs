@@ -8,7 +8,7 @@ use directway::{
         linux::{Linux, LinuxNic},
     },
     model::{Arp, ArpSettings, Role, Scheduler},
-    plan::{Op, SetArp},
+    plan::{ArpChange, Op},
     wire::Message,
 };
 
@@ -71,13 +71,13 @@ fn everything_works() {
     let eth0 = || "eth0".parse().unwrap();
     let mut kernel = Linux::open().unwrap();
     for op in [
-        Op::Quiet(SetArp {
+        Op::Quiet(ArpChange {
             dev: eth0(),
             which: Arp::Ignore,
             from: 0,
             to: 1,
         }),
-        Op::Quiet(SetArp {
+        Op::Quiet(ArpChange {
             dev: eth0(),
             which: Arp::Announce,
             from: 0,

@@ -1,6 +1,6 @@
 use directway::{
     model::IpvsSetting,
-    plan::{Op, SetIpvs},
+    plan::{IpvsChange, Op},
 };
 
 use crate::world::World;
@@ -20,7 +20,7 @@ pub fn settings_of_ipvs_are_set_and_given_back(world: &mut World) {
     );
     for setting in IpvsSetting::ALL {
         let (from, to) = (before[&setting], before[&setting] + 1);
-        world.must([Op::Tune(SetIpvs { setting, to })]);
+        world.must([Op::SetIpvs(IpvsChange { setting, to })]);
         assert_eq!(world.observe().net.ipvs[&setting], to, "{setting}");
         if let Some(judge) = &world.judge {
             let text = judge.node(&format!("sysctl -n net.ipv4.vs.{setting}"));
@@ -31,7 +31,7 @@ pub fn settings_of_ipvs_are_set_and_given_back(world: &mut World) {
             };
             assert_eq!(text.trim(), expected, "{setting}");
         }
-        world.must([Op::Untune(SetIpvs { setting, to: from })]);
+        world.must([Op::RestoreIpvs(IpvsChange { setting, to: from })]);
     }
     assert_eq!(world.observe().net.ipvs, before);
 }

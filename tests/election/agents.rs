@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 use directway::election::{
-    Actions, Candidate, Election, Event, Known, Question, Sender, View, Wanted,
+    Actions, Candidate, Election, ElectionConfig, Event, PeerConfig, Question, Sender, VipConfig,
 };
 
 use crate::{
@@ -14,8 +14,8 @@ use crate::{
 
 impl World {
     /// What the sources say now, as host `index` reads them.
-    pub fn set_view(&mut self, index: usize) {
-        let known = |peer: usize| Known {
+    pub fn configure(&mut self, index: usize) {
+        let known = |peer: usize| PeerConfig {
             name: format!("d{peer}").as_str().into(),
             mac: None,
         };
@@ -30,12 +30,12 @@ impl World {
             if self.upside_down.contains(&index) {
                 order.reverse();
             }
-            Arc::new(Wanted {
+            Arc::new(VipConfig {
                 order,
                 on_request: self.requested,
             })
         };
-        let view = Arc::new(View {
+        let config = Arc::new(ElectionConfig {
             me: id(index),
             macs: BTreeSet::from([mac(index)]),
             peers: peers.map(|peer| (id(peer), known(peer))).collect(),
@@ -46,10 +46,10 @@ impl World {
                 .collect(),
             fresh: self.fresh,
         });
-        self.hosts[index].view = view.clone();
+        self.hosts[index].config = config.clone();
         if self.hosts[index].runs() {
-            self.hosts[index].told = view.clone();
-            self.give(index, Event::View(view));
+            self.hosts[index].told = config.clone();
+            self.give(index, Event::Config(config));
         }
     }
 
@@ -58,9 +58,9 @@ impl World {
         if host.kernel != Kernel::Alive {
             return;
         }
-        host.told = host.view.clone();
-        let (timing, view) = (self.timing.clone(), host.view.clone());
-        let (election, actions) = Election::new(timing, view, &host.nic, host.cable, self.now);
+        host.told = host.config.clone();
+        let (timing, config) = (self.timing.clone(), host.config.clone());
+        let (election, actions) = Election::new(timing, config, &host.nic, host.cable, self.now);
         host.election = Some(election);
         host.agent = Agent::Runs;
         host.waiting.clear();
@@ -154,7 +154,7 @@ impl World {
                 (question.sender == Sender::Own).then_some(own),
             );
         }
-        self.judge.reports(index, &actions.reports, self.now);
+        self.judge.notices(index, &actions.notices, self.now);
     }
 
     fn late(&mut self, at: Duration) -> Duration {

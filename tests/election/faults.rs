@@ -137,7 +137,7 @@ impl World {
             }
             Fault::SourcesCatchUp => {
                 for host in 0..self.hosts.len() {
-                    self.set_view(host);
+                    self.configure(host);
                 }
             }
         }
@@ -149,7 +149,7 @@ impl World {
 
     /// Host `first` knows what the sources say, the others `later`.
     fn sources_say(&mut self, first: usize, later: Duration) {
-        self.set_view(first);
+        self.configure(first);
         if later.is_zero() {
             self.apply(Fault::SourcesCatchUp);
         } else {

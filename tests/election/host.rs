@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 use directway::{
-    election::{DirectorId, Election, Event, Heard, Says, View},
+    election::{DirectorId, Election, ElectionConfig, Event, Heard, Says},
     model::Mac,
 };
 
@@ -50,14 +50,14 @@ pub struct Host {
     pub side: u8,
     pub election: Option<Election>,
     /// What its sources say, and what the agent knows of it.
-    pub view: Arc<View>,
-    pub told: Arc<View>,
+    pub config: Arc<ElectionConfig>,
+    pub told: Arc<ElectionConfig>,
     pub waiting: Vec<Waiting>,
     pub wake: Option<Duration>,
 }
 
 impl Host {
-    pub fn new(index: usize, view: Arc<View>) -> Self {
+    pub fn new(index: usize, config: Arc<ElectionConfig>) -> Self {
         Self {
             id: id(index),
             mac: mac(index),
@@ -67,8 +67,8 @@ impl Host {
             cable: true,
             side: 0,
             election: None,
-            told: view.clone(),
-            view,
+            told: config.clone(),
+            config,
             waiting: Vec::new(),
             wake: None,
         }
@@ -107,9 +107,9 @@ impl Host {
     /// Events by which an agent that stood still learns what else changed meanwhile.
     pub fn news(&mut self) -> Vec<Event> {
         let mut events = vec![Event::Carrier(self.cable)];
-        if !Arc::ptr_eq(&self.told, &self.view) {
-            self.told = self.view.clone();
-            events.push(Event::View(self.view.clone()));
+        if !Arc::ptr_eq(&self.told, &self.config) {
+            self.told = self.config.clone();
+            events.push(Event::Config(self.config.clone()));
         }
         events
     }

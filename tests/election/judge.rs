@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use directway::election::{Question, Report, Sender, TakeCause};
+use directway::election::{Notice, Question, Sender, TakeCause};
 
 use crate::{
     faults::Fault,
@@ -73,7 +73,7 @@ pub struct Seen {
     pub worst_gap: Duration,
     pub worst_double: Duration,
     pub worst_planned: Duration,
-    pub reports: Vec<(usize, Report)>,
+    pub notices: Vec<(usize, Notice)>,
     pub probed: BTreeSet<IpAddr>,
 }
 
@@ -222,9 +222,9 @@ impl Judge {
         }
     }
 
-    pub fn reports(&mut self, index: usize, reports: &[Report], now: Duration) {
-        for report in reports {
-            if let Report::Took {
+    pub fn notices(&mut self, index: usize, notices: &[Notice], now: Duration) {
+        for report in notices {
+            if let Notice::Took {
                 vip,
                 // One whose machine stood still while its op was on the way finds the VIP on its NIC.
                 cause: TakeCause::Planned | TakeCause::Adopted,
@@ -233,7 +233,7 @@ impl Judge {
             {
                 self.planned.insert(*vip, now);
             }
-            self.seen.reports.push((index, report.clone()));
+            self.seen.notices.push((index, report.clone()));
         }
     }
 
@@ -351,7 +351,7 @@ impl World {
                     .map(|host| {
                         host.election
                             .as_ref()
-                            .and_then(|election| election.place(*vip))
+                            .and_then(|election| election.vip_state(*vip))
                     })
                     .collect();
                 return Err(format!(

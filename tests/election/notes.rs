@@ -71,14 +71,14 @@ impl World {
         {
             self.note(|| format!("d{index} → {question:?}"));
         }
-        for report in &actions.reports {
+        for report in &actions.notices {
             self.note(|| format!("d{index}   {report:?}"));
         }
     }
 
     pub fn is_telling(&self, event: &Event) -> bool {
         match event {
-            Event::Tick | Event::View(_) => false,
+            Event::Tick | Event::Config(_) => false,
             Event::Heard(heard) => self.orders.contains_key(&about(heard)),
             Event::Missed | Event::Carrier(_) | Event::Nic { .. } => true,
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use directway::{
-    election::{Placement, Wish, place},
+    election::{Placement, PlacementInput, place},
     model::NodeName,
 };
 use proptest::{collection::vec, prelude::*};
@@ -24,8 +24,8 @@ fn vip(index: usize) -> IpAddr {
 }
 
 /// `vips` VIPs that may be on any of the directors.
-fn anywhere<'a>(vips: usize, directors: &[&'a NodeName]) -> Vec<Wish<'a>> {
-    let wish = |index| Wish {
+fn anywhere<'a>(vips: usize, directors: &[&'a NodeName]) -> Vec<PlacementInput<'a>> {
+    let wish = |index| PlacementInput {
         vip: vip(index),
         eligible: directors.to_vec(),
         preferred: None,
@@ -141,13 +141,13 @@ fn the_first_successor_is_who_would_hold_the_vip_without_its_holder() {
 fn the_preferred_director_wins_whatever_its_load_and_gets_fewer_of_the_others() {
     let all = names(3);
     let all: Vec<&NodeName> = all.iter().collect();
-    let mut wishes = anywhere(60, &all);
-    for wish in &mut wishes[..30] {
+    let mut placement_inputs = anywhere(60, &all);
+    for wish in &mut placement_inputs[..30] {
         wish.preferred = Some(all[1]);
     }
-    let placement = place(&wishes, &BTreeSet::new());
+    let placement = place(&placement_inputs, &BTreeSet::new());
     let holders = winners(&placement);
-    for wish in &wishes[..30] {
+    for wish in &placement_inputs[..30] {
         assert_eq!(holders[&wish.vip], all[1]);
     }
     let loads = loads(holders.values().copied());
@@ -167,15 +167,18 @@ fn the_preferred_director_wins_whatever_its_load_and_gets_fewer_of_the_others() 
 fn a_cordoned_director_comes_last_even_where_it_is_preferred() {
     let all = names(3);
     let all: Vec<&NodeName> = all.iter().collect();
-    let mut wishes = anywhere(60, &all);
-    wishes[0].preferred = Some(all[0]);
-    wishes[1].eligible = vec![all[0]];
-    let placement = place(&wishes, &BTreeSet::from([all[0].clone()]));
-    for wish in wishes.iter().filter(|wish| wish.eligible.len() > 1) {
+    let mut placement_inputs = anywhere(60, &all);
+    placement_inputs[0].preferred = Some(all[0]);
+    placement_inputs[1].eligible = vec![all[0]];
+    let placement = place(&placement_inputs, &BTreeSet::from([all[0].clone()]));
+    for wish in placement_inputs
+        .iter()
+        .filter(|wish| wish.eligible.len() > 1)
+    {
         assert_eq!(placement.orders[&wish.vip].last(), Some(&all[0]));
     }
     assert_eq!(
-        placement.orders[&wishes[1].vip],
+        placement.orders[&placement_inputs[1].vip],
         [all[0]],
         "nobody else can take it"
     );
@@ -186,12 +189,12 @@ fn a_preferred_director_that_may_not_hold_the_vip_changes_nothing() {
     let all = names(3);
     let all: Vec<&NodeName> = all.iter().collect();
     let elsewhere = NodeName::from("elsewhere");
-    let mut wishes = anywhere(60, &all);
-    let plain = place(&wishes, &BTreeSet::new());
-    for wish in &mut wishes {
+    let mut placement_inputs = anywhere(60, &all);
+    let plain = place(&placement_inputs, &BTreeSet::new());
+    for wish in &mut placement_inputs {
         wish.preferred = Some(&elsewhere);
     }
-    assert_eq!(place(&wishes, &BTreeSet::new()), plain);
+    assert_eq!(place(&placement_inputs, &BTreeSet::new()), plain);
     assert!(place(&anywhere(1, &[]), &BTreeSet::new()).orders[&vip(0)].is_empty());
 }
 
@@ -201,8 +204,8 @@ proptest! {
         let all = names(count);
         let shut: BTreeSet<NodeName> = all.iter().zip(&cordoned).filter(|(_, shut)| **shut).map(|(name, _)| name.clone()).collect();
         let all: Vec<&NodeName> = all.iter().collect();
-        let mut wishes = anywhere(vips, &all);
-        let placement = place(&wishes, &shut);
+        let mut placement_inputs = anywhere(vips, &all);
+        let placement = place(&placement_inputs, &shut);
         let open = if shut.len() == count { count } else { count - shut.len() };
         let loads = loads(winners(&placement).into_values());
         prop_assert!(loads.values().all(|load| *load <= bound(vips, open)), "{:?}", loads);
@@ -211,8 +214,8 @@ proptest! {
         }
         // The order in which VIPs are told does not matter: no node need see them in the same.
         let middle = usize::try_from(seed % vips as u64).unwrap();
-        wishes.rotate_left(middle);
-        prop_assert_eq!(place(&wishes, &shut), placement);
+        placement_inputs.rotate_left(middle);
+        prop_assert_eq!(place(&placement_inputs, &shut), placement);
     }
 
     /// Selectors that narrow the choice: the bound is 1.25 fair shares, which narrow selectors may break, but nobody stays
@@ -220,14 +223,14 @@ proptest! {
     #[test]
     fn narrow_selectors_leave_no_vip_without_a_director(selected in vec(1..64u8, 1..120)) {
         let all = names(6);
-        let wish = |(index, mask): (usize, &u8)| Wish {
+        let wish = |(index, mask): (usize, &u8)| PlacementInput {
             vip: vip(index),
             eligible: all.iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0).map(|(_, name)| name).collect(),
             preferred: None,
         };
-        let wishes: Vec<Wish<'_>> = selected.iter().enumerate().map(wish).collect();
-        let placement = place(&wishes, &BTreeSet::new());
-        for wish in &wishes {
+        let placement_inputs: Vec<PlacementInput<'_>> = selected.iter().enumerate().map(wish).collect();
+        let placement = place(&placement_inputs, &BTreeSet::new());
+        for wish in &placement_inputs {
             let order = &placement.orders[&wish.vip];
             prop_assert_eq!(order.iter().collect::<BTreeSet<_>>(), wish.eligible.iter().collect());
         }

@@ -36,8 +36,8 @@ fn fault(hosts: usize) -> impl Strategy<Value = Fault> {
     })
 }
 
-fn story(trouble: impl Strategy<Value = Chance>) -> impl Strategy<Value = Story> {
-    (2..=3usize, 1..=4usize, trouble).prop_flat_map(|(hosts, vips, chance)| {
+fn story(problem: impl Strategy<Value = Chance>) -> impl Strategy<Value = Story> {
+    (2..=3usize, 1..=4usize, problem).prop_flat_map(|(hosts, vips, chance)| {
         let gap = prop_oneof![0..60u64, 60..1500u64].prop_map(ms);
         vec((gap, fault(hosts)), 0..9).prop_map(move |faults| Story {
             hosts,

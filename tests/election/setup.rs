@@ -42,7 +42,7 @@ pub fn all_on_first(hosts: usize, vips: usize, timing: Timing) -> World {
         order.sort_unstable();
     }
     for host in 0..hosts {
-        world.set_view(host);
+        world.configure(host);
     }
     world
 }

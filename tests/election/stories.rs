@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use directway::election::{GiveCause, Report, TakeCause, Timing};
+use directway::election::{GiveCause, Notice, TakeCause, Timing};
 
 use crate::{
     faults::Fault,
@@ -157,10 +157,10 @@ fn a_holder_without_an_agent_is_left_alone() {
     after(&mut world, seconds(5));
     fine(&world);
     assert_eq!(world.holders(vip(0)), [0], "it would not yield");
-    let refused = |(host, report): &(usize, Report)| {
-        *host == 1 && matches!(report, Report::MoveRefused { .. })
+    let refused = |(host, report): &(usize, Notice)| {
+        *host == 1 && matches!(report, Notice::MoveRefused { .. })
     };
-    assert!(world.judge.seen.reports.iter().any(refused));
+    assert!(world.judge.seen.notices.iter().any(refused));
     world.start_agent(0);
     settle(&mut world, seconds(5));
     assert_eq!(world.holders(vip(0)), [1]);
@@ -171,11 +171,11 @@ fn without_sources_nothing_is_moved_but_everything_fails_over() {
     let mut world = in_order(World::new(2, 1, hasty()), 0);
     world.apply(Fault::PowerLost(0, Some(ms(500))));
     world.fresh = false;
-    world.set_view(1);
+    world.configure(1);
     after(&mut world, ms(400));
     assert_eq!(world.holders(vip(0)), [1]);
     // It boots with what it knew.
-    world.set_view(0);
+    world.configure(0);
     after(&mut world, seconds(10));
     fine(&world);
     assert_eq!(
@@ -225,7 +225,7 @@ fn a_director_that_is_not_ready_is_the_last_resort() {
     let mut world = World::new(3, 1, hasty());
     world.ready = vec![true, false, true];
     for host in 0..3 {
-        world.set_view(host);
+        world.configure(host);
     }
     let mut world = in_order(world, 0);
     world.apply(Fault::PowerLost(0, None));
@@ -242,7 +242,7 @@ fn one_that_is_not_ready_waits_longer_for_one_that_is_but_not_for_ever() {
     let mut world = World::new(3, 1, hasty());
     world.ready = vec![true, false, true];
     for host in 0..3 {
-        world.set_view(host);
+        world.configure(host);
     }
     let mut world = in_order(world, 0);
     // Its kernel answers, so that it counts as there, but it will never claim.
@@ -267,17 +267,17 @@ fn a_director_that_may_no_longer_hold_a_vip_keeps_it_until_a_successor_has_it() 
     world.apply(Fault::SourcesCatchUp);
     after(&mut world, ms(10));
     assert_eq!(world.holders(vip(0)), [0_usize; 0]);
-    let gave = |(host, report): &(usize, Report)| {
+    let gave = |(host, report): &(usize, Notice)| {
         *host == 1
             && matches!(
                 report,
-                Report::Gave {
+                Notice::Gave {
                     cause: GiveCause::NotWanted,
                     ..
                 }
             )
     };
-    assert!(world.judge.seen.reports.iter().any(gave));
+    assert!(world.judge.seen.notices.iter().any(gave));
 }
 
 /// One that may no longer hold the VIP serves it; its successor could not yet.
@@ -332,7 +332,7 @@ fn a_vip_that_nobody_wants_any_more_leaves_at_once_and_is_forgotten() {
     world.apply(Fault::SourcesCatchUp);
     after(&mut world, ms(5));
     assert!(world.hosts.iter().all(|host| !host.nic.contains(&vip(0))));
-    let place = |host: usize| world.hosts[host].election.as_ref().unwrap().place(vip(0));
+    let place = |host: usize| world.hosts[host].election.as_ref().unwrap().vip_state(vip(0));
     assert_eq!((place(0), place(1)), (None, None));
 }
 
@@ -347,10 +347,10 @@ fn an_address_that_is_gone_without_an_agent_is_found_missing() {
     let took = world
         .judge
         .seen
-        .reports
+        .notices
         .iter()
         .find_map(|(_, report)| match report {
-            Report::Took { cause, .. } => Some(*cause),
+            Notice::Took { cause, .. } => Some(*cause),
             _ => None,
         });
     assert_eq!(took, Some(TakeCause::HolderSilent));
@@ -377,7 +377,7 @@ fn sixty_vips_spread_over_what_is_left_and_return() {
         .map(|host| format!("d{host}").as_str().into())
         .collect();
     let wishes: Vec<_> = (0..60)
-        .map(|index| directway::election::Wish {
+        .map(|index| directway::election::PlacementInput {
             vip: vip(index),
             eligible: names.iter().collect(),
             preferred: None,
@@ -409,9 +409,9 @@ fn sixty_vips_spread_over_what_is_left_and_return() {
     let took = world
         .judge
         .seen
-        .reports
+        .notices
         .iter()
-        .filter(|(_, report)| matches!(report, Report::Took { .. }))
+        .filter(|(_, report)| matches!(report, Notice::Took { .. }))
         .count();
     say(&format!(
         "60 VIPs on {before:?}; one dies: {without:?}; it returns: {took} moves in all"

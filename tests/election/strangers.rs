@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 use directway::{
     election::{
-        Candidate, DirectorId, Election, Event, Heard, Known, Place, Report, Says, Sender, Timing,
-        View, Wanted,
+        Candidate, DirectorId, Election, ElectionConfig, Event, Heard, Notice, PeerConfig, Says,
+        Sender, Timing, VipConfig, VipState,
     },
     model::Mac,
 };
@@ -21,11 +21,11 @@ use crate::{
 
 const STRANGER: Mac = Mac([2, 0, 0, 0, 0, 99]);
 
-fn conflicts(world: &World, host: usize) -> Vec<&Report> {
+fn conflicts(world: &World, host: usize) -> Vec<&Notice> {
     let of_host = world
         .judge
         .seen
-        .reports
+        .notices
         .iter()
         .filter(|(by, _)| *by == host);
     of_host
@@ -33,7 +33,7 @@ fn conflicts(world: &World, host: usize) -> Vec<&Report> {
         .filter(|report| {
             matches!(
                 report,
-                Report::Conflict { .. } | Report::ConflictOver { .. }
+                Notice::Conflict { .. } | Notice::ConflictOver { .. }
             )
         })
         .collect()
@@ -88,15 +88,15 @@ fn a_strangers_vip_is_left_alone_until_the_stranger_is_gone() {
     after(&mut world, ms(20_000));
     fine(&world);
     assert_eq!(world.holders(vip(0)), [0_usize; 0]);
-    let conflict = Report::Conflict {
+    let conflict = Notice::Conflict {
         vip: vip(0),
         mac: STRANGER,
         director: None,
     };
     assert_eq!(conflicts(&world, 0), [&conflict], "told once");
     assert_eq!(
-        world.hosts[0].election.as_ref().unwrap().place(vip(0)),
-        Some(Place::Blocked {
+        world.hosts[0].election.as_ref().unwrap().vip_state(vip(0)),
+        Some(VipState::Blocked {
             mac: Some(STRANGER)
         })
     );
@@ -104,7 +104,7 @@ fn a_strangers_vip_is_left_alone_until_the_stranger_is_gone() {
     settle(&mut world, ms(20_000));
     assert_eq!(
         conflicts(&world, 0),
-        [&conflict, &Report::ConflictOver { vip: vip(0) }]
+        [&conflict, &Notice::ConflictOver { vip: vip(0) }]
     );
 }
 
@@ -133,12 +133,12 @@ fn a_stranger_who_appears_later_is_told_rarely_and_the_vip_stays() {
     assert!(matches!(
         conflicts(&world, 0)[..],
         [
-            Report::Conflict {
+            Notice::Conflict {
                 mac: STRANGER,
                 director: None,
                 ..
             },
-            Report::ConflictOver { .. }
+            Notice::ConflictOver { .. }
         ]
     ));
 }
@@ -166,7 +166,7 @@ fn at_odds(hosts: usize, upside_down: &[usize]) -> World {
     let mut world = World::new(hosts, 1, hasty());
     world.upside_down = upside_down.iter().copied().collect();
     for host in 0..hosts {
-        world.set_view(host);
+        world.configure(host);
     }
     world
 }
@@ -266,15 +266,15 @@ fn an_ipv6_vip_is_probed_and_claimed_alike() {
         director,
         ready: true,
     };
-    let known = Known {
+    let known = PeerConfig {
         name: "d1".into(),
         mac: Some(peer_mac),
     };
-    let wanted = Wanted {
+    let wanted = VipConfig {
         order: vec![candidate(me), candidate(peer)],
         on_request: false,
     };
-    let view = View {
+    let config = ElectionConfig {
         me,
         macs: BTreeSet::from([mac(0)]),
         peers: [(peer, known)].into(),
@@ -283,7 +283,7 @@ fn an_ipv6_vip_is_probed_and_claimed_alike() {
     };
     let (mut election, actions) = Election::new(
         Arc::new(Timing::default()),
-        Arc::new(view),
+        Arc::new(config),
         &BTreeSet::new(),
         true,
         ms(1000),

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use directway::election::{Event, Timing, View};
+use directway::election::{ElectionConfig, Event, Timing};
 
 use crate::{
     faults::Fault,
@@ -100,7 +100,7 @@ impl World {
                 (0..hosts).map(|host| (index + host) % hosts).collect(),
             )
         });
-        let empty = Arc::new(View {
+        let empty = Arc::new(ElectionConfig {
             me: id(0),
             macs: BTreeSet::new(),
             peers: BTreeMap::new(),
@@ -129,7 +129,7 @@ impl World {
             log: None,
         };
         for index in 0..hosts {
-            world.set_view(index);
+            world.configure(index);
         }
         world
     }

@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use directway::{
-    agent::{Passes, SimulatedElections, View, pass_time, peer_state},
+    agent::{PassInput, Passes, SimulatedElections, pass_time, peer_state},
     election::Timing,
     kernel::{
         OpResult,
-        fake::{FakeLan, Misfortune, Verdict},
+        fake::{Delivery, FakeLan, Misfortune},
     },
     model::*,
 };
@@ -209,13 +209,13 @@ impl Cluster {
         };
         let mut kernel = self.lan.kernel(name);
         let agent = self.agents.get_mut(name).unwrap();
-        let view = View {
+        let input = PassInput {
             snapshot: &self.snapshot,
             complete: true,
             fresh: true,
         };
         let now = self.lan.now();
-        let end = agent.passes.run(&mut kernel, view, now);
+        let end = agent.passes.run(&mut kernel, input, now);
         for (op, result) in end.outcome.done() {
             match result {
                 OpResult::Applied => {}
@@ -230,9 +230,9 @@ impl Cluster {
             self.story.add(&self.lan, name, &format!("✗ {error}"));
         }
         if !self.lan.is_killed(name)
-            && let Some(findings) = &end.findings
+            && let Some(state) = &end.state
         {
-            agent.report = Some(peer_state(findings));
+            agent.report = Some(peer_state(state));
         }
         drop(end);
         self.wait(Duration::ZERO);
@@ -294,9 +294,9 @@ impl Cluster {
         for _ in 0..count {
             let trace = self.lan.send(site::CLIENT, site::ip(vip), port, protocol);
             self.lan.close(trace.flow);
-            let answer = match &trace.verdict {
-                Verdict::Answered { by } => by.clone(),
-                Verdict::Refused { .. } | Verdict::Lost { .. } => trace.to_string(),
+            let answer = match &trace.delivery {
+                Delivery::Answered { by } => by.clone(),
+                Delivery::Refused { .. } | Delivery::Lost { .. } => trace.to_string(),
             };
             *answers.entry(answer).or_insert(0) += 1;
         }
@@ -315,9 +315,9 @@ pub fn answers<const N: usize>(expected: [(&str, usize); N]) -> Answers {
 
 /// Ledgers are synced to disk at every change: memory is faster.
 fn run_dirs() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() {
-        TempDir::new_in(memory).unwrap()
+    let timers = Path::new("/dev/shm");
+    if timers.is_dir() {
+        TempDir::new_in(timers).unwrap()
     } else {
         TempDir::new().unwrap()
     }

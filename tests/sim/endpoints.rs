@@ -10,7 +10,7 @@ use crate::{
     site::{BACKENDS, VIP, address, key, web},
 };
 
-use EndpointState::{Ending, Leaving, NotReady, Ready};
+use EndpointState::{NotReady, Ready, ServingTerminating, Terminating};
 
 fn service() -> ServiceName {
     ServiceName::new("shop", "web")
@@ -60,7 +60,7 @@ fn a_rolling_update_loses_no_request_and_moves_nothing_but_weights() {
     cluster.safety.serving(true);
     let before = cluster.state();
     for updated in BACKENDS {
-        for state in [Leaving, Ending, NotReady, Ready] {
+        for state in [ServingTerminating, Terminating, NotReady, Ready] {
             let others = BACKENDS.iter().map(|node| (*node, Ready));
             let mut endpoints: Vec<_> = others.filter(|(node, _)| *node != updated).collect();
             endpoints.push((updated, state));
@@ -168,7 +168,7 @@ fn to_follow_a_service_from_now_on_loses_no_request() {
 }
 
 fn anything() -> impl Strategy<Value = Vec<[Option<EndpointState>; 3]>> {
-    let state = prop::sample::select(vec![Ready, Leaving, Ending, NotReady]);
+    let state = prop::sample::select(vec![Ready, ServingTerminating, Terminating, NotReady]);
     let of_a_node = prop::option::of(state);
     prop::collection::vec([of_a_node.clone(), of_a_node.clone(), of_a_node], 1..8)
 }
@@ -197,7 +197,7 @@ proptest! {
                 let of_state = running.iter().filter(move |(_, state)| *state == wanted);
                 of_state.map(|(node, _)| address(node)).collect::<BTreeSet<_>>()
             };
-            let expected = if of(Ready).is_empty() { of(Leaving) } else { of(Ready) };
+            let expected = if of(Ready).is_empty() { of(ServingTerminating) } else { of(Ready) };
             let found = destinations(&cluster).into_iter().filter(|(_, weight)| *weight > 0);
             prop_assert_eq!(found.map(|(ip, _)| ip).collect::<BTreeSet<_>>(), expected, "{}", cluster.story);
             let now = cluster.state();

@@ -155,7 +155,7 @@ fn a_long_connection_keeps_its_real_server_until_it_is_drained() {
         cluster.round();
         let more = cluster.lan.send_more(CLIENT, long.flow);
         assert_eq!(more.hops[1].to, name, "{more}\n{}", cluster.story);
-        assert_eq!(more.verdict, long.verdict, "{more}");
+        assert_eq!(more.delivery, long.delivery, "{more}");
         let others = cluster.answers(VIP, 80, Protocol::Tcp, 4);
         assert!(!others.contains_key(name), "{others:?}");
     }

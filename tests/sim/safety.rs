@@ -9,7 +9,7 @@ use std::{
 };
 
 use directway::{
-    kernel::fake::{FakeLan, Loss, Verdict},
+    kernel::fake::{Delivery, FakeLan, Loss},
     model::*,
 };
 
@@ -204,10 +204,10 @@ fn requests(lan: &FakeLan, serving: bool) -> Vec<String> {
     for (vip, port, protocol) in [(VIP, 80, Protocol::Tcp), (DNS, 53, Protocol::Udp)] {
         let trace = lan.send(CLIENT, ip(vip), port, protocol);
         lan.close(trace.flow);
-        let fine = match &trace.verdict {
-            Verdict::Answered { by } => BACKENDS.contains(&by.as_str()),
-            Verdict::Refused { .. } => false,
-            Verdict::Lost { why, .. } => {
+        let fine = match &trace.delivery {
+            Delivery::Answered { by } => BACKENDS.contains(&by.as_str()),
+            Delivery::Refused { .. } => false,
+            Delivery::Lost { why, .. } => {
                 let unserved = match why {
                     Loss::NoNeighbour(address) => *address == ip(vip),
                     Loss::NoDestination => true,

@@ -8,14 +8,14 @@ use std::{
 };
 
 use crate::{
-    election::{Actions, Election, Event, Report, View},
+    election::{Actions, Election, ElectionConfig, Event, Notice},
     kernel::{KernelError, OpError, RefusalKind, SegmentNic},
     model::{AddressKey, Dev, Role},
     plan::Op,
     wire::Message,
 };
 
-use super::{Board, Seat, round_trip::RoundTrips};
+use super::{ElectionParams, ElectionStatus, round_trip::RoundTrips};
 
 /// Frames that are taken at once before anything else gets its turn.
 const FRAMES: usize = 4096;
@@ -24,7 +24,7 @@ const RENEWALS: u32 = 4;
 
 /// Why an election stopped.
 #[derive(Debug, thiserror::Error)]
-pub enum Trouble {
+pub enum DriverError {
     /// The NIC could not be used.
     #[error(transparent)]
     Kernel(#[from] KernelError),
@@ -37,10 +37,10 @@ pub enum Trouble {
 #[derive(Debug)]
 pub struct Driver<N> {
     dev: Dev,
-    view: Arc<View>,
+    config: Arc<ElectionConfig>,
     nic: N,
     election: Election,
-    board: Arc<Board>,
+    status: Arc<ElectionStatus>,
     wake: Option<Duration>,
     lifetime: Option<Duration>,
     /// When the VIPs are given their lifetime again.
@@ -50,29 +50,29 @@ pub struct Driver<N> {
 }
 
 impl<N: SegmentNic> Driver<N> {
-    /// Begins with what an earlier agent left on the NIC of the VIPs that `seat` knows; the rest is for the passes to remove.
-    pub fn open(mut nic: N, seat: &Seat) -> Result<Self, Trouble> {
-        let state = nic.look()?.ok_or(Trouble::NoDevice)?;
+    /// Begins with what an earlier agent left on the NIC of the VIPs that `params` knows; the rest is for the passes to remove.
+    pub fn open(mut nic: N, params: &ElectionParams) -> Result<Self, DriverError> {
+        let state = nic.look()?.ok_or(DriverError::NoDevice)?;
         let vips = state.vips.iter().copied();
         let held: BTreeSet<IpAddr> = vips
-            .filter(|vip| seat.view.vips.contains_key(vip))
+            .filter(|vip| params.config.vips.contains_key(vip))
             .collect();
-        seat.board.opened(&seat.dev, &held);
+        params.status.opened(&params.dev, &held);
         let (election, actions) = Election::new(
-            Arc::clone(&seat.timing),
-            Arc::clone(&seat.view),
+            Arc::clone(&params.timing),
+            Arc::clone(&params.config),
             &held,
             state.carrier,
             nic.now(),
         );
         let mut driver = Self {
-            dev: seat.dev.clone(),
-            view: Arc::clone(&seat.view),
+            dev: params.dev.clone(),
+            config: Arc::clone(&params.config),
             nic,
             election,
-            board: Arc::clone(&seat.board),
+            status: Arc::clone(&params.status),
             wake: None,
-            lifetime: seat.lifetime,
+            lifetime: params.lifetime,
             renewal: Some(Duration::ZERO),
             unsent: None,
             round_trips: RoundTrips::default(),
@@ -92,7 +92,7 @@ impl<N: SegmentNic> Driver<N> {
     }
 
     /// Takes frames that have arrived and does what is due. Returns whether those were all the frames.
-    pub fn work(&mut self) -> Result<bool, Trouble> {
+    pub fn work(&mut self) -> Result<bool, DriverError> {
         let mut all = self.listen()?;
         if self.wake.is_some_and(|wake| wake <= self.nic.now()) {
             // An answer that waits in the buffer must not count as silence.
@@ -109,24 +109,24 @@ impl<N: SegmentNic> Driver<N> {
     }
 
     /// The sources say something else than before, or the passes have done something.
-    pub fn view(&mut self, view: Arc<View>) {
+    pub fn config(&mut self, config: Arc<ElectionConfig>) {
         let before = self.lifetime();
-        self.view = Arc::clone(&view);
+        self.config = Arc::clone(&config);
         if self.lifetime() != before {
             self.renewal = Some(Duration::ZERO);
         }
-        self.event(Event::View(view));
+        self.event(Event::Config(config));
     }
 
     /// Looks at the NIC, which others may change, too.
-    pub fn look(&mut self) -> Result<(), Trouble> {
-        let state = self.nic.look()?.ok_or(Trouble::NoDevice)?;
+    pub fn look(&mut self) -> Result<(), DriverError> {
+        let state = self.nic.look()?.ok_or(DriverError::NoDevice)?;
         self.event(Event::Carrier(state.carrier));
-        let held = self.board.held_on(&self.dev);
-        let known = |vip: &IpAddr| self.election.place(*vip).is_some();
+        let held = self.status.held_on(&self.dev);
+        let known = |vip: &IpAddr| self.election.vip_state(*vip).is_some();
         let present: Vec<IpAddr> = state.vips.iter().copied().filter(known).collect();
         let gone: BTreeSet<IpAddr> = held.difference(&state.vips).copied().collect();
-        self.board.sees(&self.dev, &present, &gone);
+        self.status.sees(&self.dev, &present, &gone);
         self.event(Event::Nic {
             present,
             absent: gone.into_iter().collect(),
@@ -136,21 +136,21 @@ impl<N: SegmentNic> Driver<N> {
 
     /// The lifetime of VIPs now: where nobody could take them over, they stay.
     fn lifetime(&self) -> Option<Duration> {
-        self.lifetime.filter(|_| !self.view.peers.is_empty())
+        self.lifetime.filter(|_| !self.config.peers.is_empty())
     }
 
     /// Tells the kernel that this agent is there: what is held stays for another lifetime.
     fn renew(&mut self) {
         let lifetime = self.lifetime();
         self.renewal = lifetime.map(|lifetime| self.nic.now() + lifetime / RENEWALS);
-        let held = self.board.held_on(&self.dev);
+        let held = self.status.held_on(&self.dev);
         let results = self.nic.renew(&held, lifetime);
         for error in results.into_iter().filter_map(Result::err) {
             tracing::error!(dev = %self.dev, "the VIP's lifetime was not renewed: {error}");
         }
     }
 
-    fn listen(&mut self) -> Result<bool, Trouble> {
+    fn listen(&mut self) -> Result<bool, DriverError> {
         let mut frames = Vec::new();
         let all = loop {
             if frames.len() == FRAMES {
@@ -167,9 +167,9 @@ impl<N: SegmentNic> Driver<N> {
         let read = self.nic.now();
         for heard in frames {
             if let Some((director, after)) = self.round_trips.answered(&heard, read)
-                && let Some(known) = self.view.peers.get(&director)
+                && let Some(known) = self.config.peers.get(&director)
             {
-                self.board.answered(&known.name, after);
+                self.status.answered(&known.name, after);
             }
             self.event(Event::Heard(heard));
         }
@@ -186,9 +186,9 @@ impl<N: SegmentNic> Driver<N> {
         let mut pending = VecDeque::from([actions]);
         while let Some(actions) = pending.pop_front() {
             self.wake = actions.wake;
-            for report in &actions.reports {
+            for report in &actions.notices {
                 let name = self.name_in(report);
-                self.board.report(&self.dev, report, &name);
+                self.status.notice(&self.dev, report, &name);
             }
             if !actions.yields.is_empty() {
                 let event = self.give(&actions.yields);
@@ -211,7 +211,7 @@ impl<N: SegmentNic> Driver<N> {
     }
 
     fn take(&mut self, vips: &BTreeSet<IpAddr>, until: Duration) -> Event {
-        self.board.takes(&self.dev, vips);
+        self.status.takes(&self.dev, vips);
         if self.nic.now() > until {
             // This thread stood still between the decision and now.
             return self.settled(BTreeSet::new(), vips.clone());
@@ -235,7 +235,7 @@ impl<N: SegmentNic> Driver<N> {
 
     /// Tells the board, and the election, what the NIC carries now.
     fn settled(&self, present: BTreeSet<IpAddr>, absent: BTreeSet<IpAddr>) -> Event {
-        self.board.gave(&self.dev, &absent);
+        self.status.gave(&self.dev, &absent);
         Event::Nic {
             present: present.into_iter().collect(),
             absent: absent.into_iter().collect(),
@@ -248,12 +248,12 @@ impl<N: SegmentNic> Driver<N> {
         let questions = actions.questions.iter().copied();
         let messages = announcements.map(Message::Announce);
         for message in messages.chain(questions.map(Message::Ask)) {
-            failed = self.nic.send(self.view.me.0, &message).err().or(failed);
+            failed = self.nic.send(self.config.me.0, &message).err().or(failed);
         }
-        self.board.sent(actions);
+        self.status.sent(actions);
         let sent = self.nic.now();
         for question in &actions.questions {
-            self.round_trips.asked(question, &self.view, sent);
+            self.round_trips.asked(question, &self.config, sent);
         }
         let failed = failed.map(|error| error.to_string());
         if failed != self.unsent {
@@ -265,17 +265,17 @@ impl<N: SegmentNic> Driver<N> {
     }
 
     /// Whom a report is about, for people.
-    fn name_in(&self, report: &Report) -> String {
+    fn name_in(&self, report: &Notice) -> String {
         let director = match report {
-            Report::Peer { director, .. } => Some(*director),
-            Report::Took { from, .. } => *from,
-            Report::Gave { to, .. } => *to,
-            Report::Conflict { director, .. } => *director,
-            Report::MoveRefused { holder, .. } => Some(*holder),
-            Report::ConflictOver { .. } | Report::Paused(_) => None,
+            Notice::Peer { director, .. } => Some(*director),
+            Notice::Took { from, .. } => *from,
+            Notice::Gave { to, .. } => *to,
+            Notice::Conflict { director, .. } => *director,
+            Notice::MoveRefused { holder, .. } => Some(*holder),
+            Notice::ConflictOver { .. } | Notice::Paused(_) => None,
         };
         match director {
-            Some(director) => match self.view.peers.get(&director) {
+            Some(director) => match self.config.peers.get(&director) {
                 Some(known) => known.name.to_string(),
                 None => director.0.to_string(),
             },

@@ -4,11 +4,11 @@
 //! A pass tells them who should hold what (`publish`) and reads what they hold (`elected`). A `participant` keeps one election going
 //! on a NIC, a `driver` feeds it with frames and time, a `thread` runs them on a real NIC; the simulator runs them without.
 
-mod board;
 mod driver;
 mod participant;
 mod round_trip;
 mod simulated;
+mod status;
 mod thread;
 
 use std::{
@@ -24,24 +24,24 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::{
     desired::{Segment, Segments},
-    election::{Timing, View},
+    election::{ElectionConfig, Timing},
     model::{Dev, Elected, Ledger, Mac, Move, Observed, Role},
 };
 
-pub use board::Board;
 use participant::Message;
-pub use participant::{Participant, Seat};
+pub use participant::{ElectionParams, Participant};
 pub use simulated::{SimulatedElections, pass_time};
+pub use status::ElectionStatus;
 pub use thread::begin as begin_thread;
 
 /// Starts an election.
-type Begin = Box<dyn FnMut(Seat) -> io::Result<()> + Send>;
+type Begin = Box<dyn FnMut(ElectionParams) -> io::Result<()> + Send>;
 
 /// What passes have to do with the elections.
 pub struct Elections {
     timing: Arc<Timing>,
     lifetime: Option<Duration>,
-    board: Arc<Board>,
+    status: Arc<ElectionStatus>,
     begin: Begin,
     running: BTreeMap<Dev, Running>,
 }
@@ -58,7 +58,7 @@ impl fmt::Debug for Elections {
 struct Running {
     index: NonZeroU32,
     mac: Mac,
-    view: Arc<View>,
+    config: Arc<ElectionConfig>,
     tell: UnboundedSender<Message>,
 }
 
@@ -71,13 +71,13 @@ impl Elections {
     pub fn new(
         timing: Timing,
         lifetime: Option<Duration>,
-        board: Arc<Board>,
-        begin: impl FnMut(Seat) -> io::Result<()> + Send + 'static,
+        status: Arc<ElectionStatus>,
+        begin: impl FnMut(ElectionParams) -> io::Result<()> + Send + 'static,
     ) -> Self {
         Self {
             timing: Arc::new(timing),
             lifetime,
-            board,
+            status,
             begin: Box::new(begin),
             running: BTreeMap::new(),
         }
@@ -85,14 +85,14 @@ impl Elections {
 
     /// What is held now.
     pub fn held(&self) -> Held {
-        self.board.elected().held
+        self.status.elected().held
     }
 
     /// How the elections stand: what is held now, or was held `before` the kernel was looked at. On a NIC without an election, that
     /// is what an earlier agent left. Its thread may need a while to begin: until then, a VIP that it does not speak of is not one
     /// that nobody holds.
     pub fn elected(&self, before: Held, observed: &Observed, ledger: &Ledger) -> Elected {
-        let mut elected = self.board.elected();
+        let mut elected = self.status.elected();
         for (vip, devices) in before {
             elected.held.entry(vip).or_default().extend(devices);
         }
@@ -108,7 +108,7 @@ impl Elections {
 
     /// VIPs that came to this node, the newest last.
     pub fn moves(&self) -> Vec<Move> {
-        self.board.moves()
+        self.status.moves()
     }
 
     /// Tells the elections what to know; begins and ends them.
@@ -120,33 +120,33 @@ impl Elections {
             }
             stays
         });
-        for (dev, Segment { index, mac, view }) in segments {
+        for (dev, Segment { index, mac, config }) in segments {
             if let Some(running) = self.running.get_mut(&dev) {
                 let is_same = (index, mac) == (running.index, running.mac);
                 (running.index, running.mac) = (index, mac);
-                if !is_same || running.view != view {
-                    running.view = Arc::clone(&view);
+                if !is_same || running.config != config {
+                    running.config = Arc::clone(&config);
                     running.say(if is_same {
-                        Message::View(view)
+                        Message::Config(config)
                     } else {
-                        Message::Reopen(view)
+                        Message::Reopen(config)
                     });
                 }
                 continue;
             }
             let (tell, inbox) = unbounded_channel();
-            (self.begin)(Seat {
+            (self.begin)(ElectionParams {
                 dev: dev.clone(),
                 timing: Arc::clone(&self.timing),
                 lifetime: self.lifetime,
-                view: Arc::clone(&view),
-                board: Arc::clone(&self.board),
+                config: Arc::clone(&config),
+                status: Arc::clone(&self.status),
                 inbox,
             })?;
             let running = Running {
                 index,
                 mac,
-                view,
+                config,
                 tell,
             };
             self.running.insert(dev, running);

@@ -3,14 +3,14 @@ use std::{ops::ControlFlow, sync::Arc, time::Duration};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::{
-    election::{Timing, View},
+    election::{ElectionConfig, Timing},
     kernel::{KernelError, SegmentNic},
     model::Dev,
 };
 
 use super::{
-    Board,
-    driver::{Driver, Trouble},
+    ElectionStatus,
+    driver::{Driver, DriverError},
 };
 
 /// How soon to try again to open what cannot be opened.
@@ -20,16 +20,16 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub enum Message {
     /// The sources say something else than before, or the passes have done something.
-    View(Arc<View>),
+    Config(Arc<ElectionConfig>),
     /// The NIC is another one than before.
-    Reopen(Arc<View>),
+    Reopen(Arc<ElectionConfig>),
     /// The election on this NIC is over; nothing is touched.
     End,
 }
 
 /// What it takes to take part in an election.
 #[derive(Debug)]
-pub struct Seat {
+pub struct ElectionParams {
     /// The NIC.
     pub dev: Dev,
     /// Timers.
@@ -37,9 +37,9 @@ pub struct Seat {
     /// How long the kernel keeps a VIP whose agent is gone, where another director could take it; `None` = for ever.
     pub lifetime: Option<Duration>,
     /// What is known now.
-    pub view: Arc<View>,
+    pub config: Arc<ElectionConfig>,
     /// Where results go.
-    pub board: Arc<Board>,
+    pub status: Arc<ElectionStatus>,
     /// What is known later.
     pub inbox: UnboundedReceiver<Message>,
 }
@@ -47,7 +47,7 @@ pub struct Seat {
 /// A director's part in the election of one segment, for as long as its NIC can be used and again when it can.
 #[derive(Debug)]
 pub struct Participant<N, O> {
-    seat: Seat,
+    params: ElectionParams,
     open: O,
     driver: Option<Driver<N>>,
     /// When to try to open the NIC.
@@ -57,12 +57,12 @@ pub struct Participant<N, O> {
 impl<N, O> Participant<N, O>
 where
     N: SegmentNic,
-    O: FnMut(&Seat) -> Result<N, KernelError>,
+    O: FnMut(&ElectionParams) -> Result<N, KernelError>,
 {
     /// Takes part on the NIC that `open` opens, from the first [`Self::work`] on.
-    pub fn new(seat: Seat, open: O) -> Self {
+    pub fn new(params: ElectionParams, open: O) -> Self {
         Self {
-            seat,
+            params,
             open,
             driver: None,
             retry: Duration::ZERO,
@@ -71,7 +71,7 @@ where
 
     /// What it is told next.
     pub fn inbox(&mut self) -> &mut UnboundedReceiver<Message> {
-        &mut self.seat.inbox
+        &mut self.params.inbox
     }
 
     /// The NIC, while it can be used.
@@ -90,21 +90,21 @@ where
     /// Takes a message; none means that the agent is gone. Ends with the election.
     pub fn take(&mut self, message: Option<Message>) -> ControlFlow<()> {
         match message {
-            Some(Message::View(view)) => {
-                self.seat.view = Arc::clone(&view);
+            Some(Message::Config(config)) => {
+                self.params.config = Arc::clone(&config);
                 match &mut self.driver {
-                    Some(driver) => driver.view(view),
+                    Some(driver) => driver.config(config),
                     None => self.retry = Duration::ZERO,
                 }
             }
-            Some(Message::Reopen(view)) => {
-                self.seat.view = view;
+            Some(Message::Reopen(config)) => {
+                self.params.config = config;
                 self.close();
                 self.retry = Duration::ZERO;
             }
             Some(Message::End) | None => {
                 self.driver = None;
-                self.seat.board.ended(&self.seat.dev);
+                self.params.status.ended(&self.params.dev);
                 return ControlFlow::Break(());
             }
         }
@@ -114,9 +114,9 @@ where
     /// The kernel's links or addresses changed.
     pub fn look(&mut self, now: Duration) {
         if let Some(driver) = &mut self.driver
-            && let Err(trouble) = driver.look()
+            && let Err(problem) = driver.look()
         {
-            self.fail(&trouble, now);
+            self.fail(&problem, now);
         }
     }
 
@@ -124,30 +124,30 @@ where
     /// frames.
     pub fn work(&mut self, now: Duration) -> bool {
         if self.driver.is_none() && self.retry <= now {
-            let nic = (self.open)(&self.seat).map_err(Trouble::from);
-            match nic.and_then(|nic| Driver::open(nic, &self.seat)) {
+            let nic = (self.open)(&self.params).map_err(DriverError::from);
+            match nic.and_then(|nic| Driver::open(nic, &self.params)) {
                 Ok(driver) => self.driver = Some(driver),
-                Err(trouble) => self.fail(&trouble, now),
+                Err(problem) => self.fail(&problem, now),
             }
         }
         match self.driver.as_mut().map(Driver::work) {
             Some(Ok(all)) => return all,
-            Some(Err(trouble)) => self.fail(&trouble, now),
+            Some(Err(problem)) => self.fail(&problem, now),
             None => {}
         }
         true
     }
 
-    fn fail(&mut self, trouble: &Trouble, now: Duration) {
+    fn fail(&mut self, problem: &DriverError, now: Duration) {
         self.close();
-        let Seat { board, dev, .. } = &self.seat;
-        board.trouble(dev, Some(trouble.to_string()));
+        let ElectionParams { status, dev, .. } = &self.params;
+        status.problem(dev, Some(problem.to_string()));
         self.retry = now + RETRY;
     }
 
     fn close(&mut self) {
         if self.driver.take().is_some() {
-            self.seat.board.closed(&self.seat.dev);
+            self.params.status.closed(&self.params.dev);
         }
     }
 }

@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::election::{DirectorId, Heard, Question, Says, Sender, View};
+use crate::election::{DirectorId, ElectionConfig, Heard, Question, Says, Sender};
 
 /// How long other directors' kernels take to answer.
 ///
@@ -11,10 +11,10 @@ pub struct RoundTrips(BTreeMap<DirectorId, Duration>);
 
 impl RoundTrips {
     /// A question left at `now`. A kernel that did not answer the one before is measured from this one.
-    pub fn asked(&mut self, question: &Question, view: &View, now: Duration) {
+    pub fn asked(&mut self, question: &Question, config: &ElectionConfig, now: Duration) {
         let director = DirectorId(question.about);
         let is_liveness = question.to.is_some() && question.sender == Sender::Own;
-        if is_liveness && view.peers.contains_key(&director) {
+        if is_liveness && config.peers.contains_key(&director) {
             self.0.insert(director, now);
         }
     }
@@ -35,7 +35,7 @@ mod tests {
     use std::{collections::BTreeSet, net::IpAddr};
 
     use super::*;
-    use crate::{election::Known, model::Mac};
+    use crate::{election::PeerConfig, model::Mac};
 
     const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
     const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 100));
@@ -60,11 +60,11 @@ mod tests {
 
     #[test]
     fn an_answer_is_measured_once_from_the_last_question() {
-        let known = Known {
+        let known = PeerConfig {
             name: "e".into(),
             mac: None,
         };
-        let view = View {
+        let config = ElectionConfig {
             me: DirectorId(IpAddr::from([10, 0, 0, 1])),
             macs: BTreeSet::new(),
             peers: BTreeMap::from([(DirectorId(PEER), known)]),
@@ -73,9 +73,9 @@ mod tests {
         };
         let ms = Duration::from_millis;
         let mut trips = RoundTrips::default();
-        trips.asked(&question(PEER), &view, ms(100));
-        trips.asked(&question(PEER), &view, ms(150));
-        trips.asked(&question(VIP), &view, ms(150));
+        trips.asked(&question(PEER), &config, ms(100));
+        trips.asked(&question(PEER), &config, ms(150));
+        trips.asked(&question(VIP), &config, ms(150));
         assert_eq!(trips.answered(&answer(VIP), ms(151)), None);
         let found = trips.answered(&answer(PEER), ms(152));
         assert_eq!(found, Some((DirectorId(PEER), ms(2))));

@@ -15,15 +15,15 @@ use crate::{
     metrics::Metrics,
 };
 
-use super::{Board, Elections, Participant, Seat};
+use super::{ElectionParams, ElectionStatus, Elections, Participant};
 
-type Open = Box<dyn FnMut(&Seat) -> Result<FakeNic, KernelError>>;
+type Open = Box<dyn FnMut(&ElectionParams) -> Result<FakeNic, KernelError>>;
 
 /// The elections of one agent.
 pub struct SimulatedElections {
     lan: FakeLan,
     name: String,
-    seats: Arc<Mutex<Vec<Seat>>>,
+    seats: Arc<Mutex<Vec<ElectionParams>>>,
     participants: Vec<Simulated>,
 }
 
@@ -41,14 +41,14 @@ impl SimulatedElections {
         timing: Timing,
         lifetime: Option<Duration>,
     ) -> (Self, Elections) {
-        let seats: Arc<Mutex<Vec<Seat>>> = Arc::default();
+        let seats: Arc<Mutex<Vec<ElectionParams>>> = Arc::default();
         let begun = Arc::clone(&seats);
-        let board = Board::new(Trigger::default(), Arc::new(Metrics::default()));
-        let elections = Elections::new(timing, lifetime, Arc::new(board), move |seat| {
+        let status = ElectionStatus::new(Trigger::default(), Arc::new(Metrics::default()));
+        let elections = Elections::new(timing, lifetime, Arc::new(status), move |params| {
             begun
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .push(seat);
+                .push(params);
             Ok(())
         });
         let simulated = Self {
@@ -64,11 +64,11 @@ impl SimulatedElections {
     fn work(&mut self) {
         let now = self.lan.now();
         let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
-        for seat in seats.drain(..) {
+        for params in seats.drain(..) {
             let (lan, name) = (self.lan.clone(), self.name.clone());
-            let open = Box::new(move |seat: &Seat| lan.nic(&name, &seat.dev)) as Open;
+            let open = Box::new(move |params: &ElectionParams| lan.nic(&name, &params.dev)) as Open;
             self.participants.push(Simulated {
-                participant: Participant::new(seat, open),
+                participant: Participant::new(params, open),
                 seen: None,
             });
         }

@@ -13,26 +13,28 @@ use tokio::{
 
 use crate::kernel::linux::{LinuxNic, boot_time, packet::LinkSocket};
 
-use super::participant::{Participant, Seat};
+use super::participant::{ElectionParams, Participant};
 
 /// How long to sleep for want of anything to do.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// Starts it. `nudges` tell that the kernel's links or addresses changed.
-pub fn begin(seat: Seat, nudges: watch::Receiver<()>) -> io::Result<()> {
+/// Starts it. `link_changes` tell that the kernel's links or addresses changed.
+pub fn begin(params: ElectionParams, link_changes: watch::Receiver<()>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let name = format!("vips-{}", seat.dev);
+    let name = format!("vips-{}", params.dev);
     let thread = std::thread::Builder::new().name(name);
     // It ends when it is told to, or with the agent.
     thread
-        .spawn(move || runtime.block_on(run(seat, nudges)))
+        .spawn(move || runtime.block_on(run(params, link_changes)))
         .map(drop)
 }
 
-async fn run(seat: Seat, mut nudges: watch::Receiver<()>) {
-    let mut participant = Participant::new(seat, |seat| LinuxNic::open(&seat.dev, seat.view.me.0));
+async fn run(params: ElectionParams, mut link_changes: watch::Receiver<()>) {
+    let mut participant = Participant::new(params, |params| {
+        LinuxNic::open(&params.dev, params.config.me.0)
+    });
     let mut socket: Option<AsyncFd<Arc<LinkSocket>>> = None;
     participant.work(boot_time());
     loop {
@@ -47,7 +49,7 @@ async fn run(seat: Seat, mut nudges: watch::Receiver<()>) {
                 None
             }
             // If the sender is gone, so is the agent.
-            Ok(()) = nudges.changed() => {
+            Ok(()) = link_changes.changed() => {
                 participant.look(boot_time());
                 None
             }

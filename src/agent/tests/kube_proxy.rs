@@ -76,11 +76,11 @@ fn only_who_directs_meets_kube_proxy() {
     assert_eq!(world.warned(excluding(&[])), []);
     let mut kernel = world.lan.kernel("d");
     let agent = world.agent("d");
-    let view = View {
+    let view = PassInput {
         snapshot: agent.store.snapshot(),
         complete: true,
         fresh: true,
     };
     let end = agent.passes.run(&mut kernel, view, Duration::ZERO);
-    assert!(!end.findings.unwrap().meets_kube_proxy());
+    assert!(!end.state.unwrap().meets_kube_proxy());
 }

@@ -7,9 +7,9 @@ use std::{
 
 use super::*;
 use crate::{
-    agent::Findings,
-    desired::{Inputs, Memory, NodeOptions, admit, desired},
-    kernel::Outcome,
+    agent::PassState,
+    desired::{DrainTimers, Inputs, NodeOptions, admit, desired},
+    kernel::OpResults,
     model::{
         Elected, ForeignTag, KubeProxy, Ledger, Mac, ObservedAddress, PeerState, ProxyAnswer,
         Reach, WireEvidence,
@@ -32,7 +32,7 @@ pub(super) fn reports(services: u32, servers: u8) -> (Report, Report) {
         let mut another = one.clone();
         another.key.name = format!("web-{index}");
         another.uid = format!("6f1c0b4e-0000-4000-8000-{index:012}");
-        let virtual_service = Arc::make_mut(another.verdict.as_mut().unwrap());
+        let virtual_service = Arc::make_mut(another.parsed.as_mut().unwrap());
         virtual_service.key.name.clone_from(&another.key.name);
         virtual_service.uid.clone_from(&another.uid);
         virtual_service.vips = vec![vip(index)];
@@ -89,7 +89,7 @@ fn report_after(
         elected: &Elected::default(),
         complete: true,
         options: &NodeOptions::default(),
-        memory: &Memory::default(),
+        timers: &DrainTimers::default(),
         now: Duration::ZERO,
     });
     *ledger = plan(&wanted.net, observed, ledger).ledger;
@@ -105,11 +105,11 @@ fn report_after(
     for (dev, settings) in &wanted.net.arp {
         observed.links.get_mut(dev).unwrap().arp = *settings;
     }
-    let end = PassEnd {
-        outcome: Outcome::default(),
+    let end = PassResult {
+        outcome: OpResults::default(),
         drift: 0,
         error: None,
-        findings: Some(Findings {
+        state: Some(PassState {
             admission,
             desired: wanted,
             observed: observed.clone(),
@@ -123,7 +123,7 @@ fn report_after(
             }),
             vanished: BTreeSet::new(),
         }),
-        next: Next::default(),
+        next: NextPass::default(),
     };
     report(&node, store, &end, 0).unwrap()
 }

@@ -27,7 +27,7 @@ pub(super) struct Facts {
     /// Whether the run directory can be used.
     pub run_dir: Result<(), String>,
     /// Where in the cluster this is, as far as there is a cluster.
-    pub place: Option<Place>,
+    pub location: Option<Location>,
     /// What kube-proxy says of itself, or the cluster says of it.
     pub kube_proxy: ProxyAnswer,
     /// Programs that may remove foreign addresses.
@@ -36,7 +36,7 @@ pub(super) struct Facts {
 
 /// This machine, and the cluster's node that it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Location {
     /// Its name, or what the pod was told.
     pub machine: String,
     /// The node.

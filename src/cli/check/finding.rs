@@ -16,7 +16,7 @@ pub(super) enum Level {
 
 /// One line of the preflight.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Finding {
+pub(super) struct CheckResult {
     pub level: Level,
     /// What was looked at, in one word.
     pub check: &'static str,
@@ -32,8 +32,8 @@ pub(super) fn finding(
     check: &'static str,
     found: impl Into<String>,
     fix: impl Into<String>,
-) -> Finding {
-    Finding {
+) -> CheckResult {
+    CheckResult {
         level,
         check,
         found: found.into(),
@@ -41,6 +41,6 @@ pub(super) fn finding(
     }
 }
 
-pub(super) fn pass(check: &'static str, found: impl Into<String>) -> Finding {
+pub(super) fn pass(check: &'static str, found: impl Into<String>) -> CheckResult {
     finding(Level::Pass, check, found, "")
 }

@@ -7,16 +7,16 @@ use crate::model::{
 };
 
 use super::{
-    facts::{Facts, Module, Place},
-    finding::{Finding, Level, finding, pass},
+    facts::{Facts, Location, Module},
+    finding::{CheckResult, Level, finding, pass},
 };
 
 const CAP_NET_ADMIN: u32 = 12;
 const CAP_NET_RAW: u32 = 13;
 
 /// What the facts mean.
-pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = facts.place.iter().map(place).collect();
+pub(super) fn findings(facts: &Facts) -> Vec<CheckResult> {
+    let mut findings: Vec<CheckResult> = facts.location.iter().map(location).collect();
     findings.extend([kernel(facts), capabilities(facts)]);
     match &facts.observed {
         Ok(observed) => {
@@ -49,7 +49,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
 }
 
 /// What it means for everything else that is found.
-fn place(Place { machine, node }: &Place) -> Finding {
+fn location(Location { machine, node }: &Location) -> CheckResult {
     match node {
         Some(node) => pass("node", node.as_str()),
         None => finding(
@@ -62,7 +62,7 @@ fn place(Place { machine, node }: &Place) -> Finding {
 }
 
 /// `IFA_PROTO` came with Linux 5.18 (commit 47f0bd503210).
-fn kernel(facts: &Facts) -> Finding {
+fn kernel(facts: &Facts) -> CheckResult {
     let mut numbers = facts.release.split(|c: char| !c.is_ascii_digit());
     let mut number = || numbers.next().and_then(|text| text.parse::<u32>().ok());
     match (number(), number()) {
@@ -85,7 +85,7 @@ fn kernel(facts: &Facts) -> Finding {
     }
 }
 
-fn capabilities(facts: &Facts) -> Finding {
+fn capabilities(facts: &Facts) -> CheckResult {
     let missing: Vec<&str> = [(CAP_NET_ADMIN, "NET_ADMIN"), (CAP_NET_RAW, "NET_RAW")]
         .into_iter()
         .filter(|(bit, _)| facts.capabilities & (1 << bit) == 0)
@@ -102,7 +102,7 @@ fn capabilities(facts: &Facts) -> Finding {
     )
 }
 
-fn ipvs(observed: &Observed) -> Finding {
+fn ipvs(observed: &Observed) -> CheckResult {
     match &observed.ipvs {
         Ipvs::Present => pass("ipvs", "available"),
         Ipvs::Missing(why) => finding(
@@ -114,7 +114,7 @@ fn ipvs(observed: &Observed) -> Finding {
     }
 }
 
-fn schedulers(facts: &Facts) -> Finding {
+fn schedulers(facts: &Facts) -> CheckResult {
     let wanted = |name: &str| facts.wanted_schedulers.contains(name);
     let with = |state: Module| {
         let modules = facts.schedulers.iter();
@@ -159,7 +159,7 @@ fn schedulers(facts: &Facts) -> Finding {
 }
 
 /// Whether the node can be made quiet: the greater of conf/all and the interface's own counts.
-fn arp_all(observed: &Observed) -> Finding {
+fn arp_all(observed: &Observed) -> CheckResult {
     let all = observed.arp_all;
     let found = format!(
         "net.ipv4.conf.all.arp_ignore={} arp_announce={}",
@@ -178,7 +178,7 @@ fn arp_all(observed: &Observed) -> Finding {
     )
 }
 
-fn interface(vip: IpAddr, named: Option<&Dev>, observed: &Observed) -> Finding {
+fn interface(vip: IpAddr, named: Option<&Dev>, observed: &Observed) -> CheckResult {
     let owned = observed.links.values().find(|link| {
         let mut addresses = link.addresses.iter();
         addresses.any(|net| net.addr() == vip)
@@ -224,7 +224,7 @@ fn interface(vip: IpAddr, named: Option<&Dev>, observed: &Observed) -> Finding {
 }
 
 /// Whether somebody else answers for a VIP.
-fn rivals(vip: IpAddr, facts: &Facts) -> Option<Finding> {
+fn rivals(vip: IpAddr, facts: &Facts) -> Option<CheckResult> {
     let observed = facts.observed.as_ref().ok()?;
     let held = observed
         .net
@@ -256,7 +256,7 @@ fn rivals(vip: IpAddr, facts: &Facts) -> Option<Finding> {
 
 /// Strict reverse-path filtering drops a client's packet that comes in where the node would not send the answer out:
 /// the director may hand it over on another interface than the one towards the client.
-fn rp_filter(facts: &Facts, observed: &Observed) -> Finding {
+fn rp_filter(facts: &Facts, observed: &Observed) -> CheckResult {
     let all = facts.sysctl("net.ipv4.conf.all.rp_filter").unwrap_or(0);
     let nics: Vec<&Link> = observed
         .links
@@ -295,7 +295,7 @@ fn rp_filter(facts: &Facts, observed: &Observed) -> Finding {
 }
 
 /// kube-proxy in ipvs mode deletes services that are not its own (kubernetes#59507), unless they are excluded.
-fn kube_proxy(facts: &Facts, observed: &Observed) -> Finding {
+fn kube_proxy(facts: &Facts, observed: &Observed) -> CheckResult {
     const CHECK: &str = "kube-proxy";
     let (answer, device) = (&facts.kube_proxy, has_proxy_device(observed));
     let complain = |level, danger, about: &str| {
@@ -344,7 +344,7 @@ fn kube_proxy(facts: &Facts, observed: &Observed) -> Finding {
     }
 }
 
-fn ipvs_sysctls(facts: &Facts) -> Finding {
+fn ipvs_sysctls(facts: &Facts) -> CheckResult {
     let on = |name: &str| facts.sysctl(name).is_some_and(|value| value != 0);
     if on("net.ipv4.vs.backup_only") {
         return finding(
@@ -387,7 +387,7 @@ fn ipvs_sysctls(facts: &Facts) -> Finding {
     )
 }
 
-fn run_dir(facts: &Facts) -> Finding {
+fn run_dir(facts: &Facts) -> CheckResult {
     match &facts.run_dir {
         Ok(()) => pass("run_dir", "writable"),
         Err(error) => finding(
@@ -399,7 +399,7 @@ fn run_dir(facts: &Facts) -> Finding {
     }
 }
 
-fn network_managers(facts: &Facts) -> Finding {
+fn network_managers(facts: &Facts) -> CheckResult {
     if facts.network_managers.is_empty() {
         let seen = !facts
             .schedulers
@@ -423,7 +423,7 @@ fn network_managers(facts: &Facts) -> Finding {
     )
 }
 
-fn proc_sys(facts: &Facts) -> Finding {
+fn proc_sys(facts: &Facts) -> CheckResult {
     pass(
         "proc_sys",
         if facts.proc_sys_writable {
@@ -434,7 +434,7 @@ fn proc_sys(facts: &Facts) -> Finding {
     )
 }
 
-fn ip_forward(facts: &Facts) -> Finding {
+fn ip_forward(facts: &Facts) -> CheckResult {
     let value = facts.sysctl("net.ipv4.ip_forward").unwrap_or(0);
     pass(
         "ip_forward",

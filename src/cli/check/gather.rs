@@ -25,8 +25,8 @@ use crate::{
 };
 
 use super::{
-    facts::{Facts, Module, Place, Vip, module},
-    place::place,
+    facts::{Facts, Location, Module, Vip, module},
+    location::location,
 };
 
 /// How long a cluster may take to tell about nodes or kube-proxy; a plain host has none.
@@ -65,7 +65,7 @@ pub(super) fn gather(
             vips.entry(vip).or_default().answer = Some(answer);
         }
     }
-    let place = node(kube, observed.as_ref().ok());
+    let location = node(kube, observed.as_ref().ok());
     Ok(Facts {
         capabilities: capabilities(),
         sysctls: sysctls(observed.as_ref().ok()),
@@ -78,7 +78,7 @@ pub(super) fn gather(
         schedulers: schedulers(release.trim()),
         vips,
         run_dir: run_dir(&dir.run_dir),
-        place,
+        location,
         kube_proxy: kube_proxy(kube)?,
         network_managers: network_managers(),
         release: release.trim().to_owned(),
@@ -210,7 +210,7 @@ fn run_dir(dir: &Path) -> Result<(), String> {
 }
 
 /// Which node this is; nothing where there is no cluster, or its nodes may not be listed.
-fn node(args: &KubeArgs, observed: Option<&Observed>) -> Option<Place> {
+fn node(args: &KubeArgs, observed: Option<&Observed>) -> Option<Location> {
     let nodes = block_on(async {
         let look = async {
             let nodes: Api<Node> = Api::all(args.client().await.ok()?);
@@ -223,7 +223,7 @@ fn node(args: &KubeArgs, observed: Option<&Observed>) -> Option<Place> {
     let NodeName(machine) = NodeArgs::default().name().ok()?;
     let links = observed?.links.values();
     let own = links.flat_map(|link| link.addresses.iter().map(IpNet::addr));
-    Some(place(machine, &own.collect(), &nodes.ok()??))
+    Some(location(machine, &own.collect(), &nodes.ok()??))
 }
 
 /// What kube-proxy on this node says; else what kubeadm's ConfigMap does, where the cluster has one and lets us read it.

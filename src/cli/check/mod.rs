@@ -4,7 +4,7 @@ mod facts;
 mod finding;
 mod findings;
 mod gather;
-mod place;
+mod location;
 #[cfg(test)]
 mod tests;
 
@@ -12,9 +12,9 @@ use std::{net::IpAddr, process::ExitCode};
 
 use crate::cluster::SourceConfig;
 
-use self::finding::{Finding, Level};
+use self::finding::{CheckResult, Level};
 use super::{
-    FAILED, Outcome,
+    CommandResult, FAILED,
     kubernetes::KubeArgs,
     output::{OutputArgs, Table},
     run_dir::RunDirArgs,
@@ -50,7 +50,7 @@ pub struct Args {
     output: OutputArgs,
 }
 
-pub(super) fn run(args: &Args) -> Outcome {
+pub(super) fn run(args: &Args) -> CommandResult {
     let facts = gather::gather(&args.vips, args.source.as_ref(), &args.kube, &args.run_dir)?;
     let findings = findings::findings(&facts);
     args.output.output.print(&findings, || text(&findings))?;
@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     Ok(ExitCode::from(if failed { FAILED } else { 0 }))
 }
 
-fn text(findings: &[Finding]) -> String {
+fn text(findings: &[CheckResult]) -> String {
     let mut table = Table::default();
     for finding in findings {
         let level = match finding.level {

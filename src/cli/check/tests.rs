@@ -1,8 +1,8 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
-    facts::{Facts, Module, Place, Vip},
-    finding::{Finding, Level},
+    facts::{Facts, Location, Module, Vip},
+    finding::{CheckResult, Level},
     findings::findings,
 };
 use crate::model::*;
@@ -51,7 +51,7 @@ fn good() -> Facts {
         vips: vip("10.0.0.100", Some(Answer::default())),
         run_dir: Ok(()),
         proc_sys_writable: false,
-        place: None,
+        location: None,
         kube_proxy: ProxyAnswer::Silence,
         network_managers: vec![],
     }
@@ -67,7 +67,7 @@ fn complaints(change: impl FnOnce(&mut Facts)) -> Vec<(Level, &'static str)> {
     change(&mut facts);
     let findings = findings(&facts);
     for finding in &findings {
-        let Finding { level, fix, .. } = finding;
+        let CheckResult { level, fix, .. } = finding;
         assert_eq!(
             *level == Level::Pass,
             fix.is_empty(),
@@ -90,7 +90,7 @@ fn a_good_node_passes() {
 fn a_machine_that_is_no_node_is_named() {
     let on = |node: Option<&str>| {
         complaints(|f| {
-            f.place = Some(Place {
+            f.location = Some(Location {
                 machine: "laptop".to_owned(),
                 node: node.map(Into::into),
             });

@@ -17,7 +17,7 @@ use tokio::{
 
 use self::targets::{Target, targets};
 use super::{
-    FAILED, Failure, Outcome,
+    CommandResult, FAILED, Failure,
     kubernetes::{KubeArgs, block_on},
     output::{OutputArgs, Table},
     snapshot::cluster,
@@ -76,7 +76,7 @@ enum Level {
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Finding {
+struct ConnectResult {
     level: Level,
     /// VIP, port and protocol.
     target: String,
@@ -85,7 +85,7 @@ struct Finding {
     found: String,
 }
 
-pub(super) fn run(args: &Args) -> Outcome {
+pub(super) fn run(args: &Args) -> CommandResult {
     let cluster = cluster(&args.kube)?;
     let reports: BTreeMap<&NodeName, &Report> = cluster.readable().collect();
     let only: BTreeSet<IpAddr> = args.vips.iter().copied().collect();
@@ -115,7 +115,7 @@ pub(super) fn run(args: &Args) -> Outcome {
     Ok(ExitCode::from(if failed { FAILED } else { 0 }))
 }
 
-async fn try_out(target: &Target, args: &Args) -> Finding {
+async fn try_out(target: &Target, args: &Args) -> ConnectResult {
     let (level, found) = match &target.pointless {
         Some(why) => (Level::Skip, why.clone()),
         None => {
@@ -127,7 +127,7 @@ async fn try_out(target: &Target, args: &Args) -> Finding {
             .await
         }
     };
-    Finding {
+    ConnectResult {
         level,
         target: format!("{}/{}", target.address, target.protocol),
         virtual_service: target.key.to_string(),
@@ -168,7 +168,7 @@ async fn connect(address: SocketAddr, count: u32, patience: Duration) -> (Level,
     (Level::Fail, found)
 }
 
-fn text(findings: &[Finding], left_out: usize) -> String {
+fn text(findings: &[ConnectResult], left_out: usize) -> String {
     if findings.is_empty() {
         return "no VirtualService is served: nothing to connect to\n".to_owned();
     }
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn a_table_says_what_was_left_out() {
         assert!(text(&[], 0).contains("nothing to connect to"));
-        let finding = Finding {
+        let finding = ConnectResult {
             level: Level::Skip,
             target: "10.0.0.100:53/UDP".to_owned(),
             virtual_service: "shop/dns".to_owned(),

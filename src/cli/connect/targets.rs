@@ -112,7 +112,7 @@ spec:
                 let admitted = *admitted;
                 snapshot
                     .virtual_services
-                    .insert(admitted.key, admitted.verdict);
+                    .insert(admitted.key, admitted.parsed);
             }
         }
         let vip: IpAddr = "10.0.0.100".parse().unwrap();

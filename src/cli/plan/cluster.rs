@@ -3,14 +3,14 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use crate::{
-    api::{Admitted, Manifest, parse_manifests},
+    api::{Manifest, ParsedVirtualService, parse_manifests},
     cli::{
         Failure,
-        snapshot::{cluster_with_endpoints, troubles},
+        snapshot::{cluster_with_endpoints, problems},
     },
-    desired::{MemberState, admit, directors, members, no_endpoints, placement},
+    desired::{RealServerState, admit, directors, no_endpoints, placement, real_servers},
     election::Placement,
-    forecast::{Forecast, World, settle},
+    forecast::{Forecast, ForecastCluster, settle},
     model::{Reason, Refusal, Snapshot, VirtualService, VsKey},
 };
 
@@ -23,12 +23,12 @@ use super::{
 pub(super) fn plan(args: &Args, file: &Path) -> Result<Document, Failure> {
     let changes = changes(file, &read("--filename", file)?)?;
     let accepted = changes.services.iter();
-    let accepted = accepted.filter_map(|admitted| admitted.verdict.as_ref().ok());
+    let accepted = accepted.filter_map(|admitted| admitted.parsed.as_ref().ok());
     let services = accepted.filter_map(|object| object.real_servers.service.clone());
     let cluster = cluster_with_endpoints(&args.kube, &services.collect())?;
     let mut world = world::world(&cluster);
     let mut document = forecast(cluster.snapshot(), &changes, args.delete, &mut world);
-    document.notes.extend(troubles(&cluster));
+    document.notes.extend(problems(&cluster));
     document.notes.extend(world::doubts(&cluster));
     Ok(document)
 }
@@ -37,7 +37,7 @@ pub(super) fn plan(args: &Args, file: &Path) -> Result<Document, Failure> {
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     /// Its VirtualServices.
-    pub services: Vec<Admitted>,
+    pub services: Vec<ParsedVirtualService>,
     /// Documents that are none.
     pub unreadable: Vec<Refusal>,
 }
@@ -70,7 +70,7 @@ pub(super) fn forecast(
     before: &Snapshot,
     changes: &Changes,
     delete: bool,
-    world: &mut World,
+    world: &mut ForecastCluster,
 ) -> Document {
     settle(before, world);
     let mut after = before.clone();
@@ -109,10 +109,10 @@ pub(super) fn forecast(
 
 /// What the API server would make of it: an object that exists keeps its age, a new one is the youngest.
 fn as_applied(
-    admitted: &Admitted,
+    admitted: &ParsedVirtualService,
     old: Option<&Result<Arc<VirtualService>, Refusal>>,
 ) -> Result<Arc<VirtualService>, Refusal> {
-    let mut shared = admitted.verdict.clone()?;
+    let mut shared = admitted.parsed.clone()?;
     let new = Arc::make_mut(&mut shared);
     match old {
         Some(Ok(old)) => {
@@ -132,7 +132,7 @@ fn refused(
     after: &Snapshot,
     changes: &Changes,
     forecast: &Forecast,
-    world: &World,
+    world: &ForecastCluster,
 ) -> BTreeSet<Refused> {
     let mut refused = BTreeSet::new();
     let keys: BTreeSet<&VsKey> = changes
@@ -159,10 +159,10 @@ fn refused(
             world,
         ));
         for (name, node) in &forecast.nodes {
-            let Some(verdict) = node.verdicts.get(key) else {
+            let Some(parsed) = node.virtual_services.get(key) else {
                 continue;
             };
-            let all = refusals_of(verdict);
+            let all = refusals_of(parsed);
             refused.extend(all.map(|refusal| Refused::new(key, Some(name), refusal)));
         }
     }
@@ -175,7 +175,7 @@ fn nobody_s(
     snapshot: &Snapshot,
     placement: &Placement<'_>,
     forecast: &Forecast,
-    world: &World,
+    world: &ForecastCluster,
 ) -> Vec<Refused> {
     let key = &virtual_service.key;
     let mut refused = Vec::new();
@@ -187,28 +187,28 @@ fn nobody_s(
         refused.push(Refused::new(key, None, &refusal));
     }
     for vip in &virtual_service.vips {
-        let members = members(virtual_service, *vip, snapshot);
-        let absent = |state: &MemberState| *state == MemberState::Absent;
+        let real_servers = real_servers(virtual_service, *vip, snapshot);
+        let absent = |state: &RealServerState| *state == RealServerState::Absent;
         if let Some(service) = &virtual_service.real_servers.service
-            && !members.by_address.is_empty()
+            && !real_servers.by_address.is_empty()
             && placement
                 .first(*vip)
                 .and_then(|name| {
-                    let verdicts = &forecast.nodes.get(name)?.verdicts;
-                    verdicts.get(key)?.members_of(*vip)
+                    let virtual_services = &forecast.nodes.get(name)?.virtual_services;
+                    virtual_services.get(key)?.real_servers_of(*vip)
                 })
                 .is_some_and(|states| states.values().all(absent))
         {
             refused.push(Refused::new(key, None, &no_endpoints(service)));
         }
-        if members.by_address.is_empty() {
+        if real_servers.by_address.is_empty() {
             let refusal = Refusal::new(
                 Reason::NoRealServers,
                 "no node or external host is selected: label nodes with directway.dev/backend=true, or widen spec.realServers.nodeSelector",
             );
             refused.push(Refused::new(key, None, &refusal));
         }
-        for (name, refusal) in &members.refused {
+        for (name, refusal) in &real_servers.refused {
             refused.push(Refused::new(key, Some(name), refusal));
         }
         if let Some(name) = placement.first(*vip)

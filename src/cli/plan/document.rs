@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     cli::output::Table,
-    desired::{MemberState, Verdict},
+    desired::{RealServerState, VirtualServiceState},
     forecast::Forecast,
     model::{NodeName, Refusal},
     plan::{Op, Phase},
@@ -75,16 +75,16 @@ pub(super) fn by_node(forecast: &Forecast) -> Vec<NodePlan> {
 }
 
 /// All that a node would not do for a VirtualService.
-pub(super) fn refusals_of(verdict: &Verdict) -> impl Iterator<Item = &Refusal> {
-    let members = verdict
-        .members
+pub(super) fn refusals_of(vs_state: &VirtualServiceState) -> impl Iterator<Item = &Refusal> {
+    let real_servers = vs_state
+        .real_servers
         .iter()
-        .flat_map(|(_, members)| members.values());
-    let unready = members.filter_map(|state| match state {
-        MemberState::Unready(refusal) | MemberState::Unknown(refusal) => Some(&**refusal),
-        MemberState::Ready { .. } | MemberState::Absent => None,
+        .flat_map(|(_, real_servers)| real_servers.values());
+    let unready = real_servers.filter_map(|state| match state {
+        RealServerState::Unready(refusal) | RealServerState::Unknown(refusal) => Some(&**refusal),
+        RealServerState::Ready { .. } | RealServerState::Absent => None,
     });
-    verdict.refusal.iter().chain(unready)
+    vs_state.refusal.iter().chain(unready)
 }
 
 impl Refused {
@@ -183,19 +183,19 @@ fn phase_name(phase: Phase) -> &'static str {
     match phase {
         Phase::Yield => "yield",
         Phase::Quiet => "quiet",
-        Phase::Device => "device",
+        Phase::AddDevice => "add-device",
         Phase::Bind => "bind",
-        Phase::Route => "route",
-        Phase::Serve => "serve",
-        Phase::Direct => "direct",
-        Phase::Desync => "desync",
-        Phase::Sync => "sync",
+        Phase::AddRoute => "add-route",
+        Phase::AddService => "add-service",
+        Phase::AddDestination => "add-destination",
+        Phase::StopSync => "stop-sync",
+        Phase::StartSync => "start-sync",
         Phase::Quiesce => "quiesce",
-        Phase::Remove => "remove",
-        Phase::Unserve => "unserve",
-        Phase::Unroute => "unroute",
+        Phase::DelDestination => "del-destination",
+        Phase::DelService => "del-service",
+        Phase::DelRoute => "del-route",
         Phase::Unbind => "unbind",
-        Phase::Undevice => "undevice",
+        Phase::DelDevice => "del-device",
         Phase::Restore => "restore",
         Phase::Claim => "claim",
     }

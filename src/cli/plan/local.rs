@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path};
 use crate::{
     cli::{Failure, Observation},
     desired::{Admission, admit, clients_nic, placement, questions},
-    forecast::{Assumed, Wire, World, WorldNode, settle},
+    forecast::{Assumed, EvidenceSource, ForecastCluster, ForecastNode, settle},
     kernel::{Kernel, linux::Linux},
     model::{AddressKey, Elected, Ledger, NodeName, Observed, Snapshot, WireEvidence},
 };
@@ -21,7 +21,7 @@ pub(super) fn plan(args: &Args) -> Result<Document, Failure> {
     let input = args.source.read(&args.kube)?;
     let snapshot = &input.snapshot;
     let admission = admit(snapshot);
-    let mut notes = input.troubles;
+    let mut notes = input.problems;
     let here = match &args.observed {
         Some(file) => {
             notes.push("on the wire, every real server in a network of the node was taken as reachable, and the VIPs as free".to_owned());
@@ -31,14 +31,14 @@ pub(super) fn plan(args: &Args) -> Result<Document, Failure> {
                 own: own.flat_map(|node| node.addresses.clone()).collect(),
                 ..Assumed::default()
             };
-            world_node(observed, ledger, Wire::Assumed(assumed))
+            world_node(observed, ledger, EvidenceSource::Assumed(assumed))
         }
         None => {
             let mut kernel = Linux::open()?;
             let observed = kernel.observe()?;
             let ledger = args.run_dir.ledger(&observed)?;
             let wire = ask(&mut kernel, &node, snapshot, &admission, &observed)?;
-            world_node(observed, ledger, Wire::Asked(wire))
+            world_node(observed, ledger, EvidenceSource::Asked(wire))
         }
     };
     if !snapshot.nodes.contains_key(&node) {
@@ -47,7 +47,7 @@ pub(super) fn plan(args: &Args) -> Result<Document, Failure> {
             args.source.source
         ));
     }
-    let mut world = World {
+    let mut world = ForecastCluster {
         nodes: [(node.clone(), here)].into(),
     };
     let forecast = settle(snapshot, &mut world);
@@ -57,8 +57,8 @@ pub(super) fn plan(args: &Args) -> Result<Document, Failure> {
         .map(|(key, refusal)| Refused::new(key, None, refusal))
         .collect();
     if let Some(end) = forecast.nodes.get(&node) {
-        for (key, verdict) in &end.verdicts {
-            let refused = refusals_of(verdict);
+        for (key, vs_state) in &end.virtual_services {
+            let refused = refusals_of(vs_state);
             refusals.extend(refused.map(|refusal| Refused::new(key, Some(&node), refusal)));
         }
         notes.extend(end.notes.clone());
@@ -70,12 +70,12 @@ pub(super) fn plan(args: &Args) -> Result<Document, Failure> {
     })
 }
 
-fn world_node(observed: Observed, ledger: Ledger, wire: Wire) -> WorldNode {
-    WorldNode {
+fn world_node(observed: Observed, ledger: Ledger, wire: EvidenceSource) -> ForecastNode {
+    ForecastNode {
         observed,
         ledger,
         wire,
-        ..WorldNode::default()
+        ..ForecastNode::default()
     }
 }
 

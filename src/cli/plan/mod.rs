@@ -8,7 +8,7 @@ mod world;
 use std::{path::PathBuf, process::ExitCode};
 
 use super::{
-    Failure, Outcome, kubernetes::KubeArgs, node_name::NodeArgs, output::OutputArgs,
+    CommandResult, Failure, kubernetes::KubeArgs, node_name::NodeArgs, output::OutputArgs,
     run_dir::RunDirArgs, snapshot::SourceArgs,
 };
 
@@ -61,7 +61,7 @@ pub struct Args {
     output: OutputArgs,
 }
 
-pub(super) fn run(args: &Args) -> Outcome {
+pub(super) fn run(args: &Args) -> CommandResult {
     let document = match &args.filename {
         Some(file) => cluster::plan(args, file)?,
         None => local::plan(args)?,

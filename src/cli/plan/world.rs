@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use crate::{
     api::{Report, ReportedNic},
     cluster::Store,
-    forecast::{Assumed, Wire, World, WorldNode},
+    forecast::{Assumed, EvidenceSource, ForecastCluster, ForecastNode},
     model::{
         ArpSettings, Dev, Ipvs, Ledger, Link, LinkKind, Mac, Node, NodeName, Observed,
         PreflightCheck, Reason,
@@ -16,12 +16,12 @@ use crate::{
 
 /// Every node whose agent reports, as if nothing of directway's were there yet: what is there follows from the
 /// VirtualServices that are.
-pub(super) fn world(cluster: &Store) -> World {
+pub(super) fn world(cluster: &Store) -> ForecastCluster {
     let nodes = cluster.readable().filter_map(|(name, report)| {
         let node = cluster.snapshot().nodes.get(name)?;
         Some((name.clone(), world_node(node, report)))
     });
-    World {
+    ForecastCluster {
         nodes: nodes.collect(),
     }
 }
@@ -33,7 +33,7 @@ fn with_host(net: &IpNet, nic: &ReportedNic) -> IpNet {
     host.unwrap_or(*net)
 }
 
-fn world_node(node: &Node, report: &Report) -> WorldNode {
+fn world_node(node: &Node, report: &Report) -> ForecastNode {
     let mut observed = Observed {
         ipvs: ipvs(report),
         arp_all: report.arp_all,
@@ -65,11 +65,11 @@ fn world_node(node: &Node, report: &Report) -> WorldNode {
         let answers = assumed.answers.entry(*vip).or_default();
         answers.extend(conflict.rivals.keys());
     }
-    WorldNode {
+    ForecastNode {
         observed,
         ledger: Ledger::default(),
-        memory: Default::default(),
-        wire: Wire::Assumed(assumed),
+        timers: Default::default(),
+        wire: EvidenceSource::Assumed(assumed),
     }
 }
 

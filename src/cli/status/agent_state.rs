@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// How long the agent may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// More than any NodeState has.
 const MAX_ANSWER: u64 = 4 << 20;
 
@@ -32,7 +32,7 @@ pub(super) fn fetch(address: SocketAddr) -> Result<(NodeName, Report), Failure> 
             "the agent at {address} gave no state: {cause}; is it running? (--admin-address names where it listens)"
         ))
     };
-    let answer = block_on(http::get(address, "/state", MAX_ANSWER, PATIENCE))?;
+    let answer = block_on(http::get(address, "/state", MAX_ANSWER, TIMEOUT))?;
     let answer = answer.map_err(|error| failed(error.to_string()))?;
     if !answer.is_ok() {
         return Err(failed(format!("{}: {}", answer.status, answer.body.trim())));

@@ -13,24 +13,24 @@ use crate::{
 /// A director that neither holds all VIPs nor could take them over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct NotStandingBy {
+pub(super) struct UnreadyStandby {
     pub director: String,
     pub reason: String,
     pub message: String,
 }
 
 /// All directors of `object` but the holder: those that could take all of its VIPs over, and those that could not.
-pub(super) fn standing(
+pub(super) fn standbys(
     object: &VirtualService,
     holder: Option<&str>,
     reports: &BTreeMap<&NodeName, &Report>,
     snapshot: &Snapshot,
-) -> (Vec<String>, Vec<NotStandingBy>) {
+) -> (Vec<String>, Vec<UnreadyStandby>) {
     let (mut ready, mut others) = (Vec::new(), Vec::new());
     for name in directors(object, snapshot).filter(|name| Some(name.0.as_str()) != holder) {
         match why_not(object, reports.get(name).copied()) {
             None => ready.push(name.to_string()),
-            Some(refusal) => others.push(NotStandingBy {
+            Some(refusal) => others.push(UnreadyStandby {
                 director: name.to_string(),
                 reason: refusal.reason.name().to_owned(),
                 message: refusal.message,
@@ -65,7 +65,7 @@ fn why_not(object: &VirtualService, report: Option<&Report>) -> Option<Refusal> 
 mod tests {
     use super::*;
     use crate::{
-        api::admit,
+        api::parse_virtual_service,
         model::{DIRECTOR_LABEL, Directing, Node, PeerState},
     };
 
@@ -83,8 +83,8 @@ mod tests {
             "apiVersion": "directway.dev/v1alpha1", "kind": "VirtualService", "metadata": {"name": "web", "namespace": "shop"},
             "spec": {"vips": ["10.0.0.100"], "ports": [{"port": 80}], "realServers": {"nodeSelector": {}}},
         });
-        let object = admit(&serde_json::from_value(object).unwrap());
-        let object = object.verdict.unwrap();
+        let object = parse_virtual_service(&serde_json::from_value(object).unwrap());
+        let object = object.parsed.unwrap();
         let directs = |ready: &[[u8; 4]]| Report {
             is_director: true,
             peer: PeerState {
@@ -105,7 +105,7 @@ mod tests {
             .map(Into::into)
             .into();
         let reports = names.iter().zip([&idle, &new, &refuses, &stands_by]);
-        let (ready, others) = standing(&object, Some("holder"), &reports.collect(), &snapshot);
+        let (ready, others) = standbys(&object, Some("holder"), &reports.collect(), &snapshot);
         assert_eq!(ready, ["stands-by"]);
         let others: Vec<_> = others
             .iter()

@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use crate::{
     api::{Count, Report, VirtualServiceStatus},
     cluster::Store,
-    desired::members,
+    desired::real_servers,
     model::{NodeName, Refusal, Snapshot, VirtualService, VsKey},
 };
 
 use super::{
-    directors::{NotStandingBy, standing},
+    directors::{UnreadyStandby, standbys},
     holder, notes,
 };
 
@@ -48,7 +48,7 @@ pub(super) struct Service {
     /// Directors that could take over from it.
     pub standbys: Vec<String>,
     /// Directors that could not, and why.
-    pub not_standing_by: Vec<NotStandingBy>,
+    pub not_standing_by: Vec<UnreadyStandby>,
     pub real_servers: Count,
     pub ready: String,
     pub conditions: Vec<Condition>,
@@ -114,17 +114,17 @@ pub(super) struct NodeLine {
 pub(super) fn of_cluster(cluster: &Store, mut notes: Vec<String>) -> Document {
     let snapshot = cluster.snapshot();
     let reports: BTreeMap<&NodeName, &Report> = cluster.readable().collect();
-    let services = snapshot.virtual_services.iter().map(|(key, verdict)| {
+    let services = snapshot.virtual_services.iter().map(|(key, parsed)| {
         let beyond = cluster.objects().get(key);
         let status = beyond.and_then(|beyond| beyond.status.clone());
         let status = status.unwrap_or_default();
-        let accepted = verdict.as_ref().ok();
+        let accepted = parsed.as_ref().ok();
         let vips = accepted
             .map(|accepted| accepted.vips.clone())
             .unwrap_or_default();
         let held_by = status.holder.as_deref();
         let (standbys, not_standing_by) = accepted.map_or_else(Default::default, |object| {
-            standing(object, held_by, &reports, snapshot)
+            standbys(object, held_by, &reports, snapshot)
         });
         let why_holder =
             accepted.and_then(|object| holder::why(object, held_by, &not_standing_by, snapshot));
@@ -229,7 +229,7 @@ fn of_manifest(
     let all: BTreeSet<IpAddr> = object
         .vips
         .iter()
-        .flat_map(|vip| members(object, *vip, snapshot).by_address.into_keys())
+        .flat_map(|vip| real_servers(object, *vip, snapshot).by_address.into_keys())
         .collect();
     let count = |set: usize| i64::try_from(set).unwrap_or(i64::MAX);
     // Only the holder can tell whether clients are served.

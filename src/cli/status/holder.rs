@@ -5,13 +5,13 @@ use crate::{
     model::{Node, NodeName, Snapshot, VirtualService},
 };
 
-use super::directors::NotStandingBy;
+use super::directors::UnreadyStandby;
 
 /// `None` if nothing speaks against `holder`.
 pub(super) fn why(
     object: &VirtualService,
     holder: Option<&str>,
-    not_standing_by: &[NotStandingBy],
+    not_standing_by: &[UnreadyStandby],
     snapshot: &Snapshot,
 ) -> Option<String> {
     let holder = NodeName::from(holder?);
@@ -55,15 +55,15 @@ pub(super) fn why(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{api::admit, model::DIRECTOR_LABEL};
+    use crate::{api::parse_virtual_service, model::DIRECTOR_LABEL};
 
     fn object(preferred: Option<&str>) -> VirtualService {
         let object = serde_json::json!({
             "apiVersion": "directway.dev/v1alpha1", "kind": "VirtualService", "metadata": {"name": "web", "namespace": "shop"},
             "spec": {"vips": ["10.0.0.100"], "ports": [{"port": 80}], "realServers": {"nodeSelector": {}}, "directors": {"preferred": preferred}},
         });
-        let object = admit(&serde_json::from_value(object).unwrap());
-        object.verdict.unwrap().as_ref().clone()
+        let object = parse_virtual_service(&serde_json::from_value(object).unwrap());
+        object.parsed.unwrap().as_ref().clone()
     }
 
     fn snapshot(cordoned: &[&str]) -> Snapshot {
@@ -79,8 +79,8 @@ mod tests {
         }
     }
 
-    fn silent(name: &str) -> NotStandingBy {
-        NotStandingBy {
+    fn silent(name: &str) -> UnreadyStandby {
+        UnreadyStandby {
             director: name.to_owned(),
             reason: "Pending".to_owned(),
             message: "its agent is silent".to_owned(),
@@ -92,7 +92,7 @@ mod tests {
         let (nobody, both) = (snapshot(&[]), snapshot(&["a", "b"]));
         let silent = [silent("b")];
         let expect =
-            |holder, preferred, others: &[NotStandingBy], snapshot, expected: Option<&str>| {
+            |holder, preferred, others: &[UnreadyStandby], snapshot, expected: Option<&str>| {
                 let said = why(&object(preferred), Some(holder), others, snapshot);
                 let fits = match (&said, expected) {
                     (Some(said), Some(expected)) => said.contains(expected),

@@ -12,10 +12,10 @@ use std::{net::SocketAddr, process::ExitCode};
 use crate::cluster::SourceConfig;
 
 use super::{
-    DEFAULT_AGENT_ADDRESS, Outcome,
+    CommandResult, DEFAULT_AGENT_ADDRESS,
     kubernetes::KubeArgs,
     output::OutputArgs,
-    snapshot::{Read, SourceArgs, cluster, troubles},
+    snapshot::{SourceArgs, SourceRead, cluster, problems},
 };
 
 /// Options of `status`.
@@ -44,22 +44,22 @@ pub struct Args {
     output: OutputArgs,
 }
 
-pub(super) fn run(args: &Args) -> Outcome {
+pub(super) fn run(args: &Args) -> CommandResult {
     let mut document = match (&args.source.source, args.admin_address) {
         (SourceConfig::Kubernetes, None) => {
             let cluster = cluster(&args.kube)?;
-            document::of_cluster(&cluster, troubles(&cluster))
+            document::of_cluster(&cluster, problems(&cluster))
         }
         (SourceConfig::Kubernetes, Some(address)) => {
             let (node, report) = agent_state::fetch(address)?;
             document::of_agent(&node, &report, None)
         }
         (SourceConfig::Directory(_), address) => {
-            let Read { snapshot, troubles } = args.source.read(&args.kube)?;
+            let SourceRead { snapshot, problems } = args.source.read(&args.kube)?;
             let address = address.unwrap_or(DEFAULT_AGENT_ADDRESS);
             let (node, report) = agent_state::fetch(address)?;
             let mut document = document::of_agent(&node, &report, Some(&snapshot));
-            document.notes.extend(troubles);
+            document.notes.extend(problems);
             document
         }
     };

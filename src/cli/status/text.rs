@@ -151,7 +151,7 @@ fn dash(text: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::{
-        directors::NotStandingBy,
+        directors::UnreadyStandby,
         document::{Condition, NotReady},
     };
     use super::*;
@@ -187,7 +187,7 @@ mod tests {
             holder: None,
             why_holder: None,
             standbys: vec![],
-            not_standing_by: vec![NotStandingBy {
+            not_standing_by: vec![UnreadyStandby {
                 director: "e".to_owned(),
                 reason: "NoRealServers".to_owned(),
                 message: "none".to_owned(),

@@ -8,7 +8,7 @@ use kube::{
 };
 use serde_json::json;
 
-use super::standing::{NodeView, View};
+use super::progress::{ClusterState, NodeInfo};
 use crate::{
     cli::{
         Failure,
@@ -61,7 +61,7 @@ impl Cluster {
     }
 
     /// What the API server has now.
-    pub(super) async fn view(&self) -> Result<View, Failure> {
+    pub(super) async fn cluster_state(&self) -> Result<ClusterState, Failure> {
         let wanted = Wanted::all();
         let states = [SourceName::NodeStates];
         let mut store = Store::new(&states);
@@ -77,13 +77,13 @@ impl Cluster {
         let nodes = nodes.into_iter().map(|light| {
             let not_ready = light.not_ready();
             let (name, node, _) = light.read();
-            let view = NodeView {
+            let cluster_state = NodeInfo {
                 has_role: node.is_director() || node.is_backend(),
                 not_ready,
             };
-            (name, view)
+            (name, cluster_state)
         });
-        Ok(View {
+        Ok(ClusterState {
             nodes: nodes.collect(),
             states: store.reports().clone(),
         })

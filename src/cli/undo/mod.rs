@@ -1,7 +1,7 @@
 //! `directway undo`: has every agent take back what it did, and waits until none has anything left.
 
 mod cluster;
-mod standing;
+mod progress;
 
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
@@ -11,10 +11,10 @@ use crate::{cluster::UndoSwitch, model::NodeName};
 
 use self::{
     cluster::Cluster,
-    standing::{Standing, standings},
+    progress::{UndoProgress, progress},
 };
 use super::{
-    Failure, Outcome,
+    CommandResult, Failure,
     kubernetes::{KubeArgs, block_on},
     output::print,
 };
@@ -58,7 +58,7 @@ pub struct Args {
     kube: KubeArgs,
 }
 
-pub(super) fn run(args: &Args) -> Outcome {
+pub(super) fn run(args: &Args) -> CommandResult {
     block_on(async {
         let cluster = Cluster::new(args.kube.client().await?);
         if args.cancel {
@@ -86,29 +86,30 @@ pub(super) fn run(args: &Args) -> Outcome {
 }
 
 /// Prints how far each node is whenever that changes, until all are done or it is too late.
-async fn wait(cluster: &Cluster, request: Option<&str>, timeout: Duration) -> Outcome {
+async fn wait(cluster: &Cluster, request: Option<&str>, timeout: Duration) -> CommandResult {
     let start = Instant::now();
-    let mut told: BTreeMap<NodeName, Standing> = BTreeMap::new();
-    let mut trouble = String::new();
+    let mut told: BTreeMap<NodeName, UndoProgress> = BTreeMap::new();
+    let mut problem = String::new();
     loop {
-        let all = match cluster.view().await {
-            Ok(view) => {
-                trouble.clear();
-                let now = standings(request, &view);
-                for (name, standing) in &now {
-                    if told.get(name) != Some(standing) {
-                        print(&format!("{name}: {standing}"))?;
+        let all = match cluster.cluster_state().await {
+            Ok(cluster_state) => {
+                problem.clear();
+                let now = progress(request, &cluster_state);
+                for (name, progress) in &now {
+                    if told.get(name) != Some(progress) {
+                        print(&format!("{name}: {progress}"))?;
                     }
                 }
                 told = now;
-                told.values().all(|standing| *standing == Standing::Done)
+                told.values()
+                    .all(|progress| *progress == UndoProgress::Done)
             }
             // It may be a moment's trouble; if not, the deadline comes.
             Err(error) => {
                 let error = error.to_string();
-                if trouble != error {
+                if problem != error {
                     print(&format!("{error}; trying again"))?;
-                    trouble = error;
+                    problem = error;
                 }
                 false
             }
@@ -122,23 +123,23 @@ async fn wait(cluster: &Cluster, request: Option<&str>, timeout: Duration) -> Ou
             return Ok(ExitCode::SUCCESS);
         }
         if waited >= timeout {
-            return Err(Failure::Failed(late(&told, &trouble, timeout)));
+            return Err(Failure::Failed(late(&told, &problem, timeout)));
         }
         sleep(LOOK).await;
     }
 }
 
 /// Names who is not done, and what to do there.
-fn late(told: &BTreeMap<NodeName, Standing>, trouble: &str, timeout: Duration) -> String {
+fn late(told: &BTreeMap<NodeName, UndoProgress>, problem: &str, timeout: Duration) -> String {
     let seconds = timeout.as_secs();
     let open: Vec<String> = told
         .iter()
-        .filter(|(_, standing)| **standing != Standing::Done)
-        .map(|(name, standing)| format!("  {name}: {standing}\n"))
+        .filter(|(_, progress)| **progress != UndoProgress::Done)
+        .map(|(name, progress)| format!("  {name}: {progress}\n"))
         .collect();
-    let mut text = match (open.len(), trouble) {
+    let mut text = match (open.len(), problem) {
         (0, "") => format!("not known to be done after {seconds} s\n"),
-        (0, trouble) => format!("not known to be done after {seconds} s: {trouble}\n"),
+        (0, problem) => format!("not known to be done after {seconds} s: {problem}\n"),
         (count, _) => format!(
             "{count} of {} nodes not undone after {seconds} s:\n",
             told.len()
@@ -161,11 +162,11 @@ mod tests {
 
     #[test]
     fn who_is_late_is_named_with_what_to_do() {
-        let silent = Standing::Silent {
+        let silent = UndoProgress::Silent {
             not_ready: Some("NodeStatusUnknown".to_owned()),
             last: "1 quiet VIP".to_owned(),
         };
-        let told = [("a".into(), Standing::Done), ("b".into(), silent)].into();
+        let told = [("a".into(), UndoProgress::Done), ("b".into(), silent)].into();
         let text = late(&told, "", Duration::from_secs(120));
         assert!(
             text.starts_with("1 of 2 nodes not undone after 120 s:\n  b: its agent has not answered, and the node is not ready"),

@@ -7,7 +7,7 @@ use std::{
 
 use super::Look;
 use crate::{
-    api::{Admitted, Manifest, parse_manifests},
+    api::{Manifest, ParsedVirtualService, parse_manifests},
     cluster::{Change, SourceName},
     model::{Node, NodeName, Reason, Refusal, VsKey},
 };
@@ -57,7 +57,7 @@ struct File {
 
 #[derive(Debug, Default, PartialEq)]
 struct Content {
-    virtual_services: BTreeMap<VsKey, Admitted>,
+    virtual_services: BTreeMap<VsKey, ParsedVirtualService>,
     nodes: BTreeMap<NodeName, Node>,
 }
 
@@ -95,14 +95,14 @@ impl Files {
                 // Everything known stays: an unmounted directory is not an empty one.
                 let message =
                     format!("{error}; give --source dir:PATH a directory that the agent can read");
-                look.changes.push(trouble(&path, message));
+                look.changes.push(problem(&path, message));
                 look.unreadable = true;
                 self.unreadable = true;
                 return look;
             }
         };
         if std::mem::take(&mut self.unreadable) {
-            look.changes.push(no_trouble(&path));
+            look.changes.push(no_problem(&path));
         }
         for name in names.keys() {
             self.files.entry(name.clone()).or_default();
@@ -130,7 +130,7 @@ impl Files {
                     file.good = Some(content);
                     file.partial = false;
                     if std::mem::take(&mut file.failed) {
-                        look.changes.push(no_trouble(name));
+                        look.changes.push(no_problem(name));
                     }
                 }
                 Reading::Broken(message, rest) => {
@@ -139,17 +139,17 @@ impl Files {
                         different = true;
                         file.partial = true;
                         file.good.get_or_insert_default().overlay(rest);
-                        look.changes.push(trouble(name, message));
+                        look.changes.push(problem(name, message));
                     } else {
                         let message = format!("{message}; its last good version stays in force");
-                        look.changes.push(trouble(name, message));
+                        look.changes.push(problem(name, message));
                     }
                 }
             }
         }
         for name in gone {
             self.files.remove(&name);
-            look.changes.push(no_trouble(&name));
+            look.changes.push(no_problem(&name));
             different = true;
         }
         look.again = wait;
@@ -164,7 +164,8 @@ impl Files {
 
     /// Everything that all files say.
     fn publish(&mut self, changes: &mut Vec<Change>) {
-        let mut virtual_services: BTreeMap<&VsKey, Vec<(&str, &Admitted)>> = BTreeMap::new();
+        let mut virtual_services: BTreeMap<&VsKey, Vec<(&str, &ParsedVirtualService)>> =
+            BTreeMap::new();
         let mut nodes: BTreeMap<&NodeName, Vec<(&str, &Node)>> = BTreeMap::new();
         for (name, file) in &self.files {
             let Some(good) = &file.good else { continue };
@@ -188,9 +189,9 @@ impl Files {
             if found.len() > 1 {
                 let subject = format!("VirtualService {key}");
                 let message = format!("{subject} is in {}: keep it in one of them", files(&found));
-                changes.push(trouble(&subject, &message));
+                changes.push(problem(&subject, &message));
                 duplicates.insert(subject);
-                admitted.verdict = Err(Refusal::new(Reason::InvalidSpec, message));
+                admitted.parsed = Err(Refusal::new(Reason::InvalidSpec, message));
             }
             changes.push(Change::VirtualService(Box::new(admitted)));
         }
@@ -205,13 +206,13 @@ impl Files {
                     "{subject} is in {} with different content: {file} counts; keep it in one of them",
                     files(&found)
                 );
-                changes.push(trouble(&subject, message));
+                changes.push(problem(&subject, message));
                 duplicates.insert(subject);
             }
             changes.push(Change::Node(name.clone(), (*first).clone()));
         }
         for subject in self.duplicates.difference(&duplicates) {
-            changes.push(no_trouble(subject));
+            changes.push(no_problem(subject));
         }
         self.duplicates = duplicates;
         let complete = self
@@ -274,7 +275,7 @@ impl Content {
     /// Adds what is good in `newer`, and what is not where there was nothing before.
     fn overlay(&mut self, newer: Self) {
         for (key, admitted) in newer.virtual_services {
-            if admitted.verdict.is_ok() || !self.virtual_services.contains_key(&key) {
+            if admitted.parsed.is_ok() || !self.virtual_services.contains_key(&key) {
                 self.virtual_services.insert(key, admitted);
             }
         }
@@ -307,7 +308,7 @@ fn parse(name: &str, bytes: Vec<u8>) -> (Result<(), String>, Content) {
         match manifest {
             Ok(Manifest::VirtualService(mut admitted)) => {
                 refuse_service(name, &mut admitted);
-                if let Err(refusal) = &admitted.verdict {
+                if let Err(refusal) = &admitted.parsed {
                     problems.push(refusal.message.clone());
                 }
                 let key = admitted.key.clone();
@@ -337,9 +338,9 @@ fn parse(name: &str, bytes: Vec<u8>) -> (Result<(), String>, Content) {
 }
 
 /// Nobody tells of endpoints here.
-fn refuse_service(file: &str, admitted: &mut Admitted) {
+fn refuse_service(file: &str, admitted: &mut ParsedVirtualService) {
     let service = admitted
-        .verdict
+        .parsed
         .as_ref()
         .ok()
         .and_then(|accepted| accepted.real_servers.service.as_ref());
@@ -348,7 +349,7 @@ fn refuse_service(file: &str, admitted: &mut Admitted) {
             "{file}: VirtualService {}: spec.realServers.service: \"{}\" has endpoints in a Kubernetes API only, not in a directory: use nodeSelector or external",
             admitted.key, service.name
         );
-        admitted.verdict = Err(Refusal::new(Reason::InvalidSpec, message));
+        admitted.parsed = Err(Refusal::new(Reason::InvalidSpec, message));
     }
 }
 
@@ -391,10 +392,10 @@ fn age(stamp: Stamp) -> Option<Duration> {
     SystemTime::now().duration_since(stamp.modified?).ok()
 }
 
-fn trouble(subject: &str, message: impl ToString) -> Change {
-    Change::trouble(SourceName::Directory, subject, message)
+fn problem(subject: &str, message: impl ToString) -> Change {
+    Change::problem(SourceName::Directory, subject, message)
 }
 
-fn no_trouble(subject: &str) -> Change {
-    Change::no_trouble(SourceName::Directory, subject)
+fn no_problem(subject: &str) -> Change {
+    Change::no_problem(SourceName::Directory, subject)
 }

@@ -88,9 +88,9 @@ impl Fixture {
             .port
     }
 
-    fn trouble(&self, subject: &str) -> Option<&String> {
+    fn problem(&self, subject: &str) -> Option<&String> {
         self.store
-            .troubles()
+            .problems()
             .get(&(SourceName::Directory, subject.to_owned()))
     }
 }
@@ -149,9 +149,9 @@ fn a_half_written_file_changes_nothing() {
         fixture.write("web.yaml", &whole);
         fixture.settle();
         assert!(
-            fixture.store.troubles().is_empty(),
+            fixture.store.problems().is_empty(),
             "cut at {cut}: {:?}",
-            fixture.store.troubles()
+            fixture.store.problems()
         );
     }
 }
@@ -171,8 +171,8 @@ fn a_broken_file_keeps_its_last_good_version_and_disturbs_no_other() {
         fixture.write("mail.yaml", &service("mail", 25));
         fixture.settle();
         assert_eq!(fixture.services(), ["mail:ok", "web:ok"], "{broken:?}");
-        let trouble = fixture.trouble("web.yaml").unwrap();
-        assert!(trouble.contains("last good version"), "{trouble}");
+        let problem = fixture.problem("web.yaml").unwrap();
+        assert!(problem.contains("last good version"), "{problem}");
         assert!(
             fixture.store.is_complete(),
             "everything that ever was is known"
@@ -182,7 +182,7 @@ fn a_broken_file_keeps_its_last_good_version_and_disturbs_no_other() {
     fixture.write("web.yaml", &service("web", 81));
     fixture.settle();
     assert_eq!(
-        (fixture.port("web"), fixture.trouble("web.yaml")),
+        (fixture.port("web"), fixture.problem("web.yaml")),
         (81, None)
     );
 }
@@ -199,14 +199,14 @@ fn a_file_that_never_was_good_is_told_of_and_makes_the_view_incomplete() {
         ["mail:ok", "web:ok"],
         "the good documents count"
     );
-    let trouble = fixture.trouble("bad.yaml").unwrap();
+    let problem = fixture.problem("bad.yaml").unwrap();
     assert!(
-        trouble.contains("bad.yaml") && trouble.contains("line 9"),
-        "{trouble}"
+        problem.contains("bad.yaml") && problem.contains("line 9"),
+        "{problem}"
     );
     fixture.write("bad.yaml", &service("mail", 25));
     fixture.settle();
-    assert!(fixture.store.is_complete() && fixture.store.troubles().is_empty());
+    assert!(fixture.store.is_complete() && fixture.store.problems().is_empty());
 }
 
 #[test]
@@ -216,15 +216,15 @@ fn a_virtual_service_in_two_files_is_refused_with_both_names() {
     fixture.write("b.yaml", &service("web", 81));
     fixture.settle();
     assert_eq!(fixture.services(), ["web:refused"]);
-    let trouble = fixture.trouble("VirtualService default/web").unwrap();
-    assert!(trouble.contains("a.yaml and b.yaml"), "{trouble}");
+    let problem = fixture.problem("VirtualService default/web").unwrap();
+    assert!(problem.contains("a.yaml and b.yaml"), "{problem}");
     fs::remove_file(fixture.dir.path().join("a.yaml")).unwrap();
     fixture.settle();
     assert_eq!(
         (fixture.services(), fixture.port("web")),
         (vec!["web:ok".to_owned()], 81)
     );
-    assert!(fixture.store.troubles().is_empty());
+    assert!(fixture.store.problems().is_empty());
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn a_node_in_two_files_is_taken_from_the_first_and_told_of() {
     assert!(nodes[&NodeName::from("node-1")].is_director());
     assert!(
         fixture
-            .trouble("Node node-1")
+            .problem("Node node-1")
             .unwrap()
             .contains("a.yaml and b.yaml")
     );
@@ -252,12 +252,12 @@ fn a_directory_that_is_gone_is_not_an_empty_one() {
     fs::rename(fixture.dir.path(), &away).unwrap();
     fixture.look(5000);
     assert_eq!(
-        (fixture.services(), fixture.store.troubles().len()),
+        (fixture.services(), fixture.store.problems().len()),
         (vec!["web:ok".to_owned()], 1)
     );
     fs::rename(&away, fixture.dir.path()).unwrap();
     fixture.settle();
-    assert!(fixture.store.troubles().is_empty());
+    assert!(fixture.store.problems().is_empty());
     assert_eq!(fixture.services(), ["web:ok"]);
 }
 
@@ -294,5 +294,5 @@ fn a_service_has_no_endpoints_here() {
         "{refusal}"
     );
     assert!(services[&VsKey::new("default", "dns")].is_ok());
-    assert_eq!(fixture.store.troubles().len(), 1);
+    assert_eq!(fixture.store.problems().len(), 1);
 }

@@ -69,7 +69,7 @@ impl Source {
             if services.is_empty() {
                 let none = vec![
                     Change::Endpoints(Endpoints::new()),
-                    Change::no_trouble(SourceName::EndpointSlices, WATCH_SUBJECT),
+                    Change::no_problem(SourceName::EndpointSlices, WATCH_SUBJECT),
                 ];
                 if feed.send(none).await.is_err() || wanted.changed().await.is_err() {
                     return Closed;

@@ -33,7 +33,7 @@ pub(super) fn kind(client: &Client, wanted: &Wanted) -> Kind<LightNode> {
             let (subject, problems) = (format!("Node {name}"), problems.join("; "));
             vec![
                 Change::Node(name, node),
-                Change::trouble(SourceName::Nodes, subject, problems),
+                Change::problem(SourceName::Nodes, subject, problems),
             ]
         }),
         ends: Box::new(|light| Some(Key::Node(NodeName(light.metadata.name.unwrap_or_default())))),

@@ -73,12 +73,12 @@ fn peer_changes(name: NodeName, object: DynamicObject) -> Vec<Change> {
         Err(NoReport::NotYet) => PeerState::default(),
         Err(NoReport::Garbled(error)) => {
             let message = format!("{error}; what it said before stays in force");
-            return vec![Change::trouble(source, subject, message)];
+            return vec![Change::problem(source, subject, message)];
         }
     };
     vec![
         Change::Peer(name, peer),
-        Change::no_trouble(source, subject),
+        Change::no_problem(source, subject),
     ]
 }
 
@@ -98,7 +98,7 @@ mod tests {
         };
         let changes = peer_changes("b".into(), state(json!({"bound": ["10.0.0.1-10.0.0.3"]})));
         assert!(
-            matches!(&changes[..], [Change::Peer(_, peer), Change::NoTrouble { .. }] if peer.bound.contains([10, 0, 0, 2].into())),
+            matches!(&changes[..], [Change::Peer(_, peer), Change::NoProblem { .. }] if peer.bound.contains([10, 0, 0, 2].into())),
             "{changes:?}"
         );
         for garbled in [
@@ -112,7 +112,7 @@ mod tests {
             ));
             let changes = peer_changes("b".into(), state(garbled));
             assert!(
-                matches!(&changes[..], [Change::Trouble { .. }]),
+                matches!(&changes[..], [Change::Problem { .. }]),
                 "{changes:?}"
             );
         }

@@ -7,7 +7,7 @@ use kube::{
 };
 
 use crate::{
-    api::{VirtualService, VirtualServiceStatus, admit},
+    api::{VirtualService, VirtualServiceStatus, parse_virtual_service},
     cluster::{
         Change, Key, SourceName, Wanted,
         kind::{Kind, any_shape},
@@ -45,7 +45,7 @@ pub(super) fn kind(client: &Client, wanted: &Wanted) -> Kind<DynamicObject> {
 
 /// What a VirtualService says. Its status is read separately, so that neither can spoil the other.
 pub fn changes(object: &DynamicObject, details: bool) -> Vec<Change> {
-    let admitted = admit(object);
+    let admitted = parse_virtual_service(object);
     if !details {
         return vec![Change::VirtualService(Box::new(admitted))];
     }
@@ -69,7 +69,7 @@ pub fn changes(object: &DynamicObject, details: bool) -> Vec<Change> {
     vec![
         Change::VirtualService(Box::new(admitted)),
         Change::Object(key, Box::new(beyond)),
-        Change::trouble(
+        Change::problem(
             SourceName::VirtualServices,
             subject,
             problem.unwrap_or_default(),

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    api::{Admitted, Manifest, parse_manifests},
+    api::{Manifest, ParsedVirtualService, parse_manifests},
     model::{BACKEND_LABEL, DIRECTOR_LABEL, Node, PeerState, Reason, Refusal, Slice},
 };
 
@@ -11,11 +11,11 @@ const KUBERNETES: [SourceName; 3] = [
 ];
 
 fn refused(name: &str, generation: i64) -> Change {
-    Change::VirtualService(Box::new(Admitted {
+    Change::VirtualService(Box::new(ParsedVirtualService {
         key: VsKey::new("default", name),
         uid: name.to_owned(),
         generation,
-        verdict: Err(Refusal::new(Reason::InvalidSpec, "broken")),
+        parsed: Err(Refusal::new(Reason::InvalidSpec, "broken")),
     }))
 }
 
@@ -158,16 +158,16 @@ fn only_directors_need_endpoints_and_only_of_their_own_vips() {
 #[test]
 fn a_trouble_is_known_until_it_is_over() {
     let mut store = Store::new(&[SourceName::Directory]);
-    let trouble = || Change::Trouble {
+    let problem = || Change::Problem {
         source: SourceName::Directory,
         subject: "web.yaml".to_owned(),
         message: "line 1: what?".to_owned(),
     };
-    assert!(store.apply(vec![trouble()]) && !store.apply(vec![trouble()]));
-    assert_eq!(store.troubles().len(), 1);
-    assert!(store.apply(vec![Change::NoTrouble {
+    assert!(store.apply(vec![problem()]) && !store.apply(vec![problem()]));
+    assert_eq!(store.problems().len(), 1);
+    assert!(store.apply(vec![Change::NoProblem {
         source: SourceName::Directory,
         subject: "web.yaml".to_owned()
     }]));
-    assert!(store.troubles().is_empty());
+    assert!(store.problems().is_empty());
 }

@@ -95,7 +95,7 @@ fn a_leaving_real_server_keeps_its_connections_until_dry_or_the_deadline() {
     let draining = weights(&[("10.77.0.11", 1), ("10.77.0.12", 0)]);
     assert_eq!(lan.weights(), draining, "weight 0 comes before deletion");
 
-    lan.memory = lan.desired().memory;
+    lan.timers = lan.desired().timers;
     lan.serving(&[("10.77.0.11", 1), ("10.77.0.12", 0)]);
     let connections = Connections {
         active: 1,
@@ -106,7 +106,7 @@ fn a_leaving_real_server_keeps_its_connections_until_dry_or_the_deadline() {
         .insert((web_key(), ip("10.77.0.12")), connections);
     lan.now = Duration::from_secs(59);
     assert_eq!(lan.weights(), draining);
-    assert!(lan.verdict().draining.contains(&ip("10.77.0.12")));
+    assert!(lan.vs_state().draining.contains(&ip("10.77.0.12")));
     lan.now = Duration::from_secs(60);
     assert_eq!(lan.weights(), drained, "the deadline has passed");
     lan.now = Duration::from_secs(1);

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::fixture::*;
 use crate::{
-    desired::{Former, MemberState, Segment, Sight, admit, segments},
+    desired::{FormerDirectors, RealServerState, Segment, SegmentInputs, admit, segments},
     election::DirectorId,
     model::*,
 };
@@ -29,10 +29,10 @@ fn hold(lan: &mut Lan) {
     held.insert(ip(VIP), [dev("eth0")].into());
 }
 
-fn segment(lan: &Lan, former: &Former) -> Segment {
+fn segment(lan: &Lan, former: &FormerDirectors) -> Segment {
     let admission = admit(&lan.snapshot);
     let desired = lan.desired();
-    let sight = Sight {
+    let inputs = SegmentInputs {
         node: &lan.node,
         snapshot: &lan.snapshot,
         admission: &admission,
@@ -41,7 +41,7 @@ fn segment(lan: &Lan, former: &Former) -> Segment {
         former,
         fresh: true,
     };
-    segments(&sight).remove(&dev("eth0")).unwrap()
+    segments(&inputs).remove(&dev("eth0")).unwrap()
 }
 
 #[test]
@@ -58,8 +58,8 @@ fn a_nic_as_quiet_device_is_no_claim() {
 
 /// Who may hold the VIP, the best first, and whether each is ready.
 fn order(lan: &Lan) -> Vec<(String, bool)> {
-    let view = segment(lan, &Former::new()).view;
-    let wanted = &view.vips[&ip(VIP)];
+    let config = segment(lan, &FormerDirectors::new()).config;
+    let wanted = &config.vips[&ip(VIP)];
     let order = wanted.order.iter();
     order
         .map(|it| (it.director.0.to_string(), it.ready))
@@ -114,15 +114,15 @@ fn whoever_else_answers_is_told_and_decides_nothing() {
     let stranger = Mac([2, 0, 0, 0, 0, 99]);
     let conflicts = &mut lan.elected.conflicts;
     conflicts.insert(claim(), [(stranger, None)].into());
-    let verdict = lan.verdict();
-    let refusal = verdict.refusal.unwrap();
+    let vs_state = lan.vs_state();
+    let refusal = vs_state.refusal.unwrap();
     assert_eq!(refusal.reason, Reason::VipConflict);
     assert!(refusal.message.contains("not claimed"), "{refusal}");
     hold(&mut lan);
     lan.carrying("eth0", Role::Held);
     assert!(lan.desired().net.addresses.contains_key(&claim()));
     assert!(
-        lan.verdict()
+        lan.vs_state()
             .refusal
             .unwrap()
             .message
@@ -138,7 +138,7 @@ fn whoever_else_answers_has_a_name_if_it_is_a_node() {
     let rivals = [(director, Some("e".into())), (real_server, None)].into();
     let conflicts = &mut lan.elected.conflicts;
     conflicts.insert(claim(), rivals);
-    let message = lan.verdict().refusal.unwrap().message;
+    let message = lan.vs_state().refusal.unwrap().message;
     for rival in ["02:00:00:00:00:14 (node e)", "02:00:00:00:00:0b (node r1)"] {
         assert!(message.contains(rival), "{message}");
     }
@@ -203,9 +203,9 @@ fn directors_without_an_internal_address_on_the_segment_know_each_other_by_what_
         ..PeerState::default()
     };
     peers.insert("e".into(), e);
-    let view = segment(&lan, &Former::new()).view;
-    assert_eq!(view.me, DirectorId(ip("10.77.0.10")));
-    let known: Vec<IpAddr> = view.peers.keys().map(|it| it.0).collect();
+    let config = segment(&lan, &FormerDirectors::new()).config;
+    assert_eq!(config.me, DirectorId(ip("10.77.0.10")));
+    let known: Vec<IpAddr> = config.peers.keys().map(|it| it.0).collect();
     assert_eq!(known, [ip("10.77.0.20")]);
 }
 
@@ -219,7 +219,7 @@ fn a_cordoned_director_comes_last_and_the_preferred_one_first() {
         lan.web().directors.preferred = Some(name.into());
         let found: Vec<String> = order(&lan).into_iter().map(|(who, _)| who).collect();
         assert_eq!(found, [first, second]);
-        assert!(segment(&lan, &Former::new()).view.vips[&ip(VIP)].on_request);
+        assert!(segment(&lan, &FormerDirectors::new()).config.vips[&ip(VIP)].on_request);
         lan.snapshot.nodes.get_mut(&name.into()).unwrap().cordoned = true;
         let found: Vec<String> = order(&lan).into_iter().map(|(who, _)| who).collect();
         assert_eq!(found, [second, first], "cordoned");
@@ -230,10 +230,10 @@ fn a_cordoned_director_comes_last_and_the_preferred_one_first() {
 #[test]
 fn directors_of_today_and_of_lately_are_no_strangers() {
     let mut lan = pair();
-    let gone = Former::from([("x".into(), vec![ip("192.168.0.9"), ip("10.77.0.30")])]);
-    let view = segment(&lan, &gone).view;
-    assert_eq!(view.me, DirectorId(ip("10.77.0.10")));
-    let peers: Vec<String> = view.peers.keys().map(|id| id.0.to_string()).collect();
+    let gone = FormerDirectors::from([("x".into(), vec![ip("192.168.0.9"), ip("10.77.0.30")])]);
+    let config = segment(&lan, &gone).config;
+    assert_eq!(config.me, DirectorId(ip("10.77.0.10")));
+    let peers: Vec<String> = config.peers.keys().map(|id| id.0.to_string()).collect();
     assert_eq!(peers, ["10.77.0.20", "10.77.0.30"]);
     // A director that no one can reach on this segment cannot hold the VIP there.
     let e = lan.snapshot.nodes.get_mut(&"e".into()).unwrap();
@@ -253,9 +253,9 @@ fn another_director_that_answers_for_the_vip_is_still_a_real_server() {
         macs: holders.into(),
     };
     lan.wire.answers.insert(ip(VIP), answer);
-    let verdict = lan.verdict();
-    let members = verdict.members_of(ip(VIP)).unwrap();
-    let ready = |address: &str| matches!(members[&ip(address)], MemberState::Ready { .. });
+    let vs_state = lan.vs_state();
+    let real_servers = vs_state.real_servers_of(ip(VIP)).unwrap();
+    let ready = |address: &str| matches!(real_servers[&ip(address)], RealServerState::Ready { .. });
     assert!(ready("10.77.0.20"));
     assert!(
         !ready("10.77.0.11"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::fixture::*;
 use crate::{
-    desired::{Desired, MemberState},
+    desired::{Desired, RealServerState},
     model::*,
 };
 
@@ -48,13 +48,13 @@ impl Lan {
         slices.insert(name.to_owned(), Slice { ports, endpoints });
     }
 
-    fn state(&self, address: &str) -> MemberState {
-        self.verdict().members_of(ip(VIP)).unwrap()[&ip(address)].clone()
+    fn state(&self, address: &str) -> RealServerState {
+        self.vs_state().real_servers_of(ip(VIP)).unwrap()[&ip(address)].clone()
     }
 
     fn unready(&self, address: &str) -> Reason {
         match self.state(address) {
-            MemberState::Unready(refusal) => refusal.reason,
+            RealServerState::Unready(refusal) => refusal.reason,
             other => panic!("{address} is {other:?}"),
         }
     }
@@ -62,16 +62,16 @@ impl Lan {
     /// One pass, and what it makes of the kernel's destinations.
     fn pass(&mut self, after: u64) -> Vec<(String, u32)> {
         self.now += Duration::from_secs(after);
-        let Desired { memory, .. } = self.desired();
+        let Desired { timers, .. } = self.desired();
         let found = self.weights();
-        self.memory = memory;
+        self.timers = timers;
         let destinations: Vec<_> = found.iter().map(|(ip, w)| (ip.as_str(), *w)).collect();
         self.serving(&destinations);
         found
     }
 }
 
-use EndpointState::{Ending, Leaving, NotReady, Ready};
+use EndpointState::{NotReady, Ready, ServingTerminating, Terminating};
 
 #[test]
 fn only_nodes_with_a_ready_endpoint_get_connections() {
@@ -80,7 +80,7 @@ fn only_nodes_with_a_ready_endpoint_get_connections() {
     assert_eq!(lan.unready(R2), Reason::EndpointNotReady);
     lan.endpoints(&[(R1, Ready)]);
     assert_eq!(lan.weights(), weights(&[(R1, 1)]));
-    assert_eq!(lan.state(R2), MemberState::Absent);
+    assert_eq!(lan.state(R2), RealServerState::Absent);
 }
 
 #[test]
@@ -128,15 +128,15 @@ fn a_flapping_endpoint_keeps_its_place() {
 fn one_that_ends_drains_and_its_place_is_kept_for_a_while() {
     let mut lan = Lan::following(&[(R1, Ready), (R2, Ready)]);
     lan.pass(0);
-    lan.endpoints(&[(R1, Leaving), (R2, Ready)]);
+    lan.endpoints(&[(R1, ServingTerminating), (R2, Ready)]);
     let draining = weights(&[(R1, 0), (R2, 1)]);
     assert_eq!(lan.pass(1), draining);
     assert_eq!(lan.unready(R1), Reason::Draining);
-    lan.endpoints(&[(R1, Ending), (R2, Ready)]);
+    lan.endpoints(&[(R1, Terminating), (R2, Ready)]);
     assert_eq!(lan.pass(600), draining, "it is still there");
     lan.endpoints(&[(R2, Ready)]);
     assert_eq!(lan.pass(1), draining, "without connections, too");
-    assert!(lan.verdict().draining.contains(&ip(R1)));
+    assert!(lan.vs_state().draining.contains(&ip(R1)));
     assert_eq!(lan.pass(59), draining);
     assert_eq!(lan.pass(2), weights(&[(R2, 1)]));
 }
@@ -158,14 +158,14 @@ fn one_that_comes_back_in_time_starts_the_clock_anew() {
 
 #[test]
 fn one_that_ends_serves_while_there_is_no_other() {
-    let mut lan = Lan::following(&[(R1, Leaving), (R2, NotReady)]);
+    let mut lan = Lan::following(&[(R1, ServingTerminating), (R2, NotReady)]);
     assert_eq!(lan.weights(), weights(&[(R1, 1)]));
-    lan.endpoints(&[(R1, Leaving), (R2, Ready)]);
+    lan.endpoints(&[(R1, ServingTerminating), (R2, Ready)]);
     assert_eq!(lan.weights(), weights(&[(R2, 1)]));
-    lan.endpoints(&[(R1, Ending), (R2, NotReady)]);
+    lan.endpoints(&[(R1, Terminating), (R2, NotReady)]);
     assert_eq!(lan.weights(), weights(&[]));
     // It is no better than the others: it must be bound, too.
-    lan.endpoints(&[(R1, Leaving)]);
+    lan.endpoints(&[(R1, ServingTerminating)]);
     lan.snapshot.peers = Peers::Reported(Default::default());
     assert_eq!(lan.weights(), weights(&[]));
     assert_eq!(lan.unready(R1), Reason::Draining);
@@ -177,7 +177,7 @@ fn what_has_not_been_read_changes_nothing() {
     lan.snapshot.endpoints.clear();
     assert_eq!(lan.weights(), weights(&[]));
     assert!(
-        matches!(lan.state(R1), MemberState::Unknown(refusal) if refusal.reason == Reason::Pending)
+        matches!(lan.state(R1), RealServerState::Unknown(refusal) if refusal.reason == Reason::Pending)
     );
     lan.serving(&[(R1, 1), (R2, 0)]);
     assert_eq!(lan.weights(), weights(&[(R1, 1), (R2, 0)]));
@@ -194,7 +194,7 @@ fn a_pod_with_its_own_network_is_refused_by_its_node() {
     );
     assert_eq!(lan.weights(), weights(&[]));
     assert_eq!(lan.unready(R1), Reason::EndpointOnPodNetwork);
-    assert_eq!(lan.state(R2), MemberState::Absent);
+    assert_eq!(lan.state(R2), RealServerState::Absent);
     // Beside one on the host's network it does not matter.
     lan.slice("b", EndpointPorts::Any, vec![endpoint(R1, "r1", Ready)]);
     assert_eq!(lan.weights(), weights(&[(R1, 1)]));
@@ -231,7 +231,11 @@ fn an_endpoint_must_listen_on_every_port() {
 
 #[test]
 fn of_two_endpoints_on_a_node_the_better_one_counts() {
-    for (one, other) in [(Ready, Leaving), (Leaving, Ready), (NotReady, Ready)] {
+    for (one, other) in [
+        (Ready, ServingTerminating),
+        (ServingTerminating, Ready),
+        (NotReady, Ready),
+    ] {
         let mut lan = Lan::following(&[]);
         lan.slice("a", EndpointPorts::Any, vec![endpoint(R1, "r1", one)]);
         lan.slice("b", EndpointPorts::Any, vec![endpoint(R1, "r1", other)]);
@@ -244,7 +248,12 @@ fn real_servers_carry_the_vip_whatever_runs_there() {
     let mut lan = Lan::real_server();
     let before = lan.desired().net;
     lan.web().real_servers.service = Some(shop_web());
-    for endpoints in [&[][..], &[(R1, NotReady)], &[(R1, Ready)], &[(R1, Ending)]] {
+    for endpoints in [
+        &[][..],
+        &[(R1, NotReady)],
+        &[(R1, Ready)],
+        &[(R1, Terminating)],
+    ] {
         lan.endpoints(endpoints);
         assert_eq!(lan.desired().net, before, "{endpoints:?}");
     }

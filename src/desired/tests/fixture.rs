@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    desired::{Desired, Inputs, Memory, NodeOptions, Verdict, admit, desired},
+    desired::{Desired, DrainTimers, Inputs, NodeOptions, VirtualServiceState, admit, desired},
     model::*,
 };
 
@@ -80,7 +80,7 @@ pub struct Lan {
     pub wire: WireEvidence,
     pub elected: Elected,
     pub options: NodeOptions,
-    pub memory: Memory,
+    pub timers: DrainTimers,
     pub now: Duration,
 }
 
@@ -125,7 +125,7 @@ impl Lan {
             wire: WireEvidence::default(),
             elected: Elected::default(),
             options: NodeOptions::default(),
-            memory: Memory::default(),
+            timers: DrainTimers::default(),
             now: Duration::ZERO,
         };
         lan.neighbour("10.77.0.11", 11);
@@ -210,20 +210,20 @@ impl Lan {
             elected: &self.elected,
             complete: true,
             options: &self.options,
-            memory: &self.memory,
+            timers: &self.timers,
             now: self.now,
         })
     }
 
-    pub fn verdict(&self) -> Verdict {
+    pub fn vs_state(&self) -> VirtualServiceState {
         self.desired()
-            .verdicts
+            .virtual_services
             .remove(&VsKey::new("shop", "web"))
             .unwrap()
     }
 
     pub fn reason(&self) -> Option<Reason> {
-        self.verdict().refusal.map(|refusal| refusal.reason)
+        self.vs_state().refusal.map(|refusal| refusal.reason)
     }
 
     /// Address → weight of the web service's wanted destinations.

@@ -1,7 +1,7 @@
 //! Decisions by example: a small LAN, one change at a time.
 
 mod admission;
-mod backend;
+mod bind;
 mod director;
 mod elected;
 mod endpoints;

@@ -20,7 +20,7 @@ fn a_director_drops_everything_and_asks_the_wire_nothing() {
     let lan = asked(lan);
     let desired = lan.desired();
     assert_eq!(*desired.net, NodeNet::default());
-    assert!(desired.verdicts.is_empty());
+    assert!(desired.virtual_services.is_empty());
     let admission = crate::desired::admit(&lan.snapshot);
     let questions = questions(
         &lan.node,
@@ -45,7 +45,7 @@ fn a_real_server_keeps_the_vip_while_a_director_sends_to_it_but_not_for_ever() {
         ..PeerState::default()
     };
     lan.snapshot.peers = Peers::Reported([("d".into(), state)].into());
-    lan.memory = lan.desired().memory;
+    lan.timers = lan.desired().timers;
     for (seconds, devices) in [(19, on(&[("lo", false)])), (20, on(&[]))] {
         lan.now = Duration::from_secs(seconds);
         assert_eq!(lan.devices(), devices, "after {seconds} s");

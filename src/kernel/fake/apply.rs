@@ -4,7 +4,7 @@ use crate::{
         meaning::{self, meaning, no_device, no_ipvs},
     },
     model::{AddressKey, Destination, Dev, LinkKind},
-    plan::{Op, SetArp, Subject},
+    plan::{ArpChange, Op, Subject},
 };
 
 use super::{
@@ -77,8 +77,8 @@ fn device_of(op: &Op) -> Option<&Dev> {
         Op::AddRoute(key) | Op::DelRoute(key) => Some(&key.dev),
         Op::StartSync(_, daemon) => Some(&daemon.dev),
         Op::AddDummy(_)
-        | Op::Tune(_)
-        | Op::Untune(_)
+        | Op::SetIpvs(_)
+        | Op::RestoreIpvs(_)
         | Op::StopSync(_)
         | Op::AddService(..)
         | Op::EditService(..)
@@ -94,10 +94,9 @@ fn change(machine: &mut Machine, op: &Op) -> Result<(), Errno> {
     match op {
         Op::AddDummy(dev) => machine.add_dummy(dev),
         Op::DelDummy(dev) => machine.del_link(dev),
-        Op::Quiet(SetArp { dev, which, to, .. }) | Op::Restore(SetArp { dev, which, to, .. }) => {
-            machine.set_arp(dev, *which, *to)
-        }
-        Op::Tune(set) | Op::Untune(set) => machine.set_ipvs(set.setting, set.to),
+        Op::Quiet(ArpChange { dev, which, to, .. })
+        | Op::Restore(ArpChange { dev, which, to, .. }) => machine.set_arp(dev, *which, *to),
+        Op::SetIpvs(set) | Op::RestoreIpvs(set) => machine.set_ipvs(set.setting, set.to),
         Op::StartSync(half, daemon) => machine.start_sync(*half, daemon),
         Op::StopSync(half) => machine.stop_sync(*half),
         Op::AddAddress(AddressKey { dev, ip }, _) => {

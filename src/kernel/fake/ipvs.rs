@@ -13,7 +13,7 @@ use super::{
     errno::Errno,
     machine::Machine,
     schedule,
-    table::{Entry, Flow, Table, Take, Turn},
+    table::{Entry, Flow, IpvsDecision, Table, Turn},
 };
 
 impl Machine {
@@ -163,22 +163,22 @@ impl Machine {
 
     /// The hook at LOCAL_IN (`ip_vs_in_hook`, net/netfilter/ipvs/ip_vs_core.c). It comes before the socket: a
     /// real server that has the service too schedules again.
-    pub(super) fn local_in(&mut self, flow: Flow, opening: bool) -> Take {
+    pub(super) fn local_in(&mut self, flow: Flow, opening: bool) -> IpvsDecision {
         match &mut self.ipvs {
             Some(table) => table.take(flow, opening),
-            None => Take::Pass,
+            None => IpvsDecision::Pass,
         }
     }
 }
 
 impl Table {
-    fn take(&mut self, flow: Flow, opening: bool) -> Take {
+    fn take(&mut self, flow: Flow, opening: bool) -> IpvsDecision {
         let key = flow.service;
         if let Some(&address) = self.connections.get(&flow) {
             return if self.has(&key, address) {
-                Take::Forward(address)
+                IpvsDecision::Forward(address)
             } else {
-                Take::DestinationGone
+                IpvsDecision::DestinationGone
             };
         }
         let begins = opening
@@ -188,7 +188,7 @@ impl Table {
                 Protocol::Sctp => false,
             };
         let Some(entry) = self.services.get(&key).filter(|_| begins) else {
-            return Take::Pass;
+            return IpvsDecision::Pass;
         };
         let template = entry
             .settings
@@ -201,13 +201,13 @@ impl Table {
             .filter(|address| self.has(&key, *address));
         let chosen = sticky.or_else(|| self.pick(flow));
         let Some(address) = chosen else {
-            return Take::NoDestination;
+            return IpvsDecision::NoDestination;
         };
         if let Some(template) = template {
             self.templates.insert(template, address);
         }
         self.connections.insert(flow, address);
-        Take::Forward(address)
+        IpvsDecision::Forward(address)
     }
 
     fn pick(&mut self, flow: Flow) -> Option<IpAddr> {

@@ -20,7 +20,7 @@ use super::{
     machine::Machine,
     routing::Path,
     table::Flow,
-    trace::{self, Loss, Trace, Verdict},
+    trace::{self, Delivery, Loss, Trace},
     world::{Fault, World},
 };
 
@@ -261,8 +261,8 @@ impl FakeLan {
             return Trace {
                 flow: flow(vip),
                 hops: Vec::new(),
-                questions: Vec::new(),
-                verdict: Verdict::Lost {
+                arp_requests: Vec::new(),
+                delivery: Delivery::Lost {
                     at: client.to_owned(),
                     why: Loss::NoRoute(vip),
                 },

@@ -35,7 +35,7 @@ pub use log::Event;
 pub use machine::Machine;
 pub use nic::FakeNic;
 pub use table::Flow;
-pub use trace::{Hop, Loss, Question, Trace, Verdict};
+pub use trace::{ArpRequest, Delivery, Hop, Loss, Trace};
 
 #[cfg(test)]
 mod tests;

@@ -42,7 +42,7 @@ pub(super) struct Entry {
 
 /// What IPVS makes of a packet for a local address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Take {
+pub(super) enum IpvsDecision {
     /// None of its business: on to the socket.
     Pass,
     /// On to this real server.

@@ -6,7 +6,7 @@ use crate::model::{Dev, Mac};
 
 use super::{
     routing::Path,
-    table::{Flow, Take},
+    table::{Flow, IpvsDecision},
     world::World,
 };
 
@@ -18,9 +18,9 @@ pub struct Trace {
     /// Every frame, in order.
     pub hops: Vec<Hop>,
     /// Every question for a link address that had to be asked.
-    pub questions: Vec<Question>,
+    pub arp_requests: Vec<ArpRequest>,
     /// How it ended.
-    pub verdict: Verdict,
+    pub delivery: Delivery,
 }
 
 /// A frame from one machine to another.
@@ -42,7 +42,7 @@ pub struct Hop {
 
 /// A question for a link address on the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
+pub struct ArpRequest {
     /// Who asked.
     pub by: String,
     /// For which address.
@@ -53,7 +53,7 @@ pub struct Question {
 
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Delivery {
     /// The client got an answer.
     Answered {
         /// From this machine.
@@ -111,7 +111,7 @@ impl fmt::Display for Loss {
 
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for question in &self.questions {
+        for question in &self.arp_requests {
             let answers: Vec<String> = question
                 .answers
                 .iter()
@@ -132,10 +132,10 @@ impl fmt::Display for Trace {
                 hop.from, hop.from_mac, hop.to, hop.to_mac, hop.source, hop.destination
             )?;
         }
-        match &self.verdict {
-            Verdict::Answered { by } => write!(f, "answered by {by}"),
-            Verdict::Refused { by } => write!(f, "refused by {by}"),
-            Verdict::Lost { at, why } => write!(f, "lost at {at}: {why}"),
+        match &self.delivery {
+            Delivery::Answered { by } => write!(f, "answered by {by}"),
+            Delivery::Refused { by } => write!(f, "refused by {by}"),
+            Delivery::Lost { at, why } => write!(f, "lost at {at}: {why}"),
         }
     }
 }
@@ -146,7 +146,7 @@ struct Packet {
     source: IpAddr,
     destination: IpAddr,
     /// Set on the way back.
-    reply: Option<Verdict>,
+    reply: Option<Delivery>,
 }
 
 /// Where a machine sends a packet next.
@@ -154,7 +154,7 @@ enum Step {
     /// Towards this address, which decides the MAC; the packet's own addresses stay.
     Towards(IpAddr),
     /// It has arrived.
-    Arrived(Verdict),
+    Arrived(Delivery),
 }
 
 struct Walk<'a> {
@@ -162,7 +162,7 @@ struct Walk<'a> {
     flow: Flow,
     opening: bool,
     hops: Vec<Hop>,
-    questions: Vec<Question>,
+    arp_requests: Vec<ArpRequest>,
 }
 
 /// Follows one packet of `flow` from machine `client` to wherever it ends, and the answer back.
@@ -172,19 +172,19 @@ pub(super) fn follow(world: &mut World, client: &str, flow: Flow, opening: bool)
         flow,
         opening,
         hops: Vec::new(),
-        questions: Vec::new(),
+        arp_requests: Vec::new(),
     };
-    let verdict = walk.run(client);
+    let delivery = walk.run(client);
     Trace {
         flow,
         hops: walk.hops,
-        questions: walk.questions,
-        verdict,
+        arp_requests: walk.arp_requests,
+        delivery,
     }
 }
 
 impl Walk<'_> {
-    fn run(&mut self, client: &str) -> Verdict {
+    fn run(&mut self, client: &str) -> Delivery {
         let mut packet = Packet {
             source: self.flow.client,
             destination: self.flow.service.vip,
@@ -196,19 +196,19 @@ impl Walk<'_> {
         for _ in 0..32 {
             let step = match self.handle(&at, &mut packet, from_wire) {
                 Ok(step) => step,
-                Err(why) => return Verdict::Lost { at, why },
+                Err(why) => return Delivery::Lost { at, why },
             };
             match step {
-                Step::Arrived(verdict) => return verdict,
+                Step::Arrived(delivery) => return delivery,
                 Step::Towards(ip) => match self.transmit(&at, &packet, ip) {
                     Ok(Some(next)) => (at, from_wire) = (next, true),
                     // Delivered on the spot: the machine talks to itself.
                     Ok(None) => {}
-                    Err(why) => return Verdict::Lost { at, why },
+                    Err(why) => return Delivery::Lost { at, why },
                 },
             }
         }
-        Verdict::Lost {
+        Delivery::Lost {
             at,
             why: Loss::Loop,
         }
@@ -230,33 +230,33 @@ impl Walk<'_> {
                 Err(Loss::NotLocal(packet.destination))
             };
         }
-        if let Some(verdict) = packet.reply.take() {
-            return Ok(Step::Arrived(verdict));
+        if let Some(delivery) = packet.reply.take() {
+            return Ok(Step::Arrived(delivery));
         }
         match machine.local_in(flow, opening) {
-            Take::Forward(address) if !machine.is_local(address) => {
+            IpvsDecision::Forward(address) if !machine.is_local(address) => {
                 return Ok(Step::Towards(address));
             }
-            Take::Forward(_) | Take::Pass => {}
-            Take::NoDestination => return Err(Loss::NoDestination),
-            Take::DestinationGone => return Err(Loss::DestinationGone),
+            IpvsDecision::Forward(_) | IpvsDecision::Pass => {}
+            IpvsDecision::NoDestination => return Err(Loss::NoDestination),
+            IpvsDecision::DestinationGone => return Err(Loss::DestinationGone),
         }
         let listens = machine
             .listening
             .contains(&(flow.service.port, flow.service.protocol));
         let by = at.to_owned();
-        let verdict = if listens {
-            Verdict::Answered { by }
+        let delivery = if listens {
+            Delivery::Answered { by }
         } else {
-            Verdict::Refused { by }
+            Delivery::Refused { by }
         };
         if machine.is_local(flow.client) {
-            return Ok(Step::Arrived(verdict));
+            return Ok(Step::Arrived(delivery));
         }
         *packet = Packet {
             source: flow.service.vip,
             destination: flow.client,
-            reply: Some(verdict),
+            reply: Some(delivery),
         };
         Ok(Step::Towards(flow.client))
     }
@@ -296,7 +296,7 @@ impl Walk<'_> {
         let sender = machine.asks_as(dev, ip, Some(source));
         let answers = self.world.ask(at, dev, sender, ip);
         let first = answers.first().map(|(_, mac)| *mac);
-        self.questions.push(Question {
+        self.arp_requests.push(ArpRequest {
             by: at.to_owned(),
             target: ip,
             answers,

@@ -8,20 +8,20 @@ use netlink_packet_generic::GenlMessage;
 use crate::{
     kernel::{KernelError, OpError},
     model::{Destination, Dev, LinkKind},
-    plan::{Op, SetArp, SetIpvs},
+    plan::{ArpChange, IpvsChange, Op},
 };
 
 use super::{
     Linux, explain,
     ipvs::{IpvsMessage, request},
-    netlink::{Change, NetlinkError},
+    netlink::{ChangeRequest, NetlinkError},
     raw::Request,
     rtnl::{address, link, route},
 };
 
 /// An op on its way.
 enum Prepared {
-    Rtnl(Change<Request>),
+    Rtnl(ChangeRequest<Request>),
     Ipvs(IpvsMessage),
     Done,
     Failed(OpError),
@@ -70,7 +70,7 @@ pub fn apply(linux: &mut Linux, ops: &[Op]) -> Vec<Result<(), OpError>> {
 fn prepare(linux: &mut Linux, op: &Op) -> Prepared {
     let create = NLM_F_CREATE | NLM_F_EXCL;
     match op {
-        Op::AddDummy(dev) => Prepared::Rtnl(Change {
+        Op::AddDummy(dev) => Prepared::Rtnl(ChangeRequest {
             flags: create,
             message: link::add_dummy(dev),
         }),
@@ -80,17 +80,18 @@ fn prepare(linux: &mut Linux, op: &Op) -> Prepared {
                 op,
                 format!("{dev} is no dummy device; it is left alone"),
             )),
-            Ok(Some((index, _))) => Prepared::Rtnl(Change {
+            Ok(Some((index, _))) => Prepared::Rtnl(ChangeRequest {
                 flags: 0,
                 message: link::delete(index),
             }),
             Ok(None) => Prepared::Failed(explain::no_device(op, dev)),
             Err(error) => Prepared::Failed(error.into()),
         },
-        Op::Quiet(SetArp { dev, which, to, .. }) | Op::Restore(SetArp { dev, which, to, .. }) => {
+        Op::Quiet(ArpChange { dev, which, to, .. })
+        | Op::Restore(ArpChange { dev, which, to, .. }) => {
             on_device(linux, op, dev, 0, |index| link::set_arp(index, *which, *to))
         }
-        Op::Tune(set) | Op::Untune(set) => match tune(linux, *set) {
+        Op::SetIpvs(set) | Op::RestoreIpvs(set) => match set_ipvs(linux, *set) {
             Ok(()) => Prepared::Done,
             Err(error) => Prepared::Failed(untuned(linux, op, &error)),
         },
@@ -124,7 +125,7 @@ fn prepare(linux: &mut Linux, op: &Op) -> Prepared {
     }
 }
 
-fn tune(linux: &Linux, set: SetIpvs) -> std::io::Result<()> {
+fn set_ipvs(linux: &Linux, set: IpvsChange) -> std::io::Result<()> {
     let path = linux.settings.join(set.setting.name());
     // Never made: what is not there, the kernel does not know.
     let mut file = std::fs::OpenOptions::new().write(true).open(path)?;
@@ -147,7 +148,7 @@ fn on_device(
     message: impl FnOnce(NonZeroU32) -> Request,
 ) -> Prepared {
     match linux.index_of(dev) {
-        Ok(Some(index)) => Prepared::Rtnl(Change {
+        Ok(Some(index)) => Prepared::Rtnl(ChangeRequest {
             flags,
             message: message(index),
         }),
@@ -181,7 +182,7 @@ fn change_ipvs(linux: &mut Linux, messages: Vec<IpvsMessage>) -> Vec<Result<(), 
         .map(|message| {
             let mut message = GenlMessage::from_payload(message);
             message.set_resolved_family_id(family);
-            Change { flags: 0, message }
+            ChangeRequest { flags: 0, message }
         })
         .collect();
     let results = linux.change_ipvs(&changes);

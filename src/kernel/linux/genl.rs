@@ -3,7 +3,7 @@
 use netlink_packet_core::DecodeError;
 
 use super::{
-    netlink::{Channel, NetlinkError, Wire},
+    netlink::{Channel, NetlinkError, Transport},
     raw::{Reply, Request},
 };
 
@@ -16,7 +16,7 @@ const CTRL_ATTR_FAMILY_NAME: u16 = 2;
 const HEADER: usize = 4;
 
 /// The number of the family called `name`. The kernel loads the family's module if it can; `ENOENT` if there is none.
-pub fn family<W: Wire>(channel: &mut Channel<W>, name: &str) -> Result<u16, NetlinkError> {
+pub fn family<W: Transport>(channel: &mut Channel<W>, name: &str) -> Result<u16, NetlinkError> {
     let mut zero_terminated = name.as_bytes().to_vec();
     zero_terminated.push(0);
     let question = Request::new(CONTROLLER, &[CTRL_CMD_GETFAMILY, 1, 0, 0])

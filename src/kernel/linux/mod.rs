@@ -40,7 +40,7 @@ pub use segment_nic::LinuxNic;
 
 use self::{
     ipvs::IpvsMessage,
-    netlink::{Change, Channel, NetlinkError, Sent},
+    netlink::{ChangeRequest, Channel, NetlinkError, Sent},
     raw::{Reply, Request},
     rtnl::link,
 };
@@ -121,7 +121,7 @@ impl Linux {
 
     fn change_ipvs(
         &mut self,
-        changes: &[Change<GenlMessage<IpvsMessage>>],
+        changes: &[ChangeRequest<GenlMessage<IpvsMessage>>],
     ) -> Vec<Result<(), NetlinkError>> {
         let results = self.genl.change(changes);
         if !results.is_empty() && results.iter().all(Result::is_err) {
@@ -131,7 +131,7 @@ impl Linux {
         results
     }
 
-    fn change_rtnl(&mut self, changes: &[Change<Request>]) -> Vec<Result<(), NetlinkError>> {
+    fn change_rtnl(&mut self, changes: &[ChangeRequest<Request>]) -> Vec<Result<(), NetlinkError>> {
         self.rtnl.change(changes)
     }
 

@@ -11,7 +11,9 @@ use crate::{
     wire::Family,
 };
 
-use super::{Linux, explain, failure, netlink::Change, packet::LinkSocket, rtnl::address, segment};
+use super::{
+    Linux, explain, failure, netlink::ChangeRequest, packet::LinkSocket, rtnl::address, segment,
+};
 
 /// A NIC and the addresses on it that may be ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +79,7 @@ impl Linux {
             Err(error) => return vips.iter().map(|_| Err(error.clone().into())).collect(),
         };
         let seconds = lifetime.map(|it| u32::try_from(it.as_secs()).unwrap_or(u32::MAX));
-        let change = |vip: &IpAddr| Change {
+        let change = |vip: &IpAddr| ChangeRequest {
             flags,
             message: address::add(index, *vip, seconds),
         };

@@ -7,7 +7,7 @@ use netlink_packet_core::{
     NetlinkSerializable, NlasIterator,
 };
 
-use super::netlink::frame::append_attribute;
+use super::netlink::message::append_attribute;
 
 /// A request: its type, the family's fixed header, attributes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 
 use directway::kernel::linux::{
     ipvs::{IpvsMessage, procfs, report},
-    netlink::{Frames, Verdict},
+    netlink::{RawMessages, Ack},
     raw::Reply,
     rtnl::{address, link, route},
 };
@@ -14,14 +14,14 @@ use netlink_packet_core::NetlinkDeserializable;
 use netlink_packet_generic::GenlMessage;
 
 fuzz_target!(|datagram: &[u8]| {
-    for frame in Frames::new(datagram) {
-        let Ok(frame) = frame else { break };
-        let _ = (Verdict::parse_error(&frame), Verdict::parse_done(&frame));
-        if let Ok(message) = GenlMessage::<IpvsMessage>::deserialize(&frame.header, frame.payload) {
+    for message in RawMessages::new(datagram) {
+        let Ok(message) = message else { break };
+        let _ = (Ack::parse_error(&message), Ack::parse_done(&message));
+        if let Ok(message) = GenlMessage::<IpvsMessage>::deserialize(&message.header, message.payload) {
             let _ = report::service(&message.payload);
             let _ = report::destination(&message.payload, [10, 0, 0, 1].into());
         }
-        if let Ok(reply) = Reply::deserialize(&frame.header, frame.payload) {
+        if let Ok(reply) = Reply::deserialize(&message.header, message.payload) {
             let _ = (link::parse(&reply), address::parse(&reply));
             let _ = (route::parse_host_route(&reply), route::parse_path(&reply));
         }

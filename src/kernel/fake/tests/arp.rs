@@ -187,8 +187,8 @@ fn gratuitous_arp_corrects_entries_and_makes_none() {
     nic.send(ip(VIP), &Message::Announce(ip(VIP))).unwrap();
     let next = lan.send("c", ip(VIP), 80, Protocol::Tcp);
     assert_eq!(next.hops[0].to, "d2", "{next}");
-    let client_asked = next.questions.iter().any(|question| question.by == "c");
+    let client_asked = next.arp_requests.iter().any(|question| question.by == "c");
     assert!(!client_asked, "its entry was corrected: {next}");
     let fresh = lan.send("bystander", ip(VIP), 80, Protocol::Tcp);
-    assert_eq!(fresh.questions[0].answers.len(), 2, "{fresh}");
+    assert_eq!(fresh.arp_requests[0].answers.len(), 2, "{fresh}");
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     kernel::{Kernel, OpError, fake::FakeKernel},
     model::{AddressKey, Ipvs, Role},
-    plan::{Op, SetArp},
+    plan::{ArpChange, Op},
 };
 
 fn errno(kernel: &mut FakeKernel, op: Op) -> i32 {
@@ -103,7 +103,7 @@ fn addresses_routes_and_devices_are_refused_as_rtnetlink_does() {
     let address = |on: &str| Op::AddAddress(key(on, VIP), Role::Quiet);
     let no_address = |on: &str, address: &str| Op::DelAddress(key(on, address), Role::Quiet);
     let arp = |on: &str| {
-        Op::Quiet(SetArp {
+        Op::Quiet(ArpChange {
             dev: dev(on),
             which: Arp::Ignore,
             from: 0,

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     kernel::{Kernel, fake::FakeKernel},
     model::{AddressKey, IpvsSetting, LinkKind, NodeNet, Role, SyncDaemon, SyncHalf},
-    plan::{Op, Phase, SetArp, SetIpvs},
+    plan::{ArpChange, IpvsChange, Op, Phase},
 };
 
 fn devices() -> impl Strategy<Value = Dev> {
@@ -38,7 +38,7 @@ fn ops() -> impl Strategy<Value = Op> {
     let dummy = prop::sample::select(vec!["dw0", "dw1"]).prop_map(dev);
     let scheduler = prop::sample::select(Scheduler::ALL.to_vec());
     let real = || (9u8..13).prop_map(|last| ip(&format!("10.0.0.{last}")));
-    let arp = (devices(), any::<bool>(), 0u32..3).prop_map(|(dev, ignore, to)| SetArp {
+    let arp = (devices(), any::<bool>(), 0u32..3).prop_map(|(dev, ignore, to)| ArpChange {
         dev,
         which: if ignore { Arp::Ignore } else { Arp::Announce },
         from: 0,
@@ -68,7 +68,7 @@ fn ops() -> impl Strategy<Value = Op> {
         (services(), real()).prop_map(|(key, ip)| Op::QuiesceDestination(key, ip)),
         (services(), real()).prop_map(|(key, ip)| Op::DelDestination(key, ip)),
         (prop::sample::select(IpvsSetting::ALL.to_vec()), 0u32..3)
-            .prop_map(|(setting, to)| Op::Tune(SetIpvs { setting, to })),
+            .prop_map(|(setting, to)| Op::SetIpvs(IpvsChange { setting, to })),
         (
             prop::sample::select(SyncHalf::ALL.to_vec()),
             devices(),
@@ -99,7 +99,7 @@ fn expect(net: &mut NodeNet, op: &Op) {
                 Arp::Announce => settings.announce = set.to,
             }
         }
-        Op::Tune(set) | Op::Untune(set) => {
+        Op::SetIpvs(set) | Op::RestoreIpvs(set) => {
             net.ipvs.insert(set.setting, set.to);
         }
         Op::StartSync(half, daemon) => {
@@ -156,7 +156,7 @@ fn thing(op: &Op) -> String {
     match op {
         Op::AddDummy(dev) | Op::DelDummy(dev) => dev.to_string(),
         Op::Quiet(set) | Op::Restore(set) => format!("{} {:?}", set.dev, set.which),
-        Op::Tune(set) | Op::Untune(set) => set.setting.to_string(),
+        Op::SetIpvs(set) | Op::RestoreIpvs(set) => set.setting.to_string(),
         Op::StartSync(half, _) | Op::StopSync(half) => half.to_string(),
         Op::AddAddress(key, _) | Op::DelAddress(key, _) => address(key),
         // One route per destination.

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::{
-    kernel::fake::Verdict,
+    kernel::fake::Delivery,
     model::{Flag, Persistence},
 };
 
@@ -10,8 +10,8 @@ use crate::{
 fn spread(lan: &FakeLan, count: usize) -> BTreeMap<String, usize> {
     let mut answers = BTreeMap::new();
     for _ in 0..count {
-        match lan.send("c", ip(VIP), 80, Protocol::Tcp).verdict {
-            Verdict::Answered { by } => *answers.entry(by).or_default() += 1,
+        match lan.send("c", ip(VIP), 80, Protocol::Tcp).delivery {
+            Delivery::Answered { by } => *answers.entry(by).or_default() += 1,
             other => panic!("{other:?}"),
         }
     }
@@ -60,8 +60,8 @@ fn hashing_without_fallback_refuses_the_share_of_weight_zero() {
         };
         lan.on("d", |machine| machine.edit_service(web(), &settings));
         weigh(&lan, "10.0.0.11", 0);
-        let sent = (0..200).map(|_| lan.send("c", ip(VIP), 80, Protocol::Tcp).verdict);
-        sent.filter(|verdict| !matches!(verdict, Verdict::Answered { by } if by == "r2"))
+        let sent = (0..200).map(|_| lan.send("c", ip(VIP), 80, Protocol::Tcp).delivery);
+        sent.filter(|delivery| !matches!(delivery, Delivery::Answered { by } if by == "r2"))
             .count()
     };
     assert!((60..140).contains(&refused(&[Flag::Port])));

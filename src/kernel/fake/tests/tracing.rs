@@ -1,18 +1,18 @@
 use super::*;
-use crate::kernel::fake::{Loss, Trace, Verdict};
+use crate::kernel::fake::{Delivery, Loss, Trace};
 
 fn ask(lan: &FakeLan) -> Trace {
     lan.send("c", ip(VIP), 80, Protocol::Tcp)
 }
 
-fn answered_by(name: &str) -> Verdict {
-    Verdict::Answered {
+fn answered_by(name: &str) -> Delivery {
+    Delivery::Answered {
         by: name.to_owned(),
     }
 }
 
-fn lost(at: &str, why: Loss) -> Verdict {
-    Verdict::Lost {
+fn lost(at: &str, why: Loss) -> Delivery {
+    Delivery::Lost {
         at: at.to_owned(),
         why,
     }
@@ -22,7 +22,7 @@ fn lost(at: &str, why: Loss) -> Verdict {
 fn direct_routing_passes_the_director_once_and_changes_only_the_mac() {
     let lan = by_hand(Scheduler::Rr);
     let trace = ask(&lan);
-    assert_eq!(trace.verdict, answered_by("r1"), "{trace}");
+    assert_eq!(trace.delivery, answered_by("r1"), "{trace}");
     let way: Vec<_> = trace
         .hops
         .iter()
@@ -45,8 +45,8 @@ fn direct_routing_passes_the_director_once_and_changes_only_the_mac() {
         ]
     );
     assert_eq!(trace.hops[1].from_mac, trace.hops[0].to_mac);
-    assert_eq!(ask(&lan).verdict, answered_by("r2"));
-    assert_eq!(ask(&lan).verdict, answered_by("r1"));
+    assert_eq!(ask(&lan).delivery, answered_by("r2"));
+    assert_eq!(ask(&lan).delivery, answered_by("r1"));
     assert_eq!(lan.claimants(vip), ["d".to_owned()].into());
 }
 
@@ -55,7 +55,7 @@ fn an_unquiet_real_server_is_seen_answering() {
     let lan = by_hand(Scheduler::Rr);
     lan.on("r2", |m| m.set_arp(&dev("eth0"), Arp::Ignore, 0));
     let trace = ask(&lan);
-    let answers: Vec<_> = trace.questions[0]
+    let answers: Vec<_> = trace.arp_requests[0]
         .answers
         .iter()
         .map(|(machine, _)| machine.as_str())
@@ -71,11 +71,11 @@ fn a_real_server_without_the_vip_is_a_black_hole() {
     lan.on("r1", |m| m.del_address(&Dev::lo(), vip));
     let trace = ask(&lan);
     assert_eq!(
-        trace.verdict,
+        trace.delivery,
         lost("r1", Loss::NotLocal(ip(VIP))),
         "{trace}"
     );
-    assert_eq!(ask(&lan).verdict, answered_by("r2"));
+    assert_eq!(ask(&lan).delivery, answered_by("r2"));
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn a_real_server_that_is_a_director_too_schedules_again() {
             .unwrap();
     });
     let trace = ask(&lan);
-    assert_eq!(trace.verdict, answered_by("r2"), "{trace}");
+    assert_eq!(trace.delivery, answered_by("r2"), "{trace}");
     assert_eq!(trace.hops.len(), 4, "{trace}");
     lan.on("r1", |machine| {
         machine.del_destination(web(), ip("10.0.0.12")).unwrap();
@@ -101,7 +101,7 @@ fn a_real_server_that_is_a_director_too_schedules_again() {
         .find(|trace| trace.hops[1].to == "r1")
         .unwrap();
     assert_eq!(
-        trace.verdict,
+        trace.delivery,
         lost(&trace.hops.last().unwrap().to, Loss::Loop),
         "two directors bounce a packet for ever"
     );
@@ -119,10 +119,10 @@ fn the_director_itself_may_be_a_real_server() {
             .add_destination(web(), ip("10.0.0.10"), Destination::direct(1))
             .unwrap();
     });
-    assert_eq!(ask(&lan).verdict, Verdict::Refused { by: "d".to_owned() });
+    assert_eq!(ask(&lan).delivery, Delivery::Refused { by: "d".to_owned() });
     let service = (80, Protocol::Tcp);
     lan.on("d", |machine| machine.listening.insert(service));
-    assert_eq!(ask(&lan).verdict, answered_by("d"));
+    assert_eq!(ask(&lan).delivery, answered_by("d"));
 }
 
 #[test]
@@ -136,35 +136,35 @@ fn losses_say_where_and_why() {
                 .unwrap();
         }
     });
-    assert_eq!(ask(&lan).verdict, lost("d", Loss::NoDestination));
+    assert_eq!(ask(&lan).delivery, lost("d", Loss::NoDestination));
     let more = lan.send_more("c", first.flow);
     assert_eq!(
-        more.verdict,
+        more.delivery,
         answered_by("r1"),
         "weight 0 keeps what there is"
     );
     lan.on("d", |m| m.del_destination(web(), ip("10.0.0.11")));
     let more = lan.send_more("c", first.flow);
-    assert_eq!(more.verdict, lost("d", Loss::DestinationGone));
+    assert_eq!(more.delivery, lost("d", Loss::DestinationGone));
 
     let lan = by_hand(Scheduler::Rr);
     lan.power_off("r1");
     assert_eq!(
-        ask(&lan).verdict,
+        ask(&lan).delivery,
         lost("d", Loss::NoNeighbour(ip("10.0.0.11")))
     );
     let known = ask(&lan);
-    assert_eq!(known.verdict, answered_by("r2"));
+    assert_eq!(known.delivery, answered_by("r2"));
     lan.power_off("r2");
     ask(&lan);
     assert_eq!(
-        ask(&lan).verdict,
+        ask(&lan).delivery,
         lost("d", Loss::NoSuchMac(known.hops[1].to_mac)),
         "a stale neighbour entry"
     );
     lan.power_off("d");
     lan.forget_neighbours("c");
-    assert_eq!(ask(&lan).verdict, lost("c", Loss::NoNeighbour(ip(VIP))));
+    assert_eq!(ask(&lan).delivery, lost("c", Loss::NoNeighbour(ip(VIP))));
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn a_segment_of_the_next_segment_needs_a_router() {
     let far = Machine::new().nic(&dev("eth0"), "far", [net("10.9.0.1/24")]);
     lan.add("far", far);
     let send = || lan.send("far", ip(VIP), 80, Protocol::Tcp);
-    assert_eq!(send().verdict, lost("far", Loss::NoRoute(ip(VIP))));
+    assert_eq!(send().delivery, lost("far", Loss::NoRoute(ip(VIP))));
     let router = host(254)
         .nic(&dev("eth1"), "far", [net("10.9.0.254/24")])
         .forwarding();
@@ -185,10 +185,10 @@ fn a_segment_of_the_next_segment_needs_a_router() {
     route("far", "0.0.0.0/0", "10.9.0.254");
     route("r1", "0.0.0.0/0", "10.0.0.254");
     let trace = send();
-    assert_eq!(trace.verdict, answered_by("r1"), "{trace}");
+    assert_eq!(trace.delivery, answered_by("r1"), "{trace}");
     let way: Vec<_> = trace.hops.iter().map(|hop| hop.to.as_str()).collect();
     assert_eq!(way, ["router", "d", "r1", "router", "far"]);
-    assert_eq!(send().verdict, lost("r2", Loss::NoRoute(ip("10.9.0.1"))));
+    assert_eq!(send().delivery, lost("r2", Loss::NoRoute(ip("10.9.0.1"))));
 }
 
 #[test]
@@ -197,14 +197,14 @@ fn a_director_is_no_client_of_its_own_vip() {
     let send = || lan.send("d", ip(VIP), 80, Protocol::Tcp);
     // Its ARP request says the VIP is its own, which the real server says too: martian, no answer.
     assert_eq!(
-        send().verdict,
+        send().delivery,
         lost("d", Loss::NoNeighbour(ip("10.0.0.11")))
     );
     lan.on("d", quiet);
     lan.send("c", ip(VIP), 80, Protocol::Tcp);
     let trace = send();
     let at = &trace.hops[0].to;
-    assert_eq!(trace.verdict, lost(at, Loss::Martian(ip(VIP))), "{trace}");
+    assert_eq!(trace.delivery, lost(at, Loss::Martian(ip(VIP))), "{trace}");
 }
 
 #[test]
@@ -212,8 +212,8 @@ fn without_a_syn_nothing_is_scheduled_unless_sloppy() {
     let lan = by_hand(Scheduler::Rr);
     let first = ask(&lan);
     lan.close(first.flow);
-    let more = || lan.send_more("c", first.flow).verdict;
-    assert_eq!(more(), Verdict::Refused { by: "d".to_owned() });
+    let more = || lan.send_more("c", first.flow).delivery;
+    assert_eq!(more(), Delivery::Refused { by: "d".to_owned() });
     lan.on("d", |machine| machine.set_sloppy_tcp(true));
     assert_eq!(more(), answered_by("r2"));
 }

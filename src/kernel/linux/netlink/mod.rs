@@ -5,7 +5,7 @@
 //! messages of a datagram in order and answers a *failed* one in any case (`netlink_rcv_skb`, net/netlink/af_netlink.c), so
 //! the sequence numbers of the `NLMSG_ERROR`s tell which messages failed, and the last one's answer that all are done.
 
-pub mod frame;
+pub mod message;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -18,7 +18,7 @@ use netlink_packet_core::{
     NLMSG_NOOP, NLMSG_OVERRUN, NetlinkDeserializable, NetlinkSerializable,
 };
 
-pub use self::frame::{Frame, Frames, Verdict};
+pub use self::message::{Ack, RawMessage, RawMessages};
 pub use self::socket::KernelSocket;
 
 /// How many messages go into one datagram.
@@ -27,7 +27,7 @@ pub const BATCH: usize = 64;
 const DUMP_ATTEMPTS: usize = 8;
 /// The longest that one exchange may take. The kernel answers while it takes the request, so this is never reached unless
 /// something is wrong; it exists so that nothing here can hang.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What can go wrong between us and the kernel.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +49,7 @@ pub enum NetlinkError {
         source: io::Error,
     },
     /// No answer within the time limit; whether the message had an effect is not known.
-    #[error("the kernel did not answer within {} s", PATIENCE.as_secs())]
+    #[error("the kernel did not answer within {} s", TIMEOUT.as_secs())]
     Silent,
     /// The table changed during every one of several attempts to read it.
     #[error("the kernel's table kept changing while it was read ({DUMP_ATTEMPTS} attempts)")]
@@ -79,7 +79,7 @@ fn refusal(errno: i32, message: Option<&str>) -> String {
 }
 
 /// Datagrams to and from the kernel. A trait so that the transport's logic is tested without a kernel.
-pub trait Wire {
+pub trait Transport {
     /// Sends one datagram to the kernel.
     fn send(&mut self, datagram: &[u8]) -> io::Result<()>;
     /// Waits for one datagram. Returns its full length, even if it exceeds `buffer`, and the sender's port (0 = kernel).
@@ -100,7 +100,7 @@ pub struct Sent {
 /// A conversation with one netlink protocol of the kernel.
 #[derive(Debug)]
 pub struct Channel<W = KernelSocket> {
-    wire: W,
+    transport: W,
     sequence: u32,
     sent: Sent,
     buffer: Vec<u8>,
@@ -110,7 +110,7 @@ pub struct Channel<W = KernelSocket> {
 
 /// One change, with the `NLM_F_*` flags that belong to it (`NLM_F_CREATE` …; request and acknowledgement are added here).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change<M> {
+pub struct ChangeRequest<M> {
     /// `NLM_F_*` flags of this message.
     pub flags: u16,
     /// The message.
@@ -120,20 +120,20 @@ pub struct Change<M> {
 impl Channel {
     /// Opens a channel to `protocol`, e.g. `NETLINK_ROUTE`.
     pub fn open(protocol: isize) -> Result<Self, NetlinkError> {
-        let wire = KernelSocket::open(protocol).map_err(|source| NetlinkError::Io {
+        let transport = KernelSocket::open(protocol).map_err(|source| NetlinkError::Io {
             doing: "open it",
             source,
         })?;
-        Ok(Self::over(wire))
+        Ok(Self::over(transport))
     }
 }
 
-impl<W: Wire> Channel<W> {
+impl<W: Transport> Channel<W> {
     /// A channel over any wire.
-    pub fn over(wire: W) -> Self {
+    pub fn over(transport: W) -> Self {
         // The kernel fills at most 32 KiB of a dump per datagram (netlink_recvmsg), one message may be as large again.
         Self {
-            wire,
+            transport,
             sequence: 0,
             sent: Sent::default(),
             buffer: vec![0; 65536],
@@ -155,10 +155,10 @@ impl<W: Wire> Channel<W> {
         self.sent.queries += 1;
         let sequence = self.advance(1);
         let mut datagram = Vec::new();
-        frame::append(&mut datagram, question, NLM_F_REQUEST | NLM_F_ACK, sequence);
+        message::append(&mut datagram, question, NLM_F_REQUEST | NLM_F_ACK, sequence);
         self.transmit(&datagram)?;
         let mut answers = Answers::default();
-        self.exchange(|frame| answers.take(frame, sequence))?;
+        self.exchange(|message| answers.take(message, sequence))?;
         answers.finish().map(|(answers, _)| answers)
     }
 
@@ -174,7 +174,7 @@ impl<W: Wire> Channel<W> {
             self.sent.queries += 1;
             let sequence = self.advance(1);
             let mut datagram = Vec::new();
-            frame::append(
+            message::append(
                 &mut datagram,
                 question,
                 NLM_F_REQUEST | NLM_F_DUMP,
@@ -182,7 +182,7 @@ impl<W: Wire> Channel<W> {
             );
             self.transmit(&datagram)?;
             let mut answers = Answers::default();
-            self.exchange(|frame| answers.take(frame, sequence))?;
+            self.exchange(|message| answers.take(message, sequence))?;
             match answers.finish() {
                 Ok((_, true))
                 | Err(NetlinkError::Refused {
@@ -198,7 +198,7 @@ impl<W: Wire> Channel<W> {
     /// stop those after it.
     pub fn change<M: NetlinkSerializable>(
         &mut self,
-        changes: &[Change<M>],
+        changes: &[ChangeRequest<M>],
     ) -> Vec<Result<(), NetlinkError>> {
         changes
             .chunks(BATCH)
@@ -208,7 +208,7 @@ impl<W: Wire> Channel<W> {
 
     fn change_at_once<M: NetlinkSerializable>(
         &mut self,
-        changes: &[Change<M>],
+        changes: &[ChangeRequest<M>],
     ) -> Vec<Result<(), NetlinkError>> {
         let count = u32::try_from(changes.len()).unwrap_or(u32::MAX);
         let first = self.advance(count);
@@ -219,7 +219,7 @@ impl<W: Wire> Channel<W> {
             } else {
                 0
             };
-            frame::append(
+            message::append(
                 &mut datagram,
                 &change.message,
                 NLM_F_REQUEST | ack | change.flags,
@@ -231,14 +231,14 @@ impl<W: Wire> Channel<W> {
         }
         self.sent.changes += u64::from(count);
         let mut refused: Vec<Option<NetlinkError>> = changes.iter().map(|_| None).collect();
-        let outcome = self.exchange(|frame| {
-            let index = frame.header.sequence_number.wrapping_sub(first);
-            if index >= count || frame.header.message_type != NLMSG_ERROR {
+        let outcome = self.exchange(|message| {
+            let index = message.header.sequence_number.wrapping_sub(first);
+            if index >= count || message.header.message_type != NLMSG_ERROR {
                 return false;
             }
-            refused[index as usize] = match Verdict::parse_error(frame) {
-                Ok(Verdict { errno: 0, .. }) => None,
-                Ok(Verdict { errno, message }) => Some(NetlinkError::Refused { errno, message }),
+            refused[index as usize] = match Ack::parse_error(message) {
+                Ok(Ack { errno: 0, .. }) => None,
+                Ok(Ack { errno, message }) => Some(NetlinkError::Refused { errno, message }),
                 Err(error) => Some(error.into()),
             };
             index + 1 == count
@@ -266,28 +266,33 @@ impl<W: Wire> Channel<W> {
 
     fn transmit(&mut self, datagram: &[u8]) -> Result<(), NetlinkError> {
         if self.stale {
-            self.wire.reopen().map_err(|source| NetlinkError::Io {
+            self.transport.reopen().map_err(|source| NetlinkError::Io {
                 doing: "reopen it",
                 source,
             })?;
             self.stale = false;
         }
-        self.wire.send(datagram).map_err(|source| NetlinkError::Io {
-            doing: "send",
-            source,
-        })
+        self.transport
+            .send(datagram)
+            .map_err(|source| NetlinkError::Io {
+                doing: "send",
+                source,
+            })
     }
 
     /// Hands every message from the kernel to `take` until it says that the exchange is over.
-    fn exchange(&mut self, mut take: impl FnMut(&Frame<'_>) -> bool) -> Result<(), NetlinkError> {
-        let deadline = Instant::now() + PATIENCE;
+    fn exchange(
+        &mut self,
+        mut take: impl FnMut(&RawMessage<'_>) -> bool,
+    ) -> Result<(), NetlinkError> {
+        let deadline = Instant::now() + TIMEOUT;
         // Cleared only where the exchange came to its proper end.
         self.stale = true;
         loop {
             if Instant::now() >= deadline {
                 return Err(NetlinkError::Silent);
             }
-            let (length, sender) = match self.wire.receive(&mut self.buffer) {
+            let (length, sender) = match self.transport.receive(&mut self.buffer) {
                 Ok(received) => received,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -311,8 +316,8 @@ impl<W: Wire> Channel<W> {
                 );
                 return Err(NetlinkError::Malformed(message.into()));
             };
-            for frame in Frames::new(datagram) {
-                if take(&frame?) {
+            for message in RawMessages::new(datagram) {
+                if take(&message?) {
                     self.stale = false;
                     return Ok(());
                 }
@@ -341,26 +346,26 @@ impl<A> Default for Answers<A> {
 impl<A: NetlinkDeserializable> Answers<A> {
     /// Takes one message; true when it was the last. After a malformed one the rest is still read, so that the
     /// dump is not left running.
-    fn take(&mut self, frame: &Frame<'_>, sequence: u32) -> bool {
-        if frame.header.sequence_number != sequence {
+    fn take(&mut self, message: &RawMessage<'_>, sequence: u32) -> bool {
+        if message.header.sequence_number != sequence {
             return false;
         }
-        self.inconsistent |= frame.header.flags & NLM_F_DUMP_INTR != 0;
-        let verdict = match frame.header.message_type {
-            NLMSG_ERROR => Verdict::parse_error(frame),
-            NLMSG_DONE => Verdict::parse_done(frame),
+        self.inconsistent |= message.header.flags & NLM_F_DUMP_INTR != 0;
+        let ack = match message.header.message_type {
+            NLMSG_ERROR => Ack::parse_error(message),
+            NLMSG_DONE => Ack::parse_done(message),
             NLMSG_NOOP | NLMSG_OVERRUN => return false,
             _ => {
-                match A::deserialize(&frame.header, frame.payload) {
+                match A::deserialize(&message.header, message.payload) {
                     Ok(answer) => self.answers.push(answer),
                     Err(error) => self.fail(NetlinkError::Malformed(error.to_string().into())),
                 }
                 return false;
             }
         };
-        match verdict {
-            Ok(Verdict { errno: 0, .. }) => {}
-            Ok(Verdict { errno, message }) => self.fail(NetlinkError::Refused { errno, message }),
+        match ack {
+            Ok(Ack { errno: 0, .. }) => {}
+            Ok(Ack { errno, message }) => self.fail(NetlinkError::Refused { errno, message }),
             Err(error) => self.fail(error.into()),
         }
         true

@@ -6,7 +6,7 @@ use std::time::Duration;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use socket2::SockRef;
 
-use super::Wire;
+use super::Transport;
 
 /// The longest that one receive blocks. Shorter than an exchange's limit, which counts.
 const RECEIVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,7 +46,7 @@ fn connect(protocol: isize) -> io::Result<Socket> {
     Ok(socket)
 }
 
-impl Wire for KernelSocket {
+impl Transport for KernelSocket {
     fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
         match self.socket.send_to(datagram, &SocketAddr::new(0, 0), 0)? {
             sent if sent == datagram.len() => Ok(()),

@@ -56,7 +56,7 @@ fn channel(
     })
 }
 
-impl Wire for Scripted {
+impl Transport for Scripted {
     fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
         let mut headers = Vec::new();
         let mut rest = datagram;
@@ -96,7 +96,7 @@ fn message(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn verdict(sequence: u32, errno: i32) -> Vec<u8> {
+fn ack(sequence: u32, errno: i32) -> Vec<u8> {
     let mut payload = (-errno).to_ne_bytes().to_vec();
     payload.extend([0; 16]);
     message(NLMSG_ERROR, NLM_F_CAPPED, sequence, &payload)
@@ -111,9 +111,9 @@ fn done(sequence: u32, flags: u16) -> Vec<u8> {
     )
 }
 
-fn changes(count: usize) -> Vec<Change<Text>> {
+fn changes(count: usize) -> Vec<ChangeRequest<Text>> {
     vec![
-        Change {
+        ChangeRequest {
             flags: 0,
             message: Text("abc")
         };
@@ -132,11 +132,11 @@ fn a_batch_asks_for_one_acknowledgement_and_maps_every_refusal_to_its_change() {
         let mut answers: Vec<_> = sent
             .iter()
             .filter(|h| h.sequence_number % 10 == 0)
-            .map(|h| (verdict(h.sequence_number, 17), 0))
+            .map(|h| (ack(h.sequence_number, 17), 0))
             .collect();
         let last = sent.last().unwrap().sequence_number;
         if last % 10 != 0 {
-            answers.push((verdict(last, 0), 0));
+            answers.push((ack(last, 0), 0));
         }
         answers
     });
@@ -165,9 +165,9 @@ fn changes_without_an_answer_fail_and_the_socket_is_replaced_before_the_next() {
     let mut channel = channel(move |sent| {
         let last = sent.last().unwrap().sequence_number;
         if std::mem::take(&mut first) {
-            return vec![(verdict(sent[1].sequence_number, 2), 0)];
+            return vec![(ack(sent[1].sequence_number, 2), 0)];
         }
-        vec![(verdict(last, 0), 0)]
+        vec![(ack(last, 0), 0)]
     });
     let results = channel.change(&changes(3));
     assert!(matches!(
@@ -179,7 +179,7 @@ fn changes_without_an_answer_fail_and_the_socket_is_replaced_before_the_next() {
         ]
     ));
     assert!(channel.change(&changes(1)).iter().all(Result::is_ok));
-    assert_eq!(channel.wire.reopened, 1);
+    assert_eq!(channel.transport.reopened, 1);
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn strangers_and_stale_answers_are_not_listened_to() {
             (message(99, 0, sequence, b"from a process"), 4711),
             (message(99, 0, sequence.wrapping_sub(1), b"from before"), 0),
             (
-                [message(99, 0, sequence, b"right"), verdict(sequence, 0)].concat(),
+                [message(99, 0, sequence, b"right"), ack(sequence, 0)].concat(),
                 0,
             ),
         ]
@@ -256,14 +256,14 @@ fn a_datagram_longer_than_the_buffer_is_an_error() {
 fn the_kernels_own_words_are_kept() {
     let mut payload = (-17i32).to_ne_bytes().to_vec();
     payload.extend([0; 16]);
-    frame::append_attribute(&mut payload, 1, b"Address already assigned\0");
+    message::append_attribute(&mut payload, 1, b"Address already assigned\0");
     let bytes = message(NLMSG_ERROR, NLM_F_CAPPED | NLM_F_ACK_TLVS, 1, &payload);
-    let frame = Frames::new(&bytes).next().unwrap().unwrap();
-    let expected = Verdict {
+    let message = RawMessages::new(&bytes).next().unwrap().unwrap();
+    let expected = Ack {
         errno: 17,
         message: Some("Address already assigned".to_owned()),
     };
-    assert_eq!(Verdict::parse_error(&frame).unwrap(), expected);
+    assert_eq!(Ack::parse_error(&message).unwrap(), expected);
 }
 
 #[test]
@@ -300,10 +300,10 @@ proptest! {
     #[test]
     fn arbitrary_datagrams_do_no_harm(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let mut count = 0;
-        for frame in Frames::new(&bytes) {
+        for message in RawMessages::new(&bytes) {
             count += 1;
-            if let Ok(frame) = frame {
-                let _ = (Verdict::parse_error(&frame), Verdict::parse_done(&frame));
+            if let Ok(message) = message {
+                let _ = (Ack::parse_error(&message), Ack::parse_done(&message));
             }
         }
         prop_assert!(count <= bytes.len() / 16 + 1);

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use netlink_packet_core::DecodeError;
 
 use super::{
-    netlink::frame::append_attribute,
+    netlink::message::append_attribute,
     raw::{Attributes, Reply, Request, nest, number},
 };
 

@@ -6,7 +6,7 @@ use crate::{api::Report, cluster::NoReport, model::NodeName};
 
 /// A node as far as it matters here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct NodeView {
+pub(super) struct NodeInfo {
     /// Whether its labels call for an agent.
     pub has_role: bool,
     /// Why it is not ready.
@@ -15,16 +15,16 @@ pub(super) struct NodeView {
 
 /// What the API server has.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct View {
+pub(super) struct ClusterState {
     /// Nodes.
-    pub nodes: BTreeMap<NodeName, NodeView>,
+    pub nodes: BTreeMap<NodeName, NodeInfo>,
     /// What their agents report, or what is wrong with it.
     pub states: BTreeMap<NodeName, Result<Report, NoReport>>,
 }
 
 /// How far a node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum UndoProgress {
     /// Nothing of directway's is left in its kernel.
     Done,
     /// Its agent follows the request.
@@ -46,7 +46,7 @@ pub(super) enum Standing {
     },
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for UndoProgress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Done => f.write_str("done"),
@@ -73,17 +73,24 @@ impl fmt::Display for Standing {
 ///
 /// A labelled node without a report is not waited for: its agent never ran, or runs for the first time, and reads the
 /// switch before it does anything.
-pub(super) fn standings(request: Option<&str>, view: &View) -> BTreeMap<NodeName, Standing> {
-    let known = view.states.iter();
+pub(super) fn progress(
+    request: Option<&str>,
+    cluster_state: &ClusterState,
+) -> BTreeMap<NodeName, UndoProgress> {
+    let known = cluster_state.states.iter();
     known
         // The report of a node that was deleted goes with it.
-        .filter_map(|(name, report)| Some((name, report, view.nodes.get(name)?)))
-        .map(|(name, report, node)| (name.clone(), standing(request, report, node)))
+        .filter_map(|(name, report)| Some((name, report, cluster_state.nodes.get(name)?)))
+        .map(|(name, report, node)| (name.clone(), node_progress(request, report, node)))
         .collect()
 }
 
-fn standing(request: Option<&str>, report: &Result<Report, NoReport>, node: &NodeView) -> Standing {
-    let silent = |last: String| Standing::Silent {
+fn node_progress(
+    request: Option<&str>,
+    report: &Result<Report, NoReport>,
+    node: &NodeInfo,
+) -> UndoProgress {
+    let silent = |last: String| UndoProgress::Silent {
         not_ready: node.not_ready.clone(),
         last,
     };
@@ -97,14 +104,14 @@ fn standing(request: Option<&str>, report: &Result<Report, NoReport>, node: &Nod
         .as_ref()
         .filter(|undo| request.is_none_or(|request| undo.request == request));
     match answer {
-        Some(undo) if undo.done => Standing::Done,
-        Some(_) => Standing::Undoing {
+        Some(undo) if undo.done => UndoProgress::Done,
+        Some(_) => UndoProgress::Undoing {
             left: left.unwrap_or_else(|| "settings of its interfaces".to_owned()),
         },
         // An agent that ends with its node's labels undoes the node first.
         None if !node.has_role => match left {
-            Some(left) => Standing::Unattended { left },
-            None => Standing::Done,
+            Some(left) => UndoProgress::Unattended { left },
+            None => UndoProgress::Done,
         },
         None => silent(left.unwrap_or_else(|| "no VIP and no service".to_owned())),
     }
@@ -149,21 +156,21 @@ mod tests {
     fn of(
         request: Option<&str>,
         report: Result<Report, NoReport>,
-        node: Option<NodeView>,
+        node: Option<NodeInfo>,
     ) -> String {
         let name = NodeName::from("a");
-        let view = View {
+        let cluster_state = ClusterState {
             nodes: node.map(|node| (name.clone(), node)).into_iter().collect(),
             states: [(name.clone(), report)].into(),
         };
-        let found = standings(request, &view);
+        let found = progress(request, &cluster_state);
         found
             .get(&name)
             .map_or("nobody".to_owned(), ToString::to_string)
     }
 
-    fn labelled() -> Option<NodeView> {
-        Some(NodeView {
+    fn labelled() -> Option<NodeInfo> {
+        Some(NodeInfo {
             has_role: true,
             not_ready: None,
         })
@@ -195,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_node_that_is_down_is_named_so() {
-        let down = NodeView {
+        let down = NodeInfo {
             has_role: true,
             not_ready: Some("NodeStatusUnknown".to_owned()),
         };
@@ -207,7 +214,7 @@ mod tests {
 
     #[test]
     fn where_no_agent_runs_the_last_report_counts() {
-        let bare = || Some(NodeView::default());
+        let bare = || Some(NodeInfo::default());
         assert_eq!(of(Some("now"), report(0, None), bare()), "done");
         assert!(of(Some("now"), report(3, None), bare()).contains("no agent runs there; left: 3"));
         // It may be ending just now.

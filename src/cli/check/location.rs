@@ -5,13 +5,13 @@ use std::{collections::BTreeSet, net::IpAddr};
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
 
-use super::facts::Place;
+use super::facts::Location;
 
 /// Which of a cluster's nodes a machine is: by its name, else by an address.
-pub(super) fn place(machine: String, addresses: &BTreeSet<IpAddr>, nodes: &[Node]) -> Place {
+pub(super) fn location(machine: String, addresses: &BTreeSet<IpAddr>, nodes: &[Node]) -> Location {
     let by_name = nodes.iter().find(|node| node.name_any() == machine);
     let node = by_name.or_else(|| nodes.iter().find(|node| has_one_of(node, addresses)));
-    Place {
+    Location {
         node: node.map(ResourceExt::name_any),
         machine,
     }
@@ -50,7 +50,7 @@ mod tests {
         let nodes = [node("a", "10.0.0.1"), node("b.example.org", "10.0.0.2")];
         let on = |machine: &str, address: &str| {
             let addresses = [address.parse().unwrap()].into();
-            place(machine.to_owned(), &addresses, &nodes)
+            location(machine.to_owned(), &addresses, &nodes)
         };
         for (machine, address, expected) in [
             ("a", "127.0.0.1", Some("a")),

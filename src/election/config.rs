@@ -12,16 +12,16 @@ pub struct DirectorId(pub IpAddr);
 
 /// What the sources say about one segment: who else is there, and who should hold what.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct View {
+pub struct ElectionConfig {
     /// This director.
     pub me: DirectorId,
     /// The MACs of all its NICs: their frames are its own.
     pub macs: BTreeSet<Mac>,
     /// All other nodes that hold VIPs of this segment or ever may, whether they are to have one now or not: whoever is
     /// missing here is a stranger.
-    pub peers: BTreeMap<DirectorId, Known>,
+    pub peers: BTreeMap<DirectorId, PeerConfig>,
     /// Every VIP of the segment that this node has a part in.
-    pub vips: BTreeMap<IpAddr, Arc<Wanted>>,
+    pub vips: BTreeMap<IpAddr, Arc<VipConfig>>,
     /// Whether the sources can be read now. If not, this is the last that is known: VIPs fail over, but none is moved for
     /// preference.
     pub fresh: bool,
@@ -29,7 +29,7 @@ pub struct View {
 
 /// A peer as the sources know it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Known {
+pub struct PeerConfig {
     /// The node's name.
     pub name: NodeName,
     /// Its MAC on the segment. `None`: the wire is asked.
@@ -38,7 +38,7 @@ pub struct Known {
 
 /// Who should hold a VIP.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Wanted {
+pub struct VipConfig {
     /// All that may, the best first; from [`super::place`].
     pub order: Vec<Candidate>,
     /// Whether somebody asked for the first of them (`spec.directors.preferred`): it need not wait until the VIP has been
@@ -63,7 +63,7 @@ pub(super) struct Rank {
     position: usize,
 }
 
-impl Wanted {
+impl VipConfig {
     pub(super) fn candidate(&self, director: DirectorId) -> Option<Candidate> {
         self.order
             .iter()
@@ -74,7 +74,7 @@ impl Wanted {
 
 impl Rank {
     /// Readiness comes before preference: who is not ready serves only where nobody is.
-    pub fn of(director: DirectorId, wanted: Option<&Wanted>) -> Self {
+    pub fn of(director: DirectorId, wanted: Option<&VipConfig>) -> Self {
         let order = wanted.map_or(&[][..], |wanted| &wanted.order);
         let found = order
             .iter()

@@ -8,7 +8,7 @@ use super::*;
 fn news_are_told_once_and_not_too_often() {
     let mut ground = Ground::serving();
     let key = VsKey::new("default", "web");
-    let mut restarted = Journal::begin(&ground.cluster);
+    let mut restarted = EventFilter::begin(&ground.cluster);
     let mut now = Duration::ZERO;
     let serving = ground.status("web").conditions;
     assert_eq!(
@@ -16,7 +16,7 @@ fn news_are_told_once_and_not_too_often() {
         0,
         "a restart is no news"
     );
-    let told = Journal::default().events(&key, &serving, now);
+    let told = EventFilter::default().events(&key, &serving, now);
     let actions: Vec<_> = told.iter().map(|event| event.action.as_str()).collect();
     assert_eq!(actions, ["Accepted", "Ready"]);
     ground.report("d", |report| report.peer.directing[0].ready.clear());
@@ -42,11 +42,11 @@ fn news_that_is_held_back_has_its_time() {
     let serving = ground.status("web").conditions;
     ground.report("d", |report| report.peer.directing[0].ready.clear());
     let down = ground.status("web").conditions;
-    let mut journal = Journal::default();
+    let mut event_filter = EventFilter::default();
     let mut pass = |conditions, now| {
-        journal.retain(|_| true);
-        let told = journal.events(&key, conditions, now).len();
-        (told, journal.wait(now))
+        event_filter.retain(|_| true);
+        let told = event_filter.events(&key, conditions, now).len();
+        (told, event_filter.wait(now))
     };
     let second = Duration::from_secs(1);
     assert_eq!(pass(&serving, Duration::ZERO), (2, None));
@@ -71,16 +71,16 @@ fn a_move_is_told_once_with_its_cause() {
     ground.report("d", |report| {
         report.moves = vec![moved("2026-01-01T00:00:00Z", VIP, TakeCause::Planned)];
     });
-    let mut journal = Journal::begin(&ground.cluster);
+    let mut event_filter = EventFilter::begin(&ground.cluster);
     let key = VsKey::new("default", "web");
-    let told = |journal: &mut Journal, ground: &Ground, now| {
+    let told = |event_filter: &mut EventFilter, ground: &Ground, now| {
         let parsed = &ground.cluster.snapshot().virtual_services[&key];
-        let event = journal.holder(parsed.as_ref().unwrap(), &ground.cluster, now);
+        let event = event_filter.holder(parsed.as_ref().unwrap(), &ground.cluster, now);
         event.map(|it| (format!("{:?}", it.type_), it.note.unwrap_or_default()))
     };
     let now = Duration::ZERO;
     assert_eq!(
-        told(&mut journal, &ground, now),
+        told(&mut event_filter, &ground, now),
         None,
         "a restart is no news"
     );
@@ -96,6 +96,6 @@ fn a_move_is_told_once_with_its_cause() {
     });
     let note = "d took 10.0.0.100 from e: holder-down, after 281 ms".to_owned();
     let expected = Some(("Warning".to_owned(), note));
-    assert_eq!(told(&mut journal, &ground, now), expected);
-    assert_eq!(told(&mut journal, &ground, now + PAUSE), None);
+    assert_eq!(told(&mut event_filter, &ground, now), expected);
+    assert_eq!(told(&mut event_filter, &ground, now + PAUSE), None);
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::{
     api::Report,
     cluster::Store,
-    desired::{MemberId, members},
+    desired::{RealServerId, real_servers},
     model::{NodeName, PreflightCheck, Reason, Refusal, VirtualService, VsKey},
 };
 
@@ -14,7 +14,7 @@ const SPELT_OUT: usize = 3;
 
 /// The real servers of one VIP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct RealServerCounts {
     /// How many get new connections.
     pub ready: usize,
     /// How many there are.
@@ -25,7 +25,7 @@ pub(super) struct Tally {
     pub absent: usize,
 }
 
-impl Tally {
+impl RealServerCounts {
     /// The causes as one text.
     pub(super) fn why(&self) -> String {
         let spelt = self.unready.iter().take(SPELT_OUT);
@@ -41,35 +41,35 @@ impl Tally {
 }
 
 /// Counts by the report of the VIP's holder, if there is one.
-pub(super) fn tally(
+pub(super) fn count_real_servers(
     virtual_service: &VirtualService,
     vip: IpAddr,
     cluster: &Store,
     holder: Option<&Report>,
-) -> Tally {
-    let members = members(virtual_service, vip, cluster.snapshot());
+) -> RealServerCounts {
+    let real_servers = real_servers(virtual_service, vip, cluster.snapshot());
     let group = holder.and_then(|report| {
         let mut groups = report.peer.directing.iter();
         groups.find(|group| group.vips.contains(vip))
     });
     let follows_service = virtual_service.real_servers.service.is_some();
-    let mut tally = Tally::default();
-    for (address, member) in &members.by_address {
+    let mut counts = RealServerCounts::default();
+    for (address, real_server) in &real_servers.by_address {
         if group.is_some_and(|group| group.ready.contains(address)) {
-            tally.ready += 1;
+            counts.ready += 1;
             continue;
         }
         let told = group.and_then(|group| group.unready.get(address)).cloned();
         // The director only knows that the node has not reported the VIP; the node itself knows why.
-        let told = match (&member.id, told) {
-            (MemberId::Node(name), Some(told)) if told.reason == Reason::NotBound => {
+        let told = match (&real_server.id, told) {
+            (RealServerId::Node(name), Some(told)) if told.reason == Reason::NotBound => {
                 own_words(name, &virtual_service.key, cluster).or(Some(told))
             }
-            (MemberId::Node(_) | MemberId::External, told) => told,
+            (RealServerId::Node(_) | RealServerId::External, told) => told,
         };
-        if told.is_none() && follows_service && member.id != MemberId::External {
+        if told.is_none() && follows_service && real_server.id != RealServerId::External {
             // Directors say nothing of nodes without an endpoint: that is most of them, of most Services.
-            tally.absent += 1;
+            counts.absent += 1;
             continue;
         }
         let refusal = told.unwrap_or_else(|| {
@@ -78,16 +78,16 @@ pub(super) fn tally(
                 format!("no director sends {vip} to it yet"),
             )
         });
-        tally
+        counts
             .unready
-            .push((format!("{} ({address})", member.id), refusal));
+            .push((format!("{} ({address})", real_server.id), refusal));
     }
-    let refused = members.refused.into_iter();
-    tally
+    let refused = real_servers.refused.into_iter();
+    counts
         .unready
         .extend(refused.map(|(name, refusal)| (name.to_string(), refusal)));
-    tally.total = tally.ready + tally.unready.len();
-    tally
+    counts.total = counts.ready + counts.unready.len();
+    counts
 }
 
 /// What keeps a node from being a real server, as it says itself.

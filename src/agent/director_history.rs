@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use crate::{
-    desired::Former,
+    desired::FormerDirectors,
     model::{Node, NodeName, Snapshot},
 };
 
@@ -13,11 +13,11 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// Who was a director when last looked at.
 #[derive(Debug, Default)]
-pub struct Formers(BTreeMap<NodeName, (Vec<IpAddr>, Duration)>);
+pub struct DirectorHistory(BTreeMap<NodeName, (Vec<IpAddr>, Duration)>);
 
-impl Formers {
+impl DirectorHistory {
     /// Takes the present directors and holders in, and tells who was one lately.
-    pub fn update(&mut self, snapshot: &Snapshot, now: Duration) -> Former {
+    pub fn update(&mut self, snapshot: &Snapshot, now: Duration) -> FormerDirectors {
         let directors = snapshot
             .nodes
             .iter()
@@ -52,13 +52,13 @@ mod tests {
             ..Node::default()
         };
         snapshot.nodes.insert("a".into(), node);
-        let mut formers = Formers::default();
-        assert_eq!(formers.update(&snapshot, Duration::ZERO).len(), 1);
+        let mut director_history = DirectorHistory::default();
+        assert_eq!(director_history.update(&snapshot, Duration::ZERO).len(), 1);
         snapshot.nodes.clear();
-        let known = formers.update(&snapshot, REMEMBERED);
+        let known = director_history.update(&snapshot, REMEMBERED);
         assert_eq!(known[&"a".into()], [IpAddr::from([10, 0, 0, 1])]);
         let later = REMEMBERED + Duration::from_millis(1);
-        assert!(formers.update(&snapshot, later).is_empty());
+        assert!(director_history.update(&snapshot, later).is_empty());
         // One that holds a VIP without being a director.
         let holder = PeerState {
             addresses: [[10, 0, 0, 2].into()].into(),
@@ -66,9 +66,9 @@ mod tests {
             ..PeerState::default()
         };
         snapshot.peers = Peers::Reported([("b".into(), holder)].into());
-        assert_eq!(formers.update(&snapshot, later).len(), 1);
+        assert_eq!(director_history.update(&snapshot, later).len(), 1);
         snapshot.peers = Peers::Reported(BTreeMap::new());
-        let known = formers.update(&snapshot, later + REMEMBERED);
+        let known = director_history.update(&snapshot, later + REMEMBERED);
         assert_eq!(known[&"b".into()], [IpAddr::from([10, 0, 0, 2])]);
     }
 }

@@ -4,12 +4,12 @@ use super::timing::Rate;
 
 /// Lets so many through in so much time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Pace {
+pub(super) struct RateLimiter {
     from: Duration,
     used: u32,
 }
 
-impl Pace {
+impl RateLimiter {
     /// One more now? Otherwise the time to ask again.
     pub fn take(&mut self, rate: Rate, now: Duration) -> Result<(), Duration> {
         if now >= self.from + rate.every {
@@ -32,7 +32,7 @@ pub(super) fn interval(count: usize, rate: Rate) -> Duration {
 
 /// What VIPs share: how many of them may act now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Paces {
-    pub urgent: Pace,
-    pub background: Pace,
+pub(super) struct RateLimiters {
+    pub urgent: RateLimiter,
+    pub background: RateLimiter,
 }

@@ -78,15 +78,15 @@ fn reach_only() -> Questions {
 }
 
 /// Asks everything at once.
-fn sense(wire: &mut Wire, ether: &mut Ether, questions: &Questions, now: Duration) {
-    let (mut asking, due) = wire.questions(questions, now);
-    asking.extend(due);
-    let (told, result) = asking.ask(ether);
+fn sense(wire: &mut NeighbourCache, ether: &mut Ether, questions: &Questions, now: Duration) {
+    let (mut queries, due) = wire.questions(questions, now);
+    queries.extend(due);
+    let (told, result) = queries.ask(ether);
     result.unwrap();
     wire.hear(told, now);
 }
 
-fn is_neighbour(wire: &Wire) -> bool {
+fn is_neighbour(wire: &NeighbourCache) -> bool {
     matches!(
         wire.evidence().reach.get(&server()),
         Some(Reach::Neighbour { .. })
@@ -96,13 +96,13 @@ fn is_neighbour(wire: &Wire) -> bool {
 #[test]
 fn a_neighbour_is_asked_again_after_a_while_and_given_up_only_after_three_silences() {
     let (mut wire, mut ether) = (
-        Wire::default(),
+        NeighbourCache::default(),
         Ether {
             alive: true,
             ..Ether::default()
         },
     );
-    let at = |seconds: u64, ether: &mut Ether, wire: &mut Wire| {
+    let at = |seconds: u64, ether: &mut Ether, wire: &mut NeighbourCache| {
         sense(wire, ether, &reach_only(), Duration::from_secs(seconds));
     };
     at(0, &mut ether, &mut wire);
@@ -123,7 +123,7 @@ fn a_neighbour_is_asked_again_after_a_while_and_given_up_only_after_three_silenc
 
 #[test]
 fn an_answer_in_between_starts_the_count_again() {
-    let (mut wire, mut ether) = (Wire::default(), Ether::default());
+    let (mut wire, mut ether) = (NeighbourCache::default(), Ether::default());
     for (seconds, alive) in [
         (0, true),
         (30, false),
@@ -141,7 +141,7 @@ fn an_answer_in_between_starts_the_count_again() {
 
 #[test]
 fn who_never_answered_is_silent_at_once() {
-    let (mut wire, mut ether) = (Wire::default(), Ether::default());
+    let (mut wire, mut ether) = (NeighbourCache::default(), Ether::default());
     sense(&mut wire, &mut ether, &reach_only(), Duration::ZERO);
     assert_eq!(
         wire.evidence().reach.get(&server()),
@@ -151,7 +151,7 @@ fn who_never_answered_is_silent_at_once() {
 
 #[test]
 fn whoever_answers_for_a_vip_that_should_be_silent_is_asked_again_soon() {
-    let (mut wire, mut ether) = (Wire::default(), Ether::default());
+    let (mut wire, mut ether) = (NeighbourCache::default(), Ether::default());
     let questions = Questions {
         silence: [vip()].into(),
         ..Questions::default()
@@ -176,7 +176,7 @@ fn whoever_answers_for_a_vip_that_should_be_silent_is_asked_again_soon() {
 #[test]
 fn what_nobody_asks_about_is_forgotten() {
     let (mut wire, mut ether) = (
-        Wire::default(),
+        NeighbourCache::default(),
         Ether {
             alive: true,
             ..Ether::default()

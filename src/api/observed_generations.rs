@@ -14,15 +14,15 @@ const BUCKETS: std::ops::RangeInclusive<usize> = 8..=512;
 
 /// The objects that somebody has seen: uid → generation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen(BTreeMap<String, i64>);
+pub struct ObservedGenerations(BTreeMap<String, i64>);
 
-impl FromIterator<(String, i64)> for Seen {
+impl FromIterator<(String, i64)> for ObservedGenerations {
     fn from_iter<T: IntoIterator<Item = (String, i64)>>(objects: T) -> Self {
         Self(objects.into_iter().collect())
     }
 }
 
-impl Seen {
+impl ObservedGenerations {
     /// The text for a NodeState.
     pub fn digest(&self) -> String {
         let buckets = (self.0.len() * 2)
@@ -49,14 +49,14 @@ impl Seen {
     }
 
     /// What a report with this digest speaks of, in the eyes of somebody who has seen `self`.
-    pub fn compare(&self, digest: &str) -> Agreement {
+    pub fn compare(&self, digest: &str) -> GenerationMatch {
         let count = digest.len() / DIGITS;
         let well_formed = digest.is_ascii()
             && digest.len() == count * DIGITS
             && count.is_power_of_two()
             && BUCKETS.contains(&count);
         if !well_formed {
-            return Agreement(Vec::new());
+            return GenerationMatch(Vec::new());
         }
         let agree = self
             .buckets(count)
@@ -68,15 +68,15 @@ impl Seen {
                     .and_then(|text| u32::from_str_radix(text, 16).ok())
                     == Some(own)
             });
-        Agreement(agree.collect())
+        GenerationMatch(agree.collect())
     }
 }
 
 /// Of which objects two parties have seen the same generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Agreement(Vec<bool>);
+pub struct GenerationMatch(Vec<bool>);
 
-impl Agreement {
+impl GenerationMatch {
     /// Whether this object is among them.
     pub fn covers(&self, uid: &str) -> bool {
         !self.0.is_empty() && self.0.get(bucket_of(uid, self.0.len())) == Some(&true)
@@ -102,7 +102,7 @@ fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
 mod tests {
     use super::*;
 
-    fn seen(count: usize) -> Seen {
+    fn seen(count: usize) -> ObservedGenerations {
         (0..count)
             .map(|index| (format!("uid-{index}"), 1))
             .collect()

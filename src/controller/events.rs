@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
 
 use crate::{
-    api::{ConditionType, Truth},
+    api::{ConditionStatus, ConditionType},
     cluster::Store,
     model::{Move, NodeName, VirtualService, VsKey},
 };
@@ -26,43 +26,43 @@ type Id = (VsKey, Topic);
 
 /// What was told last: status and reason, or who got the VIP and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Told {
+struct LastEvent {
     what: (String, String),
     at: Option<Duration>,
 }
 
 /// Remembers what was told; times on our monotonic clock.
 #[derive(Debug, Default)]
-pub struct Journal {
-    told: BTreeMap<Id, Told>,
+pub struct EventFilter {
+    told: BTreeMap<Id, LastEvent>,
     /// When the first of the news that [`Self::events`] held back may be told.
     due: Option<Duration>,
 }
 
-impl Journal {
+impl EventFilter {
     /// Takes what is written there already as told: a restart is no news.
     pub fn begin(cluster: &Store) -> Self {
-        let mut journal = Self::default();
+        let mut event_filter = Self::default();
         for (key, object) in cluster.objects() {
             if let Some(Ok(virtual_service)) = cluster.snapshot().virtual_services.get(key)
                 && let Some(last) = last_move(virtual_service, cluster)
             {
-                let told = Told {
+                let told = LastEvent {
                     what: moved(last),
                     at: None,
                 };
-                journal.told.insert((key.clone(), Topic::Holder), told);
+                event_filter.told.insert((key.clone(), Topic::Holder), told);
             }
             let conditions = object.status.iter().flat_map(|status| &status.conditions);
             for (kind, condition) in conditions.filter_map(known) {
                 let what = what(condition);
-                let told = Told { what, at: None };
-                journal
+                let told = LastEvent { what, at: None };
+                event_filter
                     .told
                     .insert((key.clone(), Topic::Condition(kind)), told);
             }
         }
-        journal
+        event_filter
     }
 
     /// Events for what is different now. Those that must wait come with a later call, if they are still true then.
@@ -103,7 +103,7 @@ impl Journal {
             return false;
         }
         let at = Some(now);
-        self.told.insert(id, Told { what, at });
+        self.told.insert(id, LastEvent { what, at });
         true
     }
 
@@ -179,9 +179,11 @@ fn what(condition: &Condition) -> (String, String) {
 fn is_worth_telling(kind: ConditionType, condition: &Condition, is_first: bool) -> bool {
     match kind {
         ConditionType::VipConflict | ConditionType::KubeProxyConflict => {
-            condition.status != Truth::False.name() || !is_first
+            condition.status != ConditionStatus::False.name() || !is_first
         }
-        ConditionType::Accepted | ConditionType::Ready => condition.status != Truth::Unknown.name(),
+        ConditionType::Accepted | ConditionType::Ready => {
+            condition.status != ConditionStatus::Unknown.name()
+        }
         // Ready says the same, and more.
         ConditionType::Programmed => false,
     }
@@ -189,8 +191,10 @@ fn is_worth_telling(kind: ConditionType, condition: &Condition, is_first: bool) 
 
 fn event(kind: ConditionType, condition: &Condition) -> Event {
     let well = match kind {
-        ConditionType::VipConflict | ConditionType::KubeProxyConflict => Truth::False,
-        ConditionType::Accepted | ConditionType::Programmed | ConditionType::Ready => Truth::True,
+        ConditionType::VipConflict | ConditionType::KubeProxyConflict => ConditionStatus::False,
+        ConditionType::Accepted | ConditionType::Programmed | ConditionType::Ready => {
+            ConditionStatus::True
+        }
     };
     Event {
         type_: if condition.status == well.name() {

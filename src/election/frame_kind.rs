@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use crate::model::Mac;
 
-use super::{DirectorId, Heard, Says, View, peers::Peers};
+use super::{DirectorId, ElectionConfig, Heard, Says, peers::Peers};
 
 /// Who sent a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub(super) struct Host {
 
 /// What a frame means for one VIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum News {
+pub(super) enum FrameKind {
     /// It is said to be at the sender.
     Announced,
     /// The sender, or somebody in its place, answered a broadcast.
@@ -28,22 +28,26 @@ pub(super) enum News {
 }
 
 /// Who sent `heard`, which address it is about, and what it means for it. Whatever comes from this node is no news.
-pub(super) fn news(heard: Heard, view: &View, peers: &Peers) -> Option<(Host, IpAddr, News)> {
-    if view.macs.contains(&heard.from) {
+pub(super) fn classify(
+    heard: Heard,
+    config: &ElectionConfig,
+    peers: &Peers,
+) -> Option<(Host, IpAddr, FrameKind)> {
+    if config.macs.contains(&heard.from) {
         return None;
     }
     let host = Host {
         mac: heard.from,
         director: peers.by_mac(heard.from),
     };
-    let news = match (heard.says, heard.has) {
-        (Says::Asks(_), None) if heard.to_us => News::Asked,
-        (Says::Asks(_), None) => News::Probed,
+    let kind = match (heard.says, heard.has) {
+        (Says::Asks(_), None) if heard.to_us => FrameKind::Asked,
+        (Says::Asks(_), None) => FrameKind::Probed,
         // Whatever it asks, it says that this is its own address.
-        (Says::Asks(_), Some(_)) => News::Announced,
-        (Says::Answers(to), own) if to == own => News::Announced,
-        (Says::Answers(Some(_)), _) if heard.to_us => News::Confirmed,
-        (Says::Answers(_), _) => News::Answered,
+        (Says::Asks(_), Some(_)) => FrameKind::Announced,
+        (Says::Answers(to), own) if to == own => FrameKind::Announced,
+        (Says::Answers(Some(_)), _) if heard.to_us => FrameKind::Confirmed,
+        (Says::Answers(_), _) => FrameKind::Answered,
     };
-    Some((host, heard.claims()?, news))
+    Some((host, heard.claims()?, kind))
 }

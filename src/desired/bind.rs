@@ -3,7 +3,7 @@ use std::{net::IpAddr, time::Duration};
 use crate::model::{AddressKey, ArpSettings, Dev, LinkKind, NodeNet, Peers, Reason, Refusal, Role};
 
 use super::{
-    Inputs, Memory, keep,
+    DrainTimers, Inputs, keep,
     quiet::{keep_quiet, require_quiet},
 };
 
@@ -122,7 +122,7 @@ fn check_empty_nic(vip: IpAddr, dev: &Dev, inputs: &Inputs<'_>) -> Result<(), Re
 pub(super) fn keep_while_directed(
     inputs: &Inputs<'_>,
     net: &mut NodeNet,
-    memory: &mut Memory,
+    timers: &mut DrainTimers,
     notes: &mut Vec<String>,
 ) {
     let observed = inputs.observed;
@@ -136,7 +136,7 @@ pub(super) fn keep_while_directed(
         if !quiet || net.addresses.contains_key(key) || !inputs.ledger.owns_address(key, observed) {
             continue;
         }
-        let Some(why) = still_needed(key, inputs, memory) else {
+        let Some(why) = still_needed(key, inputs, timers) else {
             continue;
         };
         notes.push(format!("{} stays on {}: {why}", key.ip, key.dev));
@@ -148,7 +148,7 @@ pub(super) fn keep_while_directed(
     }
 }
 
-fn still_needed(key: &AddressKey, inputs: &Inputs<'_>, memory: &mut Memory) -> Option<String> {
+fn still_needed(key: &AddressKey, inputs: &Inputs<'_>, timers: &mut DrainTimers) -> Option<String> {
     match &inputs.snapshot.peers {
         Peers::Silent => {
             let drain = inputs
@@ -161,7 +161,7 @@ fn still_needed(key: &AddressKey, inputs: &Inputs<'_>, memory: &mut Memory) -> O
                 .max()
                 .unwrap_or_default();
             let limit = drain.saturating_add(SILENT_GRACE);
-            (inputs.memory.unwanted_for(memory, key, inputs.now) < limit)
+            (inputs.timers.unwanted_for(timers, key, inputs.now) < limit)
                 .then(|| "directors may not have deleted their destinations yet".to_owned())
         }
         Peers::Reported(peers) => {
@@ -173,7 +173,7 @@ fn still_needed(key: &AddressKey, inputs: &Inputs<'_>, memory: &mut Memory) -> O
                     .flat_map(|link| &link.addresses);
                 networks.map(ipnet::IpNet::addr)
             };
-            let waited = inputs.memory.unwanted_for(memory, key, inputs.now);
+            let waited = inputs.timers.unwanted_for(timers, key, inputs.now);
             let others_direct = || {
                 let mut nodes = inputs.snapshot.nodes.iter();
                 nodes.any(|(name, node)| name != inputs.node && node.is_director())

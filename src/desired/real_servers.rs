@@ -4,23 +4,23 @@ use crate::model::{NodeName, Reason, Refusal, Snapshot, VirtualService, WEIGHT_A
 
 /// A real server of a VirtualService.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
+pub struct RealServer {
     /// Who it is.
-    pub id: MemberId,
+    pub id: RealServerId,
     /// The weight it gets when it is ready.
     pub weight: u32,
 }
 
 /// Who a real server is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum MemberId {
+pub enum RealServerId {
     /// A node, whose agent speaks for it.
     Node(NodeName),
     /// A host outside the cluster.
     External,
 }
 
-impl fmt::Display for MemberId {
+impl fmt::Display for RealServerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Node(name) => name.fmt(f),
@@ -31,17 +31,21 @@ impl fmt::Display for MemberId {
 
 /// The real servers of a VirtualService for one VIP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Members {
+pub struct RealServerSet {
     /// By the address that packets are sent to.
-    pub by_address: BTreeMap<IpAddr, Member>,
+    pub by_address: BTreeMap<IpAddr, RealServer>,
     /// Selected nodes that cannot be one.
     pub refused: BTreeMap<NodeName, Refusal>,
 }
 
 /// Who the real servers of `virtual_service` for `vip` are: the same answer on every node.
-pub fn members(virtual_service: &VirtualService, vip: IpAddr, snapshot: &Snapshot) -> Members {
+pub fn real_servers(
+    virtual_service: &VirtualService,
+    vip: IpAddr,
+    snapshot: &Snapshot,
+) -> RealServerSet {
     let policy = &virtual_service.real_servers;
-    let mut members = Members::default();
+    let mut real_servers = RealServerSet::default();
     if let Some(selector) = &policy.selector {
         for (name, node) in &snapshot.nodes {
             if !node.is_backend() || !selector.matches(&node.labels) {
@@ -54,34 +58,36 @@ pub fn members(virtual_service: &VirtualService, vip: IpAddr, snapshot: &Snapsho
                         "node {name} has no InternalIP of the family of {vip} in status.addresses"
                     ),
                 );
-                members.refused.insert(name.clone(), refusal);
+                real_servers.refused.insert(name.clone(), refusal);
                 continue;
             };
             match weight(name, node.weight.as_deref(), policy.weight) {
                 Ok(weight) => {
-                    let id = MemberId::Node(name.clone());
-                    members.by_address.insert(address, Member { id, weight });
+                    let id = RealServerId::Node(name.clone());
+                    real_servers
+                        .by_address
+                        .insert(address, RealServer { id, weight });
                 }
                 Err(refusal) => {
-                    members.refused.insert(name.clone(), refusal);
+                    real_servers.refused.insert(name.clone(), refusal);
                 }
             }
         }
     }
     for external in &policy.external {
         // A node that is also listed by its address stays a node: its agent knows more than the wire.
-        members
+        real_servers
             .by_address
             .entry(external.address)
-            .or_insert(Member {
-                id: MemberId::External,
+            .or_insert(RealServer {
+                id: RealServerId::External,
                 weight: external.weight.into(),
             });
     }
-    members
+    real_servers
         .by_address
         .retain(|address, _| address.is_ipv4() == vip.is_ipv4());
-    members
+    real_servers
 }
 
 fn weight(name: &NodeName, annotation: Option<&str>, default: u16) -> Result<u32, Refusal> {

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use crate::{
     agent::Trigger,
-    election::{Actions, GiveCause, Report, TakeCause},
+    election::{Actions, GiveCause, Notice, TakeCause},
     metrics::Metrics,
     model::{AddressKey, Dev, Elected, Move, NodeName},
 };
@@ -23,7 +23,7 @@ const TOGETHER: Duration = Duration::from_secs(2);
 
 /// Shared between the threads.
 #[derive(Debug)]
-pub struct Board {
+pub struct ElectionStatus {
     state: Mutex<State>,
     /// Asks for a pass after every change, so that the pass reads it.
     trigger: Trigger,
@@ -79,7 +79,7 @@ impl State {
     }
 }
 
-impl Board {
+impl ElectionStatus {
     /// Nothing has happened yet.
     pub fn new(trigger: Trigger, metrics: Arc<Metrics>) -> Self {
         Self {
@@ -155,13 +155,13 @@ impl Board {
         state.elected.running.insert(dev.clone());
         state.add(dev, vips);
         drop(state);
-        self.trouble(dev, None);
+        self.problem(dev, None);
         self.trigger.kernel();
     }
 
     /// The election on `dev` is over, and so is what kept it from being held.
     pub fn ended(&self, dev: &Dev) {
-        self.state().elected.troubles.remove(dev);
+        self.state().elected.problems.remove(dev);
         self.closed(dev);
     }
 
@@ -180,14 +180,14 @@ impl Board {
     }
 
     /// Why the election on `dev` cannot be held; `None` = it can.
-    pub fn trouble(&self, dev: &Dev, cause: Option<String>) {
+    pub fn problem(&self, dev: &Dev, cause: Option<String>) {
         let mut state = self.state();
         let before = match &cause {
             Some(cause) => {
-                let troubles = &mut state.elected.troubles;
-                troubles.insert(dev.clone(), cause.clone())
+                let problems = &mut state.elected.problems;
+                problems.insert(dev.clone(), cause.clone())
             }
-            None => state.elected.troubles.remove(dev),
+            None => state.elected.problems.remove(dev),
         };
         drop(state);
         if before != cause {
@@ -200,15 +200,15 @@ impl Board {
     }
 
     /// Tells people what the election says.
-    pub fn report(&self, dev: &Dev, report: &Report, name: &str) {
-        match report {
-            Report::Peer { up: true, .. } => {
+    pub fn notice(&self, dev: &Dev, notice: &Notice, name: &str) {
+        match notice {
+            Notice::Peer { up: true, .. } => {
                 tracing::info!(%dev, director = name, "its kernel answers")
             }
-            Report::Peer { up: false, .. } => {
+            Notice::Peer { up: false, .. } => {
                 tracing::warn!(%dev, director = name, "its kernel does not answer any more");
             }
-            Report::Took {
+            Notice::Took {
                 vip,
                 from,
                 cause,
@@ -225,29 +225,29 @@ impl Board {
                     self.trigger.kernel();
                 }
             }
-            Report::Gave { vip, cause, .. } => {
+            Notice::Gave { vip, cause, .. } => {
                 let cause = give_cause(*cause);
                 tracing::info!(%dev, %vip, cause, to = name, "gives up the VIP");
                 self.metrics.gave(cause);
             }
-            Report::Conflict { vip, mac, director } => {
+            Notice::Conflict { vip, mac, director } => {
                 tracing::warn!(%dev, %vip, %mac, host = name, "another host answers for the VIP");
                 let key = AddressKey::new(dev.clone(), *vip);
                 let rivals = [(*mac, director.map(|_| NodeName::from(name)))].into();
                 self.state().elected.conflicts.insert(key, rivals);
                 self.trigger.kernel();
             }
-            Report::ConflictOver { vip } => {
+            Notice::ConflictOver { vip } => {
                 tracing::info!(%dev, %vip, "nobody else answers for the VIP any more");
                 let key = AddressKey::new(dev.clone(), *vip);
                 self.state().elected.conflicts.remove(&key);
                 self.trigger.kernel();
             }
-            Report::Paused(late) => {
+            Notice::Paused(late) => {
                 let ms = u64::try_from(late.as_millis()).unwrap_or(u64::MAX);
                 tracing::warn!(%dev, ms, "stood still: everything is looked at again");
             }
-            Report::MoveRefused { vip, .. } => {
+            Notice::MoveRefused { vip, .. } => {
                 tracing::info!(%dev, %vip, holder = name, "its holder does not agree to a move yet");
             }
         }
@@ -290,63 +290,63 @@ mod tests {
         name.parse().unwrap()
     }
 
-    fn board() -> Board {
-        Board::new(Trigger::default(), Arc::new(Metrics::default()))
+    fn status() -> ElectionStatus {
+        ElectionStatus::new(Trigger::default(), Arc::new(Metrics::default()))
     }
 
     #[test]
     fn a_vip_is_held_from_before_it_is_on_the_nic_until_after_it_has_left() {
-        let (board, eth0, eth1) = (board(), dev("eth0"), dev("eth1"));
+        let (status, eth0, eth1) = (status(), dev("eth0"), dev("eth1"));
         let key = AddressKey::new(eth0.clone(), VIP);
-        board.takes(&eth0, &[VIP].into());
-        board.takes(&eth1, &[VIP].into());
-        assert!(board.elected().holds_on(&key));
-        board.gave(&eth0, &[VIP].into());
-        assert!(!board.elected().holds_on(&key));
-        board.ended(&eth1);
-        assert_eq!(board.elected(), Default::default());
+        status.takes(&eth0, &[VIP].into());
+        status.takes(&eth1, &[VIP].into());
+        assert!(status.elected().holds_on(&key));
+        status.gave(&eth0, &[VIP].into());
+        assert!(!status.elected().holds_on(&key));
+        status.ended(&eth1);
+        assert_eq!(status.elected(), Default::default());
     }
 
     #[test]
     fn a_look_at_the_nic_finds_what_others_did() {
-        let (board, eth0) = (board(), dev("eth0"));
+        let (status, eth0) = (status(), dev("eth0"));
         let other = IpAddr::from([10, 0, 0, 101]);
-        board.takes(&eth0, &[VIP].into());
-        board.sees(&eth0, &[other], &[VIP].into());
-        let held: Vec<IpAddr> = board.elected().held.into_keys().collect();
+        status.takes(&eth0, &[VIP].into());
+        status.sees(&eth0, &[other], &[VIP].into());
+        let held: Vec<IpAddr> = status.elected().held.into_keys().collect();
         assert_eq!(held, [other]);
     }
 
     #[test]
     fn a_conflict_is_known_until_it_is_over() {
-        let (board, eth0) = (board(), dev("eth0"));
+        let (status, eth0) = (status(), dev("eth0"));
         let mac = Mac([2, 0, 0, 0, 0, 9]);
-        let conflict = Report::Conflict {
+        let conflict = Notice::Conflict {
             vip: VIP,
             mac,
             director: None,
         };
-        board.report(&eth0, &conflict, "nobody");
+        status.notice(&eth0, &conflict, "nobody");
         let key = AddressKey::new(eth0.clone(), VIP);
-        assert_eq!(board.elected().conflicts[&key], [(mac, None)].into());
-        board.report(&eth0, &Report::ConflictOver { vip: VIP }, "nobody");
-        assert!(board.elected().conflicts.is_empty());
+        assert_eq!(status.elected().conflicts[&key], [(mac, None)].into());
+        status.notice(&eth0, &Notice::ConflictOver { vip: VIP }, "nobody");
+        assert!(status.elected().conflicts.is_empty());
     }
 
     #[test]
     fn vips_that_come_together_are_one_move() {
-        let (board, eth0) = (board(), dev("eth0"));
-        let took = |host: u8, cause, ms| Report::Took {
+        let (status, eth0) = (status(), dev("eth0"));
+        let took = |host: u8, cause, ms| Notice::Took {
             vip: IpAddr::from([10, 0, 0, host]),
             from: Some(DirectorId(VIP)),
             cause,
             after: Duration::from_millis(ms),
         };
-        board.report(&eth0, &took(1, TakeCause::Adopted, 0), "e");
-        board.report(&eth0, &took(1, TakeCause::HolderDown, 90), "e");
-        board.report(&eth0, &took(2, TakeCause::HolderDown, 95), "e");
-        board.report(&eth0, &took(3, TakeCause::Planned, 3), "e");
-        let told: Vec<_> = board
+        status.notice(&eth0, &took(1, TakeCause::Adopted, 0), "e");
+        status.notice(&eth0, &took(1, TakeCause::HolderDown, 90), "e");
+        status.notice(&eth0, &took(2, TakeCause::HolderDown, 95), "e");
+        status.notice(&eth0, &took(3, TakeCause::Planned, 3), "e");
+        let told: Vec<_> = status
             .moves()
             .into_iter()
             .map(|it| (it.vips.to_strings().join(","), it.from, it.cause, it.after))
@@ -366,29 +366,29 @@ mod tests {
             ]
         );
         for host in 0..100 {
-            board.report(&eth0, &took(host % 2, TakeCause::Planned, 3), "e");
+            status.notice(&eth0, &took(host % 2, TakeCause::Planned, 3), "e");
         }
-        assert_eq!(board.moves().len(), MOVES);
+        assert_eq!(status.moves().len(), MOVES);
     }
 
     #[test]
     fn moves_are_counted_by_cause() {
         let metrics = Arc::new(Metrics::default());
-        let board = Board::new(Trigger::default(), Arc::clone(&metrics));
+        let status = ElectionStatus::new(Trigger::default(), Arc::clone(&metrics));
         let from = Some(DirectorId([10, 0, 0, 1].into()));
-        let took = Report::Took {
+        let took = Notice::Took {
             vip: VIP,
             from,
             cause: TakeCause::HolderDown,
             after: Duration::from_millis(250),
         };
-        let gave = Report::Gave {
+        let gave = Notice::Gave {
             vip: VIP,
             to: from,
             cause: GiveCause::Outranked,
         };
-        board.report(&dev("eth0"), &took, "a");
-        board.report(&dev("eth0"), &gave, "a");
+        status.notice(&dev("eth0"), &took, "a");
+        status.notice(&dev("eth0"), &gave, "a");
         let text = metrics.encode();
         for line in [
             r#"directway_vip_transitions_total{direction="taken",cause="holder-down"} 1"#,

@@ -12,7 +12,7 @@ const NLMSGERR_ATTR_MSG: u16 = 1;
 
 /// One message of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Frame<'a> {
+pub struct RawMessage<'a> {
     /// The message's header, as received.
     pub header: NetlinkHeader,
     /// What follows the header, without padding.
@@ -21,19 +21,19 @@ pub struct Frame<'a> {
 
 /// Iterates over the messages of one datagram. Ends at the first malformed one, after having returned the error.
 #[derive(Debug, Clone)]
-pub struct Frames<'a> {
+pub struct RawMessages<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Frames<'a> {
+impl<'a> RawMessages<'a> {
     /// The messages in `datagram`.
     pub fn new(datagram: &'a [u8]) -> Self {
         Self { rest: datagram }
     }
 }
 
-impl<'a> Iterator for Frames<'a> {
-    type Item = Result<Frame<'a>, DecodeError>;
+impl<'a> Iterator for RawMessages<'a> {
+    type Item = Result<RawMessage<'a>, DecodeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
@@ -49,7 +49,7 @@ impl<'a> Iterator for Frames<'a> {
         let length = header.length as usize;
         let step = length.next_multiple_of(usize::from(NLMSG_ALIGNTO));
         self.rest = datagram.get(step..).unwrap_or_default();
-        Some(Ok(Frame {
+        Some(Ok(RawMessage {
             header,
             payload: &datagram[NETLINK_HEADER_LEN..length],
         }))
@@ -58,18 +58,18 @@ impl<'a> Iterator for Frames<'a> {
 
 /// The content of an `NLMSG_ERROR`, or of the `NLMSG_DONE` that ends a dump: an errno and perhaps a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Ack {
     /// 0 for success, else a positive errno.
     pub errno: i32,
     /// The kernel's explanation (extended acknowledgement), if it gave one.
     pub message: Option<String>,
 }
 
-impl Verdict {
+impl Ack {
     /// Reads an `NLMSG_ERROR`: errno, the request it is about (only its header if capped), attributes.
-    pub fn parse_error(frame: &Frame<'_>) -> Result<Self, DecodeError> {
-        let (errno, rest) = split_errno(frame.payload)?;
-        let echoed = if frame.header.flags & NLM_F_CAPPED != 0 {
+    pub fn parse_error(message: &RawMessage<'_>) -> Result<Self, DecodeError> {
+        let (errno, rest) = split_errno(message.payload)?;
+        let echoed = if message.header.flags & NLM_F_CAPPED != 0 {
             NETLINK_HEADER_LEN
         } else {
             let length = rest
@@ -82,22 +82,22 @@ impl Verdict {
         let attributes = rest.get(echoed..).unwrap_or_default();
         Ok(Self {
             errno,
-            message: explanation(frame.header.flags, attributes),
+            message: explanation(message.header.flags, attributes),
         })
     }
 
     /// Reads an `NLMSG_DONE`, whose payload may be empty.
-    pub fn parse_done(frame: &Frame<'_>) -> Result<Self, DecodeError> {
-        if frame.payload.is_empty() {
+    pub fn parse_done(message: &RawMessage<'_>) -> Result<Self, DecodeError> {
+        if message.payload.is_empty() {
             return Ok(Self {
                 errno: 0,
                 message: None,
             });
         }
-        let (errno, rest) = split_errno(frame.payload)?;
+        let (errno, rest) = split_errno(message.payload)?;
         Ok(Self {
             errno,
-            message: explanation(frame.header.flags, rest),
+            message: explanation(message.header.flags, rest),
         })
     }
 }

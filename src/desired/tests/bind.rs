@@ -87,7 +87,7 @@ fn a_vip_stays_until_no_director_sends_packets_for_it() {
     );
 
     lan.snapshot.peers = says(directing(&[ip("10.77.0.12")]));
-    lan.memory = lan.desired().memory;
+    lan.timers = lan.desired().timers;
     lan.now = Duration::from_secs(2);
     assert_eq!(
         lan.devices(),
@@ -131,7 +131,7 @@ fn without_reports_it_stays_for_the_drain_time() {
         .labels
         .clear();
     lan.carrying("lo", Role::Quiet);
-    lan.memory = lan.desired().memory;
+    lan.timers = lan.desired().timers;
     lan.now = Duration::from_secs(12);
     assert_eq!(lan.devices(), on(&[("lo", false)]));
     lan.now = Duration::from_secs(13);

@@ -31,13 +31,13 @@ const LOST: Duration = Duration::from_secs(10);
 
 /// What was heard so far.
 #[derive(Debug, Default)]
-pub struct Wire {
-    reach: BTreeMap<IpAddr, Heard<Reach>>,
-    answers: BTreeMap<AddressKey, Heard<Answer>>,
+pub struct NeighbourCache {
+    reach: BTreeMap<IpAddr, CacheEntry<Reach>>,
+    answers: BTreeMap<AddressKey, CacheEntry<Answer>>,
 }
 
 #[derive(Debug)]
-struct Heard<T> {
+struct CacheEntry<T> {
     value: T,
     /// When to ask again.
     due: Duration,
@@ -47,7 +47,7 @@ struct Heard<T> {
 
 /// Questions for the wire.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Asking {
+pub struct NeighbourQueries {
     /// How is each of these addresses reached?
     pub reach: BTreeSet<IpAddr>,
     /// Who else answers for these VIPs?
@@ -56,14 +56,14 @@ pub struct Asking {
 
 /// Answers from the wire.
 #[derive(Debug, Default)]
-pub struct Told {
+pub struct NeighbourAnswers {
     /// How addresses are reached.
     pub reach: BTreeMap<IpAddr, Reach>,
     /// Who else answers for VIPs.
     pub answers: BTreeMap<AddressKey, Answer>,
 }
 
-impl Asking {
+impl NeighbourQueries {
     /// Whether there is nothing to ask.
     pub fn is_empty(&self) -> bool {
         self.reach.is_empty() && self.probes.is_empty()
@@ -77,8 +77,8 @@ impl Asking {
 
     /// Asks; takes the time of an answer that doesn't come. What could not be asked is missing in the answers, and
     /// the first reason is told.
-    pub fn ask(self, kernel: &mut dyn Kernel) -> (Told, Result<(), KernelError>) {
-        let mut told = Told::default();
+    pub fn ask(self, kernel: &mut dyn Kernel) -> (NeighbourAnswers, Result<(), KernelError>) {
+        let mut told = NeighbourAnswers::default();
         let mut result = Ok(());
         if !self.reach.is_empty() {
             match kernel.resolve(&self.reach) {
@@ -101,16 +101,20 @@ impl Asking {
     }
 }
 
-impl Wire {
+impl NeighbourCache {
     /// What is to be asked: first what is not known at all, then what is due to be asked again. Forgets what nobody
     /// wants to know any more.
-    pub fn questions(&mut self, questions: &Questions, now: Duration) -> (Asking, Asking) {
+    pub fn questions(
+        &mut self,
+        questions: &Questions,
+        now: Duration,
+    ) -> (NeighbourQueries, NeighbourQueries) {
         let targets = &questions.silence;
         self.reach
             .retain(|address, _| questions.reach.contains(address));
         self.answers.retain(|key, _| targets.contains(key));
-        let mut new = Asking::default();
-        let mut due = Asking::default();
+        let mut new = NeighbourQueries::default();
+        let mut due = NeighbourQueries::default();
         for address in &questions.reach {
             match self.reach.get_mut(address) {
                 None => {
@@ -140,7 +144,7 @@ impl Wire {
 
     /// Takes answers; tells whether they are worth a pass: something is different, or in doubt and to be asked again
     /// soon.
-    pub fn hear(&mut self, told: Told, now: Duration) -> bool {
+    pub fn hear(&mut self, told: NeighbourAnswers, now: Duration) -> bool {
         let mut news = false;
         for (address, reach) in told.reach {
             let before = self.reach.get(&address).map(|heard| heard.value.clone());
@@ -178,7 +182,7 @@ impl Wire {
             Reach::Local | Reach::Neighbour { .. } => FRESH,
             Reach::Silent { .. } | Reach::NotOnLink => TROUBLE,
         };
-        let heard = Heard {
+        let heard = CacheEntry {
             value: reach,
             due: now + wait,
             unanswered: 0,
@@ -192,7 +196,7 @@ impl Wire {
         } else {
             TROUBLE
         };
-        let heard = Heard {
+        let heard = CacheEntry {
             value: answer,
             due: now + wait,
             unanswered: 0,

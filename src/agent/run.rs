@@ -20,7 +20,9 @@ use tokio::{
 use crate::{
     admin::{self, Admin},
     api::Report,
-    cluster::{self, Change, Feed, Own, SourceConfig, SourceName, Store, UndoSwitch, Wanted},
+    cluster::{
+        self, Change, ChangeSender, OwnObjects, SourceConfig, SourceName, Store, UndoSwitch, Wanted,
+    },
     desired::NodeOptions,
     election::Timing,
     kernel::{Kernel, KernelError, linux::Linux},
@@ -95,7 +97,7 @@ pub async fn run(config: AgentConfig) -> Result<(), AgentError> {
 pub async fn run_on(config: AgentConfig, kernels: [Box<dyn Kernel>; 2]) -> Result<(), AgentError> {
     let mut signals = Signals::catch()?;
     let (services, endpoints) = watch::channel(BTreeSet::new());
-    let own = Arc::new(Own::new(config.node_name.clone()));
+    let own = Arc::new(OwnObjects::new(config.node_name.clone()));
     let wanted = Wanted::agent(Arc::clone(&own), config.undo_switch.clone(), endpoints);
     let common = Common::new(&config, &wanted);
     let admin: Arc<dyn Admin> = Arc::clone(&common.shared) as _;
@@ -182,11 +184,11 @@ async fn start_sources(
     config: &AgentConfig,
     common: &Common,
     wanted: Wanted,
-    own: Arc<Own>,
+    own: Arc<OwnObjects>,
     services: watch::Sender<BTreeSet<ServiceName>>,
 ) -> Result<(Input, Server), AgentError> {
     let trigger = common.trigger.clone();
-    let (feed, changes) = Feed::new(move || trigger.source());
+    let (feed, changes) = ChangeSender::new(move || trigger.source());
     let (reports, latest) = watch::channel(None);
     let (written, reported) = watch::channel(None);
     let client = match config.source.clone() {

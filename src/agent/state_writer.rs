@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{
     api::{NodeState, NodeStateStatus, Report},
-    cluster::Own,
+    cluster::OwnObjects,
     metrics::Metrics,
     model::NodeName,
 };
@@ -36,7 +36,7 @@ pub struct NodeStateWriter {
     /// Whose.
     pub node: NodeName,
     /// What the watches know of the object.
-    pub own: Arc<Own>,
+    pub own: Arc<OwnObjects>,
     /// What is to be written.
     pub reports: watch::Receiver<Option<Arc<Report>>>,
     /// What was.

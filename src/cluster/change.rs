@@ -98,7 +98,7 @@ impl Change {
 
 /// A source's end of the way to the store.
 #[derive(Clone)]
-pub struct Feed {
+pub struct ChangeSender {
     changes: mpsc::Sender<Vec<Change>>,
     sent: Arc<dyn Fn() + Send + Sync>,
 }
@@ -107,7 +107,7 @@ pub struct Feed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Closed;
 
-impl Feed {
+impl ChangeSender {
     /// A feed and the other end of it. `sent` is called whenever something is there to be read.
     pub fn new(sent: impl Fn() + Send + Sync + 'static) -> (Self, mpsc::Receiver<Vec<Change>>) {
         let (changes, receiver) = mpsc::channel(QUEUE);

@@ -16,7 +16,7 @@ use notify::{
     event::{AccessKind, AccessMode},
 };
 
-use super::{Change, Closed, Feed, SourceName, Store};
+use super::{Change, ChangeSender, Closed, SourceName, Store};
 
 pub use files::Files;
 
@@ -26,7 +26,7 @@ const REREAD: Duration = Duration::from_secs(3);
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Reads `path` and follows its changes on a thread of its own, until the agent ends.
-pub fn spawn(path: PathBuf, feed: Feed) -> std::io::Result<()> {
+pub fn spawn(path: PathBuf, feed: ChangeSender) -> std::io::Result<()> {
     std::thread::Builder::new()
         .name("directory".to_owned())
         .spawn(move || {
@@ -35,7 +35,7 @@ pub fn spawn(path: PathBuf, feed: Feed) -> std::io::Result<()> {
         .map(|_| ())
 }
 
-fn follow(path: PathBuf, feed: &Feed) -> Result<std::convert::Infallible, Closed> {
+fn follow(path: PathBuf, feed: &ChangeSender) -> Result<std::convert::Infallible, Closed> {
     let start = Instant::now();
     let (tell, told) = mpsc::channel();
     let mut files = Files::new(&path);
@@ -120,7 +120,7 @@ fn matters(kind: EventKind) -> bool {
 
 /// One look at the directory.
 #[derive(Debug, Default)]
-pub struct Look {
+pub struct DirectoryRead {
     /// What is new.
     pub changes: Vec<Change>,
     /// When to look again although nobody told of a change.

@@ -10,7 +10,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    Change, Closed, Feed, Key, Pace, SourceName,
+    Change, ChangeSender, Closed, Key, Pace, SourceName,
     list::{ListError, list},
     watch,
 };
@@ -21,7 +21,7 @@ pub trait Source: Send {
     fn list(self: Box<Self>, pace: Pace) -> BoxFuture<'static, Result<Vec<Change>, ListError>>;
 
     /// Tells what they say, and then what changes, until nobody reads any more.
-    fn follow(self: Box<Self>, pace: Pace, feed: Feed) -> BoxFuture<'static, Closed>;
+    fn follow(self: Box<Self>, pace: Pace, feed: ChangeSender) -> BoxFuture<'static, Closed>;
 }
 
 /// A kind of which all objects are read that a field selector lets through.
@@ -33,7 +33,7 @@ pub struct Kind<K> {
     /// The field selector.
     pub only: Option<String>,
     /// What an object says.
-    pub says: Box<dyn Fn(K) -> Vec<Change> + Send + Sync>,
+    pub meaning: Box<dyn Fn(K) -> Vec<Change> + Send + Sync>,
     /// What its deletion ends.
     pub ends: Box<dyn Fn(K) -> Option<Key> + Send + Sync>,
 }
@@ -53,24 +53,24 @@ where
                 what: self.name.kind().to_owned(),
                 error,
             })?;
-            Ok(objects.into_iter().flat_map(self.says).collect())
+            Ok(objects.into_iter().flat_map(self.meaning).collect())
         }
         .boxed()
     }
 
-    fn follow(self: Box<Self>, pace: Pace, feed: Feed) -> BoxFuture<'static, Closed> {
+    fn follow(self: Box<Self>, pace: Pace, feed: ChangeSender) -> BoxFuture<'static, Closed> {
         let Self {
             name,
             api,
             only,
-            says,
+            meaning,
             ends,
         } = *self;
         let read = move |event| match event {
             // Said before every attempt at a list, whatever becomes of it.
             Event::Init => vec![Change::Relist(name)],
             Event::InitDone => vec![Change::Listed(name)],
-            Event::InitApply(object) | Event::Apply(object) => says(object),
+            Event::InitApply(object) | Event::Apply(object) => meaning(object),
             Event::Delete(object) => ends(object).map(Change::Gone).into_iter().collect(),
         };
         let mut config = watch::config(pace);

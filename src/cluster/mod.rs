@@ -22,7 +22,7 @@ mod store;
 mod wanted;
 mod watch;
 
-pub use change::{Change, Closed, Feed, Key, WATCH_SUBJECT};
+pub use change::{Change, ChangeSender, Closed, Key, WATCH_SUBJECT};
 pub use client::client;
 pub use directory::LookError;
 pub use kinds::{
@@ -35,4 +35,4 @@ pub use list::{ListError, list};
 pub use reader::{follow, has_lost_its_roles, look};
 pub use source::{SourceConfig, SourceName, UnknownSource};
 pub use store::{Store, missing};
-pub use wanted::{Own, Pace, Wanted};
+pub use wanted::{OwnObjects, Pace, Wanted};

@@ -7,13 +7,13 @@ use kube::{Api, Client, api::ListParams};
 
 use crate::model::NodeName;
 
-use super::{Change, Feed, LightNode, ListError, SourceName, Store, Wanted, kinds};
+use super::{Change, ChangeSender, LightNode, ListError, SourceName, Store, Wanted, kinds};
 
 /// How long an agent that is told to end waits for the answer whether its node still has a role.
 const LAST_LOOK: Duration = Duration::from_secs(2);
 
 /// Follows everything that is wanted until nobody reads any more.
-pub async fn follow(client: Client, wanted: Wanted, feed: Feed) {
+pub async fn follow(client: Client, wanted: Wanted, feed: ChangeSender) {
     let sources = wanted.followed().into_iter();
     let sources = sources.filter_map(|name| kinds::source(name, &client, &wanted));
     join_all(sources.map(|source| source.follow(wanted.pace, feed.clone()))).await;

@@ -17,7 +17,7 @@ pub struct Wanted {
     /// other nodes act on is enough, and takes less memory.
     pub details: bool,
     /// What the agent of a node wants to know of that node's objects.
-    pub own: Option<Arc<Own>>,
+    pub own: Option<Arc<OwnObjects>>,
     /// The ConfigMap that may ask for everything to be undone.
     pub switch: Option<UndoSwitch>,
     /// Services whose endpoints are wanted.
@@ -27,7 +27,7 @@ pub struct Wanted {
 impl Wanted {
     /// What the agent of a node reads.
     pub fn agent(
-        own: Arc<Own>,
+        own: Arc<OwnObjects>,
         switch: Option<UndoSwitch>,
         services: watch::Receiver<BTreeSet<ServiceName>>,
     ) -> Self {
@@ -100,7 +100,7 @@ impl Pace {
 
 /// What the agent of a node needs to know of that node's own objects.
 #[derive(Debug)]
-pub struct Own {
+pub struct OwnObjects {
     /// The node.
     pub node: NodeName,
     /// The UID of its Node object.
@@ -109,7 +109,7 @@ pub struct Own {
     pub state_deleted: Notify,
 }
 
-impl Own {
+impl OwnObjects {
     /// Nothing is known yet.
     pub fn new(node: NodeName) -> Self {
         Self {

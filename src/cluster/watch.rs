@@ -10,7 +10,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{Change, Closed, Feed, Pace, SourceName, WATCH_SUBJECT};
+use super::{Change, ChangeSender, Closed, Pace, SourceName, WATCH_SUBJECT};
 
 /// Between the first attempts.
 const BACKOFF: [Duration; 3] = [
@@ -71,7 +71,7 @@ pub(super) async fn run<K>(
     source: SourceName,
     api: Api<K>,
     config: watcher::Config,
-    feed: &Feed,
+    feed: &ChangeSender,
     mut read: impl FnMut(Event<K>) -> Vec<Change>,
 ) -> Closed
 where

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     admin,
     api::ConditionType,
-    cluster::{self, Change, Feed, Store, Wanted},
+    cluster::{self, Change, ChangeSender, Store, Wanted},
     desired::{admit, placement},
 };
 
@@ -63,7 +63,7 @@ pub async fn run(config: Config) -> Result<(), String> {
         metrics: Arc::clone(&metrics),
         leadership: leadership.clone(),
     };
-    let (feed, incoming) = Feed::new(|| ());
+    let (feed, incoming) = ChangeSender::new(|| ());
     let worker = Reconciler {
         writer: StatusWriter::new(client.clone(), &identity, leadership.clone()),
         cluster: Store::new(&wanted.sources()),

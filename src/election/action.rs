@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use crate::{
     model::{Mac, TakeCause},
-    wire::{Message, Question, Sender},
+    wire::{Message, Request, Sender},
 };
 
 use super::DirectorId;
@@ -19,7 +19,7 @@ pub struct Actions {
     /// Tell everybody that these are here.
     pub announcements: BTreeSet<IpAddr>,
     /// Ask.
-    pub questions: Vec<Question>,
+    pub questions: Vec<Request>,
     /// For people: events, metrics, status, log.
     pub notices: Vec<Notice>,
     /// The next [`super::Event::Tick`] at the latest. `None`: nothing to do until something happens.
@@ -98,13 +98,13 @@ pub enum GiveCause {
 
 impl Actions {
     pub(super) fn ask(&mut self, about: IpAddr, to: Option<Mac>, sender: Sender) {
-        self.questions.push(Question { about, to, sender });
+        self.questions.push(Request { about, to, sender });
     }
 
     /// What is to be sent, in this order.
     pub fn messages(&self) -> impl Iterator<Item = Message> {
         let announcements = self.announcements.iter().copied().map(Message::Announce);
-        announcements.chain(self.questions.iter().copied().map(Message::Ask))
+        announcements.chain(self.questions.iter().copied().map(Message::Request))
     }
 
     /// How many questions these are, per kind.

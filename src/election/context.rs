@@ -147,7 +147,7 @@ impl Context<'_> {
     }
 
     pub fn probe(&mut self) {
-        self.out.ask(self.vip, None, Sender::Nobody);
+        self.out.ask(self.vip, None, Sender::Unspecified);
     }
 
     /// Asks one host in a way that nobody else answers, and whose answer can be told from others.
@@ -157,7 +157,7 @@ impl Context<'_> {
 
     /// Asks a holder to agree to a move, or agrees to it.
     pub fn ask_alone(&mut self, mac: Mac) {
-        self.out.ask(self.vip, Some(mac), Sender::Nobody);
+        self.out.ask(self.vip, Some(mac), Sender::Unspecified);
     }
 
     pub fn announce(&mut self) {

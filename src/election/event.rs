@@ -1,6 +1,6 @@
 use std::{net::IpAddr, sync::Arc};
 
-use crate::wire::Heard;
+use crate::wire::Received;
 
 use super::ElectionConfig;
 
@@ -11,7 +11,7 @@ pub enum Event {
     /// answer that waits in a buffer must not count as silence.
     Tick,
     /// A frame from the segment.
-    Heard(Heard),
+    Received(Received),
     /// Frames were lost between the NIC and us.
     Missed,
     /// The NIC lost its carrier or got it back, or was set down or up.

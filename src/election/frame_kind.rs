@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use crate::model::Mac;
 
-use super::{DirectorId, ElectionConfig, Heard, Says, peers::Peers};
+use super::{DirectorId, ElectionConfig, Meaning, Received, peers::Peers};
 
 /// Who sent a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(super) enum FrameKind {
 
 /// Who sent `heard`, which address it is about, and what it means for it. Whatever comes from this node is no news.
 pub(super) fn classify(
-    heard: Heard,
+    heard: Received,
     config: &ElectionConfig,
     peers: &Peers,
 ) -> Option<(Host, IpAddr, FrameKind)> {
@@ -40,14 +40,14 @@ pub(super) fn classify(
         mac: heard.from,
         director: peers.by_mac(heard.from),
     };
-    let kind = match (heard.says, heard.has) {
-        (Says::Asks(_), None) if heard.to_us => FrameKind::Asked,
-        (Says::Asks(_), None) => FrameKind::Probed,
+    let kind = match (heard.meaning, heard.has) {
+        (Meaning::Request(_), None) if heard.to_us => FrameKind::Asked,
+        (Meaning::Request(_), None) => FrameKind::Probed,
         // Whatever it asks, it says that this is its own address.
-        (Says::Asks(_), Some(_)) => FrameKind::Announced,
-        (Says::Answers(to), own) if to == own => FrameKind::Announced,
-        (Says::Answers(Some(_)), _) if heard.to_us => FrameKind::Confirmed,
-        (Says::Answers(_), _) => FrameKind::Answered,
+        (Meaning::Request(_), Some(_)) => FrameKind::Announced,
+        (Meaning::Reply(to), own) if to == own => FrameKind::Announced,
+        (Meaning::Reply(Some(_)), _) if heard.to_us => FrameKind::Confirmed,
+        (Meaning::Reply(_), _) => FrameKind::Answered,
     };
     Some((host, heard.claims()?, kind))
 }

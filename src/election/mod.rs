@@ -24,7 +24,7 @@ mod yielding;
 
 pub use crate::{
     model::TakeCause,
-    wire::{Heard, Question, Says, Sender},
+    wire::{Meaning, Received, Request, Sender},
 };
 pub use action::{Actions, GiveCause, Notice};
 pub use config::{Candidate, DirectorId, ElectionConfig, PeerConfig, VipConfig};

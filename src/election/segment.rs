@@ -8,7 +8,7 @@ use std::{
 use crate::model::Mac;
 
 use super::{
-    Actions, DirectorId, ElectionConfig, Event, Heard, Notice, Says, TakeCause,
+    Actions, DirectorId, ElectionConfig, Event, Meaning, Notice, Received, TakeCause,
     context::{CommonState, Context},
     frame_kind::{FrameKind, classify},
     peers::{Liveness, PeerChange, Peers},
@@ -135,7 +135,7 @@ impl Election {
         }
         match event {
             Event::Tick => self.tick(now, &mut out),
-            Event::Heard(heard) => self.heard(heard, now, &mut out),
+            Event::Received(heard) => self.heard(heard, now, &mut out),
             Event::Missed => self.all(now, &mut out, Vip::doubt),
             Event::Carrier(up) => self.carrier(up, now, &mut out),
             Event::Config(config) => self.config(config, now, &mut out),
@@ -176,9 +176,9 @@ impl Election {
         }
     }
 
-    fn heard(&mut self, heard: Heard, now: Duration, out: &mut Actions) {
+    fn heard(&mut self, heard: Received, now: Duration, out: &mut Actions) {
         let kind = classify(heard, &self.config, &self.peers);
-        if let (Says::Answers(Some(_)), Some(has), true) = (heard.says, heard.has, heard.to_us)
+        if let (Meaning::Reply(Some(_)), Some(has), true) = (heard.meaning, heard.has, heard.to_us)
             && let Some(change) = self.peers.answered(DirectorId(has), heard.from, now, out)
         {
             self.peer(change, now, out);
@@ -290,7 +290,7 @@ impl Election {
         let entry = self.vips.get(&vip)?;
         Some(match &entry.vip.state {
             State::Standby(standby) => match standby.holder() {
-                CurrentHolder::Nobody(_) => VipState::Vacant,
+                CurrentHolder::Vacant(_) => VipState::Vacant,
                 CurrentHolder::Director(holder, _) => VipState::Standby { holder: *holder },
                 CurrentHolder::Stranger(_) => VipState::Blocked {
                     mac: entry.common.conflict.map(|(mac, _)| mac),

@@ -20,7 +20,7 @@ pub(super) struct Standby {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum CurrentHolder {
     /// Nobody, or nobody knows.
-    Nobody(Vacancy),
+    Vacant(Vacancy),
     /// A director.
     Director(DirectorId, HolderCheck),
     /// Not a director; left alone until then.
@@ -68,7 +68,7 @@ impl Standby {
 
     /// The same, with the details.
     pub fn vacancy(vacancy: Vacancy) -> State {
-        Self::state(CurrentHolder::Nobody(vacancy), vacancy.from)
+        Self::state(CurrentHolder::Vacant(vacancy), vacancy.from)
     }
 
     /// `director` has it.
@@ -106,7 +106,7 @@ impl Standby {
             return None;
         }
         match &mut self.holder {
-            CurrentHolder::Nobody(vacancy) => {
+            CurrentHolder::Vacant(vacancy) => {
                 let vacancy = *vacancy;
                 self.take_turn(vacancy, cx)
             }
@@ -218,7 +218,7 @@ impl Standby {
                 None
             }
             FrameKind::Probed => {
-                if let CurrentHolder::Nobody(vacancy) = &mut self.holder
+                if let CurrentHolder::Vacant(vacancy) = &mut self.holder
                     && cx.is_outranked_by(director)
                 {
                     vacancy.from = vacancy.from.max(cx.now + cx.timing.turn);
@@ -233,7 +233,7 @@ impl Standby {
     /// A stranger says that it has the VIP. A director that has it keeps it.
     pub fn stranger(&mut self, cx: &Context<'_>) {
         match self.holder {
-            CurrentHolder::Nobody(_) | CurrentHolder::Stranger(_) => {
+            CurrentHolder::Vacant(_) | CurrentHolder::Stranger(_) => {
                 let until = blocked_until(cx);
                 self.holder = CurrentHolder::Stranger(until);
                 self.at = Some(until);
@@ -250,7 +250,7 @@ impl Standby {
             {
                 Some(Self::vacant(now, Some(peer), TakeCause::HolderDown))
             }
-            CurrentHolder::Nobody(_) | CurrentHolder::Director(..) | CurrentHolder::Stranger(_) => {
+            CurrentHolder::Vacant(_) | CurrentHolder::Director(..) | CurrentHolder::Stranger(_) => {
                 None
             }
         }
@@ -259,7 +259,7 @@ impl Standby {
     pub fn doubt(&mut self, cx: &Context<'_>) {
         match &mut self.holder {
             // Whoever stood still lets others go first.
-            CurrentHolder::Nobody(vacancy) => {
+            CurrentHolder::Vacant(vacancy) => {
                 vacancy.from = vacancy.from.max(cx.now + cx.timing.turn)
             }
             CurrentHolder::Director(_, watch) => {

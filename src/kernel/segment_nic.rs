@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
-use crate::wire::{Heard, Message};
+use crate::wire::{Message, Received};
 
 use super::{KernelError, OpError};
 
@@ -34,7 +34,7 @@ pub trait SegmentNic {
     fn send(&mut self, own: IpAddr, message: &Message) -> Result<(), KernelError>;
 
     /// The next frame that has arrived; `None` if there is none now.
-    fn receive(&mut self) -> Result<Option<Heard>, KernelError>;
+    fn receive(&mut self) -> Result<Option<Received>, KernelError>;
 
     /// How many frames were lost since this was last asked, because nobody took them in time.
     fn lost(&mut self) -> Result<u32, KernelError>;

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::model::Mac;
 
-use super::{AddressResolution, Heard, Message, Question, Says, Sender};
+use super::{AddressResolution, Meaning, Message, Received, Request, Sender};
 
 /// `ETH_P_ARP`.
 const ETHERTYPE: u16 = 0x0806;
@@ -52,8 +52,8 @@ impl AddressResolution for Arp {
         let (sender, target, to) = match *message {
             // A request for one's own address.
             Message::Announce(ip) => (Some(ip), ip, None),
-            Message::Ask(Question { about, to, sender }) => match sender {
-                Sender::Nobody => (None, about, to),
+            Message::Request(Request { about, to, sender }) => match sender {
+                Sender::Unspecified => (None, about, to),
                 Sender::Own => (Some(own?), about, to),
             },
         };
@@ -68,15 +68,15 @@ impl AddressResolution for Arp {
         Some(packet.bytes())
     }
 
-    fn decode(&self, own: Mac, frame: &[u8]) -> Option<Heard> {
+    fn decode(&self, own: Mac, frame: &[u8]) -> Option<Received> {
         let packet = Packet::parse(frame)?;
         let some = |ip: Ipv4Addr| (!ip.is_unspecified()).then_some(IpAddr::V4(ip));
-        Some(Heard {
+        Some(Received {
             from: packet.sender_mac,
             has: some(packet.sender_ip),
-            says: match packet.operation {
-                Operation::Request => Says::Asks(IpAddr::V4(packet.target_ip)),
-                Operation::Reply => Says::Answers(some(packet.target_ip)),
+            meaning: match packet.operation {
+                Operation::Request => Meaning::Request(IpAddr::V4(packet.target_ip)),
+                Operation::Reply => Meaning::Reply(some(packet.target_ip)),
             },
             to_us: packet.destination == own,
         })
@@ -169,10 +169,10 @@ mod tests {
             2, 0, 0, 0, 0, 1, 0, 0, 0, 0,
             0, 0, 0, 0, 0, 0, 192, 168, 188, 120,
         ];
-        let probe = Message::Ask(Question {
+        let probe = Message::Request(Request {
             about: VIP.into(),
             to: None,
-            sender: Sender::Nobody,
+            sender: Sender::Unspecified,
         });
         assert_eq!(Arp.encode(US, None, &probe).unwrap(), expected);
     }
@@ -181,7 +181,7 @@ mod tests {
     fn an_answer_repeats_who_asked() {
         let heard = |packet: Packet| Arp.decode(US, &packet.bytes()).unwrap();
         let answer = heard(REPLY);
-        assert_eq!(answer.says, Says::Answers(None), "of a probe");
+        assert_eq!(answer.meaning, Meaning::Reply(None), "of a probe");
         assert!(answer.to_us);
         assert_eq!(answer.claims(), Some(VIP.into()));
         let own = Ipv4Addr::new(192, 168, 188, 1);
@@ -189,7 +189,7 @@ mod tests {
             target_ip: own,
             ..REPLY
         });
-        assert_eq!(answer.says, Says::Answers(Some(own.into())));
+        assert_eq!(answer.meaning, Meaning::Reply(Some(own.into())));
     }
 
     #[test]

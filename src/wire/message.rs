@@ -4,44 +4,44 @@ use crate::model::Mac;
 
 /// Address resolution as a frame says it, ARP and neighbour discovery alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Heard {
+pub struct Received {
     /// Who says it.
     pub from: Mac,
     /// The address that is said to be at `from`: the sender's address of an ARP packet, `None` where it is 0.0.0.0; the
     /// source of a neighbour solicitation, the target of an advertisement.
     pub has: Option<IpAddr>,
     /// What else it says.
-    pub says: Says,
+    pub meaning: Meaning,
     /// Whether it was sent to this NIC alone.
     pub to_us: bool,
 }
 
-impl Heard {
+impl Received {
     /// The address that the sender says it has, or is about to take: it names it as its own, or probes for it (RFC 5227
     /// section 2.1.1).
     pub fn claims(&self) -> Option<IpAddr> {
-        match (self.has, self.says) {
+        match (self.has, self.meaning) {
             (Some(own), _) => Some(own),
-            (None, Says::Asks(about)) => Some(about),
-            (None, Says::Answers(_)) => None,
+            (None, Meaning::Request(about)) => Some(about),
+            (None, Meaning::Reply(_)) => None,
         }
     }
 }
 
 /// What a frame is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Says {
+pub enum Meaning {
     /// Who has this address? Without a sender's address it is a probe; with the same, an announcement.
-    Asks(IpAddr),
+    Request(IpAddr),
     /// An answer to who asked under this address; `None` answers a probe, and the address itself is an announcement.
-    Answers(Option<IpAddr>),
+    Reply(Option<IpAddr>),
 }
 
 /// What a node sends. Answers are not among it: the kernel gives them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Message {
     /// Who has an address?
-    Ask(Question),
+    Request(Request),
     /// Tells everybody that this address is here, which updates their neighbour tables: a gratuitous ARP (RFC 5227 section 2.3)
     /// or an unsolicited neighbour advertisement.
     Announce(IpAddr),
@@ -49,7 +49,7 @@ pub enum Message {
 
 /// Who has an address?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Question {
+pub struct Request {
     /// The address.
     pub about: IpAddr,
     /// Who is asked; `None` = everybody.
@@ -62,7 +62,7 @@ pub struct Question {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Sender {
     /// None: a probe, which claims nothing and leaves no trace in anybody's neighbour table.
-    Nobody,
+    Unspecified,
     /// The NIC's own address, of the family of what is asked for. Only who really has the address answers a question
     /// that is sent to one host under this.
     Own,

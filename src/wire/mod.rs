@@ -1,6 +1,6 @@
 //! Address resolution: how hosts on a segment find each other's link addresses.
 //!
-//! [`Message`] is what a node sends and [`Heard`] what it receives, in words that hold for every address family. An
+//! [`Message`] is what a node sends and [`Received`] what it receives, in words that hold for every address family. An
 //! [`AddressResolution`] turns them into frames and back: `arp` for IPv4. Neighbour discovery for IPv6 will be a second module
 //! and a second variant of [`Family`]. Pure; sockets are elsewhere.
 
@@ -13,7 +13,7 @@ use std::net::IpAddr;
 
 use crate::model::Mac;
 
-pub use message::{Heard, Message, Question, Says, Sender};
+pub use message::{Meaning, Message, Received, Request, Sender};
 
 /// An address family whose link addresses can be resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,5 +58,5 @@ pub trait AddressResolution: std::fmt::Debug + Sync {
 
     /// What a frame says that the NIC with the MAC `own` received. `None` for everything that is not well-formed, and for a
     /// sender that no host can have: anybody on the segment may send anything.
-    fn decode(&self, own: Mac, frame: &[u8]) -> Option<Heard>;
+    fn decode(&self, own: Mac, frame: &[u8]) -> Option<Received>;
 }

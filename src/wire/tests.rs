@@ -24,8 +24,8 @@ impl AddressResolution for Toy {
     fn encode(&self, from: Mac, own: Option<IpAddr>, message: &Message) -> Option<Vec<u8>> {
         let (kind, sender, about, to) = match *message {
             Message::Announce(ip) => (1, Some(ip), ip, None),
-            Message::Ask(Question { about, to, sender }) => match sender {
-                Sender::Nobody => (0, None, about, to),
+            Message::Request(Request { about, to, sender }) => match sender {
+                Sender::Unspecified => (0, None, about, to),
                 Sender::Own => (0, Some(own?), about, to),
             },
         };
@@ -47,7 +47,7 @@ impl AddressResolution for Toy {
         Some(parts.concat())
     }
 
-    fn decode(&self, own: Mac, frame: &[u8]) -> Option<Heard> {
+    fn decode(&self, own: Mac, frame: &[u8]) -> Option<Received> {
         let frame = frame.first_chunk::<47>()?;
         let ip = |at: usize| {
             Some(IpAddr::from(
@@ -56,12 +56,12 @@ impl AddressResolution for Toy {
         };
         let has = ip(15)?;
         let is_ours = frame[12..14] == self.ethertype().to_be_bytes();
-        is_ours.then_some(Heard {
+        is_ours.then_some(Received {
             from: Mac(frame[6..12].try_into().ok()?),
             has: (!has.is_unspecified()).then_some(has),
-            says: match frame[14] {
-                0 => Says::Asks(ip(31)?),
-                1 => Says::Answers(Some(ip(31)?)),
+            meaning: match frame[14] {
+                0 => Meaning::Request(ip(31)?),
+                1 => Meaning::Reply(Some(ip(31)?)),
                 _ => return None,
             },
             to_us: frame[..6] == own.0,
@@ -89,7 +89,7 @@ fn rows() -> Vec<Row> {
 }
 
 fn asked(about: IpAddr, sender: Sender, to: Option<Mac>) -> Message {
-    Message::Ask(Question { about, to, sender })
+    Message::Request(Request { about, to, sender })
 }
 
 #[test]
@@ -99,24 +99,28 @@ fn a_question_says_the_same_in_every_family() {
             let frame = resolution.encode(US, Some(own), &asked(vip, sender, to));
             resolution.decode(THEM, &frame.unwrap()).unwrap()
         };
-        let probe = Heard {
+        let probe = Received {
             from: US,
             has: None,
-            says: Says::Asks(vip),
+            meaning: Meaning::Request(vip),
             to_us: false,
         };
-        let named = Heard {
+        let named = Received {
             has: Some(own),
             ..probe
         };
-        let alone = |heard: Heard| Heard {
+        let alone = |heard: Received| Received {
             to_us: true,
             ..heard
         };
-        assert_eq!(heard(Sender::Nobody, None), probe, "{resolution:?}");
+        assert_eq!(heard(Sender::Unspecified, None), probe, "{resolution:?}");
         assert_eq!(heard(Sender::Own, None), named, "{resolution:?}");
         let to = Some(THEM);
-        assert_eq!(heard(Sender::Nobody, to), alone(probe), "{resolution:?}");
+        assert_eq!(
+            heard(Sender::Unspecified, to),
+            alone(probe),
+            "{resolution:?}"
+        );
         assert_eq!(heard(Sender::Own, to), alone(named), "{resolution:?}");
         // Who probes is about to take the address; who asks under its own has that one and no other.
         assert_eq!([probe.claims(), named.claims()], [Some(vip), Some(own)]);
@@ -130,8 +134,8 @@ fn an_announcement_claims_its_address_in_every_family() {
         let heard = resolution.decode(THEM, &frame.unwrap()).unwrap();
         assert_eq!((heard.from, heard.to_us), (US, false), "{resolution:?}");
         assert_eq!((heard.has, heard.claims()), (Some(vip), Some(vip)));
-        let itself = [Says::Asks(vip), Says::Answers(Some(vip))];
-        assert!(itself.contains(&heard.says), "{heard:?}");
+        let itself = [Meaning::Request(vip), Meaning::Reply(Some(vip))];
+        assert!(itself.contains(&heard.meaning), "{heard:?}");
     }
 }
 
@@ -140,7 +144,7 @@ fn what_a_family_has_no_words_for_is_not_sent() {
     for (resolution, own, vip, other) in rows() {
         let impossible = [
             (Some(own), Message::Announce(other)),
-            (Some(own), asked(other, Sender::Nobody, None)),
+            (Some(own), asked(other, Sender::Unspecified, None)),
             (Some(other), asked(vip, Sender::Own, None)),
             (None, asked(vip, Sender::Own, None)),
         ];

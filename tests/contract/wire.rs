@@ -7,7 +7,7 @@ use directway::{
     kernel::{OpError, SegmentNic},
     model::{Answer, Dev, Reach, Role},
     plan::Op,
-    wire::{Heard, Message, Question, Says, Sender},
+    wire::{Meaning, Message, Received, Request, Sender},
 };
 
 use crate::world::{
@@ -151,21 +151,21 @@ pub fn an_election_adds_and_removes_vips_and_sees_them(world: &mut World) {
 pub fn an_election_hears_who_answers_its_questions(world: &mut World) {
     let mut nic = nic(world);
     for (sender, to) in [
-        (Sender::Nobody, None),
+        (Sender::Unspecified, None),
         (Sender::Own, Some(PEER_MAC)),
-        (Sender::Nobody, Some(PEER_MAC)),
+        (Sender::Unspecified, Some(PEER_MAC)),
     ] {
-        let question = Question {
+        let question = Request {
             about: ip(TAKEN),
             to,
             sender,
         };
-        nic.send(ip(NODE), &Message::Ask(question)).unwrap();
+        nic.send(ip(NODE), &Message::Request(question)).unwrap();
         let own = (sender == Sender::Own).then(|| ip(NODE));
-        let expected = Heard {
+        let expected = Received {
             from: PEER_MAC,
             has: Some(ip(TAKEN)),
-            says: Says::Answers(own),
+            meaning: Meaning::Reply(own),
             to_us: true,
         };
         let deadline = Instant::now() + Duration::from_secs(2);

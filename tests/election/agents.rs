@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 use directway::election::{
-    Actions, Candidate, Election, ElectionConfig, Event, PeerConfig, Question, Sender, VipConfig,
+    Actions, Candidate, Election, ElectionConfig, Event, PeerConfig, Request, Sender, VipConfig,
 };
 
 use crate::{
@@ -96,7 +96,7 @@ impl World {
         for waiting in std::mem::take(&mut self.hosts[index].waiting) {
             match waiting {
                 Waiting::Op(op) => self.op(index, op),
-                Waiting::Heard(heard) => self.give(index, Event::Heard(heard)),
+                Waiting::Heard(heard) => self.give(index, Event::Received(heard)),
             }
         }
         for event in self.hosts[index].news() {
@@ -138,10 +138,10 @@ impl World {
         for vip in &actions.announcements {
             self.judge
                 .announces(index, *vip, &self.hosts[index], self.now);
-            let question = Question {
+            let question = Request {
                 about: *vip,
                 to: None,
-                sender: Sender::Nobody,
+                sender: Sender::Unspecified,
             };
             self.send(index, question, Some(*vip));
         }

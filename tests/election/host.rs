@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 use directway::{
-    election::{DirectorId, Election, ElectionConfig, Event, Heard, Says},
+    election::{DirectorId, Election, ElectionConfig, Event, Meaning, Received},
     model::Mac,
 };
 
@@ -35,7 +35,7 @@ pub struct Op {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Waiting {
     Op(Op),
-    Heard(Heard),
+    Heard(Received),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -89,17 +89,17 @@ impl Host {
     }
 
     /// The kernel's answer, if it has one.
-    pub fn answer(&self, heard: &Heard) -> Option<Heard> {
-        let Says::Asks(about) = heard.says else {
+    pub fn answer(&self, heard: &Received) -> Option<Received> {
+        let Meaning::Request(about) = heard.meaning else {
             return None;
         };
         // An announcement's sender is an address of this host too, on lo: the kernel drops it as martian.
         let is_martian = heard.has == Some(about);
         let is_own = about == self.id.0 || self.nic.contains(&about);
-        (is_own && !is_martian).then_some(Heard {
+        (is_own && !is_martian).then_some(Received {
             from: self.mac,
             has: Some(about),
-            says: Says::Answers(heard.has),
+            meaning: Meaning::Reply(heard.has),
             to_us: true,
         })
     }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use directway::election::{Notice, Question, Sender, TakeCause};
+use directway::election::{Notice, Request, Sender, TakeCause};
 
 use crate::{
     faults::Fault,
@@ -204,8 +204,8 @@ impl Judge {
         }
     }
 
-    pub fn asks(&mut self, host: usize, question: &Question) {
-        if question.to.is_none() && question.sender == Sender::Nobody {
+    pub fn asks(&mut self, host: usize, question: &Request) {
+        if question.to.is_none() && question.sender == Sender::Unspecified {
             self.unchecked.remove(&(host, question.about));
             self.seen.probed.insert(question.about);
         }

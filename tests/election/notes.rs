@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
-use directway::election::{Actions, Event, Question};
+use directway::election::{Actions, Event, Request};
 
 use crate::{traffic::about, world::World};
 
@@ -32,8 +32,8 @@ impl World {
     }
 
     pub fn count(&mut self, actions: &Actions) {
-        let about_vip = |question: &&Question| self.orders.contains_key(&question.about);
-        let of = |keep: &dyn Fn(&&Question) -> bool| {
+        let about_vip = |question: &&Request| self.orders.contains_key(&question.about);
+        let of = |keep: &dyn Fn(&&Request) -> bool| {
             actions
                 .questions
                 .iter()
@@ -79,7 +79,7 @@ impl World {
     pub fn is_telling(&self, event: &Event) -> bool {
         match event {
             Event::Tick | Event::Config(_) => false,
-            Event::Heard(heard) => self.orders.contains_key(&about(heard)),
+            Event::Received(heard) => self.orders.contains_key(&about(heard)),
             Event::Missed | Event::Carrier(_) | Event::Nic { .. } => true,
         }
     }

@@ -332,7 +332,13 @@ fn a_vip_that_nobody_wants_any_more_leaves_at_once_and_is_forgotten() {
     world.apply(Fault::SourcesCatchUp);
     after(&mut world, ms(5));
     assert!(world.hosts.iter().all(|host| !host.nic.contains(&vip(0))));
-    let place = |host: usize| world.hosts[host].election.as_ref().unwrap().vip_state(vip(0));
+    let place = |host: usize| {
+        world.hosts[host]
+            .election
+            .as_ref()
+            .unwrap()
+            .vip_state(vip(0))
+    };
     assert_eq!((place(0), place(1)), (None, None));
 }
 

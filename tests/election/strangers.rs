@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 use directway::{
     election::{
-        Candidate, DirectorId, Election, ElectionConfig, Event, Heard, Notice, PeerConfig, Says,
-        Sender, Timing, VipConfig, VipState,
+        Candidate, DirectorId, Election, ElectionConfig, Event, Meaning, Notice, PeerConfig,
+        Received, Sender, Timing, VipConfig, VipState,
     },
     model::Mac,
 };
@@ -149,13 +149,13 @@ fn who_only_asks_for_a_vip_delays_no_takeover() {
     world.apply(Fault::PowerLost(0, None));
     for _ in 0..40 {
         after(&mut world, ms(10));
-        let probe = Heard {
+        let probe = Received {
             from: STRANGER,
             has: None,
-            says: Says::Asks(vip(0)),
+            meaning: Meaning::Request(vip(0)),
             to_us: false,
         };
-        world.give(1, Event::Heard(probe));
+        world.give(1, Event::Received(probe));
     }
     assert_eq!(world.holders(vip(0)), [1]);
     fine(&world);
@@ -294,15 +294,15 @@ fn an_ipv6_vip_is_probed_and_claimed_alike() {
         let actions = election.handle(Event::Tick, now);
         for question in &actions.questions {
             if question.about == peer.0 {
-                let answer = Heard {
+                let answer = Received {
                     from: peer_mac,
                     has: Some(peer.0),
-                    says: Says::Answers(Some(me.0)),
+                    meaning: Meaning::Reply(Some(me.0)),
                     to_us: true,
                 };
-                election.handle(Event::Heard(answer), now);
+                election.handle(Event::Received(answer), now);
             }
-            probes += usize::from(question.about == vip && question.sender == Sender::Nobody);
+            probes += usize::from(question.about == vip && question.sender == Sender::Unspecified);
         }
         if !actions.claims.is_empty() {
             break actions.claims;

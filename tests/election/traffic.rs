@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use directway::{
-    election::{Event, Heard, Question, Says},
+    election::{Event, Meaning, Received, Request},
     model::Mac,
 };
 
@@ -14,11 +14,11 @@ use crate::{
 };
 
 impl World {
-    pub fn send(&mut self, from: usize, question: Question, has: Option<IpAddr>) {
-        let heard = Heard {
+    pub fn send(&mut self, from: usize, question: Request, has: Option<IpAddr>) {
+        let heard = Received {
             from: self.hosts[from].mac,
             has,
-            says: Says::Asks(question.about),
+            meaning: Meaning::Request(question.about),
             to_us: question.to.is_some(),
         };
         self.transmit(from, question.to, heard);
@@ -34,10 +34,10 @@ impl World {
             .copied()
             .collect::<Vec<Mac>>()
         {
-            let answer = Heard {
+            let answer = Received {
                 from: mac,
                 has: Some(question.about),
-                says: Says::Answers(has),
+                meaning: Meaning::Reply(has),
                 to_us: true,
             };
             let flight = Flight {
@@ -49,7 +49,7 @@ impl World {
         }
     }
 
-    fn transmit(&mut self, from: usize, to: Option<Mac>, heard: Heard) {
+    fn transmit(&mut self, from: usize, to: Option<Mac>, heard: Received) {
         for host in 0..self.hosts.len() {
             if host == from
                 || to.is_some_and(|to| to != self.hosts[host].mac)
@@ -113,7 +113,7 @@ impl World {
             self.transmit(to, Some(heard.from), answer);
         }
         match self.hosts[to].agent {
-            Agent::Runs if self.hosts[to].runs() => self.give(to, Event::Heard(heard)),
+            Agent::Runs if self.hosts[to].runs() => self.give(to, Event::Received(heard)),
             Agent::Paused => self.hosts[to].waiting.push(Waiting::Heard(heard)),
             Agent::Runs | Agent::Dead => {}
         }
@@ -121,11 +121,11 @@ impl World {
 }
 
 /// The address that a frame is about.
-pub fn about(heard: &Heard) -> IpAddr {
-    match (heard.says, heard.has) {
-        (Says::Asks(about), _)
-        | (Says::Answers(_), Some(about))
-        | (Says::Answers(Some(about)), None) => about,
-        (Says::Answers(None), None) => IpAddr::from([0, 0, 0, 0]),
+pub fn about(heard: &Received) -> IpAddr {
+    match (heard.meaning, heard.has) {
+        (Meaning::Request(about), _)
+        | (Meaning::Reply(_), Some(about))
+        | (Meaning::Reply(Some(about)), None) => about,
+        (Meaning::Reply(None), None) => IpAddr::from([0, 0, 0, 0]),
     }
 }

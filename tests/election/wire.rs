@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
-use directway::{election::Heard, model::Mac};
+use directway::{election::Received, model::Mac};
 
 pub const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -18,7 +18,7 @@ pub const OP: Duration = ms(1);
 pub struct Flight {
     pub from: usize,
     pub to: usize,
-    pub heard: Heard,
+    pub heard: Received,
 }
 
 /// What else becomes of a frame than to arrive in time.

@@ -171,7 +171,7 @@ impl<N: SegmentNic> Driver<N> {
             {
                 self.status.answered(&known.name, after);
             }
-            self.event(Event::Heard(heard));
+            self.event(Event::Received(heard));
         }
         Ok(all)
     }
@@ -247,7 +247,7 @@ impl<N: SegmentNic> Driver<N> {
         let announcements = actions.announcements.iter().copied();
         let questions = actions.questions.iter().copied();
         let messages = announcements.map(Message::Announce);
-        for message in messages.chain(questions.map(Message::Ask)) {
+        for message in messages.chain(questions.map(Message::Request)) {
             failed = self.nic.send(self.config.me.0, &message).err().or(failed);
         }
         self.status.sent(actions);

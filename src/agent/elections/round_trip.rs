@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::election::{DirectorId, ElectionConfig, Heard, Question, Says, Sender};
+use crate::election::{DirectorId, ElectionConfig, Meaning, Received, Request, Sender};
 
 /// How long other directors' kernels take to answer.
 ///
@@ -11,7 +11,7 @@ pub struct RoundTrips(BTreeMap<DirectorId, Duration>);
 
 impl RoundTrips {
     /// A question left at `now`. A kernel that did not answer the one before is measured from this one.
-    pub fn asked(&mut self, question: &Question, config: &ElectionConfig, now: Duration) {
+    pub fn asked(&mut self, question: &Request, config: &ElectionConfig, now: Duration) {
         let director = DirectorId(question.about);
         let is_liveness = question.to.is_some() && question.sender == Sender::Own;
         if is_liveness && config.peers.contains_key(&director) {
@@ -20,8 +20,8 @@ impl RoundTrips {
     }
 
     /// Who has answered at `now`, and after how long.
-    pub fn answered(&mut self, heard: &Heard, now: Duration) -> Option<(DirectorId, Duration)> {
-        let Says::Answers(_) = heard.says else {
+    pub fn answered(&mut self, heard: &Received, now: Duration) -> Option<(DirectorId, Duration)> {
+        let Meaning::Reply(_) = heard.meaning else {
             return None;
         };
         let director = DirectorId(heard.has?);
@@ -41,19 +41,19 @@ mod tests {
     const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 100));
     const MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
 
-    fn question(about: IpAddr) -> Question {
-        Question {
+    fn question(about: IpAddr) -> Request {
+        Request {
             about,
             to: Some(MAC),
             sender: Sender::Own,
         }
     }
 
-    fn answer(has: IpAddr) -> Heard {
-        Heard {
+    fn answer(has: IpAddr) -> Received {
+        Received {
             from: MAC,
             has: Some(has),
-            says: Says::Answers(None),
+            meaning: Meaning::Reply(None),
             to_us: true,
         }
     }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::Look;
+use super::DirectoryRead;
 use crate::{
     api::{Manifest, ParsedVirtualService, parse_manifests},
     cluster::{Change, SourceName},
@@ -86,8 +86,8 @@ impl Files {
     }
 
     /// Reads what has changed; `now` is monotonic.
-    pub fn look(&mut self, now: Duration) -> Look {
-        let mut look = Look::default();
+    pub fn look(&mut self, now: Duration) -> DirectoryRead {
+        let mut look = DirectoryRead::default();
         let path = self.dir.display().to_string();
         let names = match manifest_names(&self.dir) {
             Ok(names) => names,

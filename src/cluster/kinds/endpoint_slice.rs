@@ -11,8 +11,8 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     api::{SERVICE_NAME_LABEL, endpoint_slice},
     cluster::{
-        Change, Closed, Feed, Key, ListError, Pace, SourceName, WATCH_SUBJECT, kind, list::list,
-        watch as watching,
+        Change, ChangeSender, Closed, Key, ListError, Pace, SourceName, WATCH_SUBJECT, kind,
+        list::list, watch as watching,
     },
     model::{Endpoints, ServiceName, Slices},
 };
@@ -62,7 +62,7 @@ impl Source {
     }
 
     /// Follows the endpoints of those Services, whatever they are now.
-    async fn follow(mut self, pace: Pace, feed: Feed) -> Closed {
+    async fn follow(mut self, pace: Pace, feed: ChangeSender) -> Closed {
         let wanted = &mut self.services;
         loop {
             let services = wanted.borrow_and_update().clone();
@@ -109,7 +109,7 @@ impl kind::Source for Source {
         Self::list(*self, pace).boxed()
     }
 
-    fn follow(self: Box<Self>, pace: Pace, feed: Feed) -> BoxFuture<'static, Closed> {
+    fn follow(self: Box<Self>, pace: Pace, feed: ChangeSender) -> BoxFuture<'static, Closed> {
         Self::follow(*self, pace, feed).boxed()
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn kind(client: &Client, wanted: &Wanted) -> Kind<LightNode> {
         name: SourceName::Nodes,
         api: Api::all(client.clone()),
         only: None,
-        says: Box::new(move |light| {
+        meaning: Box::new(move |light| {
             if let Some(own) = &own
                 && light.metadata.name.as_deref() == Some(own.node.0.as_str())
             {

@@ -29,7 +29,7 @@ pub(super) fn kind(client: &Client, wanted: &Wanted) -> Kind<DynamicObject> {
         name: SourceName::NodeStates,
         api: any_shape::<NodeState>(client),
         only: None,
-        says: Box::new(move |object| {
+        meaning: Box::new(move |object| {
             let name = name(&object);
             match &said {
                 // What an agent writes is no news to it.

@@ -58,7 +58,7 @@ pub(super) fn kind(client: &Client, switch: &UndoSwitch) -> Kind<ConfigMap> {
         name: SourceName::UndoSwitch,
         api: Api::namespaced(client.clone(), &switch.namespace),
         only: Some(format!("metadata.name={}", switch.name)),
-        says: Box::new(|map| vec![change(&map)]),
+        meaning: Box::new(|map| vec![change(&map)]),
         // One that is deleted changes nothing.
         ends: Box::new(|_| None),
     }

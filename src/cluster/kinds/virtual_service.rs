@@ -34,7 +34,7 @@ pub(super) fn kind(client: &Client, wanted: &Wanted) -> Kind<DynamicObject> {
         name: SourceName::VirtualServices,
         api: any_shape::<VirtualService>(client),
         only: None,
-        says: Box::new(move |object| changes(&object, details)),
+        meaning: Box::new(move |object| changes(&object, details)),
         ends: Box::new(|object| {
             let namespace = object.metadata.namespace.unwrap_or_default();
             let name = object.metadata.name.unwrap_or_default();

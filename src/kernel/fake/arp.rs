@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::{
     model::{Dev, Mac},
-    wire::{Heard, Says},
+    wire::{Meaning, Received},
 };
 
 use super::{log::Event, machine::Machine, world::World};
@@ -125,10 +125,10 @@ impl World {
             if to.is_some_and(|to| to != hearer.mac) {
                 continue;
             }
-            let heard = Heard {
+            let heard = Received {
                 from: mac,
                 has: sender,
-                says: Says::Asks(target),
+                meaning: Meaning::Request(target),
                 to_us: to.is_some(),
             };
             self.deliver(&hearer.machine, &hearer.ingress, heard);
@@ -145,10 +145,10 @@ impl World {
                 }
             }
             if answered {
-                let heard = Heard {
+                let heard = Received {
                     from: hearer.mac,
                     has: Some(target),
-                    says: Says::Answers(sender),
+                    meaning: Meaning::Reply(sender),
                     to_us: true,
                 };
                 self.deliver(machine, dev, heard);
@@ -176,10 +176,10 @@ impl World {
             ip,
         });
         for hearer in self.hearers(machine, dev) {
-            let heard = Heard {
+            let heard = Received {
                 from: mac,
                 has: Some(ip),
-                says: Says::Asks(ip),
+                meaning: Meaning::Request(ip),
                 to_us: false,
             };
             self.deliver(&hearer.machine, &hearer.ingress, heard);

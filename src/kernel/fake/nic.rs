@@ -4,7 +4,7 @@ use crate::{
     kernel::{KernelError, NicState, OpError, SegmentNic},
     model::{AddressKey, Dev, ForeignTag, Role},
     plan::Op,
-    wire::{Heard, Message, Sender},
+    wire::{Message, Received, Sender},
 };
 
 use super::{apply::failure, lan::FakeLan, machine::Machine, world::World};
@@ -150,9 +150,9 @@ impl SegmentNic for FakeNic {
                 self.lan
                     .effect(name, &doing, |world| world.announce(name, dev, *vip))
             }
-            Message::Ask(question) => {
+            Message::Request(question) => {
                 let sender = match question.sender {
-                    Sender::Nobody => None,
+                    Sender::Unspecified => None,
                     Sender::Own => Some(own),
                 };
                 let ask = |world: &mut World| {
@@ -172,7 +172,7 @@ impl SegmentNic for FakeNic {
         }
     }
 
-    fn receive(&mut self) -> Result<Option<Heard>, KernelError> {
+    fn receive(&mut self) -> Result<Option<Received>, KernelError> {
         let socket = (self.name.clone(), self.dev.clone());
         self.ask(&"receive", |world| {
             let queue = world.sockets.get_mut(&socket)?;

@@ -5,7 +5,7 @@ use std::{
 
 use crate::{
     model::{Dev, Mac},
-    wire::Heard,
+    wire::Received,
 };
 
 use super::{effects::Effects, errno::Errno, log::Event, machine::Machine};
@@ -27,7 +27,7 @@ pub(super) struct World {
     /// Time since the LAN came into being.
     pub clock: Duration,
     /// Frames that wait for an election, by machine and NIC.
-    pub sockets: BTreeMap<(String, Dev), VecDeque<Heard>>,
+    pub sockets: BTreeMap<(String, Dev), VecDeque<Received>>,
 }
 
 /// An op that will fail.
@@ -103,7 +103,7 @@ impl World {
     }
 
     /// Lets an election on the receiving NIC hear a frame.
-    pub fn deliver(&mut self, machine: &str, dev: &Dev, heard: Heard) {
+    pub fn deliver(&mut self, machine: &str, dev: &Dev, heard: Received) {
         let socket = (machine.to_owned(), dev.clone());
         if let Some(queue) = self.sockets.get_mut(&socket) {
             queue.push_back(heard);

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     model::Mac,
-    wire::{Heard, Message, Question, Sender},
+    wire::{Message, Received, Request, Sender},
 };
 
 use super::packet::LinkSocket;
@@ -38,7 +38,7 @@ pub fn probe(
     let mut claims: BTreeMap<IpAddr, BTreeSet<Mac>> = BTreeMap::new();
     let probes: Vec<Outgoing> = vips
         .iter()
-        .map(|vip| (None, question(*vip, Sender::Nobody)))
+        .map(|vip| (None, question(*vip, Sender::Unspecified)))
         .collect();
     ask(socket, &probes, PROBE_INTERVAL, |heard| {
         if let Some(vip) = heard.claims().filter(|claimed| vips.contains(claimed))
@@ -61,7 +61,7 @@ pub fn resolve(
     let questions: Vec<Outgoing> = neighbours
         .iter()
         .map(|(ip, source)| {
-            let sender = source.map_or(Sender::Nobody, |_| Sender::Own);
+            let sender = source.map_or(Sender::Unspecified, |_| Sender::Own);
             (*source, question(*ip, sender))
         })
         .collect();
@@ -78,7 +78,7 @@ pub fn resolve(
 
 /// Asks everybody.
 fn question(about: IpAddr, sender: Sender) -> Message {
-    Message::Ask(Question {
+    Message::Request(Request {
         about,
         to: None,
         sender,
@@ -90,7 +90,7 @@ fn ask(
     socket: &LinkSocket,
     questions: &[Outgoing],
     interval: Duration,
-    mut take: impl FnMut(&Heard) -> bool,
+    mut take: impl FnMut(&Received) -> bool,
 ) -> io::Result<()> {
     for _ in 0..ROUNDS {
         let mut listen = |until| -> io::Result<bool> {

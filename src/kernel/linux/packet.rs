@@ -12,7 +12,7 @@ use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
 
 use crate::{
     model::Mac,
-    wire::{AddressResolution, Family, Heard, Message},
+    wire::{AddressResolution, Family, Message, Received},
 };
 
 /// Room for the answers to a burst of questions.
@@ -81,7 +81,7 @@ impl LinkSocket {
     /// # Errors
     ///
     /// `WouldBlock` if there is none.
-    pub fn try_receive(&self) -> io::Result<Heard> {
+    pub fn try_receive(&self) -> io::Result<Received> {
         let mut buffer = [0; BUFFER];
         loop {
             match (&self.socket).read(&mut buffer) {
@@ -96,7 +96,7 @@ impl LinkSocket {
         }
     }
 
-    fn decode(&self, buffer: &[u8], length: usize) -> Option<Heard> {
+    fn decode(&self, buffer: &[u8], length: usize) -> Option<Received> {
         self.resolution.decode(self.mac, buffer.get(..length)?)
     }
 
@@ -127,7 +127,7 @@ impl LinkSocket {
     }
 
     /// Waits for the next well-formed frame; `None` at the deadline.
-    pub fn receive(&self, deadline: Instant) -> io::Result<Option<Heard>> {
+    pub fn receive(&self, deadline: Instant) -> io::Result<Option<Received>> {
         let mut buffer = [0; BUFFER];
         loop {
             let left = deadline.saturating_duration_since(Instant::now());

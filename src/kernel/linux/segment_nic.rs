@@ -6,7 +6,7 @@ use crate::{
     kernel::{Kernel, KernelError, NicState, OpError, SegmentNic},
     model::{AddressKey, Dev, Role},
     plan::Op,
-    wire::{Family, Heard, Message},
+    wire::{Family, Message, Received},
 };
 
 use super::{Linux, boot_time, failure, packet::LinkSocket};
@@ -86,7 +86,7 @@ impl SegmentNic for LinuxNic {
         sent.map_err(|error| self.failure(error))
     }
 
-    fn receive(&mut self) -> Result<Option<Heard>, KernelError> {
+    fn receive(&mut self) -> Result<Option<Received>, KernelError> {
         match self.socket.try_receive() {
             Ok(heard) => Ok(Some(heard)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use directway::{
     model::Mac,
-    wire::{Family, Message, Question, Says, Sender},
+    wire::{Family, Message, Request, Meaning, Sender},
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -27,14 +27,14 @@ fn check(bytes: &[u8]) {
     let family = Family::of(IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap();
     let resolution = family.resolution();
     if let Some(heard) = resolution.decode(OWN, bytes)
-        && let Says::Asks(about) = heard.says
+        && let Meaning::Request(about) = heard.meaning
     {
-        let question = Question {
+        let question = Request {
             about,
             to: heard.to_us.then_some(OWN),
-            sender: heard.has.map_or(Sender::Nobody, |_| Sender::Own),
+            sender: heard.has.map_or(Sender::Unspecified, |_| Sender::Own),
         };
-        let again = resolution.encode(heard.from, heard.has, &Message::Ask(question));
+        let again = resolution.encode(heard.from, heard.has, &Message::Request(question));
         assert_eq!(resolution.decode(OWN, &again.unwrap()), Some(heard));
     }
 }

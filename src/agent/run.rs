@@ -256,7 +256,7 @@ fn start_threads(
         trigger.clone(),
         Arc::clone(&common.metrics),
     ));
-    let begin = move |seat| elections::begin_thread(seat, link_changes.clone());
+    let begin = move |params| elections::begin_thread(params, link_changes.clone());
     let elections = Elections::new(config.timing.clone(), config.vip_lifetime, status, begin);
     let worker = Worker {
         passes: Passes::new(common.node.clone(), &config.run_dir, elections)

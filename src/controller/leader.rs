@@ -1,4 +1,4 @@
-//! The election's rim: reads and writes the Lease, and tells the rest whether we lead.
+//! The effects of the leader election: reads and writes the Lease, and tells the rest whether we lead.
 
 use std::time::Duration;
 

@@ -25,12 +25,12 @@ fn vip(index: usize) -> IpAddr {
 
 /// `vips` VIPs that may be on any of the directors.
 fn anywhere<'a>(vips: usize, directors: &[&'a NodeName]) -> Vec<PlacementInput<'a>> {
-    let wish = |index| PlacementInput {
+    let input = |index| PlacementInput {
         vip: vip(index),
         eligible: directors.to_vec(),
         preferred: None,
     };
-    (0..vips).map(wish).collect()
+    (0..vips).map(input).collect()
 }
 
 fn winners<'a>(placement: &Placement<'a>) -> BTreeMap<IpAddr, &'a NodeName> {
@@ -142,13 +142,13 @@ fn the_preferred_director_wins_whatever_its_load_and_gets_fewer_of_the_others() 
     let all = names(3);
     let all: Vec<&NodeName> = all.iter().collect();
     let mut placement_inputs = anywhere(60, &all);
-    for wish in &mut placement_inputs[..30] {
-        wish.preferred = Some(all[1]);
+    for input in &mut placement_inputs[..30] {
+        input.preferred = Some(all[1]);
     }
     let placement = place(&placement_inputs, &BTreeSet::new());
     let holders = winners(&placement);
-    for wish in &placement_inputs[..30] {
-        assert_eq!(holders[&wish.vip], all[1]);
+    for input in &placement_inputs[..30] {
+        assert_eq!(holders[&input.vip], all[1]);
     }
     let loads = loads(holders.values().copied());
     assert_eq!(
@@ -171,11 +171,11 @@ fn a_cordoned_director_comes_last_even_where_it_is_preferred() {
     placement_inputs[0].preferred = Some(all[0]);
     placement_inputs[1].eligible = vec![all[0]];
     let placement = place(&placement_inputs, &BTreeSet::from([all[0].clone()]));
-    for wish in placement_inputs
+    for input in placement_inputs
         .iter()
-        .filter(|wish| wish.eligible.len() > 1)
+        .filter(|input| input.eligible.len() > 1)
     {
-        assert_eq!(placement.orders[&wish.vip].last(), Some(&all[0]));
+        assert_eq!(placement.orders[&input.vip].last(), Some(&all[0]));
     }
     assert_eq!(
         placement.orders[&placement_inputs[1].vip],
@@ -191,8 +191,8 @@ fn a_preferred_director_that_may_not_hold_the_vip_changes_nothing() {
     let elsewhere = NodeName::from("elsewhere");
     let mut placement_inputs = anywhere(60, &all);
     let plain = place(&placement_inputs, &BTreeSet::new());
-    for wish in &mut placement_inputs {
-        wish.preferred = Some(&elsewhere);
+    for input in &mut placement_inputs {
+        input.preferred = Some(&elsewhere);
     }
     assert_eq!(place(&placement_inputs, &BTreeSet::new()), plain);
     assert!(place(&anywhere(1, &[]), &BTreeSet::new()).orders[&vip(0)].is_empty());
@@ -223,16 +223,16 @@ proptest! {
     #[test]
     fn narrow_selectors_leave_no_vip_without_a_director(selected in vec(1..64u8, 1..120)) {
         let all = names(6);
-        let wish = |(index, mask): (usize, &u8)| PlacementInput {
+        let input = |(index, mask): (usize, &u8)| PlacementInput {
             vip: vip(index),
             eligible: all.iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0).map(|(_, name)| name).collect(),
             preferred: None,
         };
-        let placement_inputs: Vec<PlacementInput<'_>> = selected.iter().enumerate().map(wish).collect();
+        let placement_inputs: Vec<PlacementInput<'_>> = selected.iter().enumerate().map(input).collect();
         let placement = place(&placement_inputs, &BTreeSet::new());
-        for wish in &placement_inputs {
-            let order = &placement.orders[&wish.vip];
-            prop_assert_eq!(order.iter().collect::<BTreeSet<_>>(), wish.eligible.iter().collect());
+        for input in &placement_inputs {
+            let order = &placement.orders[&input.vip];
+            prop_assert_eq!(order.iter().collect::<BTreeSet<_>>(), input.eligible.iter().collect());
         }
     }
 }

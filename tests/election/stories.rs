@@ -382,14 +382,14 @@ fn sixty_vips_spread_over_what_is_left_and_return() {
     let names: Vec<directway::model::NodeName> = (0..3)
         .map(|host| format!("d{host}").as_str().into())
         .collect();
-    let wishes: Vec<_> = (0..60)
+    let inputs: Vec<_> = (0..60)
         .map(|index| directway::election::PlacementInput {
             vip: vip(index),
             eligible: names.iter().collect(),
             preferred: None,
         })
         .collect();
-    let placement = directway::election::place(&wishes, &std::collections::BTreeSet::new());
+    let placement = directway::election::place(&inputs, &std::collections::BTreeSet::new());
     let index =
         |name: &&directway::model::NodeName| names.iter().position(|known| known == *name).unwrap();
     world.orders = placement

@@ -233,7 +233,7 @@ impl<N: SegmentNic> Driver<N> {
         vips.iter().map(|vip| op(key(vip), Role::Held)).collect()
     }
 
-    /// Tells the board, and the election, what the NIC carries now.
+    /// Tells the status, and the election, what the NIC carries now.
     fn settled(&self, present: BTreeSet<IpAddr>, absent: BTreeSet<IpAddr>) -> Event {
         self.status.gave(&self.dev, &absent);
         Event::Nic {

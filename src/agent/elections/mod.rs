@@ -157,7 +157,7 @@ impl Elections {
 
 impl Running {
     fn say(&self, message: Message) {
-        // An election that has ended has said so on the board.
+        // An election that has ended has said so in the status.
         let _ = self.tell.send(message);
     }
 }

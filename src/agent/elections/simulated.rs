@@ -23,7 +23,7 @@ type Open = Box<dyn FnMut(&ElectionParams) -> Result<FakeNic, KernelError>>;
 pub struct SimulatedElections {
     lan: FakeLan,
     name: String,
-    seats: Arc<Mutex<Vec<ElectionParams>>>,
+    begun: Arc<Mutex<Vec<ElectionParams>>>,
     participants: Vec<Simulated>,
 }
 
@@ -41,12 +41,11 @@ impl SimulatedElections {
         timing: Timing,
         lifetime: Option<Duration>,
     ) -> (Self, Elections) {
-        let seats: Arc<Mutex<Vec<ElectionParams>>> = Arc::default();
-        let begun = Arc::clone(&seats);
+        let begun: Arc<Mutex<Vec<ElectionParams>>> = Arc::default();
+        let list = Arc::clone(&begun);
         let status = ElectionStatus::new(Trigger::default(), Arc::new(Metrics::default()));
         let elections = Elections::new(timing, lifetime, Arc::new(status), move |params| {
-            begun
-                .lock()
+            list.lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .push(params);
             Ok(())
@@ -54,7 +53,7 @@ impl SimulatedElections {
         let simulated = Self {
             lan: lan.clone(),
             name: name.to_owned(),
-            seats,
+            begun,
             participants: Vec::new(),
         };
         (simulated, elections)
@@ -63,8 +62,8 @@ impl SimulatedElections {
     /// Does what can be done now.
     fn work(&mut self) {
         let now = self.lan.now();
-        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
-        for params in seats.drain(..) {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        for params in begun.drain(..) {
             let (lan, name) = (self.lan.clone(), self.name.clone());
             let open = Box::new(move |params: &ElectionParams| lan.nic(&name, &params.dev)) as Open;
             self.participants.push(Simulated {
@@ -72,7 +71,7 @@ impl SimulatedElections {
                 seen: None,
             });
         }
-        drop(seats);
+        drop(begun);
         self.participants
             .retain_mut(|Simulated { participant, seen }| {
                 while let Ok(message) = participant.inbox().try_recv() {

@@ -62,7 +62,7 @@ pub(super) enum Module {
     /// Neither.
     Absent,
     /// The node's modules cannot be seen from here.
-    Unseen,
+    Unknown,
 }
 
 impl Facts {

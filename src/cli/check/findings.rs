@@ -134,7 +134,7 @@ fn schedulers(facts: &Facts) -> CheckResult {
             "install the kernel's full modules package, or use another spec.scheduler.name",
         );
     }
-    if with(Module::Unseen).next().is_some() {
+    if with(Module::Unknown).next().is_some() {
         return finding(
             Level::Warn,
             "schedulers",
@@ -404,7 +404,7 @@ fn network_managers(facts: &Facts) -> CheckResult {
         let seen = !facts
             .schedulers
             .values()
-            .any(|module| *module == Module::Unseen);
+            .any(|module| *module == Module::Unknown);
         let text = if seen {
             "none"
         } else {

@@ -148,7 +148,7 @@ fn schedulers(release: &str) -> BTreeMap<String, Module> {
         } else if seen {
             Module::Absent
         } else {
-            Module::Unseen
+            Module::Unknown
         }
     };
     let schedulers = Scheduler::ALL.iter();

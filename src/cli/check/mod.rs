@@ -1,4 +1,4 @@
-//! `directway check`: the preflight. Facts are gathered at the rim; what they mean is a pure function.
+//! `directway check`: the preflight. Facts are gathered in `gather`; what they mean is a pure function.
 
 mod facts;
 mod finding;

@@ -168,7 +168,7 @@ fn traps_warn() {
         assert_eq!(complaints(set), [(Warn, "ipvs_sysctls")]);
     }
     assert_eq!(
-        complaints(|f| f.schedulers = [("mh".to_owned(), Module::Unseen)].into()),
+        complaints(|f| f.schedulers = [("mh".to_owned(), Module::Unknown)].into()),
         [(Warn, "schedulers")]
     );
     assert_eq!(

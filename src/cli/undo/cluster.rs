@@ -1,4 +1,4 @@
-//! The rim of `directway undo`: one ConfigMap, and two lists.
+//! What `directway undo` asks of the API server: one ConfigMap, and two lists.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;

@@ -7,26 +7,27 @@ use crate::{
 
 use super::DirectorId;
 
-/// What a director shall do, in this order. Everything concerns its NIC on the segment.
+/// What a director shall do on its NIC of the segment, in this order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Actions {
-    /// Take these from the NIC, then say what it carries with [`super::Event::Nic`].
+    /// VIPs to take from the NIC. The driver then reports what the NIC carries ([`super::Event::Nic`]).
     pub yields: BTreeSet<IpAddr>,
-    /// Add these, then say what it carries.
+    /// VIPs to add to the NIC. The driver then reports what the NIC carries.
     pub claims: BTreeSet<IpAddr>,
-    /// A claim that has not begun by this time must not begin: what the silence was worth is over. Treat it as failed.
+    /// A claim must begin by this time, because the silence that allowed it is out of date afterwards. A later one
+    /// counts as failed.
     pub claim_until: Duration,
-    /// Tell everybody that these are here.
+    /// VIPs to announce.
     pub announcements: BTreeSet<IpAddr>,
     /// Ask.
     pub questions: Vec<Request>,
-    /// For people: events, metrics, status, log.
+    /// What people read of it: events, metrics, status, log.
     pub notices: Vec<Notice>,
-    /// The next [`super::Event::Tick`] at the latest. `None`: nothing to do until something happens.
+    /// When the next [`super::Event::Tick`] is due at the latest. `None`: not before another event.
     pub wake: Option<Duration>,
 }
 
-/// Something worth telling.
+/// Something that people read: an event, a metric, a line of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// A peer's kernel answers, or no longer does.
@@ -70,9 +71,9 @@ pub enum Notice {
         /// The VIP.
         vip: IpAddr,
     },
-    /// This director stood still for so long and looks at everything again.
+    /// This director stood still for this long, so it checks every VIP and peer again.
     Paused(Duration),
-    /// The holder of a VIP that should move here did not agree: its agent is gone, or has not heard of the move.
+    /// The holder did not agree to move the VIP here: its agent is gone, or has not read the same objects.
     MoveRefused {
         /// The VIP.
         vip: IpAddr,
@@ -92,7 +93,7 @@ pub enum GiveCause {
     Contest,
     /// No carrier.
     CarrierLost,
-    /// This node may no longer hold it, or nobody shall.
+    /// This node may no longer hold the VIP, or its VirtualService is gone.
     NotWanted,
 }
 
@@ -107,7 +108,7 @@ impl Actions {
         announcements.chain(self.questions.iter().copied().map(Message::Request))
     }
 
-    /// How many questions these are, per kind.
+    /// The number of questions of each kind.
     pub fn asked(&self) -> [(&'static str, usize); 2] {
         let asked = |everybody: bool| {
             self.questions

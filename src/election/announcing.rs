@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-/// After a claim: neighbours may miss one frame. Then refreshes, because switches and neighbours forget; the kernel
-/// announces nothing by itself when an address is added.
+/// A claimed VIP is announced several times, because neighbours may miss a frame, and then refreshed, because
+/// switches and neighbours forget. The kernel does not announce an address that is added.
 const BURST: [Duration; 5] = [
     Duration::ZERO,
     Duration::from_millis(50),

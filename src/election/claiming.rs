@@ -9,20 +9,20 @@ use super::{
     vip::{NextState, State},
 };
 
-/// Until a claim whose outcome nobody tells counts as failed.
+/// A claim counts as failed if the driver has not reported its result after this time.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The VIP is being added to the NIC.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Claiming {
     vacancy: Vacancy,
-    /// Somebody may have been faster.
+    /// Whether another director may have claimed it first.
     doubt: bool,
     at: Duration,
 }
 
 impl Claiming {
-    /// Everybody was asked, and nobody has it.
+    /// All probes were silent: claims the VIP.
     pub fn vacant(vacancy: Vacancy, cx: &mut Context<'_>) -> State {
         cx.out.claims.insert(cx.vip);
         State::Claiming(Self {
@@ -32,7 +32,7 @@ impl Claiming {
         })
     }
 
-    /// `holder` agreed.
+    /// `holder` agreed to the move: claims the VIP.
     pub fn planned(holder: DirectorId, since: Duration, cx: &mut Context<'_>) -> State {
         let vacancy = Vacancy {
             since,
@@ -63,10 +63,10 @@ impl Claiming {
         self.doubt = true;
     }
 
-    /// It is on the NIC now, or it is not.
+    /// The driver reports whether the NIC carries the VIP now.
     pub fn done(&mut self, present: bool, cx: &mut Context<'_>) -> State {
         if !present {
-            // A claim that came too late was never tried.
+            // A claim in doubt may have come too late to be tried, so it is repeated at once.
             let wait = if self.doubt {
                 Duration::ZERO
             } else {

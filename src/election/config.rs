@@ -6,23 +6,23 @@ use std::{
 
 use crate::model::{Mac, NodeName};
 
-/// A director on the segment, named by its own address there: every director knows it alike, and the wire does too.
+/// A director on the segment, identified by its own address there: the one name by which all directors and ARP know
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DirectorId(pub IpAddr);
 
-/// What the sources say about one segment: who else is there, and who should hold what.
+/// The election's configuration for one segment, from the sources: the peers, and who should hold which VIP.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ElectionConfig {
     /// This director.
     pub me: DirectorId,
-    /// The MACs of all its NICs: their frames are its own.
+    /// The MACs of all its NICs. Frames from them are ignored.
     pub macs: BTreeSet<Mac>,
-    /// All other nodes that hold VIPs of this segment or ever may, whether they are to have one now or not: whoever is
-    /// missing here is a stranger.
+    /// All other nodes that hold a VIP of this segment, or may. A host that is missing here counts as a stranger.
     pub peers: BTreeMap<DirectorId, PeerConfig>,
     /// Every VIP of the segment that this node has a part in.
     pub vips: BTreeMap<IpAddr, Arc<VipConfig>>,
-    /// Whether the sources can be read now. If not, this is the last that is known: VIPs fail over, but none is moved for
+    /// Whether the sources can be read now. If not, VIPs fail over as they are known, but none is moved for
     /// preference.
     pub fresh: bool,
 }
@@ -41,8 +41,8 @@ pub struct PeerConfig {
 pub struct VipConfig {
     /// All that may, the best first; from [`super::place`].
     pub order: Vec<Candidate>,
-    /// Whether somebody asked for the first of them (`spec.directors.preferred`): it need not wait until the VIP has been
-    /// in its place for a while.
+    /// Whether the first is `spec.directors.preferred`. Then a move does not wait until the VIP has been in its place
+    /// for a while.
     pub on_request: bool,
 }
 
@@ -51,7 +51,8 @@ pub struct VipConfig {
 pub struct Candidate {
     /// Who.
     pub director: DirectorId,
-    /// Whether its services and destinations are programmed. Of this director: the truth; of others: the last report.
+    /// Whether its services and destinations are programmed. For this director from its kernel, for others from their
+    /// last report.
     pub ready: bool,
 }
 
@@ -73,7 +74,7 @@ impl VipConfig {
 }
 
 impl Rank {
-    /// Readiness comes before preference: who is not ready serves only where nobody is.
+    /// Readiness comes before preference: a director that is not ready serves only where none is.
     pub fn of(director: DirectorId, wanted: Option<&VipConfig>) -> Self {
         let order = wanted.map_or(&[][..], |wanted| &wanted.order);
         let found = order
@@ -86,7 +87,7 @@ impl Rank {
         }
     }
 
-    /// The same, for one that says that it is ready.
+    /// The rank that it has if it is ready.
     pub fn as_ready(self) -> Self {
         Self {
             unready: self.may_not,

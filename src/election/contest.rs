@@ -2,16 +2,16 @@ use std::time::Duration;
 
 use super::{DirectorId, context::Context};
 
-/// Questions without an answer after which the other has it no longer.
+/// After this many questions without an answer, the rival no longer has the VIP.
 const SILENT: u32 = 3;
 
-/// Another director seems to hold the VIP too. It is asked, it alone, until it is silent: either it yields, or this director
-/// does. Both know who is better and the other yields at once. Where they disagree about that, or the other's agent is
-/// gone and cannot yield, time and the wire's own order decide.
+/// Another director, the rival, seems to hold the VIP too. This director asks it by unicast until it is silent, or
+/// yields itself. Normally both agree who is better, and the other one yields at once. If they disagree, or the
+/// rival's agent is dead and cannot yield, the addresses decide after some time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Contest {
     rival: DirectorId,
-    /// A third that seems to have it, to be asked when this one has gone.
+    /// A third director that seems to have the VIP. It is asked when the rival has yielded.
     third: Option<DirectorId>,
     since: Duration,
     /// Questions since its last answer.
@@ -20,14 +20,14 @@ pub(super) struct Contest {
     real: bool,
     /// Whether it agreed to yield before this director claimed.
     expected: bool,
-    /// Whose agent said last that it is sure of the VIP.
+    /// The director whose agent announced the VIP last: it is sure of it.
     announced: Option<DirectorId>,
     next: Duration,
-    /// When the VIP was last announced against it.
+    /// When this director last announced the VIP against the rival.
     defended: Option<Duration>,
 }
 
-/// How a contest stands.
+/// Whether a contest goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ContestState {
     Open,
@@ -66,7 +66,7 @@ impl Contest {
         }
     }
 
-    /// Whom to ask when the rival has gone.
+    /// The director to ask when the rival has yielded.
     pub fn third(&self) -> Option<DirectorId> {
         self.third
     }
@@ -84,12 +84,12 @@ impl Contest {
         self.real
     }
 
-    /// Whether it is worth telling people.
+    /// Whether people should know of it.
     pub fn is_disputed(&self, cx: &Context<'_>) -> bool {
         !self.expected || cx.now >= self.since + cx.timing.contest
     }
 
-    /// The agent of `by` announces the VIP, which one in doubt does not.
+    /// The agent of `by` announces the VIP, so it is sure of it: an agent in doubt announces nothing.
     pub fn announced(&mut self, by: DirectorId, now: Duration) {
         if !self.real {
             self.rival = by;
@@ -98,12 +98,12 @@ impl Contest {
         self.ask_again(now);
     }
 
-    /// Whether `by` means to keep the VIP: its agent says so, or it had time enough to give it up.
+    /// Whether `by` will keep the VIP: its agent announced it, or has had enough time to yield.
     pub fn is_firm(&self, by: DirectorId, cx: &Context<'_>) -> bool {
         self.announced == Some(by) || cx.now >= self.since + cx.timing.probe * 2
     }
 
-    /// Whatever was answered so far counts for nothing.
+    /// Forgets the answers so far and asks again.
     pub fn ask_again(&mut self, now: Duration) {
         self.silent = 0;
         self.next = now;
@@ -131,7 +131,7 @@ impl Contest {
         }
         self.real = true;
         self.silent = 1;
-        // The one with the lower address has more patience: if the other's agent lives, it gives up first.
+        // The director with the lower address waits longer, so of two live agents the other one yields.
         let patience = if cx.config.me < by {
             cx.timing.contest * 2
         } else {

@@ -11,7 +11,7 @@ use super::{
     timing::Timing,
 };
 
-/// What the state of one VIP looks at and acts on.
+/// What a VIP's state machine reads and writes.
 pub(super) struct Context<'a> {
     pub vip: IpAddr,
     pub now: Duration,
@@ -26,14 +26,14 @@ pub(super) struct Context<'a> {
     pub out: &'a mut Actions,
 }
 
-/// What is remembered of a VIP whatever its state.
+/// What is remembered of a VIP in every state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct CommonState {
-    /// From when on this director is steady enough to have the VIP moved here.
+    /// From this time on the VIP may be moved here: this director has been steady for long enough.
     pub steady: Duration,
-    /// From when on the VIP has been in its place for long enough to be moved.
+    /// From this time on the VIP may be moved: it has been at its holder for long enough.
     pub settled: Duration,
-    /// From when on a holder that did not agree to a move may be asked again.
+    /// From this time on a holder that did not agree to a move may be asked again.
     pub ask_again: Duration,
     /// Whether this director was ready when last looked at.
     pub ready: bool,
@@ -103,7 +103,8 @@ impl Context<'_> {
         })
     }
 
-    /// How long to let others go first after a disagreement about who is better: different for each director.
+    /// How long this director waits after a disagreement about who is better. Each director waits for a different
+    /// time.
     pub fn wire_turn(&self) -> Duration {
         let before = self
             .config
@@ -124,10 +125,10 @@ impl Context<'_> {
             && self.ahead(None) == 0
     }
 
-    /// From when on it may move here from `holder`.
+    /// The time from which the VIP may be moved here from `holder`.
     pub fn may_move_from(&self, holder: DirectorId) -> Duration {
         let on_request = self.wanted().is_some_and(|wanted| wanted.on_request);
-        // Who may no longer hold it keeps it for want of a successor, and not for ever.
+        // A holder that may no longer hold the VIP keeps it only until a successor has it: the VIP need not be settled.
         let may_stay = self
             .wanted()
             .is_some_and(|it| it.candidate(holder).is_some());
@@ -139,7 +140,7 @@ impl Context<'_> {
         settled.max(self.common.steady).max(self.common.ask_again)
     }
 
-    /// How often a VIP that is in order is looked at: less often where there are many, so that all have their turn.
+    /// How often an undisturbed VIP is checked. With many VIPs the interval grows, so that each has its turn.
     pub fn check_interval(&self) -> Duration {
         self.timing
             .check
@@ -150,7 +151,7 @@ impl Context<'_> {
         self.out.ask(self.vip, None, Sender::Unspecified);
     }
 
-    /// Asks one host in a way that nobody else answers, and whose answer can be told from others.
+    /// Asks one host by unicast. Only that host answers, and its answer differs from one to a probe.
     pub fn confirm(&mut self, mac: Mac) {
         self.out.ask(self.vip, Some(mac), Sender::Own);
     }
@@ -166,7 +167,7 @@ impl Context<'_> {
 
     pub fn gave(&mut self, to: Option<DirectorId>, cause: GiveCause) {
         if to.is_some() {
-            // Another director's it is, and not in dispute any more.
+            // Another director has the VIP, so the dispute is over.
             self.conflict_over();
         }
         self.out.yields.insert(self.vip);
@@ -177,7 +178,7 @@ impl Context<'_> {
         });
     }
 
-    /// Another host answers for the VIP; told once.
+    /// Another host answers for the VIP. The notice is given once per host.
     pub fn conflict(&mut self, host: Host) {
         let mac = host.mac;
         if self.common.conflict.is_none_or(|(known, _)| known != mac) {

@@ -7,19 +7,19 @@ use super::ElectionConfig;
 /// What happens to a director on one segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Time passed, and every frame that arrived until now was given as an event. Timers act on this event only: an
-    /// answer that waits in a buffer must not count as silence.
+    /// Time has passed, and every frame that arrived by now was handled. Only this event lets timers expire, because
+    /// an answer in a buffer must not count as silence.
     Tick,
     /// A frame from the segment.
     Received(Received),
-    /// Frames were lost between the NIC and us.
+    /// The kernel dropped frames before they were read.
     Missed,
     /// The NIC lost its carrier or got it back, or was set down or up.
     Carrier(bool),
-    /// The sources say something else than before.
+    /// The configuration has changed.
     Config(Arc<ElectionConfig>),
-    /// What the NIC carries: the outcome of an action, whether it worked or not, and whatever else changes addresses. A
-    /// claim that worked is present; one that failed is absent.
+    /// What the NIC carries, after every claim and yield and whenever somebody else changes addresses. A claim that
+    /// failed is absent.
     Nic {
         /// VIPs that are on the NIC.
         present: Vec<IpAddr>,

@@ -15,19 +15,19 @@ pub(super) struct Host {
 /// What a frame means for one VIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FrameKind {
-    /// It is said to be at the sender.
+    /// The sender announces the VIP.
     Announced,
-    /// The sender, or somebody in its place, answered a broadcast.
+    /// The sender, or a switch in its place, answered a broadcast.
     Answered,
-    /// The sender itself answered a question that was sent to it alone.
+    /// The sender answered a unicast question.
     Confirmed,
-    /// The sender asks everybody whether they have it.
+    /// The sender probes for the VIP by broadcast.
     Probed,
-    /// The sender asks us alone for it, or agrees that we take it.
+    /// The sender asks this director for the VIP by unicast, or agrees that this director takes it.
     Asked,
 }
 
-/// Who sent `heard`, which address it is about, and what it means for it. Whatever comes from this node is no news.
+/// Who sent `heard`, which address it is about, and what it means for it. Frames of this node itself are ignored.
 pub(super) fn classify(
     heard: Received,
     config: &ElectionConfig,
@@ -43,7 +43,7 @@ pub(super) fn classify(
     let kind = match (heard.meaning, heard.has) {
         (Meaning::Request(_), None) if heard.to_us => FrameKind::Asked,
         (Meaning::Request(_), None) => FrameKind::Probed,
-        // Whatever it asks, it says that this is its own address.
+        // Whatever it asks for, it announces its own address.
         (Meaning::Request(_), Some(_)) => FrameKind::Announced,
         (Meaning::Reply(to), own) if to == own => FrameKind::Announced,
         (Meaning::Reply(Some(_)), _) if heard.to_us => FrameKind::Confirmed,

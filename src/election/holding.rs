@@ -13,9 +13,9 @@ use super::{
     yielding::Yielding,
 };
 
-/// Probes after which a holder that had reason to doubt is sure again.
+/// After this many silent probes an unsure holder is sure again.
 const ROUNDS: u32 = 2;
-/// How long an agreement to a planned move stands.
+/// How long an agreement to a planned move is valid.
 const AGREED: Duration = Duration::from_secs(1);
 
 /// The VIP is on the NIC.
@@ -27,9 +27,9 @@ pub(super) struct Holding {
     contest: Option<Contest>,
     /// To whom this director agreed to give it, and until when.
     agreed: Option<(DirectorId, Duration)>,
-    /// When a stranger was last told.
+    /// When the VIP was last defended against a stranger.
     defended: Option<Duration>,
-    /// Until when it stays although this director may no longer hold it.
+    /// This director may no longer hold the VIP, and gives it up at this time at the latest.
     retire: Option<Duration>,
     at: Duration,
 }
@@ -38,10 +38,10 @@ pub(super) struct Holding {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct ConflictDetection {
     next: Duration,
-    /// Probes that are still to be sent before the VIP may be announced. While it is not 0 another director that has the VIP
-    /// is in the right.
+    /// Probes to go until the holder is sure: 0 = sure. An unsure holder announces nothing, and yields to another
+    /// director that has the VIP.
     doubts: u32,
-    /// Whether it cannot wait for its turn in the background.
+    /// Whether the next check is paced as urgent, not as background.
     urgent: bool,
 }
 
@@ -52,12 +52,12 @@ impl Holding {
         let mut holding = Self::new(sure, cx);
         if let Some(from) = from {
             holding.contest = Some(Contest::expected(from, cx.now));
-            // The predecessor's agreement is worth what it knew: it may have come back from the other half of a wire just
-            // before, where it could not hear a third holder.
+            // The predecessor may have come back from the other half of a divided segment just before, and so not
+            // know of a third holder.
             holding.detection.next = cx.now + cx.timing.probe * 2;
             holding.detection.urgent = true;
         }
-        // The first announcement leaves with this event.
+        // Announces at once.
         let next = holding.due(cx);
         next.unwrap_or(State::Holding(holding))
     }
@@ -98,17 +98,17 @@ impl Holding {
         self.at
     }
 
-    /// Something that it depends on is different.
+    /// Something changed that the state depends on: looks at it at `now`.
     pub fn look(&mut self, now: Duration) {
         self.at = now;
     }
 
-    /// Whether nobody else had it when last asked.
+    /// Whether nobody else had it at the last check.
     pub fn is_sure(&self) -> bool {
         self.detection.doubts == 0
     }
 
-    /// Something was not heard: it may be somebody else's by now.
+    /// Frames were missed, so another director may have the VIP by now.
     pub fn doubt(&mut self, now: Duration) {
         self.detection = ConflictDetection {
             next: now,
@@ -137,7 +137,7 @@ impl Holding {
             let third = contest.third();
             self.contest = third.map(|third| Contest::suspected(third, cx));
             if self.detection.doubts == 1 {
-                // Whoever answered a broadcast in its place must not keep the doubts up.
+                // A switch that answered a broadcast for it must not keep the holder unsure.
                 self.detection.next = cx.now;
             }
         }
@@ -156,7 +156,7 @@ impl Holding {
         None
     }
 
-    /// Keeps a VIP that this director may no longer hold until a successor has it, but not for ever.
+    /// Keeps a VIP that this director may no longer hold until a successor has it, for a limited time.
     fn retire(&mut self, cx: &mut Context<'_>) -> NextState {
         if cx.me().is_some() {
             self.retire = None;
@@ -219,7 +219,8 @@ impl Holding {
             FrameKind::Announced if self.has_agreed_to(director, cx) => {
                 Some(Yielding::start(Some(director), GiveCause::Outranked, cx))
             }
-            // Whether it really has it, it alone can tell: the frame may be old, or a switch's.
+            // Only that director can say whether it has the VIP, because the frame may be old or a switch's. So it is
+            // asked.
             FrameKind::Announced => {
                 self.suspect(director, cx);
                 if let Some(contest) = &mut self.contest {
@@ -232,7 +233,8 @@ impl Holding {
                 None
             }
             FrameKind::Confirmed => {
-                // An answer that waited in a buffer while this director stood still says nothing about now.
+                // An answer to no question of this contest may be old: it waited in a buffer while this director
+                // stood still.
                 if self.contest.as_ref().is_some_and(Contest::has_asked) {
                     return self.rival(director, mac, cx);
                 }
@@ -240,7 +242,7 @@ impl Holding {
                 None
             }
             FrameKind::Asked => {
-                // To one at a time: two that both took it would have to find out about each other.
+                // Agrees with one director at a time, because two would both take the VIP.
                 let has_other = self
                     .agreed
                     .is_some_and(|(to, until)| to != director && cx.now < until);
@@ -254,7 +256,7 @@ impl Holding {
         }
     }
 
-    /// `director` may have the VIP too; it is asked as soon as there is nothing left to be heard.
+    /// `director` may have the VIP too. It is asked at the next tick, when all frames are read.
     fn suspect(&mut self, director: DirectorId, cx: &Context<'_>) {
         self.look(cx.now);
         match &mut self.contest {
@@ -268,9 +270,9 @@ impl Holding {
             .is_some_and(|(to, until)| to == director && cx.now < until)
     }
 
-    /// `director` has the VIP too: one of both has to yield.
+    /// `director` has the VIP too, so one of both must yield.
     fn rival(&mut self, director: DirectorId, mac: Mac, cx: &mut Context<'_>) -> NextState {
-        // A better one may be in doubt, and about to give the VIP up: if both did, nobody would have it.
+        // A better director may be unsure and about to yield. If this one yielded too, nobody would have the VIP.
         let contest = self.contest.as_ref();
         let is_firm = contest.is_some_and(|contest| contest.is_firm(director, cx));
         let is_outranked = is_firm && cx.is_outranked_by(director);
@@ -297,7 +299,7 @@ impl Holding {
         Some(Yielding::start(Some(director), cause, cx))
     }
 
-    /// Tells a stranger, and everybody who believes it, that the VIP is here; rarely, because it may do the same.
+    /// Announces the VIP against a stranger (RFC 5227: defends it), but rarely, because the stranger may do the same.
     pub fn defend_against_stranger(&mut self, cx: &mut Context<'_>) {
         let is_due = self
             .defended
@@ -310,13 +312,13 @@ impl Holding {
     }
 
     pub fn peer(&mut self, (_, liveness): PeerChange, now: Duration) -> NextState {
-        // The wire may have been in two halves, with a holder in each.
+        // The segment may have been divided, with a holder in each half.
         if liveness == Liveness::Up {
             self.detection.next = now;
             if self.is_sure() {
                 self.detection.urgent = true;
             } else {
-                // What was asked before, it could not hear.
+                // The peer could not hear the probes before.
                 self.detection.doubts = self.detection.doubts.max(2);
             }
         }

@@ -10,18 +10,19 @@ use super::{
     vip::{NextState, State},
 };
 
-/// How often a holder is asked to agree before it is left alone for a while.
+/// After this many requests without an agreement the holder is left alone for a while.
 const TRIES: u32 = 5;
 
-/// The holder is asked, by a probe to it alone, to agree that the VIP moves here. Its kernel answers that it has the VIP; its
-/// agent agrees by the same probe in return. A holder whose agent is gone, or has not heard of the move, keeps the VIP: it
-/// would not yield.
+/// This director asks the holder, by a unicast probe, to agree that the VIP moves here. The holder's kernel answers
+/// that it has the VIP; its agent agrees by sending the same probe back. If the agent is dead, or has not read the
+/// same objects, it does not agree, and the VIP stays.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Moving {
     holder: DirectorId,
     since: Duration,
     tries: u32,
-    /// Its kernel has the VIP. Otherwise its probe is no agreement: it takes this director for the holder.
+    /// Whether its kernel has the VIP. If not, its probe is a request and no agreement: it takes this director for
+    /// the holder.
     has: bool,
     at: Duration,
 }
@@ -67,7 +68,7 @@ impl Moving {
         None
     }
 
-    /// Leaves the VIP where it is; how long it has been there stays as it was.
+    /// Leaves the VIP at its holder, with the time that it has been there.
     pub fn abandon(&self, cx: &mut Context<'_>) -> State {
         let settled = cx.common.settled;
         let state = Standby::behind(self.holder, cx);

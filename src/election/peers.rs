@@ -1,8 +1,8 @@
 //! Whether the other directors' kernels are there: asked per pair of directors, however many VIPs there are.
 //!
-//! What is asked is the kernel: a peer whose agent crashed, hangs or is starved of CPU answers all the same. Only answers to
-//! a question that was sent to the peer's own MAC count. Switches that suppress ARP answer a broadcast for the dead; and
-//! a frame that a peer sends by itself does not prove that it receives any.
+//! The kernel answers these questions, so a peer whose agent crashed, hangs or is starved of CPU is up. Only an
+//! answer to a unicast question counts: a switch that suppresses ARP answers broadcasts for the dead, and a frame
+//! that a peer sends unasked does not prove that it receives any.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -26,7 +26,7 @@ pub(super) enum Liveness {
 struct Peer {
     /// What the sources say.
     configured: Option<Mac>,
-    /// The same, or learnt from an answer.
+    /// The configured MAC, or the one learnt from an answer.
     mac: Option<Mac>,
     liveness: Liveness,
     /// The question that waits for an answer.
@@ -99,7 +99,7 @@ pub(super) struct Peers(BTreeMap<DirectorId, Peer>);
 pub(super) type PeerChange = (DirectorId, Liveness);
 
 impl Peers {
-    /// Takes over who there is from the sources.
+    /// Takes the peers from the configuration.
     pub fn config(&mut self, config: &ElectionConfig, now: Duration) {
         self.0.retain(|id, _| config.peers.contains_key(id));
         for (id, known) in &config.peers {
@@ -139,11 +139,11 @@ impl Peers {
         noting(id, peer, out, |peer, _| peer.answered(mac, now))
     }
 
-    /// A peer's kernel answered another question that only it could answer.
+    /// A peer's kernel answered a unicast question about a VIP.
     pub fn proved(&mut self, id: DirectorId, out: &mut Actions) -> Option<PeerChange> {
         let peer = self.0.get_mut(&id)?;
         noting(id, peer, out, |peer, _| {
-            // What was asked before this director stood still proves nothing.
+            // Unknown: the question may be older than a pause of this director, so its answer proves nothing.
             if peer.liveness != Liveness::Unknown {
                 peer.misses = 0;
                 peer.liveness = Liveness::Up;
@@ -151,7 +151,7 @@ impl Peers {
         })
     }
 
-    /// Nothing that was known counts any more.
+    /// Forgets which peers are up, and asks all of them again.
     pub fn forget(&mut self, now: Duration) {
         for peer in self.0.values_mut() {
             peer.liveness = Liveness::Unknown;
@@ -176,7 +176,7 @@ impl Peers {
             .map(|(id, _)| *id)
     }
 
-    /// Whether all were asked often enough: the wire carries frames, and a MAC that is not a peer's is a stranger's.
+    /// Whether each peer is known to be up or down. Only then a MAC that is not a peer's is a stranger's.
     pub fn settled(&self) -> bool {
         self.0
             .values()

@@ -11,14 +11,14 @@ use super::{
     vip::{NextState, State},
 };
 
-/// Everybody is asked who has the VIP; silence allows a claim.
+/// Probes are sent by broadcast; silence allows a claim.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Probing {
     vacancy: Vacancy,
     rounds: u32,
     at: Duration,
-    /// Directors' MACs that answered a broadcast, or may be expected to: only what they answer when they alone are asked
-    /// counts.
+    /// MACs of directors that answered a broadcast, or had the VIP before. A switch may have answered for them, so
+    /// only their answers to unicast questions count.
     suspects: BTreeMap<Mac, Suspect>,
     /// Other directors that probe too, and when that was first heard.
     rivals: BTreeMap<DirectorId, Duration>,
@@ -28,7 +28,7 @@ pub(super) struct Probing {
 struct Suspect {
     /// Whether it, or a switch in its place, answered a broadcast.
     answered: bool,
-    /// How often it alone was asked.
+    /// How often it was asked by unicast.
     asked: u32,
 }
 
@@ -98,7 +98,7 @@ impl Probing {
             }
             FrameKind::Probed => {
                 if self.vacancy.last == Some(director) {
-                    // It is back. It was silent before, but is asked again.
+                    // The last holder is back. It was silent before, so it is asked again.
                     self.suspects.insert(
                         mac,
                         Suspect {
@@ -108,8 +108,8 @@ impl Probing {
                     );
                 }
                 let first = *self.rivals.entry(director).or_insert(cx.now);
-                // It heard our probes and goes on: it takes itself for the better one. The wire's own order decides,
-                // which is the same on all.
+                // The other one heard our probes and goes on, so it takes itself for the better one. The lower
+                // address decides, which is the same on both.
                 let insists = cx.now >= first + cx.timing.probe / 2;
                 let is_better = if insists && !cx.is_outranked_by(director) {
                     director < cx.config.me
@@ -122,7 +122,7 @@ impl Probing {
         }
     }
 
-    /// Leaves it to the other for now.
+    /// Backs off.
     fn wait(&self, cx: &Context<'_>) -> State {
         Standby::vacancy(Vacancy {
             from: cx.now + cx.wire_turn(),
@@ -130,7 +130,7 @@ impl Probing {
         })
     }
 
-    /// Starts over: what was heard so far counts for nothing.
+    /// Starts again and forgets the answers so far.
     pub fn again(&self, now: Duration) -> State {
         Standby::vacancy(Vacancy {
             from: now,

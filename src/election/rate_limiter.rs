@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::timing::Rate;
 
-/// Lets so many through in so much time.
+/// Lets a number of VIPs act in an interval.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct RateLimiter {
     from: Duration,
@@ -10,7 +10,7 @@ pub(super) struct RateLimiter {
 }
 
 impl RateLimiter {
-    /// One more now? Otherwise the time to ask again.
+    /// Takes one of this interval's turns; an error is the time of the next interval.
     pub fn take(&mut self, rate: Rate, now: Duration) -> Result<(), Duration> {
         if now >= self.from + rate.every {
             self.from = now;
@@ -30,7 +30,7 @@ pub(super) fn interval(count: usize, rate: Rate) -> Duration {
     rate.every.saturating_mul(count) / rate.count.max(1)
 }
 
-/// What VIPs share: how many of them may act now.
+/// The limits that all VIPs of a segment share.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct RateLimiters {
     pub urgent: RateLimiter,

@@ -26,14 +26,14 @@ pub struct Election {
     timing: Arc<Timing>,
     config: Arc<ElectionConfig>,
     carrier: bool,
-    /// From when on VIPs may be moved here, for those that are new.
+    /// The time from which a new VIP may be moved here.
     steady: Duration,
     peers: Peers,
     vips: BTreeMap<IpAddr, Entry>,
     /// When each VIP wants to be looked at.
     queue: BTreeSet<(Duration, IpAddr)>,
     rate_limiters: RateLimiters,
-    /// By when the next event was to come.
+    /// The time by which the next event was due.
     expected: Option<Duration>,
 }
 
@@ -59,12 +59,12 @@ impl Entry {
     }
 }
 
-/// How a director stands to a VIP, for people.
+/// The state of a VIP on one director, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VipState {
     /// On the NIC.
     Holds {
-        /// Whether nobody else had it when last asked.
+        /// Whether nobody else had it at the last check.
         sure: bool,
     },
     /// Another director has it.
@@ -72,7 +72,7 @@ pub enum VipState {
         /// Who.
         holder: DirectorId,
     },
-    /// Nobody has it; others come first, or everybody is being asked.
+    /// Nobody has it. It is another director's turn, or this one probes.
     Vacant,
     /// A stranger has it.
     Blocked {
@@ -276,7 +276,8 @@ impl Election {
 
     fn finish(&mut self, now: Duration, out: &mut Actions) {
         let vips = self.queue.first().map(|(at, _)| *at);
-        // Whoever stands still for as long as a takeover takes must see that it did, even if nothing was due.
+        // A director must notice that it stood still for as long as a takeover takes, even if nothing was due. So it
+        // wakes at least every `ask`.
         let pulse = self
             .peers
             .next()
@@ -285,7 +286,7 @@ impl Election {
         self.expected = out.wake;
     }
 
-    /// How this director stands to `vip`; `None`: it has no part in it.
+    /// The state of `vip` on this director; `None`: it has no part in it.
     pub fn vip_state(&self, vip: IpAddr) -> Option<VipState> {
         let entry = self.vips.get(&vip)?;
         Some(match &entry.vip.state {

@@ -23,7 +23,7 @@ pub(super) enum CurrentHolder {
     Vacant(Vacancy),
     /// A director.
     Director(DirectorId, HolderCheck),
-    /// Not a director; left alone until then.
+    /// A host that is no director. Its VIP is left alone until this time.
     Stranger(Duration),
 }
 
@@ -40,8 +40,8 @@ pub(super) struct Vacancy {
     pub cause: TakeCause,
 }
 
-/// Whether the holder still has the VIP is asked now and then: its kernel may be well and the address gone, because
-/// somebody deleted it, or its lifetime ended after its agent died.
+/// The holder is asked from time to time whether it still has the VIP. Its kernel may be up without the address:
+/// somebody deleted it, or its lifetime ended after the agent died.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct HolderCheck {
     /// Questions without an answer.
@@ -95,7 +95,7 @@ impl Standby {
         self.at
     }
 
-    /// Something that it depends on is different.
+    /// Something changed that the state depends on: looks at it at `now`.
     pub fn look(&mut self, now: Duration) {
         self.at = Some(now);
     }
@@ -144,7 +144,7 @@ impl Standby {
             return None;
         }
         if !cx.peers.settled() {
-            // Asked again as soon as one of them is known to be up or down.
+            // Looks again as soon as one of them is known to be up or down.
             return None;
         }
         match cx.rate_limiters.urgent.take(cx.timing.urgent, cx.now) {
@@ -162,7 +162,7 @@ impl Standby {
         };
         let director = *director;
         if cx.now >= watch.next {
-            // No director any more, it cannot be asked either: whether it still has the VIP, a probe tells.
+            // A holder that is no peer any more cannot be asked by unicast, so the VIP is probed.
             let is_known = cx.config.peers.contains_key(&director);
             if !is_known || watch.asked >= cx.timing.misses {
                 return Some(Self::vacant(
@@ -184,7 +184,7 @@ impl Standby {
                     cx.confirm(mac);
                     cx.now + cx.timing.ask
                 }
-                // It has another MAC than before, and was not found yet.
+                // Its MAC is not known, so it cannot be asked yet.
                 (Ok(()), None) => cx.now + cx.check_interval(),
                 (Err(at), _) => at,
             };
@@ -225,7 +225,7 @@ impl Standby {
                 }
                 None
             }
-            // A broadcast's answer may be a switch's, on behalf of the dead.
+            // A switch may have answered the broadcast for a dead host.
             FrameKind::Answered | FrameKind::Asked => None,
         }
     }
@@ -258,7 +258,7 @@ impl Standby {
 
     pub fn doubt(&mut self, cx: &Context<'_>) {
         match &mut self.holder {
-            // Whoever stood still lets others go first.
+            // A director that stood still lets the others go first.
             CurrentHolder::Vacant(vacancy) => {
                 vacancy.from = vacancy.from.max(cx.now + cx.timing.turn)
             }
@@ -272,7 +272,7 @@ impl Standby {
     }
 }
 
-/// Until all peers were asked the stranger may be one of them.
+/// Until each peer is known to be up or down, the stranger may be one of them: waits for a turn only.
 fn blocked_until(cx: &Context<'_>) -> Duration {
     cx.now
         + if cx.peers.settled() {

@@ -76,8 +76,7 @@ impl Timer {
 impl Timing {
     /// The defaults with some timers changed.
     ///
-    /// # Errors
-    /// The protocol would not be safe or not be useful with them.
+    /// # Errors A value is outside its bounds.
     pub fn with(timers: &[Timer]) -> Result<Self, InvalidTiming> {
         let mut timing = Self::default();
         for timer in timers {

@@ -34,7 +34,7 @@ pub struct Timing {
     pub hold_down: Duration,
     /// Until a planned move that the holder did not agree to is asked for again, or a claim that failed is repeated.
     pub retry: Duration,
-    /// How long a director that may no longer hold a VIP keeps it for want of a successor.
+    /// How long a director that may no longer hold a VIP keeps it when it has no successor.
     pub retire: Duration,
     /// Frames that decide where a VIP is: probes of vacant VIPs and checks after a fault. Each probe is followed by up to five.
     pub urgent: Rate,
@@ -42,7 +42,7 @@ pub struct Timing {
     pub background: Rate,
 }
 
-/// So many VIPs in so much time.
+/// A number of VIPs per interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rate {
     /// How many.
@@ -102,11 +102,11 @@ impl Timing {
             ("ask", self.ask, ms(10), second(10)),
             ("askDown", self.ask_down, self.ask, second(60)),
             ("probe", self.probe, ms(10), second(5)),
-            // A candidate that starts while a better one is about to claim must not be done first.
+            // A candidate whose turn comes while a better one still probes must not claim first.
             ("turn", self.turn, self.silence() + self.probe, second(60)),
             ("patience", self.patience, Duration::ZERO, second(600)),
             ("contest", self.contest, self.probe * 4, second(60)),
-            // Whoever stood still for as long as a takeover takes at least must see it, although it may have slept before.
+            // A director must notice that it stood still for as long as the shortest takeover takes.
             (
                 "pause",
                 self.pause,

@@ -1,4 +1,4 @@
-//! The states of one VIP on one director, and which of them hears what.
+//! The states of one VIP on one director, and which of them handles which event.
 
 use std::time::Duration;
 
@@ -117,7 +117,7 @@ impl Vip {
             (State::Yielding(_) | State::Holding(_), true) => None,
             // Somebody else took it from the NIC.
             (State::Holding(_), false) => Some(Standby::vacant(cx.now, None, TakeCause::Vacant)),
-            // Somebody else put it there, or a claim took longer than was waited for.
+            // Somebody else put it there, or a claim took longer than its time limit.
             (State::Standby(_) | State::Probing(_) | State::Moving(_) | State::Gone, true) => {
                 Some(Holding::adopted(cx))
             }
@@ -141,14 +141,14 @@ impl Vip {
         self.go(next);
     }
 
-    /// Something was not heard: nothing that rests on silence counts any more.
+    /// Frames were missed, so nothing that rests on silence counts any more.
     pub fn doubt(&mut self, cx: &mut Context<'_>) {
         let next = match &mut self.state {
             State::Standby(standby) => {
                 standby.doubt(cx);
                 None
             }
-            // Whoever stood still lets others go first; they may not be standing still.
+            // A director that stood still lets the others go first; they may have gone on.
             State::Probing(probing) => Some(probing.again(cx.now + cx.timing.turn)),
             State::Moving(moving) => Some(moving.abandon(cx)),
             State::Claiming(claiming) => {
@@ -200,10 +200,11 @@ impl Vip {
 fn stranger(state: &mut State, host: Host, kind: FrameKind, cx: &mut Context<'_>) -> NextState {
     match kind {
         FrameKind::Announced | FrameKind::Answered | FrameKind::Confirmed => {}
-        // Whoever only asks has nothing: `arping -D`, or a host that will hear our answer before it takes the address.
+        // A host that only asks does not have the VIP: `arping -D`, or one that hears our answer before it takes the
+        // address.
         FrameKind::Probed | FrameKind::Asked => return None,
     }
-    // Until all peers were asked, it may be one of them.
+    // Until each peer is known to be up or down, it may be one of them.
     if cx.peers.settled() {
         cx.conflict(host);
     }
@@ -222,7 +223,7 @@ fn stranger(state: &mut State, host: Host, kind: FrameKind, cx: &mut Context<'_>
     }
 }
 
-/// Who is known to hold a VIP after this director did, or instead of it.
+/// The state after this director gave the VIP up, or did not get it.
 pub(super) fn behind(director: Option<DirectorId>, cx: &mut Context<'_>) -> State {
     match director {
         Some(director) => Standby::behind(director, cx),

@@ -6,7 +6,7 @@ use super::{
     vip::{NextState, State, behind},
 };
 
-/// Until a VIP that is still on the NIC is taken from it again.
+/// After this time a VIP that is still on the NIC is taken from it again.
 const RETRY: Duration = Duration::from_millis(200);
 
 /// The VIP is being taken from the NIC.

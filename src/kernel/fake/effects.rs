@@ -1,4 +1,4 @@
-//! Effects that agents have, counted over all machines, and what may happen to an agent at one of them.
+//! Lets agents have effects, and counts them.
 
 use std::fmt::Display;
 
@@ -7,27 +7,9 @@ use crate::{kernel::KernelError, plan::Op};
 use super::{
     apply::{self, gone},
     errno::Errno,
+    misfortune::Misfortune,
     world::World,
 };
-
-/// What happens at an effect: an op, or an announcement or probe of a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Misfortune {
-    /// The agent is killed right after it.
-    KilledAfter(u64),
-    /// The agent is killed when it tries it, with everything prepared.
-    KilledBefore(u64),
-    /// The kernel refuses it.
-    Refused(u64),
-}
-
-/// Effects so far, and the next misfortune.
-#[derive(Debug, Default)]
-pub(super) struct Effects {
-    /// How many were tried.
-    pub tried: u64,
-    pub misfortune: Option<Misfortune>,
-}
 
 impl World {
     /// Whether an agent on `name` can do anything.

@@ -14,10 +14,10 @@ use crate::{
 
 use super::{
     apply::{failure, gone},
-    effects::Misfortune,
     errno::Errno,
     log::Event,
     machine::Machine,
+    misfortune::Misfortune,
     routing::Path,
     table::Flow,
     trace::{self, Delivery, Loss, Trace},

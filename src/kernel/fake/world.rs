@@ -8,7 +8,7 @@ use crate::{
     wire::Received,
 };
 
-use super::{effects::Effects, errno::Errno, log::Event, machine::Machine};
+use super::{errno::Errno, log::Event, machine::Machine, misfortune::Effects};
 
 /// All machines and what went over the wires between them.
 #[derive(Debug, Default)]

@@ -1,6 +1,7 @@
 """A director dies, is cut off or stands still: who takes over, and what clients see of it."""
 
 import os
+import re
 import time
 
 import pytest
@@ -15,6 +16,8 @@ from support.directors import (  # noqa: F401
 
 # How long the API server is gone (seconds).
 OUTAGE = float(os.environ.get("DIRECTWAY_OUTAGE") or 6)
+# In an agent's log: a VIP that came by a planned move.
+PLANNED = re.compile(r'holds the VIP .*\bvip=(\S+) cause="planned"')
 
 
 def test_h1_the_holder_loses_power(fleet):
@@ -143,11 +146,15 @@ def test_h12_three_directors_share_sixty_vips(cluster):
         return held
 
     cluster.apply(*[virtual_service(f"web-{n}", vip, scheduler="mh") for n, vip in enumerate(vips)])
+    logged = {name: len(cluster.lab[name].agent.log()) for name in DIRECTORS}
     before = wait_until(spread, "60 VIPs to be spread over three directors", 60)
     cluster.lab["late"].power_off()
     after = wait_until(spread, "the other two to have all VIPs", 30)
     moved = [vip for vip in vips if before[vip] != after[vip]]
-    assert set(moved) == {vip for vip in vips if before[vip] == "late"}, "only those of the dead one move"
+    # Directors that were up at different times still put the VIPs where they belong meanwhile.
+    planned = {vip for name in DIRECTORS for vip in PLANNED.findall(cluster.lab[name].agent.log()[logged[name]:])}
+    orphans = {vip for vip in vips if before[vip] == "late"}
+    assert orphans <= set(moved) <= orphans | planned, f"only those of the dead one move, and {planned} by plan"
     revive(cluster, "late")
     back = wait_until(spread, "60 VIPs to be spread over three directors again", 60)
     returned = [vip for vip in vips if back[vip] != after[vip]]

@@ -43,6 +43,9 @@ class Fleet:
     def _remove_service(self, name: str) -> None:
         raise NotImplementedError
 
+    def _forget_nodes(self) -> None:
+        """After a failure: what agents that are gone have reported must not reach the next scenario."""
+
     # Nodes ------------------------------------------------------------------------------------------
 
     def assign_roles(self, directors: tuple[str, ...] = ("d",), real_servers: tuple[str, ...] = ("r1", "r2")) -> "Fleet":
@@ -161,6 +164,7 @@ class Fleet:
         except Exception as reason:
             state = describe(self.lab)
             self.site.discard(*[node.name for node in self.site.running()])
+            self._forget_nodes()
             raise AssertionError(f"after the scenario: {reason}\n{state}") from None
 
     def retire(self) -> None:
@@ -204,6 +208,11 @@ class Cluster(Fleet):
         except ApiError as reason:
             if reason.status != 404:
                 raise
+
+    def _forget_nodes(self) -> None:
+        self.api.kubectl("delete nodestates,nodes --all")
+        self.labels.clear()
+        self.annotations.clear()
 
     def get(self, name: str = "web") -> dict:
         return self.api.get(f"{SERVICES}/{name}")

@@ -81,11 +81,11 @@ sysctl -w net.ipv4.conf.eth0.arp_ignore=1
 sysctl -w net.ipv4.conf.eth0.arp_announce=2
 sysctl -w net.ipv4.conf.eth1.arp_ignore=1
 sysctl -w net.ipv4.conf.eth1.arp_announce=2
-#   device
+#   add-device
 ip link add vip0 up type dummy
 #   bind
 ip addr add 10.77.0.100/32 dev vip0 proto 215
-#   route
+#   add-route
 ip route add 10.77.0.100/32 dev vip0 proto 215
 
 # note: on the wire, every real server in a network of the node was taken as reachable, and the VIPs as free
@@ -101,14 +101,14 @@ fn a_director_s_plan_changes_what_differs_and_nothing_foreign() {
         ran.out,
         "\
 # d: 5 ops
-#   step 1, direct
+#   step 1, add-destination
 ipvsadm -a -t 10.77.0.100:80 -r 10.77.0.11:80 -g -w 1
 ipvsadm -e -t 10.77.0.100:80 -r 10.77.0.12:80 -g -w 3
 #   step 1, quiesce
 ipvsadm -e -t 10.77.0.100:80 -r 10.77.0.13:80 -g -w 0
 #   step 1, claim
 ip addr add 10.77.0.100/32 dev eth0 proto 215
-#   step 2, when drained, remove
+#   step 2, when drained, del-destination
 ipvsadm -d -t 10.77.0.100:80 -r 10.77.0.13:80
 
 # note: on the wire, every real server in a network of the node was taken as reachable, and the VIPs as free

@@ -33,7 +33,7 @@ class Agent:
         self.process = node.spawn(
             [
                 *CONFINED, node.lab.directway(), "agent", "--node-name", node.name, "--source", source,
-                "--run-dir", run_dir, "--admin-address", f"0.0.0.0:{admin_port}", *args,
+                "--run-dir", run_dir, "--admin-address", f"0.0.0.0:{admin_port}", *node.agent_args, *args,
             ],
             log, variables,
         )

@@ -64,6 +64,8 @@ class Node(Place):
     """Common part of all grounds' nodes. `abilities`: what this ground can do to a node."""
 
     abilities: frozenset[str] = frozenset()
+    # What agents on this ground need beside what a scenario asks for.
+    agent_args: tuple[str, ...] = ()
 
     def __init__(self, lab: "Lab", name: str, nics: list[Nic], gateway: str | None, memory: int, index: int):
         self.lab, self.name, self.nics, self.gateway = lab, name, nics, gateway

@@ -1,4 +1,4 @@
-"""How often a director at rest asks the API server for something, with many VirtualServices.
+"""How many requests a director at rest sends to the API server, with many VirtualServices.
 
 Usage: PYTHONPATH=tests python3 benches/api_requests.py [SERVICES]   writes its section of docs/benchmarks.md
 """
@@ -21,16 +21,16 @@ from support import Cluster, Site, virtual_service  # noqa: E402
 from support.objects import many_vips  # noqa: E402
 
 ACCOUNT = "default/at-rest"
-# Two watches' lives: agents begin each anew every two minutes.
+# Twice the life of a watch: agents renew each every two minutes.
 SECONDS = 240
-# Objects that one kubectl applies: one each takes minutes for a thousand.
+# Objects per kubectl run: with one run for each, a thousand objects would take minutes.
 BATCH = 100
-# A request is told of more than once; a watch ends late.
+# The audit log has several stages of a request, and the last one is counted; a watch counts at its beginning, because it ends late.
 STAGE = {"watch": "ResponseStarted"}
 
 
 def requests(services: int) -> Counter[tuple[str, str]]:
-    """Of one director's agent, by verb and resource."""
+    """Number of requests of one director's agent, by verb and resource."""
     site = Site()
     try:
         fleet = Cluster(site)

@@ -1,4 +1,4 @@
-"""The cluster level as docs/benchmarks.md has it, from the summary that `make cluster-test` leaves behind.
+"""Section "Cluster level" of docs/benchmarks.md, from the summary that `make cluster-test` leaves behind.
 
 Usage: python3 benches/cluster_level.py, which writes that section; `make bench` writes it with the rest.
 """
@@ -15,7 +15,7 @@ import sections
 
 ROOT = Path(__file__).resolve().parents[1]
 SUMMARY = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "cluster-test.xml"
-# What a <testcase> of JUnit's format has in it unless it passed.
+# The element in a <testcase> of JUnit's format, unless the test passed.
 OUTCOMES = {"failure": "failed", "error": "failed", "skipped": "skipped"}
 
 

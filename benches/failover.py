@@ -2,9 +2,9 @@
 
 Usage: PYTHONPATH=tests python3 benches/failover.py [ROUNDS]   writes its section of docs/benchmarks.md
 
-Every round: a client begins a connection every 5 ms, others keep theirs open, one asks by ARP who has the VIP. The holder's kernel is killed, or its
-daemon stands still for a while. Taken are the longest time in which no connection was begun that was answered at once, requests and connections that were
-lost, and for how long two MACs answered.
+In every round a client begins a connection every 5 ms, others keep theirs open, and one sends ARP requests for the VIP. The holder's kernel is
+killed, or its daemon stands still for a while. Measured are the longest time between two connections that were answered at once, lost requests
+and connections, and for how long two MACs answered.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from support.arp_requests import conflicts  # noqa: E402
 
 DIRECTORS, REAL_SERVERS = ("d", "r3"), ("r1", "r2")
 KEEPALIVED = assets.cache() / "keepalived"
-# Enough to see the end of the outage.
+# Answers to wait for after a fault: enough to include the end of the outage.
 AFTER = 150
 # Connections that are kept open, and the pause between two requests on one (seconds).
 HELD, EVERY = 50, 0.5
 # How long a daemon stands still (seconds), and how often.
 STILL, PAUSES = 5, 5
-# Planned moves.
+# Number of planned moves.
 MOVES = 20
-# How often the holder is cut off and put back.
+# How often the holder is cut off and joined again.
 CUTS = 5
 
 
@@ -55,7 +55,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two that are compared: how its daemon is stopped and continued, and how it is started on a node that was booted again."""
+    """One side of the comparison: how to stop and continue its daemon, and how to start it on a node that has booted again."""
 
     name: str
     revive: Callable[[str], None]
@@ -82,7 +82,7 @@ def one_holder(site: Site) -> str:
 
 
 def round_(site: Site, fault: Callable[[str], None]) -> Round:
-    """One fault of the holder, from before until all is well again."""
+    """Applies one fault to the holder, with clients from before the fault until one director holds the VIP again."""
     holder = one_holder(site)
     asker = judges.mac(site.host, "lan")
     kept = clients.hold(site.host, VIP, n=HELD, interval=EVERY).wait_answers(HELD)
@@ -92,7 +92,7 @@ def round_(site: Site, fault: Callable[[str], None]) -> Round:
         fault(holder)
         now = one_holder(site)
         load.wait_answers(len(load.so_far().answers) + AFTER, 20)
-    # Every connection that lives has had a request since.
+    # Time for a request on every open connection.
     time.sleep(2 * EVERY)
     outcome, long = load.stop(), kept.stop()
     doubled = sum(conflict.end - conflict.begin for conflict in conflicts(capture.stop(), asker, VIP))
@@ -131,7 +131,7 @@ def pauses(site: Site, side: Side) -> list[Round]:
 
 
 def healings(site: Site) -> list[Round]:
-    """The holder is cut off until the other one holds the VIP too, and put back."""
+    """Cuts the holder off until the other director holds the VIP, too, and joins it again."""
     def cut_and_join(holder: str) -> None:
         site.lab[holder].cut()
         try:
@@ -149,7 +149,7 @@ def healings(site: Site) -> list[Round]:
 
 
 def ready(site: Site, name: str) -> None:
-    """Every real server is a destination with weight."""
+    """Waits until every real server is a destination with weight."""
     def all_there() -> bool:
         weights = judges.weights(site.lab[name], f"{VIP}:80")
         assert len(weights) == len(REAL_SERVERS) and all(weights.values()), f"{weights}"
@@ -159,7 +159,7 @@ def ready(site: Site, name: str) -> None:
 
 
 def planned_moves(site: Site, fleet: Hosts) -> tuple[list[Round], list[Round]]:
-    """As many rounds in which nothing happens, and in which the other director is preferred from now on."""
+    """Rounds without a fault, and as many in which the other director becomes the preferred one."""
     def move(holder: str) -> None:
         other = next(name for name in DIRECTORS if name != holder)
         fleet.apply(virtual_service(scheduler="mh", directors={"preferred": other}))
@@ -187,7 +187,7 @@ def directway(site: Site, count: int) -> tuple[list[Round], ...]:
         accept_connections_of_others(site, name)
         fleet.start(name)
         ready(site, name)
-        # Until both agree again on who should have the VIP, it may be on its way.
+        # The VIP may move until both directors agree again on its order.
         time.sleep(1)
 
     for name in DIRECTORS:
@@ -203,7 +203,7 @@ def directway(site: Site, count: int) -> tuple[list[Round], ...]:
     return results
 
 
-# Version 2 of VRRP has whole seconds only.
+# VRRP version 3, because version 2 has whole seconds only.
 CONFIG = """
 global_defs {{ vrrp_version 3 }}
 vrrp_instance web {{
@@ -238,9 +238,9 @@ def keepalived(site: Site, interval: float, count: int) -> tuple[list[Round], li
         takes_part(name)
 
     def takes_part(name: str) -> None:
-        # It takes some seconds to begin, on a node with more interfaces more of them.
+        # keepalived takes some seconds to begin, more on a node with more interfaces.
         wait_until(lambda: "224.0.0.18" in site.lab[name].sh("ip -4 maddr show dev eth0"), f"keepalived on {name} to listen", 30)
-        # It has to hear the master before it is a backup.
+        # A backup must receive the master's advertisements first.
         time.sleep(3 * interval + 2)
 
     site.up(*DIRECTORS, *REAL_SERVERS)

@@ -1,7 +1,7 @@
-//! How fast IPVS tables are filled: our pass, the raw netlink floor, and `ipvsadm -R`; and what one more real server costs.
+//! How fast IPVS tables are filled: our pass, the raw netlink floor, `ipvsadm -R`; and what one more real server costs.
 //!
-//! `make bench` runs each way in a node of its own, because it changes the IPVS table of the kernel it finds, and because
-//! the kernel keeps deleted destinations in a list for minutes, which makes adding others slow. Prints a JSON object.
+//! `make bench` runs each way in a node of its own, because each changes the kernel's IPVS table, and because the
+//! kernel keeps deleted destinations in a list for minutes, which makes adding others slow. Prints a JSON object.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use std::{
@@ -61,7 +61,7 @@ fn print(took: Duration) {
     println!(r#"{{"seconds":{:.4}}}"#, took.as_secs_f64());
 }
 
-/// Real servers have ten addresses in a row, which somebody on the segment answers for.
+/// The addresses of the bench: ten real servers in a row, for which a host on the segment answers ARP.
 struct Lan {
     vip: Ipv4Addr,
     first_server: Ipv4Addr,
@@ -164,7 +164,7 @@ fn external(address: Ipv4Addr) -> ExternalServer {
     }
 }
 
-/// The real kernel, and when it had last taken what it was given.
+/// The real kernel, and when it last finished applying ops.
 struct Timed {
     linux: Linux,
     applied: Instant,
@@ -205,7 +205,7 @@ struct Agent {
 
 impl Agent {
     fn start() -> Self {
-        // Elections that nobody holds.
+        // Elections that never run, so that no VIP is claimed.
         let lan = directway::kernel::fake::FakeLan::new();
         let (_, elections) = SimulatedElections::new(&lan, NODE, Timing::default(), None);
         let passes = Passes::new(NODE.into(), Path::new(RUN_DIR), elections);
@@ -255,7 +255,7 @@ impl Agent {
 fn ours(lan: &Lan, count: u16) {
     let snapshot = lan.snapshot(count);
     let mut agent = Agent::start();
-    // The first VirtualService brings the VIP, with its probe's waiting time; the rest is the table alone.
+    // The first VirtualService adds the VIP and waits for a probe's answers; the later passes change the table alone.
     agent.pass(&lan.snapshot(1));
     let began = Instant::now();
     let (took, changes) = agent.pass(&snapshot);

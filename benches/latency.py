@@ -1,4 +1,4 @@
-"""How long it takes from kubectl to the first good request, and from a change to the kernel."""
+"""How long it takes from a VirtualService's creation to the first good request, and from a change to the director's kernel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SERVICES = "/apis/directway.dev/v1alpha1/namespaces/default/virtualservices"
 
 
 def measure(rounds: int) -> dict[str, list[float]]:
-    """Seconds, per kind of change, in order."""
+    """Seconds by kind of change, in order of the rounds."""
     with Lab() as lab:
         standard_lab(lab)
         lab.kubectl(f"apply -f {ROOT / 'crds'}")
@@ -40,7 +40,7 @@ def measure(rounds: int) -> dict[str, list[float]]:
 
 
 def rest(lab: Lab) -> None:
-    """Waits until every NodeState is a second old: agents write theirs once a second at most, and rounds shall not meet that."""
+    """Waits until every NodeState is a second old: agents write theirs once a second at most, and that limit must not delay a round."""
     seen, since = None, time.monotonic()
 
     def unchanged() -> bool:
@@ -59,7 +59,7 @@ def first_request(lab: Lab, vip: str) -> float:
     lab.api.request("POST", SERVICES, virtual_service("bench", vip, scheduler="wrr", drainSeconds=0))
 
     def answered() -> bool:
-        # Without an answer to ARP a connection fails only after seconds; so does one that finds no destination yet.
+        # A short timeout, because without an ARP answer or a destination a connection fails only after seconds.
         with lab.host.connect(vip, 80, 0.2) as line:
             line.sendall(b"GET / HTTP/1.0\r\n\r\n")
             return b"200 OK" in line.recv(4096)
@@ -69,7 +69,7 @@ def first_request(lab: Lab, vip: str) -> float:
 
 
 def weight_change(lab: Lab, vip: str) -> float:
-    """By the director's own view, asked for about every 30 ms; that pause is part of the figure."""
+    """Seconds until ipvsadm on the director shows the new weight; it runs about every 30 ms, which is part of the figure."""
     wait_until(lambda: len(judges.weights(lab["d"], f"{vip}:80")) == 3, "three destinations", 15)
     began = time.monotonic()
     patch = {"spec": {"realServers": {"weight": 7}}}
@@ -79,7 +79,7 @@ def weight_change(lab: Lab, vip: str) -> float:
 
 
 def label_change(lab: Lab, vip: str) -> float:
-    """A node is no backend any more: its destination has weight 0 or is gone. Puts the label back."""
+    """Seconds until the destination of a node that lost its backend label has weight 0 or is gone. Puts the label back."""
     node, key = "/api/v1/nodes/r3", "directway.dev/backend"
     address = lab["r3"].ip
 

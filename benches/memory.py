@@ -38,7 +38,7 @@ def peak(count: int) -> dict:
             "apiVersion": "v1", "kind": "Node", "metadata": {"name": "d", "labels": {"directway.dev/director": "true"}},
             "status": {"addresses": [address]},
         }
-        # Through the exchange directory: a command line of that length is too much for the line to the node.
+        # Through the exchange directory, because the line to the node cannot carry a command of that length.
         node.put_manifest("node.yaml", manifest(director))
         text = virtual_services(count).split("\n---\n")
         for part in range(0, len(text), 500):

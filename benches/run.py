@@ -31,7 +31,7 @@ def say(text: str) -> None:
 
 
 def bench_program() -> Path:
-    """cargo says where it is."""
+    """Builds the bench program; cargo prints its path."""
     command = ["cargo", "build", "--locked", "--profile", "bench", "--bench", "kernel", "--message-format=json"]
     built = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     artifacts = [json.loads(line) for line in built.splitlines() if line.startswith("{")]
@@ -39,21 +39,21 @@ def bench_program() -> Path:
 
 
 def shipped_binary() -> Path:
-    """The one that the image holds: static, and optimised for size."""
+    """Builds the image's binary: static, and optimised for size."""
     say("Build the static release binary (several minutes the first time)")
     built = subprocess.run([".ci/static"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     return ROOT / built.strip()
 
 
 def farm(lab: Lab, count: int = 11) -> None:
-    """A machine that answers for many real servers' addresses."""
+    """Adds a host that answers ARP for the addresses of many real servers."""
     space = lab.add_host("farm")
     for number in range(count):
         space.sh(["ip", "addr", "add", f"10.77.0.{201 + number}/24", "dev", "eth0"])
 
 
 def in_node(lab: Lab, program: Path, way: str, services: int) -> dict:
-    """What the bench program says, run in a fresh kernel."""
+    """Runs the bench program in a fresh kernel; returns its result."""
     node = lab.node(f"{way}{len(lab.nodes)}", memory=1024)
     node.start()
     node.wait_ready()
@@ -67,7 +67,7 @@ def in_node(lab: Lab, program: Path, way: str, services: int) -> dict:
 
 
 def tables(services: int) -> dict:
-    """Each way in turn, three times; medians, so that one disturbance changes nothing."""
+    """Runs each way in turn, three times; takes medians, so that a single disturbance does not count."""
     say(f"Fill the kernel's tables with {services} services and {services * 10} destinations: ours, raw netlink, ipvsadm -R")
     program = bench_program()
     with Lab() as lab:

@@ -9,14 +9,14 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 
 
 def split(text: str) -> tuple[str, dict[str, str]]:
-    """What comes before the first section, and the sections by heading."""
+    """The text before the first section, and the sections by heading."""
     head, *parts = re.split(r"^(?=## )", text, flags=re.MULTILINE)
     return head.strip(), {part.splitlines()[0]: part.strip() for part in parts}
 
 
 def merged(page: str, text: str) -> str:
-    """`page` with the sections of `text` in the place of those with the same headings, or at the end. If `text` has a beginning
-    before its first section, it is a page itself: its own comes first, and what is left of the old one behind it.
+    """`page` with its sections replaced by those of `text` with the same headings; new ones are added at the end. If `text` begins
+    before its first section, it is a whole page: its sections come first, then the remaining ones of `page`.
     """
     head, old = split(page)
     new_head, new = split(text)
@@ -26,5 +26,5 @@ def merged(page: str, text: str) -> str:
 
 
 def write(text: str) -> None:
-    """Into the page, as `merged` says."""
+    """Merges `text` into the page (see `merged`) and writes it."""
     PAGE.write_text(merged(PAGE.read_text() if PAGE.exists() else "", text))

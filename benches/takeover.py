@@ -1,4 +1,4 @@
-"""How soon many VIPs are somewhere else when the director that holds all of them loses power.
+"""How soon another director has many VIPs when the director that holds all of them loses power.
 
 Usage: PYTHONPATH=tests python3 benches/takeover.py [VIPS]   writes its section of docs/benchmarks.md
 """

@@ -1,4 +1,4 @@
-//! The admin endpoint: is it alive, is it ready and if not what is missing, metrics, state. HTTP/1.1, GET only.
+//! The admin endpoint: liveness, readiness with what is missing, metrics and state. HTTP/1.1, GET and HEAD only.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -13,11 +13,11 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 
-/// What the endpoint tells. Calls are short and never block.
+/// What the endpoint serves. Calls are short and never block.
 pub trait Admin: Send + Sync + 'static {
-    /// What keeps the process from working at all; then it is better restarted.
+    /// Why the process cannot work at all and should be restarted; `None` if it can.
     fn unhealthy(&self) -> Option<String>;
-    /// What is missing until it does its work, one line each; nothing = ready.
+    /// What the process lacks to do its work, one line each; empty = ready.
     fn missing(&self) -> Vec<String>;
     /// Metrics in the OpenMetrics text format.
     fn metrics(&self) -> String;
@@ -30,7 +30,7 @@ const HEADERS: Duration = Duration::from_secs(5);
 /// How soon an address in use is tried again: in a rolling update the old process may still have it.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Serves until dropped. Fails if the address can never be listened on; one in use is tried again and again.
+/// Serves until dropped. Fails if it cannot listen on the address; an address in use is tried again until it is free.
 pub async fn serve(address: SocketAddr, admin: Arc<dyn Admin>) -> io::Result<Infallible> {
     let listener = listen(address).await?;
     tracing::info!(%address, "admin endpoint is open: /healthz /readyz /metrics /state");
@@ -38,7 +38,7 @@ pub async fn serve(address: SocketAddr, admin: Arc<dyn Admin>) -> io::Result<Inf
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                // Out of descriptors, or a client that went away: neither is worth ending for.
+                // Out of file descriptors, or the client went away: the endpoint goes on after both.
                 tracing::warn!(%error, "admin endpoint: a connection was not accepted");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;

@@ -1,4 +1,4 @@
-//! One question to a program on this machine, by plain HTTP: bounded in time and size, whoever listens there.
+//! One plain HTTP request, limited in time and size, because any program may listen at the address.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -7,7 +7,7 @@ use tokio::{
     net::TcpStream,
 };
 
-/// What came back.
+/// The response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The status line.
@@ -23,7 +23,7 @@ impl Answer {
     }
 }
 
-/// A GET that takes at most `limit` bytes and `patience` in all.
+/// Sends a GET. The whole response may have at most `limit` bytes, and the exchange may take at most `patience`.
 pub async fn get(
     address: SocketAddr,
     path: &str,
@@ -43,13 +43,13 @@ pub async fn get(
     })
 }
 
-/// HTTP/1.0: the connection's end is the end of the answer, which comes in one piece.
+/// HTTP/1.0: the response is not chunked, and the server closes the connection after it.
 async fn exchange(address: SocketAddr, path: &str, limit: u64) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
-    // One more than allowed tells a long answer from a cut one.
+    // Reads one byte more than `limit`, to notice a response that is too long.
     let mut stream = stream.take(limit.saturating_add(1));
     stream.read_to_end(&mut answer).await?;
     if answer.len() as u64 > limit {
@@ -68,7 +68,7 @@ mod tests {
 
     use super::*;
 
-    /// Somebody who answers `text` and, if so, holds the connection open.
+    /// What `get` returns from a server that sends `text` and, with `hold`, keeps the connection open.
     async fn asked(text: &'static str, hold: bool) -> io::Result<Answer> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;

@@ -1,7 +1,7 @@
 //! directway: LVS direct routing, declared and reconciled.
 //!
-//! Dependencies point downwards only: `model`, `desired`, `election` and `plan` know neither Kubernetes nor netlink nor tokio.
-//! `tests/walls.rs` says what each module may use, and fails when one uses more.
+//! Dependencies point downwards only: `model`, `desired`, `election` and `plan` use neither Kubernetes nor netlink nor
+//! tokio. `tests/walls.rs` lists what each module may use, and fails when one uses more.
 
 pub mod admin;
 pub mod agent;

@@ -14,7 +14,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// What is wrong with the settings of logs.
+/// Why logs cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// Not a format.
@@ -56,8 +56,8 @@ impl fmt::Display for LogFormat {
     }
 }
 
-/// Libraries that tell of failures which the agent tells better, and once: the client of failed requests, the netlink
-/// socket of notifications it could not keep (then a pass looks for itself).
+/// Filters for libraries that log failures which the agent logs better, and once: the client's failed requests, and
+/// notifications that the netlink socket lost (a pass then reads the kernel by itself).
 const ECHO: &str = "kube_client::client=off,netlink_proto=error";
 
 /// Sets up logs for the process. `level` is a level or a list of filters.

@@ -1,7 +1,7 @@
 """Builds what the levels run: the program, and the contract suite that the lab runs on its nodes.
 
-Together with a test, so that Cargo takes the features that tests need: `cargo test` then finds every dependency built.
-The suite's file has a hash in its name; `target/debug/contract` leads to it.
+It builds both together with a test, so that Cargo chooses the features that tests need and `cargo test` finds every dependency
+built. The suite's file has a hash in its name; the link `target/debug/contract` leads to it.
 """
 
 from __future__ import annotations

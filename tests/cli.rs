@@ -1,4 +1,4 @@
-//! The binary as people call it: what it prints, and its exit status. No privileges, no cluster.
+//! The binary as a user runs it: what it prints, and its exit status. No privileges, no cluster.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -272,7 +272,7 @@ fn the_variable_of_the_agent_s_pod_names_the_node_and_contradicts_nothing() {
     let (code, out) =
         with_variable(&["plan", "--source", "dir:manifests", "--observed", "r1.yaml"]);
     assert!(code == Some(0) && out.starts_with("# r1: 7 ops"), "{out}");
-    // Which gets as far as looking for a cluster.
+    // The command gets as far as looking for a cluster, and fails there.
     assert_eq!(
         with_variable(&["plan", "-f", "manifests/web.yaml"]).0,
         Some(1)

@@ -1,4 +1,4 @@
-//! `crds/`, the chart's copy of it and `docs/api.md` are what the types say. To write all anew:
+//! `crds/`, the chart's copy of it and `docs/api.md` must be what the types generate. To write them anew:
 //! `UPDATE_CRDS=1 cargo test --test crds`.
 
 // The suite is tests throughout; clippy.toml's exceptions reach only functions marked as such.
@@ -52,7 +52,7 @@ fn the_reference_is_that_of_the_types() {
     );
 }
 
-/// The chart's schema and some sentences are written by hand; what they list must be all there is.
+/// The chart's schema and parts of the documentation are written by hand; their lists must be complete.
 #[test]
 fn lists_by_hand_are_those_of_the_types() {
     use directway::{api::ConditionType, election::Timer, model::IpvsSetting};

@@ -1,6 +1,6 @@
 //! The election of holders on simulated segments: every interleaving of some events, random ones, and single stories.
 //!
-//! What must hold at all times is in `judge`; it is looked at after every event.
+//! What must hold at all times is in `judge`; it is checked after every event.
 
 // The suite is tests throughout; clippy.toml's exceptions reach only functions marked as such.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

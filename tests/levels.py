@@ -1,9 +1,9 @@
-"""Runs test levels and prints what each of them counted.
+"""Runs test levels and prints the counts of each.
 
-Usage: levels.py LEVEL…, each a make target. All run, whatever fails; the exit status is that of the worst.
+Usage: levels.py LEVEL…, each a make target. All run, even if one fails; the exit status is the worst.
 
-A level that computes and one that waits run at the same time (TOGETHER), and what later levels need is made in the background
-from the start, at low priority and one part after the other (PARTS): two compilers at once, never three.
+A level that computes and one that waits run at the same time (TOGETHER), and what later levels need is built in the background
+from the start, at low priority and one part after the other (PARTS), so that no more than two compilers run at once.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ SKIP = re.compile(r"^SKIPPED |^test .* \.\.\. ignored")
 FAILURE = re.compile(r"^(FAILED|ERROR) |^test .* \.\.\. FAILED")
 
 
-# Levels in a row that run at the same time. Simulated kernels and the emulator keep processors busy; an API server and a cluster wait for much.
+# Neighbouring levels that run at the same time. Simulated kernels and the emulator use the CPUs; an API server and a cluster mostly wait.
 TOGETHER = (("sim", "api"), ("vm", "cluster-core"))
 GROUND, CLUSTER = {"api", "lab", "vm", "cluster-core", "cluster-test"}, {"cluster-core", "cluster-test"}
-# What levels need, in the order in which it is made. Each of them would make it itself: if a part fails, its level says so again.
+# What levels need, in the order in which it is built. A level would build it itself, so if a part fails, its level reports that again.
 # The Go builds of the ground have a low priority of their own.
 PARTS = (
     (["tests/ground/install", "lab", "api", "helm"], GROUND),
@@ -37,7 +37,7 @@ PARTS = (
     (["nice", "-n", "10", "make", "--no-print-directory", "image-archive"], CLUSTER),
     (["tests/ground/install", "cluster"], CLUSTER),
 )
-# A sign of life is due after so many seconds of waiting.
+# Seconds of waiting after which a sign of life is printed.
 QUIET = 30
 TELLING = threading.Lock()
 
@@ -63,7 +63,7 @@ class Level:
 
 @dataclass
 class Part:
-    """One thing that is made in the background, and the levels that wait for it."""
+    """A command that runs in the background, and the levels that wait for it."""
 
     command: list[str]
     levels: set[str]
@@ -83,7 +83,7 @@ class Part:
             self.ended.set()
 
     def wait(self, tell: TextIO) -> None:
-        """Returns when it has ended; whoever comes first tells how it went."""
+        """Returns when the command has ended; the first level that waited prints its output."""
         began = time.monotonic()
         while not self.ended.wait(QUIET):
             print(f"  waiting for {' '.join(self.command)} … {time.monotonic() - began:.0f} s", file=tell, flush=True)
@@ -98,7 +98,7 @@ class Part:
 
 
 class Ahead:
-    """The parts that some level needs, made one after the other in the background."""
+    """The parts that some level needs; they run one after the other in the background."""
 
     def __init__(self, names: list[str]):
         self.parts = [Part(command, levels) for command, levels in PARTS if levels & set(names)]
@@ -134,7 +134,7 @@ def run(name: str, notable: list[str], ahead: Ahead, tell: TextIO = sys.stdout) 
 
 
 def run_both(first: str, second: str, notable: list[str], ahead: Ahead) -> list[Level]:
-    """Two levels at the same time. What the first prints comes when the second has ended."""
+    """Runs two levels at the same time. The output of the first is printed when the second has ended."""
     print(f"\n== level {first} runs beside {second}; its output follows", flush=True)
     with ThreadPoolExecutor() as pool, tempfile.TemporaryFile("w+") as log:
         beside = pool.submit(run, first, notable, ahead, log)

@@ -1,4 +1,4 @@
-//! What holds of every plan, whatever is wanted and whatever is there: on simulated kernels, with foreign things around.
+//! Properties of every plan, for any wanted and observed state, on simulated kernels that also have foreign services.
 
 // The suite is tests throughout; clippy.toml's exceptions reach only functions marked as such.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -36,7 +36,7 @@ fn key(vip: u8, port: u16) -> ServiceKey {
     }
 }
 
-/// VIPs .100 to .102 are wanted at times; .200 and port 9 of them belong to somebody else.
+/// VIPs .100 to .102 may be wanted; VIP .200, and port 9 of every VIP, is foreign.
 const FOREIGN_VIP: u8 = 200;
 const FOREIGN_PORT: u16 = 9;
 
@@ -74,7 +74,7 @@ fn wanted() -> impl Strategy<Value = NodeNet> {
     })
 }
 
-/// Of the daemons that exchange connections, the backup is somebody else's.
+/// Synchronisation daemons that are wanted; the running backup daemon is foreign.
 fn daemons() -> impl Strategy<Value = SyncDaemons> {
     prop::collection::btree_map(
         prop::sample::select(&SyncHalf::ALL[..]),
@@ -127,7 +127,7 @@ fn service(destinations: BTreeMap<IpAddr, Destination>) -> Service {
     }
 }
 
-/// A node with one NIC, on which others have set up things of their own.
+/// A node with one NIC, foreign services and a foreign backup daemon.
 fn inhabited() -> FakeKernel {
     let lan = FakeLan::new();
     lan.add(
@@ -181,7 +181,7 @@ fn foreign(observed: &Observed) -> impl PartialEq + std::fmt::Debug + use<> {
     )
 }
 
-/// Runs one plan to its end and gives the ledger that goes on.
+/// Runs one plan to its end and returns the next ledger.
 fn converge(
     kernel: &mut FakeKernel,
     wanted: &NodeNet,
@@ -197,7 +197,7 @@ fn converge(
         "{:?}",
         outcome.failures().collect::<Vec<_>>()
     );
-    // What the elections do once all else is done.
+    // The elections' part: they claim VIPs after the plan.
     for (key, role) in &wanted.addresses {
         if *role == Role::Held && !kernel.observe().unwrap().net.addresses.contains_key(key) {
             let claim = Op::AddAddress(key.clone(), Role::Held);
@@ -212,7 +212,7 @@ fn converge(
     Ok(rest.ledger)
 }
 
-/// What is wanted is there, and of what was ours nothing else is.
+/// The kernel has all that is wanted, and nothing else of directway's.
 fn is_met(wanted: &NodeNet, after: &Observed) -> Result<(), TestCaseError> {
     let vips: BTreeSet<IpAddr> = (100..103).map(ip).collect();
     let addresses: BTreeSet<_> = after

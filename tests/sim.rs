@@ -1,6 +1,6 @@
 //! Whole node agents on the simulator: the real passes with their ledgers, on simulated kernels that share a LAN.
 //!
-//! What must hold at all times is checked after every op of every node, and agents are killed at every op.
+//! The safety rules are checked after every op of every node, and agents are killed at every op.
 
 // The suite is tests throughout; clippy.toml's exceptions reach only functions marked as such.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

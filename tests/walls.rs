@@ -1,7 +1,7 @@
-//! The walls between the rooms of `src`: which rooms and crates each of them may use.
+//! Which modules and crates each room may use. A room is a top-level module of `src`.
 //!
-//! A decision that can reach Kubernetes, netlink or a runtime needs a mock to be tested. So every import is held against
-//! [`ROOMS`], in test code as well, and arrows between rooms point upwards in that table only: there are no circles.
+//! A decision that can reach Kubernetes, netlink or a runtime needs a mock to be tested. So every import is checked
+//! against [`ROOMS`], in test code as well. A room may use only rooms above it in that table, which rules out cycles.
 
 // The suite is tests throughout; clippy.toml's exceptions reach only functions marked as such.
 #![allow(clippy::unwrap_used)]
@@ -261,7 +261,7 @@ fn no_room_uses_what_is_not_for_it() {
     assert!(found.is_empty(), "walls are broken:\n{}", found.join("\n"));
 }
 
-/// A door that nobody goes through any more is closed: the table shows what there is.
+/// A permission that a room no longer uses must be removed, so that the table shows the real imports.
 #[test]
 fn no_room_may_use_more_than_it_does() {
     let mut used: BTreeSet<(String, String)> = BTreeSet::new();
@@ -308,7 +308,7 @@ fn arrows_between_rooms_point_one_way() {
     }
 }
 
-/// The rooms of decisions: nobody may open them to the world by an edit of the table alone.
+/// Rooms of decisions must stay pure: an edit of the table alone cannot give them Kubernetes, netlink or a runtime.
 #[test]
 fn decisions_know_neither_kubernetes_nor_netlink_nor_a_runtime() {
     for (room, _, crates) in ROOMS {
@@ -345,7 +345,7 @@ fn an_errno_is_the_kernels_business() {
     }
 }
 
-/// A wall that sees nothing never falls.
+/// Every form of import must be detected: an import that the lexer misses would never be refused.
 #[test]
 fn every_way_of_reaching_out_is_seen() {
     let crates = crates();

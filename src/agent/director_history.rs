@@ -1,5 +1,5 @@
-//! Nodes that were directors lately: one that was just unlabelled has VIPs on its NIC until somebody takes them over, and
-//! the election must not take it for a stranger.
+//! Nodes that were directors lately: one that was just unlabelled has VIPs on its NIC until another director takes them
+//! over, and the election must not take it for a stranger.
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
@@ -8,22 +8,22 @@ use crate::{
     model::{Node, NodeName, Snapshot},
 };
 
-/// How long: longer than a director keeps what it may no longer hold (`Timing::retire`).
+/// How long: longer than a director by default keeps a VIP that it may no longer hold (`Timing::retire`).
 const REMEMBERED: Duration = Duration::from_secs(60);
 
-/// Who was a director when last looked at.
+/// Nodes that were directors or holders lately: their addresses, and when they last were.
 #[derive(Debug, Default)]
 pub struct DirectorHistory(BTreeMap<NodeName, (Vec<IpAddr>, Duration)>);
 
 impl DirectorHistory {
-    /// Takes the present directors and holders in, and tells who was one lately.
+    /// Adds the present directors and holders, and returns all that were one lately.
     pub fn update(&mut self, snapshot: &Snapshot, now: Duration) -> FormerDirectors {
         let directors = snapshot
             .nodes
             .iter()
             .filter(|(_, node)| Node::is_director(node));
         let directors = directors.map(|(name, _)| name);
-        // It may have been unlabelled before this agent began to look.
+        // A holder may have been unlabelled before this agent started.
         let holders = snapshot.peers.reports();
         let holders = holders.filter(|(_, report)| !report.held.is_empty());
         for name in directors.chain(holders.map(|(name, _)| name)) {

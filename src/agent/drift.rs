@@ -1,4 +1,4 @@
-//! Telling a repair from a change: an op is drift if what it brings about was wanted before already, and was there.
+//! Tells a repair from a change: an op repairs drift if what it sets was wanted, and set, when a pass last completed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,8 +13,8 @@ use crate::{
     plan::{ArpChange, Op},
 };
 
-/// Whether `op` repairs what somebody else changed, given what was wanted when a pass last completed and what is
-/// wanted now.
+/// Whether `op` repairs a change that directway did not make, given what was wanted when a pass last completed and
+/// what is wanted now.
 fn is_drift(op: &Op, before: &NodeNet, now: &NodeNet) -> bool {
     match op {
         Op::AddDummy(dev) | Op::DelDummy(dev) => {
@@ -53,24 +53,24 @@ fn is_drift(op: &Op, before: &NodeNet, now: &NodeNet) -> bool {
     }
 }
 
-/// How long services that were found gone are remembered: longer than whoever deletes them sleeps.
+/// How long a VIP whose services were found deleted is remembered: longer than kube-proxy waits between two syncs.
 const REMEMBERED: Duration = Duration::from_secs(300);
 
-/// What passes have set up, and what became of it without them.
+/// What passes have set up, and which services were deleted since by others.
 #[derive(Debug, Default)]
 pub struct Drift {
     /// What was wanted when a pass last completed.
     completed: Option<Arc<NodeNet>>,
-    /// Whether the last one did.
+    /// Whether the last pass completed.
     is_complete: bool,
-    /// The service that was looked for last.
+    /// The service that was last checked.
     looked: Option<ServiceKey>,
-    /// When services of a VIP were last found gone.
+    /// When services of a VIP were last found deleted.
     vanished: BTreeMap<IpAddr, Duration>,
 }
 
 impl Drift {
-    /// How many of `ops` repair what somebody else changed, now that `wanted` is wanted.
+    /// How many of `ops` repair changes that directway did not make, where this pass wants `wanted`.
     pub fn count(&mut self, ops: &[Op], wanted: &NodeNet, now: Duration) -> usize {
         let Some(before) = &self.completed else {
             return 0;
@@ -90,20 +90,20 @@ impl Drift {
         self.is_complete = false;
     }
 
-    /// It has completed: `wanted` is all there.
+    /// The pass has completed: the kernel has all of `wanted`.
     pub fn completed(&mut self, wanted: &Arc<NodeNet>) {
         self.is_complete = true;
         self.completed = Some(Arc::clone(wanted));
     }
 
-    /// VIPs whose services were found gone lately.
+    /// VIPs whose services were found deleted lately.
     pub fn vanished(&mut self, now: Duration) -> BTreeSet<IpAddr> {
         let recent = |at: &Duration| now.saturating_sub(*at) < REMEMBERED;
         self.vanished.retain(|_, at| recent(at));
         self.vanished.keys().copied().collect()
     }
 
-    /// The service to look for next: each has its turn. None while a pass has left something undone anyway.
+    /// The service to check next, each in its turn. `None` after a pass that failed: it is retried anyway.
     pub fn next(&mut self) -> Option<ServiceKey> {
         let wanted = self.completed.as_ref().filter(|_| self.is_complete)?;
         let services = &wanted.services;
@@ -115,7 +115,7 @@ impl Drift {
         self.looked
     }
 
-    /// Whether there is something to look for.
+    /// Whether [`Self::next`] has a service to check.
     pub fn has_services(&self) -> bool {
         let wanted = self.completed.as_ref().filter(|_| self.is_complete);
         wanted.is_some_and(|wanted| !wanted.services.is_empty())

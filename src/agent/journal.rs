@@ -1,4 +1,4 @@
-//! What a pass tells in the log: every op as its line, every refusal when it begins and when it ends.
+//! What a pass logs: every op on its own line, every refusal when it begins and when it ends.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -9,10 +9,10 @@ use crate::{
     model::{IpRanges, Reason, Refusal, VsKey},
 };
 
-/// Ops of one pass that are told at level info; the rest is at debug. A first pass of a large node has 100,000.
+/// Ops of one pass that are logged at level info, further ones at debug. A first pass of a large node has 100,000.
 const LINES: usize = 200;
 
-/// Remembers what was told.
+/// Remembers what was logged.
 #[derive(Debug, Default)]
 pub struct Journal {
     refusals: BTreeMap<VsKey, Refusal>,
@@ -22,7 +22,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Tells what is new.
+    /// Logs what is new.
     pub fn pass(&mut self, end: &PassResult<'_>, report: Option<&Report>) {
         self.error(end.error.as_ref());
         ops(end);
@@ -74,7 +74,7 @@ impl Journal {
         self.warnings = now;
     }
 
-    /// A real server is told of once, not once per VIP.
+    /// Logs a real server once, not once per VIP.
     fn servers(&mut self, report: &Report) {
         let mut now = BTreeMap::new();
         for group in &report.peer.directing {
@@ -85,7 +85,7 @@ impl Journal {
         for ((address, reason), message) in &now {
             if !self.servers.contains_key(&(*address, *reason)) {
                 match reason {
-                    // On its way in or out.
+                    // Normal while the real server is being added or removed.
                     Reason::NotBound | Reason::Pending | Reason::Draining => {
                         tracing::info!(real_server = %address, reason = reason.name(), "gets no new connections: {message}");
                     }

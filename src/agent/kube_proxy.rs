@@ -1,5 +1,5 @@
-//! Asks the node's kube-proxy for its configuration: /configz of its metrics address, which an agent in the node's network
-//! reaches without any rights. Whoever listens there may say what it likes: it is only ever told, never acted on.
+//! Asks the node's kube-proxy for its configuration: /configz of its metrics address, for which an agent in the node's
+//! network needs no rights. Any program may listen there, so the answer is only reported, never acted on.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     model::{KubeProxy, ProxyAnswer},
 };
 
-/// The default of `metricsBindAddress`, by family; one for all addresses is reached here too.
+/// The default of `metricsBindAddress`, by family; these also reach a kube-proxy that listens on all addresses.
 const ADDRESSES: [SocketAddr; 2] = [
     SocketAddr::new(
         std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
@@ -25,12 +25,12 @@ const ADDRESSES: [SocketAddr; 2] = [
 ];
 const DEFAULT_PORT: u16 = 10249;
 const PATH: &str = "/configz";
-/// Real ones have 3 KiB.
+/// In bytes; real answers have 3 KiB.
 const LIMIT: u64 = 64 << 10;
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// How often it is asked: it may come back with another configuration.
+/// How often kube-proxy is asked, because it may restart with another configuration.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// How long its last answer counts while it says nothing, as during a restart.
+/// How long kube-proxy's last answer counts while it does not answer, as during a restart.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// The answer to `/configz`: configurations by group.
@@ -63,7 +63,7 @@ impl From<Config> for KubeProxy {
         let cidrs = config.ipvs.exclude_cidrs.unwrap_or_default();
         Self {
             mode: config.mode,
-            // One that cannot be read excludes nothing.
+            // A CIDR that cannot be parsed excludes nothing.
             exclude_cidrs: cidrs.iter().filter_map(|cidr| cidr.parse().ok()).collect(),
         }
     }
@@ -79,7 +79,7 @@ fn parse_configz(text: &str) -> Option<KubeProxy> {
     Some(answer.kube_proxy.into())
 }
 
-/// What kube-proxy on this node says of itself.
+/// Asks kube-proxy on this node for its configuration.
 pub async fn ask() -> ProxyAnswer {
     for address in ADDRESSES {
         let answer = http::get(address, PATH, LIMIT, TIMEOUT).await;
@@ -93,7 +93,7 @@ pub async fn ask() -> ProxyAnswer {
     ProxyAnswer::Silence
 }
 
-/// Asks again and again while there is `reason` to; another answer is worth a pass. Ends with who gives the reason.
+/// Asks every `INTERVAL` while `reason` is true; a new answer triggers a pass. Ends when `reason` has no sender left.
 pub async fn follow(
     mut reason: watch::Receiver<bool>,
     answers: watch::Sender<ProxyAnswer>,

@@ -1,4 +1,4 @@
-//! The ledger on disk: what survives the agent, so that the next one knows what is ours.
+//! The ledger on disk: it survives the agent, so that the next one knows what is ours.
 
 use std::{
     fs::{self, File},
@@ -14,7 +14,7 @@ use crate::model::{
     SyncHalf, UnknownIpvsSetting,
 };
 
-/// The only format so far. A reader refuses any other: half an understanding of what is ours would delete or forget.
+/// The only format so far. A reader refuses any other, because it might delete what is not ours or leave ours behind.
 const VERSION: u32 = 1;
 
 /// The ledger cannot be read or written, so nothing may be changed.
@@ -76,7 +76,7 @@ impl LedgerFile {
         &self.path
     }
 
-    /// What was written last; nothing if there is no file.
+    /// The ledger that was last written; `None` if there is no file.
     pub fn load(&self) -> Result<Option<Ledger>, LedgerError> {
         let bytes = match fs::read(&self.path) {
             Ok(bytes) => bytes,
@@ -112,7 +112,7 @@ impl LedgerFile {
             .map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;
         fs::rename(&next, &self.path)?;
-        // The rename itself is durable only with its directory.
+        // The rename is durable only once the directory is synced.
         match self.path.parent() {
             Some(dir) => File::open(dir)?.sync_all(),
             None => Ok(()),

@@ -1,5 +1,5 @@
-//! Word from the kernel that links or addresses changed: a new interface must be quiet before somebody asks it, and a
-//! flushed VIP is put back at once. What is lost here is found by the next periodic pass.
+//! The kernel's notifications of changed links and addresses: a new interface must be made quiet before it gets an ARP
+//! request, and a flushed VIP is put back at once. The next periodic pass finds a change whose notification was lost.
 
 use std::{collections::HashMap, io, time::Duration};
 
@@ -15,15 +15,15 @@ use tokio::sync::watch;
 
 use super::Trigger;
 
-/// Before subscribing again after the subscription broke.
+/// The pause before subscribing again after the subscription broke.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Triggers passes, and nudges the elections, for ever.
+/// Triggers passes and notifies the elections, for ever.
 pub async fn watch(trigger: Trigger, link_changed: watch::Sender<()>) {
     loop {
         match subscribe() {
             Ok(messages) => {
-                // Whatever happened before the subscription.
+                // Something may have changed before the subscription.
                 trigger.kernel();
                 link_changed.send_replace(());
                 forward(messages, &trigger, &link_changed).await;
@@ -55,18 +55,18 @@ async fn forward(mut messages: Messages, trigger: &Trigger, link_changed: &watch
                 known.0.remove(&link.header.index);
                 true
             }
-            // Addresses, and word of messages that were lost.
+            // Addresses, and errors that report lost notifications.
             _ => true,
         };
         if matters {
-            // First: a VIP without a carrier is nobody's.
+            // The elections first, because a holder whose NIC lost its carrier gives up its VIPs.
             link_changed.send_replace(());
             trigger.kernel();
         }
     }
 }
 
-/// Links as they were last announced: the kernel also announces statistics and the state of bridge ports.
+/// Links as last notified: the kernel also sends notifications for mere statistics and the state of bridge ports.
 #[derive(Default)]
 struct Links(HashMap<u32, LinkState>);
 

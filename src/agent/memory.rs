@@ -2,8 +2,8 @@
 
 /// Makes glibc keep one heap for all threads and give freed memory back early.
 ///
-/// By default every thread grows a heap of its own (up to eight per CPU) and keeps what it once had; an agent's
-/// threads take turns, so that is the peak of each, added up. To be called before the first thread is started.
+/// By default every thread grows a heap of its own (up to eight per CPU) and keeps its memory, so an agent would hold
+/// the sum of its threads' peaks. To be called before the first thread is started.
 pub(super) fn keep_small() {
     #[cfg(target_env = "gnu")]
     {

@@ -1,7 +1,7 @@
-//! What is known of the wire, and when it is asked again.
+//! What is known of neighbours, and when they are queried again.
 //!
-//! Asking takes the time of an answer that doesn't come, so answers are kept. One lost frame is no reason to take a
-//! real server's weight: a neighbour is given up only after several questions in a row.
+//! A query without an answer takes its whole timeout, so answers are cached. One lost frame must not cost a real
+//! server its weight: a neighbour is given up only after several queries in a row without an answer.
 
 #[cfg(test)]
 mod tests;
@@ -18,18 +18,18 @@ use crate::{
     model::{AddressKey, Answer, Dev, Reach, WireEvidence},
 };
 
-/// How long a good answer is believed.
+/// How soon a query with a good result (reached, or no other host answers for the VIP) is repeated.
 const FRESH: Duration = Duration::from_secs(30);
-/// How soon a neighbour that did not answer is asked again.
+/// How soon a neighbour that did not answer is queried again.
 const DOUBT: Duration = Duration::from_secs(1);
-/// Questions without an answer, in a row, after which a neighbour is gone.
+/// Queries without an answer, in a row, after which a neighbour counts as gone.
 const GIVE_UP: u32 = 3;
-/// How often somebody that should not answer, or should but doesn't, is asked again.
+/// How often a host that answers but should not, or should answer but doesn't, is queried again.
 const TROUBLE: Duration = Duration::from_secs(5);
-/// How long to wait for answers before asking again.
+/// How long to wait for answers before the query is repeated.
 const LOST: Duration = Duration::from_secs(10);
 
-/// What was heard so far.
+/// The answers so far.
 #[derive(Debug, Default)]
 pub struct NeighbourCache {
     reach: BTreeMap<IpAddr, CacheEntry<Reach>>,
@@ -39,27 +39,27 @@ pub struct NeighbourCache {
 #[derive(Debug)]
 struct CacheEntry<T> {
     value: T,
-    /// When to ask again.
+    /// When to query again.
     due: Duration,
-    /// Questions without an answer since the last one that had one.
+    /// Queries without an answer since the last answer.
     unanswered: u32,
 }
 
-/// Questions for the wire.
+/// Queries to neighbours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NeighbourQueries {
     /// How is each of these addresses reached?
     pub reach: BTreeSet<IpAddr>,
-    /// Who else answers for these VIPs?
+    /// Which other hosts answer for these VIPs?
     pub probes: BTreeSet<AddressKey>,
 }
 
-/// Answers from the wire.
+/// Answers to [`NeighbourQueries`].
 #[derive(Debug, Default)]
 pub struct NeighbourAnswers {
     /// How addresses are reached.
     pub reach: BTreeMap<IpAddr, Reach>,
-    /// Who else answers for VIPs.
+    /// Which other hosts answer for VIPs.
     pub answers: BTreeMap<AddressKey, Answer>,
 }
 
@@ -69,14 +69,14 @@ impl NeighbourQueries {
         self.reach.is_empty() && self.probes.is_empty()
     }
 
-    /// Adds other questions.
+    /// Adds other queries.
     pub fn extend(&mut self, other: Self) {
         self.reach.extend(other.reach);
         self.probes.extend(other.probes);
     }
 
-    /// Asks; takes the time of an answer that doesn't come. What could not be asked is missing in the answers, and
-    /// the first reason is told.
+    /// Sends the queries; one without an answer takes its whole timeout. Queries that could not be sent are missing in
+    /// the answers, and the first error is returned.
     pub fn ask(self, kernel: &mut dyn Kernel) -> (NeighbourAnswers, Result<(), KernelError>) {
         let mut told = NeighbourAnswers::default();
         let mut result = Ok(());
@@ -86,7 +86,7 @@ impl NeighbourQueries {
                 Err(error) => result = Err(error),
             }
         }
-        // An interface that is down must not keep the others from being asked.
+        // An interface that is down must not stop the probes on the others.
         let mut by_dev: BTreeMap<Dev, BTreeSet<AddressKey>> = BTreeMap::new();
         for key in self.probes {
             by_dev.entry(key.dev.clone()).or_default().insert(key);
@@ -102,8 +102,8 @@ impl NeighbourQueries {
 }
 
 impl NeighbourCache {
-    /// What is to be asked: first what is not known at all, then what is due to be asked again. Forgets what nobody
-    /// wants to know any more.
+    /// The queries to send: first those never answered so far, then those due again. Forgets the answers that
+    /// `questions` no longer needs.
     pub fn questions(
         &mut self,
         questions: &Questions,
@@ -142,8 +142,8 @@ impl NeighbourCache {
         (new, due)
     }
 
-    /// Takes answers; tells whether they are worth a pass: something is different, or in doubt and to be asked again
-    /// soon.
+    /// Stores answers. Returns whether they need a pass: one differs from the answer before, or a neighbour is in doubt
+    /// and must be queried again soon.
     pub fn hear(&mut self, told: NeighbourAnswers, now: Duration) -> bool {
         let mut news = false;
         for (address, reach) in told.reach {
@@ -204,7 +204,7 @@ impl NeighbourCache {
         self.answers.insert(key, heard);
     }
 
-    /// All of it, for the decision.
+    /// All answers, for the decision.
     pub fn evidence(&self) -> WireEvidence {
         let mut answers: BTreeMap<IpAddr, Answer> = BTreeMap::new();
         for (key, heard) in &self.answers {
@@ -224,7 +224,7 @@ impl NeighbourCache {
         }
     }
 
-    /// When the first of the answers is to be asked for again.
+    /// When the first query is due again.
     pub fn next_due(&self) -> Option<Duration> {
         let reach = self.reach.values().map(|heard| heard.due);
         let answers = self.answers.values().map(|heard| heard.due);

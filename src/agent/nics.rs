@@ -1,4 +1,4 @@
-//! What is reported of a node's interfaces, so that others can tell what would happen there.
+//! What is reported of a node's interfaces, so that `directway plan` can forecast what would happen there.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ use crate::{
 /// How many interfaces without an address are reported.
 const BARE_NICS: usize = 16;
 
-/// The interfaces on which the node can answer ARP, as they are without directway. Ones without an address come and go
-/// with every pod on some nodes: the first few, which are the machine's own, are told of.
+/// The interfaces on which the node can answer ARP, with their settings without directway. On some nodes, interfaces
+/// without an address come and go with every pod, so only the first few, which are the machine's own, are reported.
 pub(super) fn reported_nics(observed: &Observed, ledger: &Ledger) -> BTreeMap<Dev, ReportedNic> {
     let nics = observed.links.values().filter(|link| link.hears_arp());
     let nics = nics.map(|link| {
@@ -33,7 +33,7 @@ pub(super) fn reported_nics(observed: &Observed, ledger: &Ledger) -> BTreeMap<De
     with_networks.into_iter().chain(bare).collect()
 }
 
-/// What the interface's settings go back to in the end.
+/// The interface's ARP settings after directway has undone its changes.
 fn without_us(link: &Link, ledger: &Ledger) -> ArpSettings {
     let before = |which, now| match ledger.arp.get(&(link.dev.clone(), which)) {
         Some(change) if change.set == now => change.before,
@@ -70,7 +70,7 @@ mod tests {
         let link = nic(2, &["10.0.0.1/24", "fe80::1/64"]);
         let change = |set| SettingChange { before: 0, set };
         let ledger = Ledger {
-            // Somebody else has changed the second one since.
+            // The second setting was changed by hand since.
             arp: [
                 ((link.dev.clone(), Arp::Ignore), change(1)),
                 ((link.dev.clone(), Arp::Announce), change(1)),

@@ -5,8 +5,8 @@ use crate::{
     model::{ForeignTag, Ledger, Observed, ServiceKey},
 };
 
-/// For the report of an agent that cannot read its ledger, and so changes nothing: whatever a VirtualService asks
-/// for and is there counts as ours, or other nodes would act as if this one had stopped.
+/// For the report of an agent that cannot read its ledger, and so changes nothing: what a VirtualService asks for and
+/// the kernel has counts as ours, because otherwise other nodes would act as if this one no longer had it.
 pub(super) fn assume_ours(observed: &Observed, admission: &Admission<'_>) -> Ledger {
     let vips: BTreeSet<_> = admission
         .accepted

@@ -1,5 +1,5 @@
-//! One pass: look, decide, act, look again. Serial and level-triggered: what happened in between doesn't matter,
-//! only what is there now.
+//! One pass: reads the kernel, decides, acts, reads the kernel again. Serial and level-triggered: only the present
+//! state matters, not the changes that led to it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,58 +27,58 @@ use super::{
     director_history::DirectorHistory, drift::Drift, ownership::assume_ours,
 };
 
-/// While something is leaving, how soon to look whether it has left.
+/// While something is leaving, how soon a pass checks whether it has left.
 const LEAVING: Duration = Duration::from_millis(500);
 /// ... but passes for that alone shall not take more than a tenth of the time.
 const LEAVING_SHARE: u32 = 10;
 /// How soon to try for the lock that another agent holds.
 const BUSY: Duration = Duration::from_millis(500);
 
-/// What the sources say, and how much of it.
+/// What the sources have delivered, and how complete and recent it is.
 #[derive(Clone, Copy, Debug)]
 pub struct PassInput<'a> {
     /// All that is known.
     pub snapshot: &'a Snapshot,
-    /// Whether that is everything. If not (a manifest that never could be read), nothing of ours is taken away.
+    /// Whether that is everything. If not (a manifest could never be read), the pass removes nothing of ours.
     pub complete: bool,
-    /// Whether the sources can be read now; if not, this is the last that is known.
+    /// Whether the sources can be read now; if not, `snapshot` is what was last read.
     pub fresh: bool,
 }
 
 /// Why a pass did not do its work.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PassError {
-    /// The kernel or the wire could not be asked.
+    /// The kernel could not be read, neighbours could not be queried, or an election could not begin.
     #[error(transparent)]
     Kernel(#[from] KernelError),
-    /// The run directory cannot be used: nothing was changed.
+    /// The run directory cannot be used. Nothing was changed, unless only the save after the ops failed.
     #[error(transparent)]
     RunDir(#[from] RunDirError),
 }
 
-/// What is the case after a pass: the material of reports.
+/// The state after a pass, from which reports are made.
 #[derive(Debug)]
 pub struct PassState<'a> {
     /// Which VirtualServices are served.
     pub admission: Admission<'a>,
     /// What this node should be.
     pub desired: Desired,
-    /// What it is.
+    /// What its kernel has.
     pub observed: Observed,
     /// What is ours, as far as known.
     pub ledger: Ledger,
-    /// Who else answers for VIPs that this node should hold.
+    /// Other hosts that answer for VIPs that this node holds or may hold.
     pub conflicts: BTreeMap<AddressKey, Conflict>,
-    /// VIPs that came to this node, the newest last.
+    /// The last moves of VIPs to this node, the newest last.
     pub moves: Vec<Move>,
-    /// What kube-proxy says of itself.
+    /// kube-proxy's answer when asked for its configuration.
     pub kube_proxy: ProxyAnswer,
-    /// VIPs whose services were found gone lately.
+    /// VIPs whose services were found deleted lately.
     pub vanished: BTreeSet<IpAddr>,
 }
 
 impl PassState<'_> {
-    /// Whether kube-proxy in ipvs mode may see services of this node.
+    /// Whether this node should have services and has the device of kube-proxy in ipvs mode, which may delete them.
     pub fn meets_kube_proxy(&self) -> bool {
         !self.desired.net.services.is_empty() && has_proxy_device(&self.observed)
     }
@@ -87,13 +87,13 @@ impl PassState<'_> {
 /// A pass that has ended.
 #[derive(Debug)]
 pub struct PassResult<'a> {
-    /// What became of every op.
+    /// The result of every op.
     pub outcome: OpResults,
-    /// How many of the ops repaired what somebody else had changed.
+    /// How many of the ops repaired changes that directway did not make.
     pub drift: usize,
     /// What kept the pass from its work.
     pub error: Option<PassError>,
-    /// What it found; nothing if the kernel could not be looked at, or if the node is another agent's.
+    /// What it found; `None` if another agent has the lock, the first kernel read or the start of an election failed.
     pub state: Option<PassState<'a>>,
     /// When the next pass is due.
     pub next: NextPass,
@@ -114,20 +114,20 @@ pub struct Passes {
     run_dir: RunDir,
     timers: DrainTimers,
     neighbours: NeighbourCache,
-    /// Which directors hold what.
+    /// The elections of this node's segments.
     elections: Elections,
     director_history: DirectorHistory,
-    /// Who asks the wire what need not hold up a pass.
+    /// Takes the neighbour queries that a pass need not wait for.
     asker: Option<Sender<NeighbourQueries>>,
     options: NodeOptions,
-    /// VIPs that were to leave their NIC when the last pass ended.
+    /// Whether the last pass had VIPs that were still to leave their NIC.
     yielding: bool,
     drift: Drift,
     kube_proxy: ProxyAnswer,
 }
 
 impl Passes {
-    /// For this node, with its ledger in `run_dir`. What is on its NICs is left to `elections`.
+    /// For this node, with its ledger in `run_dir`. `elections` decide which VIPs are on its NICs.
     pub fn new(node: NodeName, run_dir: &Path, elections: Elections) -> Self {
         Self {
             node,
@@ -144,8 +144,8 @@ impl Passes {
         }
     }
 
-    /// Lets somebody else ask the wire again what is known already; answers come through [`Self::hear`]. Without this,
-    /// passes ask everything themselves and wait for the answers.
+    /// Sends queries that repeat known answers to `asker`; its answers come through [`Self::hear`]. Without it, passes
+    /// send all queries themselves and wait for the answers.
     #[must_use]
     pub fn with_asker(mut self, asker: Sender<NeighbourQueries>) -> Self {
         self.asker = Some(asker);
@@ -159,24 +159,24 @@ impl Passes {
         self
     }
 
-    /// Takes answers from the wire; tells whether they are worth a pass.
+    /// Stores answers of neighbours; returns whether they need a pass.
     pub fn hear(&mut self, told: NeighbourAnswers, now: Duration) -> bool {
         self.neighbours.hear(told, now)
     }
 
-    /// Takes what kube-proxy says of itself; it changes reports, never the kernel.
+    /// Stores kube-proxy's answer; it changes reports, never the kernel.
     pub fn hear_kube_proxy(&mut self, answer: ProxyAnswer) {
         self.kube_proxy = answer;
     }
 
-    /// Looks for one of the services that should be there, between passes: IPVS tells nobody of what is deleted.
+    /// Checks between passes whether one of the services is missing, because IPVS does not notify of deletions.
     pub fn misses_a_service(&mut self, kernel: &mut dyn Kernel) -> bool {
         let key = self.drift.next();
-        // If the kernel does not answer, the next pass says so.
+        // If the kernel does not answer, the next pass reports it.
         key.is_some_and(|key| matches!(kernel.has_service(&key), Ok(false)))
     }
 
-    /// Whether there is one to look for.
+    /// Whether there is a service to check.
     pub fn has_services(&self) -> bool {
         self.drift.has_services()
     }
@@ -190,7 +190,7 @@ impl Passes {
         let (mut queries, due) = self.neighbours.questions(questions, now);
         match &self.asker {
             _ if due.is_empty() => {}
-            // If it has ended, so will this agent.
+            // If the asker has ended, this agent is ending, too.
             Some(asker) => drop(asker.send(due)),
             None => queries.extend(due),
         }
@@ -202,7 +202,7 @@ impl Passes {
         result
     }
 
-    /// Runs one pass at `now` of the agent's monotonic clock. Never before every source has synced.
+    /// Runs one pass at `now` of the agent's monotonic clock. Must not be called before every source has synced.
     pub fn run<'a>(
         &mut self,
         kernel: &mut dyn Kernel,
@@ -247,10 +247,10 @@ impl Passes {
         let observed = kernel.observe()?;
         let admission = admit(input.snapshot);
         let ledger = self.ledger(opened.is_ok(), &observed, &admission);
-        // The addresses that were seen are those from before the look or from after it: neither is taken for drift.
+        // An election may move a VIP while the kernel is read: neither the state before nor the one after is drift.
         let elected = self.elections.elected(held_before, &observed, &ledger);
         let asked = questions(&self.node, input.snapshot, &admission, &observed, &elected);
-        // An unanswered question is no reason to leave everything else undone: it stays open.
+        // Queries that could not be sent do not stop the pass; their error is returned at its end.
         let sensed = self.ask_neighbours(kernel, &asked, now);
         let wire = self.neighbours.evidence();
         let desired = desired(&Inputs {
@@ -300,13 +300,13 @@ impl Passes {
     fn ledger(&self, opened: bool, observed: &Observed, admission: &Admission<'_>) -> Ledger {
         match self.run_dir.ledger() {
             Some(ledger) => ledger.clone(),
-            // A first start, or somebody deleted it.
+            // A first start, or the file was deleted.
             None if opened => Ledger::adopt(observed),
             None => assume_ours(observed, admission),
         }
     }
 
-    /// Applies, looks again and trims the ledger to what is there now.
+    /// Applies the ops, reads the kernel again and trims the ledger to what it has now.
     fn act(
         &mut self,
         kernel: &mut dyn Kernel,
@@ -320,7 +320,7 @@ impl Passes {
         }
         let desired = &state.desired;
         end.drift = self.drift.count(&ops, &desired.net, now);
-        // Two looks at a large table need not be in memory together.
+        // Dropped first, so that two copies of a large table are never in memory together.
         state.observed = Observed::default();
         end.outcome = execute(kernel, ops);
         state.observed = kernel.observe()?;
@@ -330,7 +330,7 @@ impl Passes {
         Ok(())
     }
 
-    /// Tells the elections what there is now.
+    /// Sends the elections what follows from the present state.
     fn hold_elections(
         &mut self,
         input: PassInput<'_>,
@@ -354,14 +354,14 @@ impl Passes {
         })
     }
 
-    /// Whether nothing is on its way out.
+    /// Whether no timer runs and no VIP is still to leave its NIC.
     pub fn is_settled(&self) -> bool {
         !(self.timers.is_waiting() || self.yielding)
     }
 
-    /// When something that waits is due.
+    /// How long until the next thing that waits is due.
     fn deadline(&self, now: Duration, took: Duration) -> Option<Duration> {
-        // The elections ask for a pass when a VIP has left; that one may have gone under with its thread.
+        // The elections trigger a pass when a VIP has left, but an election's thread may end before it does.
         let leaving = self.timers.is_leaving() || self.yielding;
         let leaving = leaving.then(|| LEAVING.max(took * LEAVING_SHARE));
         let wire = self.neighbours.next_due();
@@ -372,7 +372,7 @@ impl Passes {
     }
 }
 
-/// Who else answers for VIPs that this node holds or may.
+/// Other hosts that answer for VIPs that this node holds or may hold.
 fn conflicts(
     elected: &Elected,
     observed: &Observed,

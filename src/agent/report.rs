@@ -20,7 +20,7 @@ use crate::{
 
 use super::{PassError, PassResult, PassState, RunDirError, nics::reported_nics};
 
-/// The report on a pass; `drift` since the agent's start. `None` if there is nothing to report on.
+/// The report on a pass; `drift` counts since the agent's start. `None` if the pass has no state.
 pub fn report(node: &NodeName, store: &Store, end: &PassResult<'_>, drift: u64) -> Option<Report> {
     let state = end.state.as_ref()?;
     let roles = store.snapshot().nodes.get(node);
@@ -74,14 +74,14 @@ fn is_quiet(state: &PassState<'_>) -> bool {
     })
 }
 
-/// VIPs that are there where they should be, with the whole node quiet.
+/// VIPs that are bound where they should be; none unless the whole node is quiet.
 fn bound(state: &PassState<'_>) -> IpRanges {
     if !is_quiet(state) {
         return IpRanges::default();
     }
     let there = &state.observed.net.addresses;
     let wanted = state.desired.net.addresses.iter();
-    // One that is about to go is no promise: a director that has not heard yet must not add this node.
+    // Without those about to be removed: a director that reads of the removal late must not add this node for them.
     wanted
         .filter(|(key, role)| **role == Role::Quiet && there.contains_key(key))
         .filter(|(key, _)| !state.desired.is_leaving(key))
@@ -101,7 +101,7 @@ fn held_keys<'a>(state: &'a PassState<'_>) -> impl Iterator<Item = &'a AddressKe
         .map(|(key, _)| key)
 }
 
-/// Services and destinations of ours in the kernel.
+/// The number of our services and of their destinations in the kernel.
 fn programmed(state: &PassState<'_>) -> (usize, usize) {
     let ours = our_services(state);
     ours.fold((0, 0), |(services, destinations), (_, service)| {
@@ -117,7 +117,7 @@ fn our_services<'a>(state: &'a PassState<'_>) -> impl Iterator<Item = (IpAddr, &
         .map(|(key, service)| (key.vip, service))
 }
 
-/// What the kernel's services send to whom, and why not to others; VIPs with the same are one group.
+/// Which destinations get connections, and why other real servers do not; VIPs with the same content are one group.
 fn directing(state: &PassState<'_>) -> Vec<Directing> {
     let mut by_vip: BTreeMap<IpAddr, Directing> = BTreeMap::new();
     for (vip, service) in our_services(state) {
@@ -159,7 +159,7 @@ type Content = (
     BTreeSet<IpAddr>,
 );
 
-/// Says of each real server that gets no new connections why.
+/// Adds the reason for each real server that gets no new connections.
 fn explain(group: &mut Directing, real_servers: &BTreeMap<IpAddr, RealServerState>) {
     for (address, state) in real_servers {
         if group.ready.contains(address) {
@@ -169,9 +169,9 @@ fn explain(group: &mut Directing, real_servers: &BTreeMap<IpAddr, RealServerStat
             RealServerState::Unready(refusal) | RealServerState::Unknown(refusal) => {
                 Refusal::clone(refusal)
             }
-            // Nothing is expected of it. A node that is named nowhere in the group is one without an endpoint.
+            // It needs no reason. Readers take a node that is not in the group for one without an endpoint.
             RealServerState::Absent => continue,
-            // Wanted, and not in the kernel with weight.
+            // Wanted, but without weight in the kernel.
             RealServerState::Ready { weight: 0 } => {
                 Refusal::new(Reason::Draining, "its weight is 0")
             }
@@ -229,7 +229,7 @@ fn refused(store: &Store, end: &PassResult<'_>, state: &PassState<'_>) -> BTreeM
         }
     }
     match store.snapshot().peers {
-        // With an API server, the controller judges objects for all nodes alike.
+        // With an API server, the controller reports objects that are refused on all nodes.
         Peers::Reported(_) => {}
         Peers::Silent => {
             for (key, refusal) in &state.admission.refused {
@@ -312,7 +312,7 @@ fn preflight(store: &Store, end: &PassResult<'_>, state: &PassState<'_>) -> Vec<
             );
         }
     }
-    // A watch that fails cannot be reported to where it fails, and when it works again there is nothing to report.
+    // Failing watches are left out: while the API server fails, the report cannot be written; later, they are over.
     let of_objects = store
         .problems()
         .iter()
@@ -327,7 +327,7 @@ fn preflight(store: &Store, end: &PassResult<'_>, state: &PassState<'_>) -> Vec<
     entries
 }
 
-/// The same in numbers.
+/// The report as gauges.
 pub fn gauges(report: &Report, gauges: &mut Gauges) {
     let size = |ranges: &IpRanges| usize::try_from(ranges.len()).unwrap_or(usize::MAX);
     gauges.services = report.services;

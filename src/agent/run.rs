@@ -1,4 +1,4 @@
-//! One agent from its start to its end: sources and threads are started, passes run, and the data path stays as it is.
+//! One agent from its start to its end: it starts sources and threads, runs passes, and leaves the data path as it is.
 
 use std::{
     collections::BTreeSet,
@@ -36,19 +36,19 @@ use super::{
     worker::{self, Job, Worker},
 };
 
-/// How long a pass that is running may take to end after the agent was told to.
+/// How long a running pass may take to end once the agent is ending.
 const GRACE: Duration = Duration::from_secs(10);
 /// How long an agent that has undone its node tries to report that.
 const LAST_WORD: Duration = Duration::from_secs(3);
 
-/// What an agent is told.
+/// The settings of an agent.
 #[derive(Clone, Debug)]
 pub struct AgentConfig {
     /// The node's name, as in its manifest.
     pub node_name: NodeName,
     /// Where manifests come from.
     pub source: SourceConfig,
-    /// The ConfigMap that may ask for everything to be undone; only with an API server.
+    /// The ConfigMap that may request to undo everything; only with an API server.
     pub undo_switch: Option<UndoSwitch>,
     /// Where the ledger is kept; must outlive the agent, but not a reboot.
     pub run_dir: PathBuf,
@@ -60,7 +60,7 @@ pub struct AgentConfig {
     pub timing: Timing,
     /// How long the kernel keeps a VIP whose agent is gone, where another director could take it; `None` = for ever.
     pub vip_lifetime: Option<Duration>,
-    /// What the node's administrator wants while it directs.
+    /// Settings that the node has for as long as it directs anything.
     pub options: NodeOptions,
     /// Where settings of IPVS are written.
     pub ipvs_settings_dir: PathBuf,
@@ -78,14 +78,14 @@ pub enum AgentError {
     /// The admin endpoint, a thread or a signal handler.
     #[error("{0}")]
     Io(#[from] std::io::Error),
-    /// The thread that owns the kernel ended.
+    /// The thread of the passes ended.
     #[error("the passes ended unexpectedly")]
     WorkerGone,
 }
 
-/// Runs an agent on this machine's kernel until SIGTERM or SIGINT, which leave the data path as it is – unless the
-/// node has just lost its last role: a DaemonSet ends the pod at the same moment, and nobody would undo the node. The
-/// same holds while everything is being undone.
+/// Runs an agent on this machine's kernel until SIGTERM or SIGINT, then leaves the data path as it is. But if the node
+/// has just lost its last role, the agent undoes the node first: a DaemonSet ends the pod at the same moment, so no
+/// later agent would. It does the same if everything is to be undone.
 pub async fn run(config: AgentConfig) -> Result<(), AgentError> {
     memory::keep_small();
     let open = || Linux::open().map(|it| it.with_settings_in(&config.ipvs_settings_dir));
@@ -93,7 +93,7 @@ pub async fn run(config: AgentConfig) -> Result<(), AgentError> {
     run_on(config, kernels.map(|kernel| Box::new(kernel) as _)).await
 }
 
-/// The same on any kernel. Of two holds on it, one is for passes, the other for asking the wire meanwhile.
+/// The same on any kernel. Passes use the first of the two handles; the second sends neighbour queries meanwhile.
 pub async fn run_on(config: AgentConfig, kernels: [Box<dyn Kernel>; 2]) -> Result<(), AgentError> {
     let mut signals = Signals::catch()?;
     let (services, endpoints) = watch::channel(BTreeSet::new());
@@ -111,7 +111,7 @@ pub async fn run_on(config: AgentConfig, kernels: [Box<dyn Kernel>; 2]) -> Resul
     tracing::info!(node = %common.node, source = %config.source, run_dir = %config.run_dir.display(), "agent started");
     let pass = |cause| {
         let (done, answer) = oneshot::channel();
-        // If the worker is gone, the answer tells.
+        // If the worker has ended, `answer` is an error, and the pass counts as failed.
         let _ = jobs.send(Job::Pass { cause, done });
         async move { answer.await.unwrap_or(Some(NextPass::RETRY)) }
     };
@@ -123,8 +123,8 @@ pub async fn run_on(config: AgentConfig, kernels: [Box<dyn Kernel>; 2]) -> Resul
     };
     common.shared.stop();
     tracing::info!("agent ends; what is there stays as it is");
-    // A pass that has begun runs to its end: half of a plan is worse than either.
-    // If the worker is gone, there is nobody to stop.
+    // A pass that has begun runs to its end: half a plan is worse than none or all of it.
+    // If the worker has ended, there is nothing to stop.
     let _ = jobs.send(Job::Stop);
     if tokio::time::timeout(GRACE, ended).await.is_err() {
         tracing::warn!("the last pass did not end within {} s", GRACE.as_secs());
@@ -137,7 +137,7 @@ pub async fn run_on(config: AgentConfig, kernels: [Box<dyn Kernel>; 2]) -> Resul
 /// What all parts of an agent have in common.
 struct Common {
     node: NodeName,
-    /// What must be read before anything is done.
+    /// What must be read before the first pass.
     sources: Vec<SourceName>,
     metrics: Arc<Metrics>,
     shared: Arc<Shared>,
@@ -170,7 +170,7 @@ struct Input {
     reports: watch::Sender<Option<Arc<Report>>>,
 }
 
-/// The API server as the agent's end needs it.
+/// What the agent needs of the API server when it ends.
 struct Server {
     /// `None` where manifests come from a directory.
     client: Option<Client>,
@@ -225,16 +225,16 @@ async fn start_sources(
     Ok((input, server))
 }
 
-/// The threads that own a hold on the kernel.
+/// What the agent keeps of its threads.
 struct Threads {
     /// To the thread of the passes.
     jobs: mpsc::Sender<Job>,
-    /// Tells when that thread has ended, however it does.
+    /// Closed when that thread has ended.
     ended: oneshot::Receiver<Infallible>,
     passes: JoinHandle<()>,
 }
 
-/// Starts the threads of the passes and of the wire, and what watches links and kube-proxy for them.
+/// Starts the threads of the passes and of neighbour queries, and the tasks that watch links and kube-proxy for them.
 fn start_threads(
     config: &AgentConfig,
     common: &Common,
@@ -275,7 +275,7 @@ fn start_threads(
     };
     let (end, ended) = oneshot::channel();
     let passes = thread("passes", move || {
-        // Dropped however the thread ends.
+        // Dropped when the thread ends.
         let _end = end;
         worker.run(todo);
     })?;
@@ -305,10 +305,10 @@ impl Signals {
     }
 }
 
-/// Returns when the agent shall end: after a signal and, if the node is to be undone, when it is or after another signal.
+/// Returns when the agent shall end: after a signal. A node to be undone is undone first, unless another signal comes.
 async fn told_to_end(signals: &mut Signals, common: &Common, server: &mut Server) {
     signals.any().await;
-    // What is being uninstalled may have no rights any more to ask anything.
+    // The API server is not asked then: during an uninstallation the agent may have lost its rights.
     if common.shared.is_undoing() {
         tracing::info!("everything is to be undone: this node before the agent ends");
     } else {
@@ -324,7 +324,7 @@ async fn told_to_end(signals: &mut Signals, common: &Common, server: &mut Server
     let undone = async {
         common.shared.nothing_left().await;
         let last = server.latest.borrow().clone();
-        // If it cannot be written, there is nothing that could be done about it.
+        // The agent also ends if the report cannot be written: it cannot do anything about that.
         let written = server.written.wait_for(|it| *it == last);
         let _ = tokio::time::timeout(LAST_WORD, written).await;
     };

@@ -1,4 +1,4 @@
-//! The run directory: the ledger, and the lock that keeps a node at one agent.
+//! The run directory: the ledger, and the lock that allows one agent per node.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -18,7 +18,7 @@ pub enum RunDirError {
     Busy {
         /// The lock file.
         path: String,
-        /// What the holder wrote of itself.
+        /// What the other agent wrote into it: its pid and since when.
         holder: String,
     },
     /// The ledger cannot be read or written.
@@ -36,7 +36,7 @@ pub struct RunDir {
 
 #[derive(Debug)]
 struct Open {
-    // Held for its lock, which ends with the process however it ends.
+    // Kept open for its lock, which the kernel releases when the process ends, also after a crash.
     _lock: File,
     /// As it is on disk; `None` while there is no file.
     ledger: Option<Ledger>,
@@ -70,7 +70,7 @@ impl RunDir {
         self.open.as_ref().and_then(|open| open.ledger.as_ref())
     }
 
-    /// Writes the ledger if it differs from what is on disk; tells whether it was written.
+    /// Writes the ledger if it differs from what is on disk; returns whether it was written.
     pub fn save(&mut self, ledger: &Ledger) -> Result<bool, RunDirError> {
         self.open()?;
         let nothing = Ledger::default();
@@ -78,7 +78,7 @@ impl RunDir {
             return Ok(false);
         }
         if !self.path.exists() {
-            // Somebody removed the directory and with it the lock that others would see.
+            // The directory was removed, and with it the lock file that other agents would see.
             self.open = None;
             self.open()?;
         }
@@ -92,7 +92,7 @@ impl RunDir {
     fn lock(&self) -> Result<File, RunDirError> {
         let path = self.path.join("agent.lock");
         let unusable = |error: io::Error| LedgerError::unusable(&path, &error);
-        // One level: /run is empty after every boot. More would hide a mistyped path.
+        // One level only: /run is empty after every boot. Creating parents would hide a mistyped path.
         match fs::create_dir(&self.path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -109,7 +109,7 @@ impl RunDir {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
-                // Only for the message: whoever it is, the lock counts.
+                // Only for the message: the lock counts, whatever the file contains.
                 if file.read_to_string(&mut holder).is_err() || holder.trim().is_empty() {
                     holder = "unknown".to_owned();
                 }

@@ -1,5 +1,5 @@
-//! When passes run: at once after a change, not too often in a storm of changes, from time to time without any,
-//! and sooner again after a failure.
+//! When passes run: at once after a change, at a limited rate during many changes, periodically without any, and
+//! sooner after a failure.
 
 use std::{
     future::Future,
@@ -23,7 +23,7 @@ pub struct Cause {
     pub time: bool,
 }
 
-/// Asks for a pass; any number of requests before it starts are one.
+/// Requests a pass; any number of requests before it starts lead to one pass.
 #[derive(Clone, Debug, Default)]
 pub struct Trigger(Arc<Inner>);
 
@@ -57,7 +57,7 @@ impl Trigger {
         *self.0.cause.lock().unwrap_or_else(PoisonError::into_inner) == Cause::default()
     }
 
-    /// Returns once somebody asked. Cancelling it loses nothing: the cause stays until it is taken.
+    /// Returns once a pass was requested. Cancelling it loses nothing: the cause stays until it is taken.
     async fn asked(&self) {
         self.0.notify.notified().await;
     }
@@ -87,10 +87,10 @@ impl Default for Intervals {
     }
 }
 
-/// What a pass says about the next one.
+/// When a pass wants the next one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NextPass {
-    /// Something is due then, at the latest.
+    /// The next pass must run after this time at the latest.
     pub deadline: Option<Duration>,
     /// The pass failed, at least in part, and should be tried again.
     pub failed: bool,
@@ -112,8 +112,8 @@ impl NextPass {
     }
 }
 
-/// Runs passes one after the other, for ever. Dropping the future between two passes stops it. A pass that answers
-/// `None` had nothing to do: what the one before it said holds.
+/// Runs passes one after the other, for ever. Dropping the future between two passes stops it. A pass that returns
+/// `None` had nothing to do and leaves the time of the next periodic pass as it was.
 pub async fn run<P, F>(intervals: Intervals, trigger: Trigger, mut pass: P)
 where
     P: FnMut(Cause) -> F,
@@ -125,17 +125,17 @@ where
     loop {
         let mut cause = Cause::default();
         tokio::select! {
-            // A storm of requests must not hide that something is due.
+            // Constant requests must not hide that a pass is due.
             biased;
             () = sleep_until(due) => cause.time = true,
             () = trigger.asked() => {}
         }
         if !cause.time && trigger.is_idle() {
-            // A request that an earlier pass has answered already.
+            // An earlier pass has handled this request already.
             continue;
         }
         bucket.take().await;
-        // Whatever was asked for up to here is part of this pass.
+        // This pass handles all requests up to here.
         let asked = trigger.take();
         cause.source = asked.source;
         cause.kernel = asked.kernel;
@@ -148,7 +148,7 @@ where
             let doubled = 1u32.checked_shl(failures).unwrap_or(u32::MAX);
             wait = wait.min(intervals.retry.saturating_mul(doubled));
             failures = failures.saturating_add(1);
-            // What is overdue was to be done in the pass that failed: it is tried again with the rest.
+            // The failed pass should have done what is overdue: the retry does it.
             deadline = deadline.filter(|it| !it.is_zero());
         } else {
             failures = 0;

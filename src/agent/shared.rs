@@ -1,4 +1,4 @@
-//! What the admin endpoint tells of the passes.
+//! What the admin endpoint shows of the passes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,10 +18,10 @@ use crate::{
     model::{NodeName, Preflight, PreflightCheck, Reason, ServiceName},
 };
 
-/// A pass that takes longer hangs: the largest first one takes seconds.
+/// A pass that takes longer counts as hung: even the first pass of a large node takes only seconds.
 const HUNG: Duration = Duration::from_secs(300);
 
-/// How often somebody who waits for passes looks.
+/// How often [`Shared::nothing_left`] looks.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Written by the passes, read by the admin endpoint.
@@ -46,7 +46,7 @@ struct State {
 }
 
 impl Shared {
-    /// Nothing has happened yet; `sources` are to be read.
+    /// The state before the first pass; none of `sources` has been read.
     pub fn new(node: NodeName, sources: &[SourceName], metrics: Arc<Metrics>) -> Self {
         let state = State {
             synced: sources.iter().map(|source| (*source, false)).collect(),
@@ -63,7 +63,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The agent is ending: nobody shall count on it any more.
+    /// The agent is ending, so it is no longer ready.
     pub fn stop(&self) {
         self.state().stopping = true;
     }
@@ -128,7 +128,7 @@ impl Shared {
 }
 
 impl State {
-    /// What a NodeState does not tell, because a watch that fails would not carry it.
+    /// Failures of watches. NodeStates leave them out: while the API server fails, they cannot be written either.
     fn watch_problems(&self) -> Vec<Preflight> {
         let of_watches = self
             .problems

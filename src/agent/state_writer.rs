@@ -20,26 +20,26 @@ use crate::{
     model::NodeName,
 };
 
-/// Every write is sent to every agent.
+/// The least time between two writes, because the API server sends every write to every agent.
 const PACE: Duration = Duration::from_secs(1);
-/// A server that takes longer is treated as gone.
+/// A write that takes longer counts as failed.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// After the first failure; doubles up to the longest.
+/// The pause after the first failure; doubles up to `LONGEST`.
 const RETRY: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(10);
 const MANAGER: &str = "directway-agent";
 
-/// Writes each new report until nobody reports any more.
+/// Writes each new report to the API server.
 pub struct NodeStateWriter {
-    /// Where to.
+    /// The API server.
     pub client: Client,
-    /// Whose.
+    /// Whose NodeState.
     pub node: NodeName,
     /// What the watches know of the object.
     pub own: Arc<OwnObjects>,
-    /// What is to be written.
+    /// The latest report.
     pub reports: watch::Receiver<Option<Arc<Report>>>,
-    /// What was.
+    /// The last report that was written.
     pub written: watch::Sender<Option<Arc<Report>>>,
     /// Where failures are counted.
     pub metrics: Arc<Metrics>,
@@ -58,7 +58,7 @@ impl NodeStateWriter {
         } = self;
         let api = Api::<NodeState>::all(client);
         let mut uid = own.node_uid.subscribe();
-        // The object as it is known to be: with this owner, and this status.
+        // The owner and status that the object has, as far as known.
         let mut owner: Option<String> = None;
         let mut written: Option<NodeStateStatus> = None;
         let mut next = Instant::now();
@@ -88,7 +88,7 @@ impl NodeStateWriter {
             };
             if Instant::now() < next {
                 sleep_until(next).await;
-                // Something newer may be there by now.
+                // There may be a newer report by now.
                 continue;
             }
             next = Instant::now() + PACE;

@@ -65,7 +65,7 @@ struct Agent {
     run_dir: TempDir,
 }
 
-/// What one process has of passes and elections.
+/// The passes and elections of one process.
 fn passes(lan: &FakeLan, name: &str, run_dir: &Path) -> (Passes, SimulatedElections) {
     let (simulated, elections) = SimulatedElections::new(lan, name, Timing::default(), None);
     (Passes::new(name.into(), run_dir, elections), simulated)
@@ -152,7 +152,7 @@ impl World {
 
     fn pass_on(&mut self, name: &str, mut kernel: FakeKernel) -> (Summary, Option<Report>) {
         let now = self.now;
-        // The elections keep up with the passes.
+        // Lets the elections reach the time of the passes.
         self.wait(now.saturating_sub(self.lan.now()));
         let agent = self.agent(name);
         let input = PassInput {
@@ -179,7 +179,7 @@ impl World {
         let lan = self.lan.clone();
         lan.revive(name);
         let agent = self.agent(name);
-        // The old one goes first, and its lock with it.
+        // Drops the old process first, and its lock with it.
         (agent.passes, agent.elections) = passes(&lan, name, TempDir::new().unwrap().path());
         (agent.passes, agent.elections) = passes(&lan, name, run_dir);
     }
@@ -196,7 +196,7 @@ impl World {
         }
     }
 
-    /// Passes of all agents, each telling the others, until none has anything to do.
+    /// Runs passes of all agents, each reporting to the others, until none has anything to do.
     fn settle(&mut self) {
         for _ in 0..40 {
             let effects = self.lan.effects();
@@ -241,7 +241,7 @@ impl World {
         self.lan.kernel(name).observe().unwrap()
     }
 
-    /// Who answers four new connections.
+    /// The machines that answer four new connections.
     fn answers(&self) -> Vec<String> {
         (0..4)
             .map(
@@ -402,7 +402,7 @@ fn what_somebody_else_changed_is_put_right_and_counted() {
     assert_eq!((end.ops.len(), end.drift), (1, 1), "{:?}", end.ops);
     let (end, _) = world.pass("d");
     assert_eq!((end.ops.len(), end.drift), (0, 0));
-    // A change of what is wanted is none.
+    // A change of the VirtualService is no drift.
     world.change(|| changes(&SERVICE.replace("rr", "wrr")));
     let (end, _) = world.pass("d");
     assert_eq!((end.ops.len(), end.drift), (1, 0), "{:?}", end.ops);
@@ -502,7 +502,7 @@ fn an_incomplete_view_takes_nothing_away() {
     assert!(end.ops.is_empty(), "{:?}", end.ops);
     assert_eq!(world.look("d"), before);
     world.agent("d").store.apply(vec![Change::Complete(true)]);
-    // The VIP leaves the NIC before anything behind it goes.
+    // The VIP leaves the NIC before its services are removed.
     let (end, _) = world.pass("d");
     assert!(end.ops.is_empty(), "{:?}", end.ops);
     assert!(!world.look("d").net.addresses.contains_key(&held));

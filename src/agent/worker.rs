@@ -1,4 +1,4 @@
-//! The thread of the passes, one at a time. Kernel calls block, so they run in no other.
+//! The thread that runs the passes, one at a time. Kernel calls block, so passes have a thread of their own.
 
 use std::{
     collections::BTreeSet,
@@ -22,27 +22,27 @@ use crate::{
     model::{NodeName, ProxyAnswer, ServiceName},
 };
 
-/// How long the thread sleeps at most, for want of anything to do.
+/// How long the thread waits for a job while it has no service to check.
 const IDLE: Duration = Duration::from_secs(3600);
-/// How often it looks whether services of ours were deleted.
+/// How often it checks whether a service of ours was deleted.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What the thread is asked to do.
 pub enum Job {
-    /// A pass; answered with what it says about the next one, if it had anything to do.
+    /// A pass; answered with when it wants the next one, or `None` if it had nothing to do.
     Pass {
         /// Why.
         cause: Cause,
         /// Where the answer goes.
         done: oneshot::Sender<Option<NextPass>>,
     },
-    /// To take answers from the wire.
+    /// To store answers of neighbours.
     Hear(NeighbourAnswers),
     /// To end.
     Stop,
 }
 
-/// Asks the wire what passes want to know again, until they end.
+/// Sends the neighbour queries that passes hand over, until the passes end.
 pub fn ask(kernel: &mut dyn Kernel, asked: &mpsc::Receiver<NeighbourQueries>, jobs: &Sender<Job>) {
     while let Ok(mut queries) = asked.recv() {
         while let Ok(more) = asked.try_recv() {
@@ -66,26 +66,26 @@ pub struct Worker {
     pub kernel: Box<dyn Kernel>,
     /// What passes keep between each other.
     pub passes: Passes,
-    /// What the sources have said.
+    /// What the sources have delivered.
     pub store: Store,
-    /// What they say now.
+    /// Changes from the sources.
     pub changes: Receiver<Vec<Change>>,
-    /// What others want to know.
+    /// The state for the admin endpoint.
     pub shared: Arc<Shared>,
     /// To ask for passes.
     pub trigger: Trigger,
     /// For the writer of the NodeState.
     pub reports: watch::Sender<Option<Arc<Report>>>,
-    /// For the source: whose endpoints this node has to know.
+    /// For the source: the Services whose endpoints this node has to know.
     pub services: watch::Sender<BTreeSet<ServiceName>>,
     /// Whether kube-proxy is to be asked for its configuration.
     pub asks_kube_proxy: watch::Sender<bool>,
-    /// What it answers.
+    /// kube-proxy's answer.
     pub kube_proxy: watch::Receiver<ProxyAnswer>,
 }
 
 impl Worker {
-    /// Works until nobody asks for passes any more.
+    /// Works until [`Job::Stop`], or until `jobs` has no sender left.
     pub fn run(mut self, jobs: mpsc::Receiver<Job>) {
         let start = Instant::now();
         let mut journal = Journal::default();
@@ -117,7 +117,7 @@ impl Worker {
         }
     }
 
-    /// Every failure of a watch, and troubles with objects that are news.
+    /// Counts every failure of a watch, and problems with objects that were not known before.
     fn count_problems(&self, changes: &[Change]) {
         for change in changes {
             if let Change::Problem {
@@ -151,7 +151,7 @@ impl Worker {
         };
         self.shared.sources(&self.store, &services);
         if !self.store.is_synced() {
-            // A partial view never causes anything.
+            // A pass on part of the objects could remove what the missing ones ask for.
             return Some(NextPass::default());
         }
         self.services.send_if_modified(|wanted| {
@@ -192,7 +192,7 @@ impl Worker {
                 news
             });
         }
-        // Last: who waits for the end of this pass finds its report.
+        // Last, so that the report is there when `Shared::nothing_left` returns.
         self.shared.pass_ended(&end, took, report.as_deref());
         Some(end.next)
     }

@@ -47,7 +47,7 @@ pub struct Args {
     /// Where the admin endpoint listens
     #[arg(long, default_value_t = DEFAULT_AGENT_ADDRESS, value_name = "HOST:PORT")]
     admin_address: SocketAddr,
-    /// Look for changes that the kernel does not tell of at least this often
+    /// At least this often, look for changes that the kernel does not report
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     max_interval: u64,
     /// Pause between two passes in a storm of changes
@@ -64,14 +64,14 @@ pub struct Args {
     /// Set net.ipv4.vs.NAME while this node directs, and restore it afterwards; may be repeated
     #[arg(long = "ipvs-setting", value_name = "NAME=VALUE", value_parser = ipvs_setting)]
     ipvs: Vec<(IpvsSetting, u32)>,
-    /// Where these settings can be written
+    /// Where the settings of --ipvs-setting can be written
     #[arg(long, value_name = "DIRECTORY", default_value = IPVS_SETTINGS)]
     ipvs_settings_dir: PathBuf,
-    /// Exchange IPVS connections with other directors on this interface while this node directs. Whoever can send on its
-    /// segment can add connections: use one that you trust
+    /// Exchange IPVS connections with other directors on this interface while this node directs. Any host that can send
+    /// on its segment can add connections: use a segment that you trust
     #[arg(long, value_name = "DEV")]
     sync_interface: Option<Dev>,
-    /// Exchange them with directors of this number only: the same on all of them, and another one for every other group
+    /// Exchange connections only with directors that use the same number: every group of directors needs its own
     #[arg(long, value_name = "NUMBER", default_value_t = 215, value_parser = clap::value_parser!(u32).range(1..=255))]
     sync_id: u32,
     #[command(flatten)]
@@ -85,7 +85,7 @@ fn vip_lifetime(text: &str) -> Result<u64, String> {
     }
 }
 
-/// NAME=VALUE; `example` is one.
+/// Parses NAME=VALUE; the error shows `example`.
 fn name_and_value<'a>(text: &'a str, example: &str) -> Result<(&'a str, u32), String> {
     let (name, value) = text
         .split_once('=')

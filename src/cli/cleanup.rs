@@ -44,7 +44,7 @@ pub struct Args {
     output: OutputArgs,
 }
 
-/// What became of everything that was ours.
+/// The result of every op, and the errors.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct CleanupReport {
@@ -84,7 +84,7 @@ pub(super) fn run(args: &Args) -> CommandResult {
     Ok(ExitCode::from(if done { 0 } else { FAILED }))
 }
 
-/// Keeps agents away while this runs.
+/// Locks the run directory, so that no agent works meanwhile. `None` if an agent has it and `--force` is given.
 fn lock(args: &Args) -> Result<Option<RunDir>, Failure> {
     let mut run_dir = RunDir::new(&args.run_dir.run_dir);
     match run_dir.open() {
@@ -133,7 +133,7 @@ fn clean(run_dir: &RunDirArgs, kernel: &mut dyn Kernel) -> Result<CleanupReport,
     })
 }
 
-/// Says that something is left although nothing failed: it came back, or it was ours behind something else.
+/// The error if ops are left although none failed: an entry came back, or another one had hidden it.
 fn left(rest: &[Op], errors: &[String]) -> Option<String> {
     errors.is_empty().then(|| {
         let lines: Vec<String> = rest.iter().map(ToString::to_string).collect();
@@ -158,7 +158,7 @@ fn forget(run_dir: &Path) -> Result<(), String> {
         }
     }
     match fs::remove_dir(run_dir) {
-        // A mount point or somebody else's files in it: theirs to keep.
+        // A mount point, or a directory with other files in it, stays.
         Ok(()) | Err(_) => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! `directway controller`: the summaries that people read.
+//! `directway controller`: sums the agents' reports up in each VirtualService's status.
 
 use std::{net::SocketAddr, process::ExitCode};
 

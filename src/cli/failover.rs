@@ -24,7 +24,7 @@ use super::{
 
 /// How often to look whether it has moved.
 const LOOK: Duration = Duration::from_millis(200);
-/// Who writes `spec.directors.preferred`.
+/// The field manager that writes `spec.directors.preferred`.
 const MANAGER: &str = "directway-failover";
 
 /// Options of `failover`.
@@ -48,10 +48,10 @@ pub struct Args {
     /// The VIP
     #[arg(value_name = "VIP")]
     vip: IpAddr,
-    /// The director that shall have it [default: a ready one that has not]
+    /// The director that shall hold it [default: a ready one that does not hold it now]
     #[arg(long, value_name = "NODE", conflicts_with = "back")]
     to: Option<String>,
-    /// No director is preferred any more; waits for nothing
+    /// Prefer no director any more, and do not wait for a move
     #[arg(long)]
     back: bool,
     /// How long to wait for the move
@@ -99,7 +99,7 @@ pub(super) fn run(args: &Args) -> CommandResult {
                 timeout.as_secs()
             )));
         }
-        // A timer can be made only where a runtime runs.
+        // tokio's timers need a running runtime.
         block_on(async { sleep(LOOK).await })?;
     }
 }
@@ -130,7 +130,7 @@ fn services_with(vip: IpAddr, snapshot: &Snapshot) -> Result<Vec<&model::Virtual
     Ok(with)
 }
 
-/// The director to move to: the one that is named, if it is able to, or the first that is.
+/// The director to move to: the one that `to` names, if it is ready, or the first ready one that does not hold the VIP.
 fn target(
     vip: IpAddr,
     to: Option<&str>,

@@ -1,4 +1,4 @@
-//! Which cluster a subcommand means, and what to say where it refuses something.
+//! The cluster that a subcommand reads, and the messages for requests that it refuses.
 
 use std::{future::Future, path::PathBuf};
 
@@ -33,7 +33,7 @@ pub(super) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure>
 }
 
 impl KubeArgs {
-    /// A client for the cluster that is meant.
+    /// A client for the cluster that the options select.
     pub(super) async fn client(&self) -> Result<Client, Failure> {
         let config = self.config().await.map_err(|error| {
             Failure::Failed(format!(
@@ -79,7 +79,7 @@ fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// What was not done, why, and what to do.
+/// The failure of a request: what was not done, why, and what to do.
 pub(super) fn failed(doing: &str, error: &kube::Error) -> Failure {
     let kube::Error::Api(status) = error else {
         return Failure::Failed(format!("{doing}: {}", causes(error)));
@@ -94,7 +94,7 @@ pub(super) fn failed(doing: &str, error: &kube::Error) -> Failure {
     Failure::Failed(format!("{doing}: {}{hint}", status.message))
 }
 
-/// That something could not be listed.
+/// The failure of a list.
 pub(super) fn not_listed(error: &ListError) -> Failure {
     failed(&format!("list {}", error.what), &error.error)
 }

@@ -1,4 +1,4 @@
-//! Options of logs, shared by the processes that run on and on.
+//! Options of the log, shared by the agent and the controller.
 
 use crate::telemetry::{LogFormat, init};
 

@@ -33,12 +33,12 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use self::output::OutputError;
 use crate::kernel::KernelError;
 
-/// Wrong command line (`EX_USAGE` of sysexits.h): 2 is `plan`'s.
+/// Wrong command line (`EX_USAGE` of sysexits.h). Not clap's 2, because `plan` uses that.
 const USAGE: u8 = 64;
-/// What was asked for could not be done, or not all of it.
+/// The subcommand could not do its work, or not all of it.
 const FAILED: u8 = 1;
 
-/// Where an agent's admin endpoint listens if nothing else is said; the chart's port.
+/// Where an agent's admin endpoint listens by default; the chart's port.
 const DEFAULT_AGENT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8090);
 
 /// The same for a controller, which may run on an agent's host.
@@ -88,7 +88,7 @@ enum Command {
     Undo(undo::Args),
 }
 
-/// Why a subcommand did not do its work. Printed as one line; it names what to change.
+/// Why a subcommand did not do its work. Printed as one line that says what to change.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// The options contradict each other, or a value cannot be used.
@@ -97,12 +97,12 @@ pub(crate) enum Failure {
     /// The work could not be done.
     #[error("{0}")]
     Failed(String),
-    /// The kernel could not be asked.
+    /// A query to the kernel failed.
     #[error(
         "{0}; directway needs CAP_NET_ADMIN (and CAP_NET_RAW for the wire): run it as root on the node"
     )]
     Kernel(#[from] KernelError),
-    /// Nothing could be printed.
+    /// The result could not be printed.
     #[error(transparent)]
     Output(#[from] OutputError),
 }
@@ -132,7 +132,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version come this way too, for standard output.
+            // clap returns --help and --version as errors too, for standard output.
             let code = if error.use_stderr() { USAGE } else { 0 };
             return match error.print() {
                 Ok(()) => ExitCode::from(code),

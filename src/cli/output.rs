@@ -1,4 +1,4 @@
-//! What all subcommands print alike: aligned tables for people, JSON and YAML for programs.
+//! Output of all subcommands: aligned tables for people, JSON and YAML for programs.
 
 use std::io::{self, Write};
 
@@ -31,13 +31,13 @@ pub struct OutputArgs {
     pub output: Format,
 }
 
-/// Nothing could be printed.
+/// Why a result could not be printed.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
     /// Standard output is closed or full.
     #[error("cannot write to standard output: {0}")]
     Io(#[from] io::Error),
-    /// A value has no form in this format.
+    /// A value cannot be written in this format.
     #[error("cannot format the result: {0}")]
     Format(String),
 }
@@ -64,7 +64,7 @@ pub fn to_yaml(value: &impl Serialize) -> Result<String, OutputError> {
     serde_saphyr::to_string(value).map_err(|error| OutputError::Format(error.to_string()))
 }
 
-/// Prints text, with a newline at its end. A reader that has gone (`| head`) is no error.
+/// Prints text, with a newline at its end. A closed pipe (`| head`) is no error.
 pub fn print(text: &str) -> Result<(), OutputError> {
     let mut out = io::stdout().lock();
     let end = if text.is_empty() || text.ends_with('\n') {
@@ -78,7 +78,7 @@ pub fn print(text: &str) -> Result<(), OutputError> {
     }
 }
 
-/// Columns aligned by spaces, two between them; the last column is as long as it likes.
+/// Columns aligned by spaces, two between them; the last column is not padded.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     rows: Vec<Vec<String>>,
@@ -93,7 +93,7 @@ impl Table {
         table
     }
 
-    /// The same, further to the right.
+    /// Indents every line by `indent` spaces.
     pub fn indented(mut self, indent: usize) -> Self {
         self.indent = indent;
         self
@@ -104,7 +104,7 @@ impl Table {
         self.rows.push(cells.into_iter().map(Into::into).collect());
     }
 
-    /// The text, a line per row.
+    /// The table as text, one line per row.
     pub fn render(&self) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {

@@ -18,7 +18,7 @@ pub struct RunDirArgs {
 }
 
 impl RunDirArgs {
-    /// What is ours of `observed`. Where there is no ledger, what an agent would adopt.
+    /// What is ours of `observed`, by the ledger, or by what an agent would adopt if there is no ledger.
     pub(super) fn ledger(&self, observed: &Observed) -> Result<Ledger, Failure> {
         let read = LedgerFile::in_dir(&self.run_dir).load();
         let ledger = read.map_err(|error| Failure::Failed(error.to_string()))?;

@@ -23,11 +23,11 @@ pub struct SourceArgs {
     pub source: SourceConfig,
 }
 
-/// What a source says now.
+/// What a source has now.
 #[derive(Debug)]
 pub(super) struct SourceRead {
     pub snapshot: Snapshot,
-    /// What is wrong with it.
+    /// What is wrong with its objects or files.
     pub problems: Vec<String>,
 }
 
@@ -45,7 +45,7 @@ impl SourceArgs {
                 })?;
                 Ok(SourceRead {
                     snapshot: store.snapshot().clone(),
-                    // They name the file.
+                    // The messages name the file.
                     problems: store.problems().values().cloned().collect(),
                 })
             }
@@ -87,7 +87,7 @@ pub(super) fn cluster_with_endpoints(
 async fn fetch(client: &Client) -> Result<Store, Failure> {
     let wanted = Wanted::all();
     let mut store = Store::new(&wanted.sources());
-    // Without directway's definitions, it is they that are named.
+    // directway's kinds come first, so that the error names one of them if the CRDs are missing.
     let order = [
         SourceName::NodeStates,
         SourceName::VirtualServices,

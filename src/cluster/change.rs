@@ -1,4 +1,4 @@
-//! What sources tell, and the way that it takes to the reader's store.
+//! The changes that sources send, and the queue that takes them to the reader's store.
 
 use std::sync::Arc;
 
@@ -11,72 +11,72 @@ use crate::{
 
 use super::{NoReport, Object, SourceName};
 
-/// Batches of changes that wait to be read; a source that is faster waits.
+/// Batches of changes in the queue. When it is full, a source waits.
 const QUEUE: usize = 4096;
 
-/// The subject of a source's own troubles, as opposed to those of one of its objects.
+/// The subject of problems with a source itself, as opposed to those with one of its objects.
 pub const WATCH_SUBJECT: &str = "watch";
 
-/// What a source has learnt.
+/// A change that a source sends.
 #[derive(Debug)]
 pub enum Change {
-    /// This VirtualService is now so.
+    /// A VirtualService is new or has changed.
     VirtualService(Box<ParsedVirtualService>),
-    /// The same VirtualService beyond what it asks for; see [`super::Wanted::details`].
+    /// What else the controller and the subcommands read of it; see [`super::Wanted::details`].
     Object(VsKey, Box<Object>),
-    /// This node is now so.
+    /// A node is new or has changed.
     Node(NodeName, Node),
-    /// This node's agent now reports this.
+    /// The part of a node's report that other nodes act on.
     Peer(NodeName, PeerState),
-    /// The same with all of its report, or why there is none; see [`super::Wanted::details`].
+    /// A node's complete report, or why there is none; see [`super::Wanted::details`].
     Report(NodeName, Box<Result<Report, NoReport>>),
-    /// Everything is to be undone on behalf of this request, or no longer.
+    /// The request by which everything is to be undone; `None` = there is none any more.
     Undo(Option<String>),
-    /// The endpoints of all Services that were asked for are now so.
+    /// The endpoints of all wanted Services. They replace all earlier ones.
     Endpoints(Endpoints),
-    /// This slice of this Service is now so.
+    /// A slice of a Service, by its name, is new or has changed.
     EndpointSlice(ServiceName, String, Slice),
-    /// This object is gone.
+    /// An object was deleted.
     Gone(Key),
-    /// A complete list begins, and so does any earlier one that did not end.
+    /// A complete list begins. It replaces an earlier one that did not end.
     Relist(SourceName),
-    /// The list has ended: what it did not name is gone.
+    /// The list has ended: objects that it did not name are gone.
     Listed(SourceName),
     /// Something is wrong with `subject` (a file, an object, or the source itself).
     Problem {
-        /// Whose trouble.
+        /// Which source has it.
         source: SourceName,
-        /// With what.
+        /// The file, the object, or [`WATCH_SUBJECT`].
         subject: String,
-        /// What, and what to do.
+        /// What is wrong, and what to do.
         message: String,
     },
-    /// It is over.
+    /// The problem with `subject` is over.
     NoProblem {
-        /// Whose trouble.
+        /// Which source had it.
         source: SourceName,
-        /// With what.
+        /// The file, the object, or [`WATCH_SUBJECT`].
         subject: String,
     },
-    /// Whether what the source gave is all there is.
+    /// Whether all of the source's objects are known, if only by an earlier good version.
     Complete(bool),
 }
 
-/// Which object.
+/// The name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
     /// A VirtualService.
     VirtualService(VsKey),
     /// A node.
     Node(NodeName),
-    /// What a node's agent reports.
+    /// The NodeState of a node.
     NodeState(NodeName),
-    /// This slice of this Service.
+    /// A slice of a Service, by its name.
     EndpointSlice(ServiceName, String),
 }
 
 impl Change {
-    /// That `message` is wrong with `subject`; that nothing is, if it is empty.
+    /// A problem with `subject`, or the end of it if `message` is empty.
     pub fn problem(source: SourceName, subject: impl ToString, message: impl ToString) -> Self {
         let (subject, message) = (subject.to_string(), message.to_string());
         if message.is_empty() {
@@ -90,32 +90,32 @@ impl Change {
         }
     }
 
-    /// That nothing is wrong with `subject` any more.
+    /// The end of a problem with `subject`.
     pub fn no_problem(source: SourceName, subject: impl ToString) -> Self {
         Self::problem(source, subject, "")
     }
 }
 
-/// A source's end of the way to the store.
+/// The sending end of the queue to the store.
 #[derive(Clone)]
 pub struct ChangeSender {
     changes: mpsc::Sender<Vec<Change>>,
     sent: Arc<dyn Fn() + Send + Sync>,
 }
 
-/// Nobody reads any more.
+/// The receiving end of the queue was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Closed;
 
 impl ChangeSender {
-    /// A feed and the other end of it. `sent` is called whenever something is there to be read.
+    /// Both ends of a queue. `sent` is called after each batch that was put into it.
     pub fn new(sent: impl Fn() + Send + Sync + 'static) -> (Self, mpsc::Receiver<Vec<Change>>) {
         let (changes, receiver) = mpsc::channel(QUEUE);
         let sent = Arc::new(sent);
         (Self { changes, sent }, receiver)
     }
 
-    /// Hands over changes that belong together: a reader sees all of them or none.
+    /// Sends changes that belong together: the reader receives all of them or none.
     pub async fn send(&self, changes: Vec<Change>) -> Result<(), Closed> {
         if changes.is_empty() {
             return Ok(());
@@ -125,7 +125,7 @@ impl ChangeSender {
         Ok(())
     }
 
-    /// The same from a thread.
+    /// The same for a thread without a runtime.
     pub fn send_blocking(&self, changes: Vec<Change>) -> Result<(), Closed> {
         if changes.is_empty() {
             return Ok(());

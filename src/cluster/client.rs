@@ -1,4 +1,4 @@
-//! Connections to the API server as watches need them: one that died without a word is noticed soon.
+//! Connections to the API server as watches need them: a dead one is noticed soon.
 
 use std::time::Duration;
 
@@ -17,21 +17,21 @@ use super::Pace;
 
 /// How long to wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
-/// A watch is silent while nothing changes. After this time TCP itself asks whether the other end is still there: if a node
-/// was cut off and the server has closed the connection meanwhile, nobody else would tell.
+/// A watch is silent while nothing changes. After this time TCP sends a keepalive probe. Otherwise a node that was cut
+/// off would not notice that the server has closed the connection meanwhile.
 const KEEPALIVE: Duration = Duration::from_secs(10);
-/// How soon it asks again, if there is no answer.
+/// Between keepalive probes without an answer.
 const AGAIN: Duration = Duration::from_secs(5);
-/// How often.
+/// How many such probes end the connection.
 const RETRIES: u32 = 3;
 /// How long what was sent may stay unacknowledged (`TCP_USER_TIMEOUT`, RFC 5482).
 const UNACKNOWLEDGED: Duration = Duration::from_secs(25);
 
-/// A client for the cluster that this process runs in, or the one that the kubeconfig names; `fix` says what else can be
-/// done if there is none.
+/// A client for the cluster that this process runs in, or the one that the kubeconfig names. `fix` is the part of the
+/// error message that says what else to do if neither exists.
 ///
 /// # Errors
-/// There is none, or credentials, certificates or a proxy that cannot be used.
+/// No API server is configured, or its credentials, certificates or proxy cannot be used.
 pub async fn client(pace: Pace, fix: &str) -> Result<Client, String> {
     let config = Config::infer().await;
     let config = config.map_err(|error| {
@@ -40,12 +40,12 @@ pub async fn client(pace: Pace, fix: &str) -> Result<Client, String> {
     connect(config, pace.silence()).map_err(|error| format!("Kubernetes client: {error}"))
 }
 
-/// An answer, or a watch, that says nothing for `silence` is given up.
+/// A connection on which nothing arrives for `silence` is given up.
 fn connect(mut config: Config, silence: Duration) -> kube::Result<Client> {
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(silence);
     if config.proxy_url.is_some() {
-        // It says what is not supported.
+        // kube returns an error that names the proxy protocol, as its proxy features are not built in.
         return Client::try_from(config);
     }
     let mut http = HttpConnector::new();

@@ -1,5 +1,5 @@
-//! A directory of manifests. Files may be half-written, broken, duplicated or gone for a moment: what was good stays
-//! until something better is there.
+//! A directory of manifests. Files may be half-written, broken, duplicated or gone for a moment: the last good content
+//! stays in force until there is a new one.
 
 mod files;
 #[cfg(test)]
@@ -20,7 +20,7 @@ use super::{Change, ChangeSender, Closed, SourceName, Store};
 
 pub use files::Files;
 
-/// How often the directory is read although nobody told of a change: not every file system tells.
+/// How often the directory is read without a notification, because not every file system sends them.
 const REREAD: Duration = Duration::from_secs(3);
 /// How long one look may take: files that are being written settle within a second.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,11 +45,11 @@ fn follow(path: PathBuf, feed: &ChangeSender) -> Result<std::convert::Infallible
             let tell = tell.clone();
             let made = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
                 if event.map_or(true, |event| matters(event.kind)) {
-                    // The thread that listens ends only with the process.
+                    // An error means that the reading thread has ended and needs no wake-up.
                     let _ = tell.send(());
                 }
             });
-            // Without it the directory is read every few seconds all the same.
+            // Without a watcher the directory is read every `REREAD`.
             watcher = made
                 .and_then(|mut made| {
                     made.watch(&path, RecursiveMode::NonRecursive)
@@ -60,7 +60,7 @@ fn follow(path: PathBuf, feed: &ChangeSender) -> Result<std::convert::Infallible
         }
         let look = files.look(start.elapsed());
         if look.unreadable {
-            // It may be another directory when it comes back.
+            // When the path can be read again it may be another directory, which needs another watcher.
             watcher = None;
         }
         feed.send_blocking(look.changes)?;
@@ -97,15 +97,15 @@ pub fn look(path: &Path) -> Result<Store, LookError> {
 /// Why a directory could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LookError {
-    /// Not at all.
+    /// The directory itself cannot be read.
     #[error("{0}")]
     Unreadable(String),
-    /// Its files do not settle.
+    /// Its files keep changing.
     #[error("not all files could be read; they keep changing")]
     Unsettled,
 }
 
-/// Opening and reading are our own doing.
+/// Whether an event may mean a change. Opening and reading do not: they are this process's own accesses.
 fn matters(kind: EventKind) -> bool {
     match kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
@@ -123,7 +123,7 @@ fn matters(kind: EventKind) -> bool {
 pub struct DirectoryRead {
     /// What is new.
     pub changes: Vec<Change>,
-    /// When to look again although nobody told of a change.
+    /// How long to wait before the next look if there is no notification.
     pub again: Option<Duration>,
     /// Whether the directory itself could not be read.
     pub unreadable: bool,

@@ -1,4 +1,4 @@
-//! A kind of object: where an API server has it, and what its objects say.
+//! A kind of object: where an API server has it, and which changes its objects mean.
 
 use futures::{FutureExt, future::BoxFuture};
 use kube::{
@@ -15,16 +15,16 @@ use super::{
     watch,
 };
 
-/// What can be listed and watched.
+/// A source that can be listed and watched.
 pub trait Source: Send {
-    /// What all objects say that there are.
+    /// Lists all objects once and returns the changes that they mean.
     fn list(self: Box<Self>, pace: Pace) -> BoxFuture<'static, Result<Vec<Change>, ListError>>;
 
-    /// Tells what they say, and then what changes, until nobody reads any more.
+    /// Sends the changes that all objects mean, and then every change, until the reader has ended.
     fn follow(self: Box<Self>, pace: Pace, feed: ChangeSender) -> BoxFuture<'static, Closed>;
 }
 
-/// A kind of which all objects are read that a field selector lets through.
+/// A kind whose objects are read if they match a field selector.
 pub struct Kind<K> {
     /// Its name.
     pub name: SourceName,
@@ -32,9 +32,9 @@ pub struct Kind<K> {
     pub api: Api<K>,
     /// The field selector.
     pub only: Option<String>,
-    /// What an object says.
+    /// The changes that an object means.
     pub meaning: Box<dyn Fn(K) -> Vec<Change> + Send + Sync>,
-    /// What its deletion ends.
+    /// The key to remove when an object is deleted.
     pub ends: Box<dyn Fn(K) -> Option<Key> + Send + Sync>,
 }
 
@@ -67,7 +67,7 @@ where
             ends,
         } = *self;
         let read = move |event| match event {
-            // Said before every attempt at a list, whatever becomes of it.
+            // Sent before every attempt at a list, also before one that fails.
             Event::Init => vec![Change::Relist(name)],
             Event::InitDone => vec![Change::Listed(name)],
             Event::InitApply(object) | Event::Apply(object) => meaning(object),
@@ -79,7 +79,7 @@ where
     }
 }
 
-/// Objects of ours, of any shape: one that makes no sense must not keep the others from being read.
+/// One of directway's kinds, read without its schema: otherwise one malformed object would make the whole list fail.
 pub fn any_shape<K: Resource<DynamicType = ()>>(client: &Client) -> Api<DynamicObject> {
     Api::all_with(client.clone(), &ApiResource::erase::<K>(&()))
 }

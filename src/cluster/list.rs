@@ -7,16 +7,16 @@ use serde::de::DeserializeOwned;
 #[derive(Debug, thiserror::Error)]
 #[error("list {what}: {error}")]
 pub struct ListError {
-    /// What.
+    /// What was to be listed, as in `Nodes`.
     pub what: String,
-    /// Why.
+    /// The client's error.
     pub error: kube::Error,
 }
 
-/// All that are asked for, page by page.
+/// All objects that `which` selects, read in pages of `page`.
 ///
 /// # Errors
-/// What the API server says.
+/// The API server refuses a page or cannot be reached.
 pub async fn list<K>(api: &Api<K>, which: &ListParams, page: u32) -> kube::Result<Vec<K>>
 where
     K: Resource + Clone + std::fmt::Debug + DeserializeOwned,

@@ -4,10 +4,10 @@
 //! it changes ([`directory`]). Both send [`Change`]s, and one [`Store`] makes a [`Snapshot`](crate::model::Snapshot) of them.
 //!
 //! To add a kind of object that is read:
-//! 1. a variant of [`SourceName`], and a file in `kinds/` that says where its objects are and what they mean: the table in
-//!    `kinds/mod.rs` lists all of them, and the compiler asks for the new one;
-//! 2. a [`Change`] for what such an object says, and a [`Key`] for its end; the compiler lists what the store does with them;
-//! 3. where every reader waits for it, its name in `sources` of `wanted.rs`;
+//! 1. a variant of [`SourceName`], and a file in `kinds/` with where its objects are and which changes they mean: the
+//!    table in `kinds/mod.rs` lists all of them, and the compiler asks for the new one;
+//! 2. a [`Change`] for such an object, and a [`Key`] for its deletion; the compiler lists where the store handles them;
+//! 3. if every reader must wait for it, its name in `sources` of `wanted.rs`;
 //! 4. the right to list and watch it, in `charts/directway/templates/rbac.yaml`.
 
 mod change;

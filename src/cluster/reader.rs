@@ -9,10 +9,10 @@ use crate::model::NodeName;
 
 use super::{Change, ChangeSender, LightNode, ListError, SourceName, Store, Wanted, kinds};
 
-/// How long an agent that is told to end waits for the answer whether its node still has a role.
+/// How long an ending agent waits for the API server's answer whether its node still has a role.
 const LAST_LOOK: Duration = Duration::from_secs(2);
 
-/// Follows everything that is wanted until nobody reads any more.
+/// Follows all wanted sources until the reader has ended.
 pub async fn follow(client: Client, wanted: Wanted, feed: ChangeSender) {
     let sources = wanted.followed().into_iter();
     let sources = sources.filter_map(|name| kinds::source(name, &client, &wanted));
@@ -22,7 +22,7 @@ pub async fn follow(client: Client, wanted: Wanted, feed: ChangeSender) {
 /// Reads `sources` once into `store`, one after the other.
 ///
 /// # Errors
-/// The first that cannot be listed.
+/// The first source that cannot be listed.
 pub async fn look(
     client: &Client,
     wanted: &Wanted,
@@ -40,8 +40,8 @@ pub async fn look(
     Ok(())
 }
 
-/// Whether the API server says that this node has no role any more; `false` also when it does not answer soon.
-/// The watch may not have told yet.
+/// Whether this node has no role any more; `false` also if the API server does not answer in time.
+/// The API server is asked directly, because the watch may lag behind.
 pub async fn has_lost_its_roles(client: Client, this: &NodeName) -> bool {
     let nodes = Api::<LightNode>::all(client);
     let own = ListParams::default().fields(&format!("metadata.name={this}"));

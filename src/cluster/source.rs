@@ -1,4 +1,4 @@
-//! Where the cluster is read, and the names of what is read there.
+//! Where the objects are read from, and the names of the sources.
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
@@ -37,26 +37,26 @@ impl fmt::Display for SourceConfig {
     }
 }
 
-/// One of the things that must be read completely before anything is done.
+/// A kind of objects, or a directory. All but `EndpointSlices` must be read completely before anything is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SourceName {
     /// The VirtualServices of an API server.
     VirtualServices,
     /// The nodes of an API server.
     Nodes,
-    /// What the other nodes' agents report to an API server.
+    /// The reports of the nodes' agents, on an API server.
     NodeStates,
     /// The ConfigMap that may ask for everything to be undone.
     UndoSwitch,
-    /// The endpoints of Services, of an API server. Read only where a director needs them: until then the
-    /// VirtualServices concerned stay as they are.
+    /// The endpoints of Services, of an API server. Only a director that needs them reads them. Until then it leaves
+    /// the VirtualServices concerned as they are.
     EndpointSlices,
     /// A directory of manifests.
     Directory,
 }
 
 impl SourceName {
-    /// What an API server calls its objects.
+    /// The plural name of its objects.
     pub fn kind(self) -> &'static str {
         match self {
             Self::VirtualServices => "VirtualServices",
@@ -68,7 +68,7 @@ impl SourceName {
         }
     }
 
-    /// A word for readiness, logs and metrics.
+    /// Its name in readiness, logs and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::VirtualServices => "virtualservices",

@@ -1,4 +1,4 @@
-//! What the sources have said.
+//! The state that the sources' changes add up to.
 
 #[cfg(test)]
 mod tests;
@@ -12,11 +12,11 @@ use crate::{
 
 use super::{Change, Key, NoReport, Object, SourceName, WATCH_SUBJECT};
 
-/// All that the sources have said: the compact form, and the only copy.
+/// All that is known from the sources: in compact form, and the only copy.
 #[derive(Debug)]
 pub struct Store {
     snapshot: Snapshot,
-    /// Only where details are wanted, as all the reports.
+    /// Like `reports`, empty unless details are wanted.
     objects: BTreeMap<VsKey, Object>,
     reports: BTreeMap<NodeName, Result<Report, NoReport>>,
     /// Identity and generation of refused objects; accepted ones carry their own.
@@ -24,11 +24,11 @@ pub struct Store {
     synced: BTreeMap<SourceName, bool>,
     problems: BTreeMap<(SourceName, String), String>,
     complete: bool,
-    /// What a list has not named so far.
+    /// Known objects that a list in progress has not named so far.
     relists: BTreeMap<SourceName, BTreeSet<Key>>,
 }
 
-/// Tells whether anything is different now.
+/// Inserts `value`; returns whether that changes anything.
 fn replace<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: V) -> bool {
     if map.get(&key) == Some(&value) {
         return false;
@@ -38,7 +38,7 @@ fn replace<K: Ord, V: PartialEq>(map: &mut BTreeMap<K, V>, key: K, value: V) -> 
 }
 
 impl Store {
-    /// Nothing is known yet; all of `sources` must be read.
+    /// An empty store, synced once all of `sources` have been read.
     pub fn new(sources: &[SourceName]) -> Self {
         let peers = if sources.contains(&SourceName::NodeStates) {
             Peers::Reported(BTreeMap::new())
@@ -60,7 +60,7 @@ impl Store {
         }
     }
 
-    /// Takes over changes that belong together; tells whether anything is different now.
+    /// Applies changes that belong together; returns whether the reader has to act on them.
     pub fn apply(&mut self, changes: impl IntoIterator<Item = Change>) -> bool {
         let mut different = false;
         for change in changes {
@@ -93,7 +93,7 @@ impl Store {
             }
             Change::Report(name, report) => {
                 self.named(|| Key::NodeState(name.clone()));
-                // What it said before a report that makes no sense stays in force.
+                // If the report cannot be parsed, the peer state of the one before stays in force.
                 if let Ok(report) = &*report {
                     self.peer(name.clone(), report.peer.clone());
                 }
@@ -110,7 +110,7 @@ impl Store {
                 different
             }
             Change::EndpointSlice(service, name, slice) => {
-                // Of those that have been read completely: the list of another one is on its way.
+                // Slices of a Service whose list is not complete yet are ignored: the list will contain them.
                 let slices = self.snapshot.endpoints.get_mut(&service);
                 slices.is_some_and(|slices| replace(slices, name, slice))
             }
@@ -147,7 +147,7 @@ impl Store {
                 if over {
                     tracing::info!(source = source.name(), subject, "read again without errors");
                 }
-                // That a watch works again is no news for a report, but VIPs may be moved again.
+                // Watches that work again do not change the report, but allow moves for preference if all do.
                 over && (subject != WATCH_SUBJECT || self.is_fresh())
             }
             Change::Complete(complete) => {
@@ -163,14 +163,14 @@ impl Store {
         }
     }
 
-    /// Lists that are on their way name this one.
+    /// Marks the object as named in all lists in progress.
     fn named(&mut self, key: impl Fn() -> Key) {
         for relist in self.relists.values_mut() {
             relist.remove(&key());
         }
     }
 
-    /// Tells whether it was there.
+    /// Removes an object; returns whether there was one.
     fn remove(&mut self, key: &Key) -> bool {
         match key {
             Key::VirtualService(key) => {
@@ -193,7 +193,7 @@ impl Store {
         }
     }
 
-    /// What is known from this source, if its lists come object by object.
+    /// The known objects of this source, if its lists arrive object by object; else nothing.
     fn keys_of(&self, source: SourceName) -> BTreeSet<Key> {
         let virtual_services = self.snapshot.virtual_services.keys();
         let virtual_services = virtual_services.cloned().map(Key::VirtualService);
@@ -206,15 +206,15 @@ impl Store {
                 let named = peers.chain(self.reports.keys()).cloned();
                 named.map(Key::NodeState).collect()
             }
-            // What it says stays in force until it says something else: see `undo_switch`.
+            // A deleted switch changes nothing: see `undo_switch`.
             SourceName::UndoSwitch => BTreeSet::new(),
-            // Their lists come as a whole.
+            // Their list is a single change, which replaces all.
             SourceName::EndpointSlices => BTreeSet::new(),
             SourceName::Directory => virtual_services.chain(nodes).collect(),
         }
     }
 
-    /// Whether this trouble has been told of in these words.
+    /// Whether this problem is known already, with the same message.
     pub fn is_known(&self, source: SourceName, subject: &str, message: &str) -> bool {
         let known = self.problems.get(&(source, subject.to_owned()));
         known.is_some_and(|known| known == message)
@@ -225,17 +225,17 @@ impl Store {
         &self.snapshot
     }
 
-    /// VirtualServices beyond what they ask for, where that is wanted.
+    /// UID, generation and status of the VirtualServices; empty unless details are wanted.
     pub fn objects(&self) -> &BTreeMap<VsKey, Object> {
         &self.objects
     }
 
-    /// All of what agents report, or why it is not there, where that is wanted.
+    /// Each agent's complete report, or why there is none; empty unless details are wanted.
     pub fn reports(&self) -> &BTreeMap<NodeName, Result<Report, NoReport>> {
         &self.reports
     }
 
-    /// Those reports that can be read.
+    /// The reports that can be parsed.
     pub fn readable(&self) -> impl Iterator<Item = (&NodeName, &Report)> {
         let reports = self.reports.iter();
         reports.filter_map(|(name, report)| Some((name, report.as_ref().ok()?)))
@@ -249,7 +249,7 @@ impl Store {
             .collect()
     }
 
-    /// The Services whose endpoints `node` has to know: those of the VIPs that it may hold.
+    /// The Services whose endpoints `node` needs: those of the VIPs that it may hold.
     pub fn services_of(&self, node: &NodeName) -> BTreeSet<ServiceName> {
         let labels = match self.snapshot.nodes.get(node) {
             Some(node) if node.is_director() => &node.labels,
@@ -262,7 +262,7 @@ impl Store {
             .collect()
     }
 
-    /// Whether what is known is all there is.
+    /// Whether all of the sources' objects are known, if only by an earlier good version.
     pub fn is_complete(&self) -> bool {
         self.complete
     }
@@ -278,12 +278,12 @@ impl Store {
         &self.synced
     }
 
-    /// Whether all of them have.
+    /// Whether all sources have been read completely at least once.
     pub fn is_synced(&self) -> bool {
         self.synced.values().all(|synced| *synced)
     }
 
-    /// Which have not, and why.
+    /// The sources that have not been read completely yet, each with why.
     pub fn missing(&self) -> Vec<String> {
         missing(&self.synced, &self.problems)
     }

@@ -1,4 +1,4 @@
-//! Who reads what.
+//! What the agent, the controller and the subcommands read.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -8,15 +8,15 @@ use crate::model::{NodeName, ServiceName};
 
 use super::{SourceName, UndoSwitch};
 
-/// What a reader wants to know.
+/// What a reader reads.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// How it asks the API server.
+    /// The sizes and durations of its requests.
     pub pace: Pace,
-    /// Whether it wants all of what agents report, and VirtualServices beyond what they ask for. An agent doesn't: what
-    /// other nodes act on is enough, and takes less memory.
+    /// Whether it needs complete reports, and the status of VirtualServices. An agent does not: the part of a report
+    /// that other nodes act on is enough, and takes less memory.
     pub details: bool,
-    /// What the agent of a node wants to know of that node's objects.
+    /// For an agent: where it receives changes of its own node's objects.
     pub own: Option<Arc<OwnObjects>>,
     /// The ConfigMap that may ask for everything to be undone.
     pub switch: Option<UndoSwitch>,
@@ -51,7 +51,7 @@ impl Wanted {
         }
     }
 
-    /// What must be read completely before anything is done.
+    /// The sources that must be read completely before any work is done.
     pub fn sources(&self) -> Vec<SourceName> {
         let always = [
             SourceName::VirtualServices,
@@ -62,7 +62,7 @@ impl Wanted {
         always.into_iter().chain(switch).collect()
     }
 
-    /// All that is followed. Until endpoints are known, the VirtualServices concerned stay as they are.
+    /// All sources that are followed. Until endpoints are known, the VirtualServices concerned stay as they are.
     pub fn followed(&self) -> Vec<SourceName> {
         let services = self.services.as_ref();
         let endpoints = services.map(|_| SourceName::EndpointSlices);
@@ -70,29 +70,29 @@ impl Wanted {
     }
 }
 
-/// How an API server is asked.
+/// The sizes and durations of requests to an API server.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// The server ends a watch after so many seconds and the client begins a new one, so that a connection that died
-    /// without a word is noticed.
+    /// The server ends a watch after this many seconds and the client begins a new one, so that a dead connection is
+    /// noticed.
     pub watch: u32,
     /// Objects per page of a list: what is in memory at once.
     pub page: u32,
 }
 
 impl Pace {
-    /// On every node: with little memory, and soon aware of a dead connection.
+    /// For every node: needs little memory, and notices a dead connection soon.
     pub const AGENT: Self = Self {
         watch: 120,
         page: 250,
     };
-    /// At one place.
+    /// For the controller and the subcommands: fewer and larger requests.
     pub const CONTROLLER: Self = Self {
         watch: 290,
         page: 500,
     };
 
-    /// No word for longer than a watch lasts: the connection is dead.
+    /// A connection on which nothing arrives for this time is dead, because it is longer than a watch lasts.
     pub fn silence(self) -> Duration {
         Duration::from_secs(u64::from(self.watch) + 15)
     }
@@ -105,7 +105,7 @@ pub struct OwnObjects {
     pub node: NodeName,
     /// The UID of its Node object.
     pub node_uid: watch::Sender<Option<String>>,
-    /// Its NodeState was deleted.
+    /// Notified when its NodeState was deleted.
     pub state_deleted: Notify,
 }
 

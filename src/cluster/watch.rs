@@ -1,5 +1,5 @@
-//! Watches of an API server, each of them retried for ever, none of them acted on before its list is complete. When the
-//! API server is gone, what was known last stays in force.
+//! Watches of an API server. Each is retried for ever, and a reader acts only when its list is complete. While the API
+//! server cannot be reached, the last known state stays in force.
 
 use std::{pin::pin, time::Duration};
 
@@ -12,17 +12,17 @@ use serde::de::DeserializeOwned;
 
 use super::{Change, ChangeSender, Closed, Pace, SourceName, WATCH_SUBJECT};
 
-/// Between the first attempts.
+/// Pauses between the first attempts.
 const BACKOFF: [Duration; 3] = [
     Duration::from_millis(200),
     Duration::from_millis(500),
     Duration::from_secs(1),
 ];
-/// Between those that follow.
+/// The pause between later attempts.
 const LATE: Duration = Duration::from_secs(3);
-/// After an error, how long without another one means that it is over.
+/// An error counts as over after this time without another one.
 const CALM: Duration = Duration::from_secs(10);
-/// Changes of a list that are handed over together.
+/// How many changes of a list are sent together.
 const BATCH: usize = 250;
 
 /// How a kind is watched.
@@ -35,12 +35,12 @@ pub(super) fn config(pace: Pace) -> watcher::Config {
 struct Outage {
     source: SourceName,
     failures: usize,
-    /// What was told of it: the words of a refused connection differ from attempt to attempt.
+    /// What was reported. Kept while the status is the same, because the text of a refused connection varies.
     told: Option<(Option<u16>, String)>,
 }
 
 impl Outage {
-    /// One more; what to tell.
+    /// The problem to report for one more error.
     fn failed(&mut self, error: &watcher::Error) -> Change {
         let (status, message) = (status(error), explain(error));
         tracing::debug!(source = self.source.name(), "{message}");
@@ -51,14 +51,14 @@ impl Outage {
         Change::problem(self.source, WATCH_SUBJECT, &*message)
     }
 
-    /// How long to wait after it.
+    /// How long to wait before the next attempt.
     fn pause(&mut self) -> Duration {
         let wait = *BACKOFF.get(self.failures).unwrap_or(&LATE);
         self.failures += 1;
         wait
     }
 
-    /// It is over, if it was one.
+    /// Ends the outage; returns the change to report if there was one.
     fn ends(&mut self) -> Option<Change> {
         self.told = None;
         let failures = std::mem::take(&mut self.failures);
@@ -66,7 +66,7 @@ impl Outage {
     }
 }
 
-/// Follows what `config` selects, as `read` understands it.
+/// Follows the objects that `config` selects; `read` turns each event into changes.
 pub(super) async fn run<K>(
     source: SourceName,
     api: Api<K>,
@@ -120,7 +120,7 @@ where
     }
 }
 
-/// The API server's verdict; `None` if it was not reached.
+/// The API server's status code; `None` if it was not reached.
 fn status(error: &watcher::Error) -> Option<u16> {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))

@@ -1,4 +1,4 @@
-//! What was found → the condition to write, with a transition time that moves only when the condition does.
+//! What was found → the condition to write, with a transition time that changes only with its status.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -11,7 +11,7 @@ use crate::{
 /// What was found out about a condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ConditionValue {
-    /// This is the case.
+    /// The condition has this value.
     Known {
         /// Whether the condition holds.
         status: ConditionStatus,
@@ -20,7 +20,7 @@ pub(super) enum ConditionValue {
         /// In a sentence.
         message: String,
     },
-    /// Who would know has not yet seen the object's present generation, or the cluster's.
+    /// The agent that would know has not reported on the object's present generation yet.
     Lagging(String),
 }
 
@@ -41,7 +41,7 @@ impl ConditionValue {
         }
     }
 
-    /// A certain no says more than no answer, and no answer more than a yes.
+    /// A certain no weighs most, then unknown, then a late report, then yes.
     fn weight(&self) -> u8 {
         match self {
             Self::Known {
@@ -60,13 +60,13 @@ impl ConditionValue {
         }
     }
 
-    /// The first of those that weigh most.
+    /// The first of those with the greatest weight.
     pub(super) fn worst(values: Vec<Self>) -> Option<Self> {
         values.into_iter().rev().max_by_key(Self::weight)
     }
 }
 
-/// The condition to write, given those that are there.
+/// The condition to write, where `before` are the object's present ones.
 pub(super) fn condition(
     kind: ConditionType,
     value: ConditionValue,
@@ -93,7 +93,7 @@ pub(super) fn condition(
         }
     };
     let kept = before.filter(|before| before.status == status.name());
-    // The API keeps whole seconds; anything finer would look like a change every time.
+    // The API keeps whole seconds: a finer time would look like a change in every pass.
     let second = Timestamp::from_second(now.as_second()).unwrap_or(now);
     Condition {
         type_: kind.name().to_owned(),

@@ -1,4 +1,4 @@
-//! Which transitions and moves become Events, and when: at most one per object, condition and ten seconds.
+//! Which transitions and moves become Events, and when: at most one per object and condition in ten seconds.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,10 +11,10 @@ use crate::{
     model::{Move, NodeName, VirtualService, VsKey},
 };
 
-/// A condition that goes back and forth is told about this often.
+/// The least time between two Events about the same condition, or the holder, of an object.
 pub const PAUSE: Duration = Duration::from_secs(10);
 
-/// What there are news about.
+/// What an Event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Topic {
     Condition(ConditionType),
@@ -24,23 +24,23 @@ enum Topic {
 
 type Id = (VsKey, Topic);
 
-/// What was told last: status and reason, or who got the VIP and when.
+/// The last Event: status and reason, or which director took the VIP and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct LastEvent {
     what: (String, String),
     at: Option<Duration>,
 }
 
-/// Remembers what was told; times on our monotonic clock.
+/// Remembers which Events were sent; times on our monotonic clock.
 #[derive(Debug, Default)]
 pub struct EventFilter {
     told: BTreeMap<Id, LastEvent>,
-    /// When the first of the news that [`Self::events`] held back may be told.
+    /// When the first Event that was held back may be sent.
     due: Option<Duration>,
 }
 
 impl EventFilter {
-    /// Takes what is written there already as told: a restart is no news.
+    /// Counts present conditions and moves as sent, so that a restart of the controller sends no Events.
     pub fn begin(cluster: &Store) -> Self {
         let mut event_filter = Self::default();
         for (key, object) in cluster.objects() {
@@ -65,7 +65,7 @@ impl EventFilter {
         event_filter
     }
 
-    /// Events for what is different now. Those that must wait come with a later call, if they are still true then.
+    /// Events for conditions that have changed. Those that must wait are returned by a later call, if still true then.
     pub fn events(&mut self, key: &VsKey, conditions: &[Condition], now: Duration) -> Vec<Event> {
         let mut events = Vec::new();
         for (kind, condition) in conditions.iter().filter_map(known) {
@@ -79,7 +79,7 @@ impl EventFilter {
         events
     }
 
-    /// An event if a director took one of the VIPs of `virtual_service`. Of several moves the last one is told.
+    /// An Event if a director took one of the VIPs of `virtual_service`. Of several moves only the last has one.
     pub fn holder(
         &mut self,
         virtual_service: &VirtualService,
@@ -91,7 +91,7 @@ impl EventFilter {
         self.is_news(id, moved(last), now).then(|| move_event(last))
     }
 
-    /// Whether this was not told yet, and may be told now; then it counts as told.
+    /// Whether an Event for this was not sent yet, and may be sent now; then it counts as sent.
     fn is_news(&mut self, id: Id, what: (String, String), now: Duration) -> bool {
         let told = self.told.get(&id);
         if told.is_some_and(|told| told.what == what) {
@@ -107,13 +107,13 @@ impl EventFilter {
         true
     }
 
-    /// Before a pass over all objects: forgets those that are gone, and what was held back.
+    /// Before a pass over all objects: forgets those that are gone, and Events that were held back.
     pub fn retain(&mut self, is_there: impl Fn(&VsKey) -> bool) {
         self.told.retain(|(key, _), _| is_there(key));
         self.due = None;
     }
 
-    /// After a pass over all objects: how long until news that was held back may be told; `None` = there is none.
+    /// After a pass over all objects: how long until an Event that was held back may be sent; `None` = there is none.
     pub fn wait(&self, now: Duration) -> Option<Duration> {
         self.due.map(|due| due.saturating_sub(now))
     }
@@ -175,7 +175,7 @@ fn what(condition: &Condition) -> (String, String) {
     (condition.status.clone(), condition.reason.clone())
 }
 
-/// Nobody waits for the news that a new object is in no conflict, or that nothing is known of it yet.
+/// Skips Events that are no news: that a new object is in no conflict, and that Accepted or Ready is unknown.
 fn is_worth_telling(kind: ConditionType, condition: &Condition, is_first: bool) -> bool {
     match kind {
         ConditionType::VipConflict | ConditionType::KubeProxyConflict => {
@@ -184,7 +184,7 @@ fn is_worth_telling(kind: ConditionType, condition: &Condition, is_first: bool) 
         ConditionType::Accepted | ConditionType::Ready => {
             condition.status != ConditionStatus::Unknown.name()
         }
-        // Ready says the same, and more.
+        // Ready covers Programmed.
         ConditionType::Programmed => false,
     }
 }

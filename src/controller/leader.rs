@@ -1,4 +1,4 @@
-//! The effects of the leader election: reads and writes the Lease, and tells the rest whether we lead.
+//! The effects of the leader election: reads and writes the Lease, and publishes whether we lead.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use super::lease::{Action, DEADLINE, DURATION, LOOK, LeaderElection, LeaseRecord
 
 /// The Lease's name; the chart grants rights to it alone.
 pub const LEASE: &str = "directway-controller";
-/// A request that takes longer counts as failed: a leader must know in time.
+/// Requests that take longer count as failed, because a leader must notice that before its [`DEADLINE`].
 const TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Whether we lead. Ask again before every write: a lease runs out while nobody looks.
+/// Whether we lead. Check it before every write, because the lease expires with time.
 #[derive(Clone, Debug)]
 pub struct Leadership {
     until: watch::Receiver<Option<Instant>>,
@@ -31,7 +31,7 @@ impl Leadership {
             .is_some_and(|until| Instant::now() < until)
     }
 
-    /// Waits until we begin to lead, or stop to.
+    /// Waits until we begin or cease to lead.
     pub async fn changed(&mut self) {
         loop {
             if self.until.changed().await.is_err() {
@@ -52,13 +52,13 @@ pub struct LeaderElector {
     election: LeaderElection,
     until: watch::Sender<Option<Instant>>,
     start: Instant,
-    /// The version that we wrote last.
+    /// `resourceVersion` and transitions of our last write.
     written: Option<(String, i32)>,
     follows: Option<String>,
 }
 
 impl LeaderElector {
-    /// A candidate with a unique name, and what it tells.
+    /// A candidate with the unique name `identity`, and what it publishes.
     pub fn new(client: Client, namespace: &str, identity: &str) -> (Self, Leadership) {
         let (until, receiver) = watch::channel(None);
         let candidate = Self {
@@ -80,7 +80,7 @@ impl LeaderElector {
         self.start.elapsed()
     }
 
-    /// Runs for ever; drop it to end, or better: end `stop`.
+    /// Takes part until `stop` ends, then releases the lease. A future that is dropped does not release it.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
         loop {
@@ -157,7 +157,7 @@ impl LeaderElector {
                 Ok(())
             }
             Err(kube::Error::Api(status)) if status.code == 409 => {
-                // Somebody else wrote in between; the next round sees who.
+                // Another controller wrote in between; the next round reads which one.
                 self.election.lost();
                 Ok(())
             }
@@ -190,7 +190,7 @@ impl LeaderElector {
         }
     }
 
-    /// Lets the next one begin at once.
+    /// Releases the lease, so that another controller can lead at once.
     async fn release(&mut self) {
         let leads = self.election.leads(self.now());
         self.until.send_replace(None);

@@ -1,26 +1,26 @@
-//! Who of several controllers leads: the decision, without clock and network.
+//! Which of several controllers leads: the decision, without clock and network.
 //!
-//! A Lease's times are written by somebody else's clock, so they are never compared with ours. What counts is
-//! how long, by our own monotonic clock, the record has not changed: its leader renews it far more often than
-//! it expires. Every write names the resourceVersion that was read, so of two that write the API server takes one.
+//! A Lease's times come from another host's clock, so they are never compared with ours. What counts is how long,
+//! by our own monotonic clock, the record has not changed: its leader renews it far more often than it expires.
+//! Every write names the resourceVersion that was read, so the API server accepts only one of two concurrent writes.
 
 use std::time::Duration;
 
-/// After this time without a change, anybody may take the lease.
+/// After this time without a change, any controller may take the lease.
 pub const DURATION: Duration = Duration::from_secs(15);
-/// A leader that could not renew for this long has stopped writing: before anybody else may begin.
+/// A leader that could not renew for this long stops writing, before another controller may begin ([`DURATION`]).
 pub const DEADLINE: Duration = Duration::from_secs(10);
-/// Between a leader's renewals.
+/// The pause between a leader's renewals.
 pub const RENEW: Duration = Duration::from_secs(3);
-/// Between a follower's looks.
+/// The pause between a follower's reads.
 pub const LOOK: Duration = Duration::from_secs(2);
 
 /// The part of a Lease that decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LeaseRecord {
-    /// Who leads; empty = released.
+    /// The leader's identity; empty = released.
     pub holder: String,
-    /// For how long after a renewal, by the leader's own word.
+    /// How long the lease is valid after a renewal, as the leader wrote it.
     pub duration: Duration,
     /// How often the leader has changed.
     pub transitions: i32,
@@ -31,16 +31,16 @@ pub struct LeaseRecord {
 /// What is to be done with the lease now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Write our name into it, new (`None`) or in place of this version.
+    /// Write our identity into it.
     Take {
-        /// The version that must still be there.
+        /// The resourceVersion that must not have changed; `None` = create the Lease.
         replaces: Option<String>,
         /// The new count of transitions.
         transitions: i32,
     },
-    /// Somebody else leads.
+    /// Another controller leads.
     Follow {
-        /// Who.
+        /// Its identity.
         leader: String,
     },
 }
@@ -49,7 +49,7 @@ pub enum Action {
 #[derive(Clone, Debug)]
 pub struct LeaderElection {
     identity: String,
-    /// What was read last, and when it was first so; on our monotonic clock.
+    /// The record that was read last, and when this version of it was read first; on our monotonic clock.
     seen: Option<(LeaseRecord, Duration)>,
     /// When the last successful renewal was begun.
     renewed: Option<Duration>,
@@ -91,7 +91,7 @@ impl LeaderElection {
         if record.holder == self.identity {
             return take(record.transitions);
         }
-        // A leader of another version may have been promised longer.
+        // A leader of another release may use a longer duration.
         let expired = now.saturating_sub(since) >= record.duration.max(DURATION);
         if record.holder.is_empty() || expired {
             take(record.transitions.saturating_add(1))
@@ -102,7 +102,7 @@ impl LeaderElection {
         }
     }
 
-    /// Our name is in the lease by a write that was begun at `begun`.
+    /// A write that was begun at `begun` has put our identity into the lease.
     pub fn taken(&mut self, begun: Duration) {
         self.renewed = Some(begun);
     }
@@ -112,7 +112,7 @@ impl LeaderElection {
         self.renewed = None;
     }
 
-    /// Whether we may write: nobody else can have begun to.
+    /// Whether we may write, because no other controller can have begun to.
     pub fn leads(&self, now: Duration) -> bool {
         self.renewed
             .is_some_and(|begun| now.saturating_sub(begun) < DEADLINE)

@@ -1,4 +1,4 @@
-//! What the controller tells about itself.
+//! The controller's own metrics, readiness and state.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ pub(super) struct Metrics {
     pub found: Mutex<Found>,
 }
 
-/// What the last look at the cluster found.
+/// What the sources lack, and what the last pass found.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Found {
     /// Sources that are not synced.
@@ -36,7 +36,7 @@ impl Metrics {
     }
 }
 
-/// The admin endpoint's view.
+/// What the admin endpoint serves.
 pub(super) struct Status {
     pub metrics: std::sync::Arc<Metrics>,
     pub leadership: Leadership,

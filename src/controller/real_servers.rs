@@ -19,9 +19,9 @@ pub(super) struct RealServerCounts {
     pub ready: usize,
     /// How many there are.
     pub total: usize,
-    /// The others, by name or address, and why.
+    /// Those that get no new connections, by name or address, and why.
     pub unready: Vec<(String, Refusal)>,
-    /// How many are selected, but are none as long as no endpoint of the Service runs there.
+    /// How many selected nodes are not counted in `total`, because no endpoint of the Service runs there.
     pub absent: usize,
 }
 
@@ -40,7 +40,7 @@ impl RealServerCounts {
     }
 }
 
-/// Counts by the report of the VIP's holder, if there is one.
+/// Counts the real servers by the report of the VIP's holder, if there is one.
 pub(super) fn count_real_servers(
     virtual_service: &VirtualService,
     vip: IpAddr,
@@ -60,7 +60,7 @@ pub(super) fn count_real_servers(
             continue;
         }
         let told = group.and_then(|group| group.unready.get(address)).cloned();
-        // The director only knows that the node has not reported the VIP; the node itself knows why.
+        // The director only knows that the node has not reported the VIP; the node's own report has the reason.
         let told = match (&real_server.id, told) {
             (RealServerId::Node(name), Some(told)) if told.reason == Reason::NotBound => {
                 own_words(name, &virtual_service.key, cluster).or(Some(told))
@@ -68,7 +68,7 @@ pub(super) fn count_real_servers(
             (RealServerId::Node(_) | RealServerId::External, told) => told,
         };
         if told.is_none() && follows_service && real_server.id != RealServerId::External {
-            // Directors say nothing of nodes without an endpoint: that is most of them, of most Services.
+            // Directors do not report nodes without an endpoint, because those are most nodes of most Services.
             counts.absent += 1;
             continue;
         }
@@ -90,7 +90,7 @@ pub(super) fn count_real_servers(
     counts
 }
 
-/// What keeps a node from being a real server, as it says itself.
+/// What keeps a node from being a real server, by its own report.
 fn own_words(name: &NodeName, key: &VsKey, cluster: &Store) -> Option<Refusal> {
     let report = cluster.reports().get(name)?.as_ref().ok()?;
     let hindrance = || {

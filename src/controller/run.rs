@@ -22,12 +22,12 @@ use crate::{
     desired::{admit, placement},
 };
 
-/// Between passes at least: a burst of reports is one pass.
+/// The least time between passes, so that a burst of reports causes one pass.
 const MIN_INTERVAL: Duration = Duration::from_millis(200);
-/// After a write that failed.
+/// The pause before a pass that repeats a failed write.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// What a controller is told.
+/// The options of a controller.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The namespace of the Lease; `None` = the pod's, or the kubeconfig's.
@@ -55,7 +55,7 @@ pub async fn run(config: Config) -> Result<(), String> {
     let (candidate, leadership) = LeaderElector::new(client.clone(), &namespace, &identity);
     let (stop, mut stopped) = watch::channel(false);
     let election = tokio::spawn(candidate.run(async move {
-        // An error means that the sender is gone: then it is time to stop as well.
+        // An error means that the sender is gone, which also ends the election.
         let _ = stopped.wait_for(|stop| *stop).await;
     }));
     let metrics = Arc::new(Metrics::default());
@@ -88,7 +88,7 @@ pub async fn run(config: Config) -> Result<(), String> {
     outcome
 }
 
-/// Unique as long as no two processes with one number start at the same nanosecond on hosts of the same name.
+/// Unique unless two processes with the same PID start in the same nanosecond on hosts of the same name.
 fn own_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let now = jiff::Timestamp::now().as_nanosecond();
@@ -98,7 +98,7 @@ fn own_name() -> String {
 struct Reconciler {
     writer: StatusWriter,
     cluster: Store,
-    /// What was told in Events since we lead.
+    /// Which Events were sent since we lead.
     event_filter: Option<EventFilter>,
     metrics: Arc<Metrics>,
     leadership: Leadership,
@@ -146,7 +146,7 @@ impl Reconciler {
         self.metrics.found().missing = self.cluster.missing();
     }
 
-    /// Brings every status up to date; tells after which time to look again even if nothing changes.
+    /// Brings every status up to date; returns after which time the next pass is due even if nothing changes.
     async fn pass(&mut self) -> Option<Duration> {
         if !self.cluster.is_synced() {
             return None;

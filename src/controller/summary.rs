@@ -1,8 +1,8 @@
 //! The cluster as seen → one VirtualService's status. Pure.
 //!
-//! Everything is judged by what nodes observe. A node's word counts for an object only if the node had seen the
-//! object's present generation; until then a condition that already speaks of this generation stays as it is, so
-//! that a report that is on its way makes nothing flicker.
+//! A status follows from the nodes' reports. A report counts for an object only if the node had read the object's
+//! present generation. Until then a condition that already speaks of this generation stays as it is, so that it
+//! does not change back and forth while a report is late.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -23,28 +23,28 @@ use crate::{
     model::{NodeName, PreflightCheck, Reason, Refusal, VirtualService, VsKey},
 };
 
-/// What an agent may say of kube-proxy, and whether that is certain.
+/// The warnings about kube-proxy in agents' reports, and the condition's status for each.
 const PROXY_CONFLICTS: [(Reason, ConditionStatus); 3] = [
     (Reason::KubeProxyUnknown, ConditionStatus::Unknown),
     (Reason::KubeProxyIpvs, ConditionStatus::True),
     (Reason::KubeProxyDeletes, ConditionStatus::True),
 ];
 
-/// What all VirtualServices' statuses are made from.
+/// What the statuses of all VirtualServices are made from.
 pub struct Context<'a> {
     /// The cluster.
     pub cluster: &'a Store,
-    /// Who is served at all.
+    /// Which VirtualServices are accepted.
     pub admission: &'a Admission<'a>,
-    /// Who should hold what.
+    /// Which director should hold each VIP.
     pub placement: &'a Placement<'a>,
-    /// Of which objects each node's report speaks.
+    /// For which objects each node's report counts.
     pub agreements: &'a BTreeMap<NodeName, GenerationMatch>,
-    /// For transitions.
+    /// The time of a transition.
     pub now: Timestamp,
 }
 
-/// Of which VirtualServices each node's report speaks.
+/// For which VirtualServices each node's report counts: those whose present generation the node had read.
 pub(super) fn agreements(cluster: &Store) -> BTreeMap<NodeName, GenerationMatch> {
     let seen = cluster.seen();
     let readable = cluster.readable();
@@ -184,15 +184,15 @@ impl<'a> Summariser<'a> {
         self.context.cluster.reports().get(name)?.as_ref().ok()
     }
 
-    /// Whether this node's report speaks of the object as it is now.
+    /// Whether this node's report counts for the object's present generation.
     fn is_current(&self, name: &NodeName) -> bool {
         let agreement = self.context.agreements.get(name);
         agreement.is_some_and(|agreement| agreement.covers(&self.object.uid))
     }
 
-    /// The director that holds `vip` (`true`), or that should. Two say so while it moves, or when one lost its power with
-    /// the VIP: the one to which it came last is right. Where that is not known, the one that knows the present generation,
-    /// and then the one that should.
+    /// The director that holds `vip` (`true`), or that should. Two report it as held during a move, or after one lost
+    /// its power with the VIP. One whose kubelet reports comes first, then the one to which the VIP came last, then one
+    /// that has read the present generation, then the one that should hold it.
     fn director(&self, vip: IpAddr) -> Option<(&'a NodeName, bool)> {
         let wanted = self.context.placement.first(vip);
         let readable = self.context.cluster.readable();
@@ -217,7 +217,7 @@ impl<'a> Summariser<'a> {
         node.is_some_and(|node| node.silent)
     }
 
-    /// What keeps a node from its part. A holder that hears a rival goes on serving.
+    /// Why a node does not do its part. A conflict does not count for a holder, because it goes on serving.
     fn refusal(&self, name: &NodeName, holds: bool) -> Option<&'a Refusal> {
         let refusal = self.report(name)?.refused.get(&self.virtual_service.key)?;
         (!(holds && refusal.reason == Reason::VipConflict)).then_some(refusal)
@@ -326,7 +326,7 @@ impl<'a> Summariser<'a> {
             conflicts.map(move |((vip, dev), conflict)| (name, vip, dev, conflict))
         });
         let ours = told.filter(|(_, vip, _, _)| self.virtual_service.vips.contains(vip));
-        // Of several that tell of it, the holder knows both sides.
+        // Of several reports, the holder's comes first, because it has both MACs.
         let Some((name, vip, dev, conflict)) =
             ours.min_by_key(|(name, .., conflict)| (conflict.own.is_none(), *name))
         else {
@@ -342,7 +342,7 @@ impl<'a> Summariser<'a> {
         ConditionValue::known(true, Reason::VipConflict, message)
     }
 
-    /// Of several warnings the gravest: in the order of the reasons.
+    /// The gravest of several warnings, by the order of [`Reason`].
     fn proxy_conflict(&self) -> ConditionValue {
         let reports = self.context.cluster.readable();
         let warnings = reports.flat_map(|(name, report)| {
@@ -350,7 +350,7 @@ impl<'a> Summariser<'a> {
             warnings.map(move |(warning, vips)| (name, warning, vips))
         });
         let ours = warnings.filter_map(|(name, warning, vips)| {
-            // A newer agent may warn of something else.
+            // Other warnings, of newer agents, are skipped.
             let (_, status) = PROXY_CONFLICTS
                 .iter()
                 .find(|(reason, _)| *reason == warning.reason)?;
@@ -373,7 +373,7 @@ impl<'a> Summariser<'a> {
     }
 }
 
-/// When `vip` came to the node, if that is still known.
+/// When `vip` came to the node, if its report still contains that move.
 fn last_move(report: &Report, vip: IpAddr) -> Option<Timestamp> {
     let moves = report.moves.iter();
     moves

@@ -50,7 +50,7 @@ impl Ground {
         ground
     }
 
-    /// With everybody's work done and reported.
+    /// With all nodes' work done and reported.
     fn serving() -> Self {
         let mut ground = Self::new();
         ground.report("d", |report| {
@@ -77,7 +77,7 @@ impl Ground {
         self.cluster.apply([Change::Node(name.into(), node)]);
     }
 
-    /// Its kubelet is heard no more.
+    /// The node's kubelet no longer reports.
     fn silence(&mut self, name: &str) {
         let mut node = self.cluster.snapshot().nodes[&name.into()].clone();
         node.silent = true;
@@ -114,7 +114,7 @@ impl Ground {
         self.cluster.apply(virtual_service(&object, true));
     }
 
-    /// The node's agent reports on what there is now.
+    /// The node's agent reports after it has read the present objects.
     fn report(&mut self, node: &str, change: impl FnOnce(&mut Report)) {
         let name = NodeName::from(node);
         let old = self.cluster.reports().get(&name).cloned();
@@ -139,7 +139,7 @@ impl Ground {
         summarise(&key, &self.cluster.objects()[&key], &context)
     }
 
-    /// The API server has the present status now.
+    /// Writes the present statuses into the store, as the API server would return them.
     fn write_back(&mut self) {
         for (key, mut object) in self.cluster.objects().clone() {
             object.status = Some(self.status(&key.name));
@@ -214,7 +214,7 @@ fn nothing_is_said_before_the_holder_has_seen_the_object() {
 fn a_late_report_makes_nothing_flicker_but_a_new_generation_is_not_taken_for_done() {
     let mut ground = Ground::serving();
     let before = ground.status("web");
-    // Others come and go; the holder's digest is late for all of them.
+    // Other objects are new, and the holder's digest does not cover them yet.
     for index in 0..40 {
         ground.apply(
             &format!("other-{index}"),
@@ -356,7 +356,7 @@ fn nodes_without_an_endpoint_are_no_real_servers() {
         ground.report("d", |report| change(&mut report.peer.directing[0]));
         ground.write_back();
     };
-    // r3 runs none, and the director does not mention it.
+    // r3 runs no endpoint, and the director does not report it.
     directing(&mut ground, |_| ());
     assert_eq!(ground.condition("web", "Ready"), "True Serving");
     assert_eq!(ground.status("web").summary.unwrap().real_servers, "2/2");
@@ -372,7 +372,7 @@ fn nodes_without_an_endpoint_are_no_real_servers() {
             .contains("r2 (10.0.0.12): EndpointOnPodNetwork")
     );
     assert_eq!(ground.status("web").summary.unwrap().real_servers, "1/2");
-    // What is gone drains; it is no real server any more.
+    // A removed endpoint drains and is no real server any more.
     directing(&mut ground, |group| {
         group.unready.clear();
         group.draining.insert(ip("10.0.0.12"));
@@ -437,7 +437,7 @@ fn a_rival_on_the_wire_is_a_conflict_that_goes_on_being_served() {
         )
     );
     assert_eq!(ground.condition("web", "Ready"), "True Serving");
-    // Where it could not be claimed, nobody is served by us.
+    // If the director could not claim the VIP, it serves no client.
     ground.report("d", |report| report.peer.held = IpRanges::default());
     assert_eq!(ground.condition("web", "Ready"), "False VIPConflict");
 }
@@ -458,7 +458,7 @@ fn kube_proxy_s_conflict_is_told_and_disturbs_no_other_condition() {
         ),
         (Reason::KubeProxyIpvs, "True KubeProxyIPVS", "Warning"),
         (Reason::KubeProxyDeletes, "True KubeProxyDeletes", "Warning"),
-        // What only a newer agent knows of.
+        // A warning that only a newer agent has.
         (Reason::Pending, "False NoConflict", "Normal"),
     ] {
         ground.report("d", |report| {
@@ -476,7 +476,7 @@ fn kube_proxy_s_conflict_is_told_and_disturbs_no_other_condition() {
         assert_eq!(ground.condition("web", "Ready"), "True Serving");
         now += PAUSE;
     }
-    // Another VIP's danger is not this one's; of several dangers the gravest counts, whoever tells it.
+    // A warning about another VIP does not count. Of several warnings the gravest counts, whichever node reports it.
     let warn = |ground: &mut Ground, node, reason, vip| {
         ground.report(node, |report| {
             let warning = Refusal::new(reason, "set ipvs.excludeCIDRs");

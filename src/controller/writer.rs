@@ -18,9 +18,9 @@ use crate::{
     model::VsKey,
 };
 
-/// Owns the fields of the status, and is named in Events.
+/// The field manager of the status, and the reporting controller of Events.
 const MANAGER: &str = "directway-controller";
-/// Requests in flight at once: ten thousand statuses at the first start are no reason to flood the API server.
+/// Requests in flight at once, so that ten thousand statuses at the first start do not flood the API server.
 const AT_ONCE: usize = 8;
 
 pub(super) struct StatusWriter {
@@ -29,7 +29,7 @@ pub(super) struct StatusWriter {
     leadership: Leadership,
 }
 
-/// What is to be written for one object.
+/// What to write for one object.
 pub(super) struct Update {
     pub key: VsKey,
     pub object: Object,
@@ -37,12 +37,12 @@ pub(super) struct Update {
     pub events: Vec<Event>,
 }
 
-/// What became of it.
+/// The results of all updates.
 #[derive(Default)]
 pub(super) struct Written {
     /// Objects as they are after the write.
     pub changes: Vec<Change>,
-    /// Writes that should be tried again.
+    /// Failed writes, to be repeated.
     pub failures: BTreeMap<VsKey, String>,
 }
 
@@ -89,7 +89,7 @@ impl StatusWriter {
             status,
             events,
         } = update;
-        // Somebody else may lead by now, and knows better.
+        // If another controller leads by now, it writes the status.
         if !self.leadership.is_ours() {
             return (key, Ok(None));
         }
@@ -114,7 +114,7 @@ impl StatusWriter {
                     metrics.writes.fetch_add(1, Ordering::Relaxed);
                     after = Some(object);
                 }
-                // It is gone, or replaced: the watch will tell.
+                // The object is gone or was replaced, which the watch reports.
                 Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
                     return (key, Ok(None));
                 }
@@ -123,7 +123,7 @@ impl StatusWriter {
         }
         for event in events {
             if let Err(error) = self.recorder.publish(&event, &object.reference).await {
-                // An Event is a courtesy; the status says the same.
+                // Not repeated: the status has the same information.
                 tracing::warn!(%key, "event not written: {error}");
                 metrics.event_errors.fetch_add(1, Ordering::Relaxed);
             }

@@ -1,7 +1,7 @@
 //! What would happen: the agents' own decisions, run over and over on what they reported, until nothing more changes.
 //!
-//! Pure: no kernel, no API. One round is one pass of every agent at once; what a round changes, the next one's agents
-//! have read in each other's reports. That is how "real servers bind, then the director adds them" comes out as lines.
+//! Pure: no kernel, no API. One round is one pass of every agent at once; in the next round, all agents have read in
+//! each other's reports what it changed. So the steps show that real servers bind before the director adds them.
 
 mod apply;
 mod world;
@@ -44,13 +44,13 @@ pub struct Step {
 pub struct Forecast {
     /// Ops in the order in which they would run.
     pub steps: Vec<Step>,
-    /// How every node would see it in the end.
+    /// What every node decides in the last round.
     pub nodes: BTreeMap<NodeName, Desired>,
-    /// Whether it comes to an end at all.
+    /// Whether nothing more changed before the rounds ran out.
     pub settled: bool,
 }
 
-/// How an agent was started is not known here: what it has set it goes on wanting.
+/// The options of the agent are not known here: it is assumed to keep what it has set.
 fn options(node: &ForecastNode) -> NodeOptions {
     let settings = node.ledger.ipvs.iter();
     let daemon = |half| node.ledger.own_daemon(half, &node.observed);
@@ -62,8 +62,8 @@ fn options(node: &ForecastNode) -> NodeOptions {
     }
 }
 
-/// What the election does on a node's NICs once the pass has done its work: it claims what is expected here, and gives what a
-/// successor has.
+/// What the election does on a node's NICs after the pass: it claims the VIPs that `elected` expects here, and yields
+/// those that another director reports as held.
 fn election(
     name: &NodeName,
     node: &ForecastNode,
@@ -146,7 +146,7 @@ pub fn settle(snapshot: &Snapshot, world: &mut ForecastCluster) -> Forecast {
         if acted {
             waited = false;
         } else if waiting && !waited {
-            // Nothing is missing but time.
+            // Only timers are left.
             now += LONG;
             waited = true;
             after_drain = true;

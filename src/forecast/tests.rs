@@ -97,7 +97,7 @@ fn with_web(snapshot: &mut Snapshot) {
         .insert(web.key.clone(), Ok(web.into()));
 }
 
-/// The place of the first op on `node` with this line's start.
+/// The position of the first op on `node` whose line begins with `start`.
 fn place(forecast: &Forecast, node: &str, start: &str) -> usize {
     let mut steps = forecast.steps.iter();
     steps
@@ -273,7 +273,7 @@ fn endpoints_say_who_gets_connections() {
             .count()
     };
     assert_eq!(adds(&forecast), 1);
-    // The pod moves to r2: r1's place goes in the end, its VIP stays.
+    // The pod moves to r2: r1's destination is deleted in the end, its VIP stays.
     follow(&mut snapshot, &[12]);
     let forecast = settle(&snapshot, &mut world);
     assert!(forecast.settled);

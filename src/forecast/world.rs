@@ -27,16 +27,16 @@ pub struct ForecastNode {
     pub ledger: Ledger,
     /// What its agent remembers.
     pub timers: DrainTimers,
-    /// What its wire answers.
+    /// What its neighbours answer.
     pub wire: EvidenceSource,
 }
 
-/// What a node's wire answers.
+/// What a node's neighbours answer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EvidenceSource {
-    /// It was asked.
+    /// They were queried.
     Asked(WireEvidence),
-    /// Nobody can ask it from here.
+    /// They cannot be queried from here.
     Assumed(Assumed),
 }
 
@@ -46,24 +46,24 @@ impl Default for EvidenceSource {
     }
 }
 
-/// What a node's wire would answer, for what is not known to be otherwise: whoever is in a network of the node is
-/// reached, and nobody answers for a VIP.
+/// What is known of the answers that a node's neighbours would give. Otherwise every address in a network of the node
+/// counts as reached, and no host answers for a VIP.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Assumed {
     /// Addresses of the node itself.
     pub own: BTreeSet<IpAddr>,
     /// Real servers that the node could not reach when it last tried, and why.
     pub out_of_reach: BTreeMap<IpAddr, Reason>,
-    /// Who answers for a VIP.
+    /// Hosts that answer for a VIP.
     pub answers: BTreeMap<IpAddr, BTreeSet<Mac>>,
 }
 
-/// Stands for the MAC of a host that nobody has asked.
+/// Stands for the MAC of a host that was not queried.
 const SOME_MAC: Mac = Mac([2, 0, 0, 0, 0, 0]);
 
 impl ForecastCluster {
-    /// What every agent knows of the others, if they tell each other: these nodes as they are now, all others as
-    /// they were.
+    /// What every agent knows of the others, if agents report: these nodes as they are now, all others as they were
+    /// `before`.
     pub(super) fn peers(&self, before: &Peers) -> Peers {
         match before {
             Peers::Silent => Peers::Silent,
@@ -77,7 +77,7 @@ impl ForecastCluster {
     }
 }
 
-/// What other nodes act on.
+/// The part of a node's report that other nodes act on.
 fn report(observed: &Observed) -> PeerState {
     let silenced = |dev: &Dev| {
         let link = observed.links.get(dev);
@@ -120,7 +120,7 @@ fn report(observed: &Observed) -> PeerState {
 }
 
 impl ForecastNode {
-    /// What the wire would answer to this node's questions.
+    /// What neighbours would answer to this node's queries.
     pub fn evidence(
         &self,
         name: &NodeName,

@@ -10,27 +10,26 @@ use crate::{
 
 use super::{Kernel, OpError};
 
-/// How many ops are handed over at once: what a batch needs on its way to the kernel is needed once, not for the whole
-/// plan.
+/// How many ops the kernel gets in one call, so that messages take memory for one batch and not for the whole plan.
 const AT_ONCE: usize = 1024;
 
-/// What became of each op of a plan.
+/// The result of each op of a plan.
 #[derive(Debug, Default)]
 pub struct OpResults {
     /// In the plan's order.
     ops: Vec<Op>,
-    /// By position: what did not take effect, and why.
+    /// By position: the results other than success.
     undone: BTreeMap<usize, OpResult>,
 }
 
-/// What became of one op.
+/// The result of one op.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpResult {
     /// It took effect.
     Applied,
     /// It failed.
     Failed(OpError),
-    /// Not tried, because an op that it rests on failed.
+    /// Not tried, because an op that it depends on failed.
     Skipped,
 }
 
@@ -57,8 +56,8 @@ impl OpResults {
     }
 }
 
-/// Applies `ops`, sorted by phase, in batches that never hold two phases. An op that rests on a failed one of an earlier
-/// phase is skipped; everything else goes on, and the next pass tries again.
+/// Applies `ops`, which are sorted by phase, in batches of one phase each. An op that depends on a failed one of an
+/// earlier phase is skipped. All others run, and the next pass tries again what is missing.
 pub fn execute(kernel: &mut dyn Kernel, ops: Vec<Op>) -> OpResults {
     let mut undone = BTreeMap::new();
     let mut failed = Failed::default();
@@ -99,7 +98,7 @@ fn apply(kernel: &mut dyn Kernel, batch: &[Op], failed: &Failed) -> BTreeMap<usi
     skipped.chain(refused).collect()
 }
 
-/// What failed so far in this pass, as far as later ops rest on it.
+/// The failures of earlier phases on which later ops may depend.
 #[derive(Default)]
 struct Failed {
     any: bool,
@@ -116,8 +115,8 @@ impl Failed {
             Op::AddDummy(dev) => {
                 self.dummies.insert(dev.clone());
             }
-            // A real server that can't be added, or a setting that can't be changed, must not keep the
-            // others from being served.
+            // A real server that can't be added, or a setting that can't be changed, must not keep clients from
+            // the other real servers.
             Op::EditService(..) | Op::AddDestination(..) | Op::EditDestination(..) => {}
             Op::AddRoute(_) | Op::DelRoute(_) => {}
             Op::Restore(_) | Op::DelDummy(_) => {}
@@ -142,9 +141,9 @@ impl Failed {
         };
         by_vip
             || match op {
-                // Quiet before VIP; device before address.
+                // The node must be quiet and the device exist before the address is added.
                 Op::AddAddress(key, _) => self.quiet || self.dummies.contains(&key.dev),
-                // Sysctls and devices are given back only when everything before went well.
+                // Settings are restored and devices deleted only if no earlier op failed.
                 Op::Restore(_) | Op::RestoreIpvs(_) | Op::DelDummy(_) => self.any,
                 Op::AddDummy(_)
                 | Op::SetIpvs(_)

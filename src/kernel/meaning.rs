@@ -11,19 +11,19 @@ use crate::plan::Op;
 
 use super::OpError;
 
-/// Said wherever IPVS is missing.
+/// The error text wherever the kernel lacks IPVS.
 pub const NO_IPVS: &str = "this kernel has no IPVS: load module ip_vs on the node (modprobe ip_vs), or boot a kernel built \
                            with CONFIG_IP_VS";
-/// Said wherever the rights are missing.
+/// The error text wherever the process lacks CAP_NET_ADMIN.
 pub const NO_RIGHTS: &str =
     "not permitted: give the process CAP_NET_ADMIN in the node's network namespace";
 
 /// The kinds of refusals that callers tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalKind {
-    /// What should be added is there already.
+    /// The thing to add is there already.
     AlreadyThere,
-    /// What should be changed or deleted is not there.
+    /// The thing to change or delete is not there.
     NotThere,
     /// The kernel has no such scheduler.
     NoScheduler,
@@ -33,7 +33,7 @@ pub enum RefusalKind {
     NoDevice,
     /// The process lacks a capability.
     NotPermitted,
-    /// Anything else: the message says it.
+    /// Anything else; the message explains it.
     Other,
 }
 
@@ -50,7 +50,7 @@ impl RefusalKind {
     }
 }
 
-/// A refusal of `op`; `what` says in words what the errno means.
+/// A refusal of `op`; `what` explains the errno.
 pub fn refused(op: &Op, errno: i32, what: impl Display) -> OpError {
     OpError::Refused {
         kind: RefusalKind::of(op, errno),
@@ -59,12 +59,12 @@ pub fn refused(op: &Op, errno: i32, what: impl Display) -> OpError {
     }
 }
 
-/// An op on a device that is not there.
+/// The refusal of an op on a device that is not there.
 pub fn no_device(op: &Op, dev: &impl Display) -> OpError {
     refused(op, ENODEV, format_args!("there is no device {dev}"))
 }
 
-/// An op on IPVS where there is none.
+/// The refusal of an op on IPVS by a kernel without it.
 pub fn no_ipvs(op: &Op) -> OpError {
     OpError::Refused {
         kind: RefusalKind::NoIpvs,
@@ -73,7 +73,7 @@ pub fn no_ipvs(op: &Op) -> OpError {
     }
 }
 
-/// The errno in words, as far as more can be said than its name.
+/// What the errno means for this op; `None` if there is nothing to add to its name.
 pub fn meaning(op: &Op, errno: i32) -> Option<String> {
     if errno == EPERM {
         return Some(NO_RIGHTS.to_owned());

@@ -1,4 +1,4 @@
-//! The kernel as directway sees it: one trait, the real one behind it and a simulator with the same rules.
+//! The kernel as directway sees it: one trait, implemented by Linux and by a simulator with the same rules.
 
 mod execute;
 pub mod fake;
@@ -20,12 +20,12 @@ use crate::{
     plan::Op,
 };
 
-/// What a pass needs of a node's kernel and wire. Calls block; one thread owns it.
+/// What a pass needs of a node's kernel and segments. Calls block; one thread owns it.
 pub trait Kernel: Send {
-    /// Everything there is, ours and foreign.
+    /// The node's network state, ours and foreign.
     fn observe(&mut self) -> Result<Observed, KernelError>;
 
-    /// Whether there is an IPVS service with this key: a look that costs next to nothing.
+    /// Whether there is an IPVS service with this key. Linux answers this without a whole observation.
     fn has_service(&mut self, key: &ServiceKey) -> Result<bool, KernelError> {
         Ok(self.observe()?.net.services.contains_key(key))
     }
@@ -33,20 +33,20 @@ pub trait Kernel: Send {
     /// Applies ops of one phase, batched; one result per op, in order. Ops don't depend on each other.
     fn apply(&mut self, ops: &[Op]) -> Vec<Result<(), OpError>>;
 
-    /// How each address is reached: route lookup, then address resolution where the segment is common.
+    /// How each address is reached: by route lookup and, if it is on a segment of this node, address resolution.
     fn resolve(
         &mut self,
         addresses: &BTreeSet<IpAddr>,
     ) -> Result<BTreeMap<IpAddr, Reach>, KernelError>;
 
-    /// Who else answers for these VIPs on these interfaces (RFC 5227 probes); silence is an empty answer.
+    /// Which other hosts answer probes (RFC 5227) for these VIPs on these interfaces; empty if none does.
     fn probe(
         &mut self,
         targets: &BTreeSet<AddressKey>,
     ) -> Result<BTreeMap<AddressKey, Answer>, KernelError>;
 }
 
-/// The kernel could not be asked.
+/// A query failed, or something could not be sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{doing}: {cause}")]
 pub struct KernelError {
@@ -59,17 +59,17 @@ pub struct KernelError {
 /// One op failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpError {
-    /// The kernel said no.
+    /// The kernel refused it.
     #[error("{message} (errno {errno})")]
     Refused {
-        /// What that means to whoever has to go on.
+        /// The kind of refusal, for callers that react to it.
         kind: RefusalKind,
-        /// The kernel's positive error number, for people.
+        /// The kernel's positive error number, for messages.
         errno: i32,
         /// What it means for this op and what to do.
         message: String,
     },
-    /// The op never reached the kernel.
+    /// The op was not sent, or its result is not known.
     #[error(transparent)]
     Unsent(#[from] KernelError),
 }

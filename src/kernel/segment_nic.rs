@@ -4,23 +4,23 @@ use crate::wire::{Message, Received};
 
 use super::{KernelError, OpError};
 
-/// A director's NIC on a segment, as far as the election of the holders of its VIPs needs it: the clock, link state, VIPs and
-/// frames. The real kernel and the simulated LAN implement it, so the same election runs on both.
+/// A director's NIC on a segment, as far as the election needs it: clock, link state, VIPs and frames. The real kernel
+/// and the simulated LAN implement it, so the same election runs on both.
 pub trait SegmentNic {
-    /// Time since the machine was started, the time that it slept included.
+    /// Time since the machine booted, including the time that it was suspended.
     fn now(&self) -> Duration;
 
-    /// What the kernel shows of the NIC; `None` if there is no such device any more.
+    /// The NIC's state in the kernel; `None` if there is no such device any more.
     fn look(&mut self) -> Result<Option<NicState>, KernelError>;
 
-    /// Adds VIPs, which the kernel takes off after `lifetime`; `None` = never. One result each, in their order.
+    /// Adds VIPs, which the kernel removes after `lifetime`; `None` = never. One result each, in their order.
     fn add(
         &mut self,
         vips: &BTreeSet<IpAddr>,
         lifetime: Option<Duration>,
     ) -> Vec<Result<(), OpError>>;
 
-    /// Gives VIPs that are there another lifetime.
+    /// Sets another lifetime for VIPs that are on the NIC.
     fn renew(
         &mut self,
         vips: &BTreeSet<IpAddr>,
@@ -30,13 +30,13 @@ pub trait SegmentNic {
     /// Removes VIPs.
     fn remove(&mut self, vips: &BTreeSet<IpAddr>) -> Vec<Result<(), OpError>>;
 
-    /// Sends a message; `own` is the NIC's address, under which some questions are asked.
+    /// Sends a message; `own` is the NIC's address, the sender address of requests with `Sender::Own`.
     fn send(&mut self, own: IpAddr, message: &Message) -> Result<(), KernelError>;
 
     /// The next frame that has arrived; `None` if there is none now.
     fn receive(&mut self) -> Result<Option<Received>, KernelError>;
 
-    /// How many frames were lost since this was last asked, because nobody took them in time.
+    /// How many frames the kernel dropped since the last call, because they were not received in time.
     fn lost(&mut self) -> Result<u32, KernelError>;
 }
 

@@ -23,7 +23,7 @@ pub struct Gauges {
     pub real_servers_ready: usize,
     /// Real servers that get no new connections, by the reason why.
     pub real_servers_unready: BTreeMap<Reason, usize>,
-    /// Destinations in the kernel that left and keep their connections.
+    /// Destinations in the kernel that get no new connections but keep their old ones.
     pub real_servers_draining: usize,
     /// VIPs on the clients' NIC.
     pub vips_held: IpRanges,
@@ -33,7 +33,7 @@ pub struct Gauges {
     pub vips_bound: usize,
     /// VirtualServices that this node cannot do its part for, by the reason why.
     pub refused: BTreeMap<Reason, usize>,
-    /// VIPs whose services somebody on this node deletes or may delete, by the reason.
+    /// VIPs whose services another program on this node deletes or may delete, by the reason.
     pub endangered: BTreeMap<Reason, usize>,
     /// Seconds since the epoch of the last pass in which nothing failed.
     pub last_success: Option<f64>,
@@ -43,7 +43,7 @@ pub struct Gauges {
     pub synced: BTreeMap<&'static str, bool>,
 }
 
-/// Shows them as they are when somebody asks.
+/// Encodes the gauges as they are at scrape time.
 #[derive(Debug)]
 pub(super) struct Snapshot(pub Arc<Mutex<Gauges>>);
 

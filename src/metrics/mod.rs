@@ -189,7 +189,7 @@ impl Metrics {
         self.moves.get_or_create(&labels).inc();
     }
 
-    /// The election has asked.
+    /// The election has sent `count` questions of this kind.
     pub fn asked(&self, kind: &'static str, count: usize) {
         let count = count.try_into().unwrap_or(u64::MAX);
         self.frames
@@ -197,12 +197,12 @@ impl Metrics {
             .inc_by(count);
     }
 
-    /// The election has announced VIPs.
+    /// The election has sent `count` announcements.
     pub fn announced(&self, count: usize) {
         self.garp.inc_by(count.try_into().unwrap_or(u64::MAX));
     }
 
-    /// Another director's kernel has answered after so long.
+    /// Another director's kernel has answered, `after` the question.
     pub fn answered(&self, director: &str, after: Duration) {
         let labels = DirectorLabels {
             director: director.to_owned(),
@@ -241,7 +241,7 @@ impl Metrics {
         change(&mut self.gauges.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// All of them in the OpenMetrics text format.
+    /// All metrics in the OpenMetrics text format.
     pub fn encode(&self) -> String {
         let mut text = String::new();
         match encode(&mut text, &self.registry) {

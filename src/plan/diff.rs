@@ -7,17 +7,17 @@ use crate::model::{
 
 use super::{ArpChange, IpvsChange, Op};
 
-/// Ops that turn what is observed into what is desired, in the order of their phases, and what the ledger must
-/// say before the first of them runs.
+/// Ops that turn the observed state into the desired one, in the order of their phases, and the ledger that must be
+/// written before the first of them runs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// The ops, sorted by phase.
     pub ops: Vec<Op>,
-    /// To be on disk before the first op: everything that is or is about to be ours.
+    /// To be on disk before the first op: everything that is ours, or will be once the ops have run.
     pub ledger: Ledger,
 }
 
-/// Compares; touches only what is wanted or ours.
+/// The plan from `observed` to `desired`. It touches only what is desired or ours.
 pub fn plan(desired: &NodeNet, observed: &Observed, ledger: &Ledger) -> Plan {
     let mut diff = Diff {
         desired,
@@ -34,7 +34,7 @@ pub fn plan(desired: &NodeNet, observed: &Observed, ledger: &Ledger) -> Plan {
     diff.arp();
     diff.ipvs();
     diff.sync();
-    // Stable: within a phase ops keep the order of their keys, so that every director adds alike.
+    // The sort is stable: within a phase ops keep the order of their keys, so that all directors add in one order.
     diff.ops.sort_by_key(Op::phase);
     Plan {
         ops: diff.ops,
@@ -64,7 +64,7 @@ impl Diff<'_> {
             if self.desired.dummies.contains(dev) {
                 continue;
             }
-            // Somebody else may have put addresses on it in the meantime.
+            // The device stays if another program has put addresses on it meanwhile.
             if self.has_foreign_address(dev) {
                 continue;
             }
@@ -110,7 +110,7 @@ impl Diff<'_> {
         }
     }
 
-    /// A VIP is ours from the moment that it may be claimed: the election does not wait for a pass.
+    /// The ledger has a VIP as soon as it may be claimed, because the election claims it without waiting for a pass.
     fn claims(&mut self) {
         for key in &self.desired.claims {
             let there = self.observed.net.addresses.contains_key(key);
@@ -155,11 +155,11 @@ impl Diff<'_> {
                             .push(Op::EditService(*key, wanted.settings().into()));
                     }
                 }
-                // Foreign: `desired` refuses such a service; to be safe, it is left alone here too.
+                // A foreign service. `desired` refuses it already; to be safe, it is left alone here too.
                 Some(_) => {}
             }
         }
-        // After all services, so that the ops come in the order of their phases: there may be 100,000 to sort.
+        // Destinations have their own loop: the ops are then nearly in phase order, and there may be 100,000 to sort.
         let none = BTreeMap::new();
         for (key, wanted) in &self.desired.services {
             if self.ledger.services.contains(key) {
@@ -226,7 +226,7 @@ impl Diff<'_> {
                         to: target,
                     };
                     self.ops.push(Op::Quiet(set));
-                    // What was there before us stays the value to restore, unless somebody changed it since.
+                    // `before` stays the value before our first change, unless another program has changed it since.
                     let before = change
                         .filter(|change| change.set == now)
                         .map_or(now, |change| change.before);
@@ -259,7 +259,7 @@ impl Diff<'_> {
         for setting in IpvsSetting::ALL {
             let now = self.observed.net.ipvs.get(&setting).copied();
             let wanted = self.desired.ipvs.get(&setting).copied();
-            // Ours only while it has the value that we gave it.
+            // A setting is ours only while it has the value that we set.
             let change = self.old.ipvs.get(&setting).copied();
             let change = change.filter(|change| Some(change.set) == now);
             match (wanted, now, change) {
@@ -269,7 +269,7 @@ impl Diff<'_> {
                     let change = SettingChange { before, set: to };
                     self.ledger.ipvs.insert(setting, change);
                 }
-                // The kernel lacks it, and says so itself.
+                // The kernel lacks the setting. The op is planned all the same, so that its failure is reported.
                 (Some(to), None, _) => self.ops.push(Op::SetIpvs(IpvsChange { setting, to })),
                 (None, Some(now), Some(change)) => {
                     if change.before != now {
@@ -299,7 +299,7 @@ impl Diff<'_> {
                     self.ops.push(Op::StopSync(half));
                 }
             }
-            // There is one of each: another's is left alone.
+            // The kernel runs one daemon of each half, so a foreign one is left alone and ours is not started.
             if let Some(wanted) = wanted
                 && running != Some(wanted)
                 && running == ours
@@ -311,7 +311,7 @@ impl Diff<'_> {
     }
 }
 
-/// The interface's own settings that make the wanted ones effective; unchanged where they are already.
+/// The interface's own settings that make the wanted ones effective; unchanged where they are effective already.
 fn raise(wanted: ArpSettings, own: ArpSettings, all: ArpSettings) -> ArpSettings {
     let effective = own.effective(all);
     let ignore_met = match wanted.ignore {

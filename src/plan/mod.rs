@@ -1,4 +1,4 @@
-//! Desired − observed, owned → ordered ops. A plan is a value: the same text serves as log, dry run and test.
+//! The ordered ops from the observed to the desired state. A plan is a value: one text serves log, dry run and tests.
 
 mod diff;
 mod op;

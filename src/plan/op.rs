@@ -7,24 +7,24 @@ use crate::model::{
 
 use super::Phase;
 
-/// One effect on the kernel. Its `Display` is the line a person would type.
+/// One change in the kernel. Its `Display` is the command that a person would type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
     /// Creates a dummy device and sets it up.
     AddDummy(Dev),
     /// Deletes a dummy device.
     DelDummy(Dev),
-    /// Makes an interface quieter.
+    /// Changes an ARP setting so that the node is quiet.
     Quiet(ArpChange),
-    /// Gives an interface its earlier setting back.
+    /// Restores an interface's earlier ARP setting.
     Restore(ArpChange),
     /// Changes a setting of IPVS.
     SetIpvs(IpvsChange),
-    /// Gives a setting of IPVS its earlier value back.
+    /// Restores the earlier value of a setting of IPVS.
     RestoreIpvs(IpvsChange),
-    /// Starts a daemon that sends or receives connections.
+    /// Starts an IPVS synchronisation daemon, which sends or receives connections.
     StartSync(SyncHalf, SyncDaemon),
-    /// Stops it.
+    /// Stops a synchronisation daemon.
     StopSync(SyncHalf),
     /// Adds a host-sized address.
     AddAddress(AddressKey, Role),
@@ -42,9 +42,9 @@ pub enum Op {
     DelService(ServiceKey),
     /// Adds a destination.
     AddDestination(ServiceKey, IpAddr, Destination),
-    /// Changes a destination that goes on getting connections.
+    /// Changes a destination; its new weight is not 0.
     EditDestination(ServiceKey, IpAddr, Destination),
-    /// Takes a destination's weight: no new connections, existing ones go on.
+    /// Sets a destination's weight to 0: no new connections, existing ones go on.
     QuiesceDestination(ServiceKey, IpAddr),
     /// Deletes a destination.
     DelDestination(ServiceKey, IpAddr),
@@ -55,24 +55,24 @@ pub enum Op {
 pub struct ArpChange {
     /// The interface.
     pub dev: Dev,
-    /// Which value.
+    /// Which setting.
     pub which: Arp,
-    /// What it is now.
+    /// Its value now.
     pub from: u32,
-    /// What it shall be.
+    /// Its new value.
     pub to: u32,
 }
 
 /// Sets one value of IPVS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IpvsChange {
-    /// Which.
+    /// Which setting.
     pub setting: IpvsSetting,
-    /// What it shall be.
+    /// Its new value.
     pub to: u32,
 }
 
-/// What an op is about: when it fails, later ops on the same subject are not tried in this pass.
+/// What an op is about: after certain failures, later ops on the same VIP are skipped in this pass (`kernel::execute`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
     /// The whole node.
@@ -82,7 +82,7 @@ pub enum Subject {
 }
 
 impl Op {
-    /// When it runs.
+    /// The phase in which it runs.
     pub fn phase(&self) -> Phase {
         match self {
             Self::AddDummy(_) => Phase::AddDevice,

@@ -1,34 +1,34 @@
 /// The order of a plan: ops of a phase run only after those of all earlier ones.
 ///
-/// The order is the safety rule. A node leaves the clients' sight before it stops serving (`Yield`
-/// comes first), is quiet before it carries a VIP (`Quiet` < `Bind`), has its destinations before it
-/// answers ARP (`AddDestination` < `Claim`), lets a destination run dry before deleting it
-/// (`Quiesce` < `DelDestination`), and restores sysctls only when no VIP is left (`Unbind` < `Restore`).
+/// The order keeps clients' connections safe. A node takes a VIP off the NIC before it stops serving (`Yield`
+/// comes first), is quiet before it binds a VIP (`Quiet` < `Bind`), has its destinations before it answers ARP
+/// (`AddDestination` < `Claim`), sets a destination's weight to 0 before it deletes it (`Quiesce` <
+/// `DelDestination`), and restores sysctls only after VIPs are unbound (`Unbind` < `Restore`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
     /// VIPs leave the NIC.
     Yield,
-    /// Host routes are deleted: before new ones, because one address has one host route.
+    /// Host routes are deleted, before new ones are added: an address can have only one.
     DelRoute,
-    /// ARP settings that make the node quiet.
+    /// ARP settings are changed so that the node is quiet.
     Quiet,
     /// Dummy devices are created.
     AddDevice,
     /// VIPs are bound to their quiet device.
     Bind,
-    /// Host routes.
+    /// Host routes are added.
     AddRoute,
-    /// IPVS services are added and changed.
+    /// IPVS services are added and changed, and settings of IPVS are changed.
     AddService,
     /// Destinations are added and changed.
     AddDestination,
-    /// Daemons that exchange connections stop: before others take their place.
+    /// Synchronisation daemons stop, before others take their place.
     StopSync,
-    /// And start: a connection that is told of finds its destination.
+    /// Synchronisation daemons start: the destinations of connections that they receive are there now.
     StartSync,
-    /// Destinations lose their weight.
+    /// Destinations get weight 0.
     Quiesce,
-    /// Destinations without weight are deleted.
+    /// Destinations of weight 0 are deleted.
     DelDestination,
     /// IPVS services are deleted.
     DelService,
@@ -36,9 +36,9 @@ pub enum Phase {
     Unbind,
     /// Dummy devices are deleted.
     DelDevice,
-    /// ARP settings are restored.
+    /// ARP settings, and settings of IPVS, are restored.
     Restore,
-    /// VIPs are added to the NIC. No plan holds it: the election probes, claims and announces, and only where all before is done.
+    /// VIPs are added to the NIC. No plan contains this: the election claims, once all earlier phases are done.
     Claim,
 }
 

@@ -395,7 +395,7 @@ fn daemons_are_started_changed_and_stopped() {
             "ipvsadm --start-daemon backup --mcast-interface eth0 --syncid 2",
         ]
     );
-    // Wherever that was cut off, what runs is known as ours.
+    // Wherever the agent was killed in that plan, the ledger shows that the running daemons are ours.
     for id in [1, 2] {
         let last = plan(&NodeNet::default(), &running(id), &changed.ledger);
         let stop = [

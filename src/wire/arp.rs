@@ -13,7 +13,7 @@ const FRAME_LENGTH: usize = 42;
 
 const BROADCAST: Mac = Mac([0xff; 6]);
 const UNKNOWN: Mac = Mac([0; 6]);
-/// Ethernet, IPv4, six and four bytes.
+/// Hardware type Ethernet, protocol IPv4, and the lengths of their addresses.
 const PREFIX: [u8; 6] = [0, 1, 8, 0, 6, 4];
 
 /// Address resolution for IPv4.
@@ -28,7 +28,7 @@ enum Operation {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Packet {
-    /// Who shall receive the frame around it.
+    /// The destination MAC of the Ethernet frame.
     destination: Mac,
     operation: Operation,
     sender_mac: Mac,
@@ -50,7 +50,7 @@ impl AddressResolution for Arp {
 
     fn encode(&self, from: Mac, own: Option<IpAddr>, message: &Message) -> Option<Vec<u8>> {
         let (sender, target, to) = match *message {
-            // A request for one's own address.
+            // A request for the sender's own address.
             Message::Announce(ip) => (Some(ip), ip, None),
             Message::Request(Request { about, to, sender }) => match sender {
                 Sender::Unspecified => (None, about, to),
@@ -198,7 +198,7 @@ mod tests {
         padded.resize(60, 0xaa);
         assert_eq!(Packet::parse(&padded), Some(REPLY));
         assert_eq!(Packet::parse(&padded[..41]), None);
-        // EtherType, hardware, protocol, their lengths, operation; a sender that is a group or nobody
+        // EtherType, hardware, protocol, their lengths, operation; a group address as the sender's MAC
         for (at, value) in [
             (13, 0),
             (15, 6),
@@ -223,7 +223,7 @@ mod tests {
     proptest! {
         #[test]
         fn arbitrary_frames_do_no_harm(mut bytes in proptest::collection::vec(any::<u8>(), 0..80), arp: bool) {
-            // Most bytes are no ARP at all; these get past the first look.
+            // Random bytes are hardly ever ARP, so half of the frames begin like an ARP packet.
             if let Some(start) = bytes.get_mut(12..22).filter(|_| arp) {
                 start.copy_from_slice(&[8, 6, 0, 1, 8, 0, 6, 4, 0, 1 + start[9] % 2]);
             }

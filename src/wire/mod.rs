@@ -1,8 +1,8 @@
 //! Address resolution: how hosts on a segment find each other's link addresses.
 //!
-//! [`Message`] is what a node sends and [`Received`] what it receives, in words that hold for every address family. An
-//! [`AddressResolution`] turns them into frames and back: `arp` for IPv4. Neighbour discovery for IPv6 will be a second module
-//! and a second variant of [`Family`]. Pure; sockets are elsewhere.
+//! [`Message`] is what a node sends and [`Received`] what it receives, in the same form for every address family. An
+//! [`AddressResolution`] turns them into frames and back: `arp` for IPv4. Neighbour discovery for IPv6 will be a second
+//! module and a second variant of [`Family`]. Nothing here does I/O.
 
 mod arp;
 mod message;
@@ -22,7 +22,7 @@ pub enum Family {
     Ipv4,
 }
 
-/// Why nothing is sent for an IPv6 address.
+/// The error for an IPv6 address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("neighbour discovery for IPv6 is not supported yet")]
 pub struct Unsupported;
@@ -46,17 +46,17 @@ impl Family {
 
 /// The address resolution of one family, over Ethernet.
 pub trait AddressResolution: std::fmt::Debug + Sync {
-    /// What people call it.
+    /// Its name, for messages.
     fn name(&self) -> &'static str;
 
     /// The EtherType of its frames.
     fn ethertype(&self) -> u16;
 
-    /// The frame that says `message`, from a NIC with the MAC `from` and the address `own`. The NIC pads it to Ethernet's minimum.
-    /// `None` if an address is of another family, or missing.
+    /// The frame for `message` from a NIC with the MAC `from` and the address `own`. The NIC pads it to Ethernet's
+    /// minimum. `None` if an address is of another family, or missing.
     fn encode(&self, from: Mac, own: Option<IpAddr>, message: &Message) -> Option<Vec<u8>>;
 
-    /// What a frame says that the NIC with the MAC `own` received. `None` for everything that is not well-formed, and for a
-    /// sender that no host can have: anybody on the segment may send anything.
+    /// Decodes a frame that the NIC with the MAC `own` received. `None` if it is malformed, or its sender's MAC is one
+    /// that no host can have: any host on the segment may send anything.
     fn decode(&self, own: Mac, frame: &[u8]) -> Option<Received>;
 }

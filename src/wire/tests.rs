@@ -1,5 +1,5 @@
-//! What every address resolution must keep, checked on the real ones and on one that exists here only: what is above this
-//! module sees no difference, so another family is another implementation and nothing else.
+//! What every address resolution must guarantee, checked on the real ones and on one that exists here only. Callers see
+//! no difference between them, so another family needs another implementation and nothing else.
 
 use super::*;
 
@@ -34,7 +34,7 @@ impl AddressResolution for Toy {
             Some(IpAddr::V4(_)) => None,
             None => Some([0; 16]),
         };
-        // As neighbour discovery does, to a group of hosts and not to all of them.
+        // To a multicast group, as in neighbour discovery, and not to all hosts.
         let to = to.unwrap_or(Mac([0x33, 0x33, 0, 0, 0, 1]));
         let parts: [&[u8]; 6] = [
             &to.0,
@@ -122,7 +122,7 @@ fn a_question_says_the_same_in_every_family() {
             "{resolution:?}"
         );
         assert_eq!(heard(Sender::Own, to), alone(named), "{resolution:?}");
-        // Who probes is about to take the address; who asks under its own has that one and no other.
+        // A probe claims the address that it asks for; a request with a sender address claims only that one.
         assert_eq!([probe.claims(), named.claims()], [Some(vip), Some(own)]);
     }
 }

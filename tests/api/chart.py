@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 CHART = assets.ROOT / "charts" / "directway"
 NAMESPACE = "directway-system"
 SECRETS = "/run/secrets/kubernetes.io/serviceaccount"
-# As many values as possible away from their defaults.
+# Changes as many values as possible from their defaults.
 VARIANTS = {
     "defaults": {},
     "metrics": {"metrics": {"enabled": True}},
@@ -69,15 +69,15 @@ def pod_of(text: str, kind: str) -> dict:
 
 
 def start_pod(lab: "Lab", place: "Namespace", pod: dict, name: str, node: str, log: str) -> "NativeProcess":
-    """Runs a pod's only container as a process in `place`, as a kubelet on `node` would as far as this machine can.
+    """Runs a pod's only container as a process in `place`, as far as possible as a kubelet on `node` would.
 
-    Its arguments, environment, user, capabilities, read-only root and no_new_privs are the spec's; the token is where
+    Arguments, environment, user, capabilities, read-only root and no_new_privs come from the spec; the token is where
     a client library looks for it and is bound to the node; hostPath volumes are directories of the lab.
     """
     (container,) = pod["containers"]
     security = {**pod["securityContext"], **container["securityContext"]}
     fields = {"spec.nodeName": node, "metadata.name": name, "metadata.namespace": NAMESPACE}
-    # As in an image without anything: no home, so no person's kubeconfig.
+    # As in an empty image: there is no home, so no user's kubeconfig is found.
     env = {"HOME": "/", "KUBERNETES_SERVICE_HOST": lab.api.address, "KUBERNETES_SERVICE_PORT": str(lab.api.port)}
     for variable in container["env"]:
         source = variable.get("valueFrom")
@@ -90,12 +90,12 @@ def start_pod(lab: "Lab", place: "Namespace", pod: dict, name: str, node: str, l
         "set -eu", "mount -t tmpfs -o mode=755 none /run", f"mkdir -p {SECRETS}",
         f"cp {home}/token {home}/ca.crt {SECRETS}", f"printf {NAMESPACE} > {SECRETS}/namespace",
         f"chown -R {security['runAsUser']} {SECRETS}",
-        # The program itself may be where only this user can read.
+        # A copy, because the program may be in a directory that only this user can read.
         f"cp {assets.directway()} /run/program", "chmod 755 /run/program",
     ]
     volumes = {volume["name"]: volume["hostPath"]["path"] for volume in pod.get("volumes", [])}
     for mount in container.get("volumeMounts", []):
-        # Per node, so that the next pod there finds what this one left.
+        # One directory per node, so that the next pod there finds the files of this one.
         source = lab.dir / f"host-{node}{volumes[mount['name']].replace('/', '-')}"
         source.mkdir(exist_ok=True)
         script += [f"mkdir -p {mount['mountPath']}", f"mount --bind {source} {mount['mountPath']}"]

@@ -1,4 +1,4 @@
-"""Plays the Job controller and the kubelet for Helm's hooks, where the API server has neither."""
+"""Runs Helm's hooks in place of Job controller and kubelet, which the API level does not have."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Hooks:
     """While entered: runs the container of each hook's Job or Pod as a process in `place`, as on `node`, once.
 
-    `logs` has what they wrote, by name. The test waits for Helm meanwhile: the lab's connection is not for two threads.
+    `logs` has their output, by name. The test only waits for Helm meanwhile, because two threads cannot share the lab's connection.
     """
 
     def __init__(self, lab: "Lab", place: "Namespace", node: str):
@@ -76,13 +76,13 @@ class Hooks:
 
 
 def has_ended(thing: dict) -> bool:
-    """Whether an earlier attempt left it behind."""
+    """Whether it has ended, so that it belongs to an earlier attempt."""
     status = thing.get("status", {})
     return "conditions" in status if thing["kind"] == "Job" else status.get("phase") in ("Succeeded", "Failed")
 
 
 def job_status(code: int) -> dict:
-    """As the Job controller writes it: the verdict first, then the end."""
+    """The status that the Job controller writes: first the verdict's condition, then the final one."""
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     verdicts = ("SuccessCriteriaMet", "Complete") if code == 0 else ("FailureTarget", "Failed")
     conditions = [

@@ -1,4 +1,4 @@
-"""VirtualServices and reports as the tests of the API level write them."""
+"""VirtualServices and reports for the tests of the API level."""
 
 import copy
 import json
@@ -10,7 +10,7 @@ TABLE = yaml.safe_load((Path(__file__).parent / "cases.yaml").read_text())
 
 
 def merge(target, patch):
-    """RFC 7386."""
+    """JSON merge patch (RFC 7386)."""
     if not isinstance(patch, dict):
         return patch
     target = dict(target) if isinstance(target, dict) else {}

@@ -41,7 +41,7 @@ class Release:
         self._start("deployments", pod, pod, "node-a")
 
     def wait(self, condition, what: str, timeout: float = 30) -> None:
-        """Waits, and tells what the pods logged if it was in vain or one of them ended."""
+        """Waits for a condition; if it fails or a pod ends, the error includes the pods' logs."""
         try:
             wait_until(lambda: self._all_run() and condition(), what, timeout)
         except Exception as reason:
@@ -64,7 +64,7 @@ class Release:
         return self.lab.api.get(f"{SERVICES}/{name}")["metadata"]["generation"]
 
     def accepted(self, generation: int, name: str = "web") -> str | None:
-        """Status of its condition Accepted, once the controller speaks of this generation."""
+        """Status of its condition Accepted, once the controller has observed this generation."""
         status = self.lab.api.get(f"{SERVICES}/{name}").get("status", {})
         if status.get("observedGeneration") != generation:
             return None

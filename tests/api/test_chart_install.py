@@ -32,7 +32,7 @@ def test_the_api_server_accepts_it(lab, variant):
 def test_the_level_of_pod_security_that_each_needs(lab, kind, enough, too_little):
     (thing,) = [thing for (its, _), thing in objects(rendered()).items() if its == kind]
     spec = thing["spec"] if kind == "Pod" else thing["spec"]["template"]["spec"]
-    # Known to no API server without a controller manager.
+    # No API server without a controller manager knows this class.
     spec = {key: value for key, value in spec.items() if key != "priorityClassName"}
     for level in filter(None, (enough, too_little)):
         space = f"pods-{level}"
@@ -55,7 +55,7 @@ def there(lab, path):
 
 
 def test_a_life(lab):
-    """Install, upgrade, rollback, uninstall; the definitions and what was made of them stay."""
+    """Install, upgrade, rollback, uninstall; the CRDs and their objects stay."""
     release = f"directway {CHART} --namespace {NAMESPACE}"
     daemon_set = f"/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets/directway-agent"
     crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/"
@@ -65,11 +65,11 @@ def test_a_life(lab):
     assert there(lab, daemon_set)["spec"]["template"]["spec"]["hostNetwork"] is True
     lab.api.wait_established()
 
-    # Next to nothing of the notes is left for the reader to guess: their manifest is accepted as it is.
+    # The API server accepts the manifest in the chart's notes as it is.
     manifest = notes.split("<<EOF\n")[1].split("     EOF")[0]
     lab.kubectl("apply -f -", manifest)
 
-    # Somebody else's older definition is brought up to date by an upgrade.
+    # An upgrade updates an older CRD, also one that was changed by hand.
     lab.api.request(
         "PATCH", crd + CRDS[0], [{"op": "remove", "path": "/spec/versions/0/additionalPrinterColumns"}],
         "application/json-patch+json",
@@ -93,7 +93,7 @@ def test_a_life(lab):
     assert there(lab, crd + CRDS[0]) is not None
     assert lab.kubectl("get dvs web -o name") == "virtualservice.directway.dev/web\n"
 
-    # Over what is left, and away with all of it.
+    # A second installation takes over what is left; with crds.keep=false its removal deletes all of it.
     helm_ok(f"install {release}", {"crds": {"keep": False}}, lab)
     assert lab.kubectl("get dvs web -o name") == "virtualservice.directway.dev/web\n"
     helm_ok(f"uninstall directway --namespace {NAMESPACE} --no-hooks", lab=lab)

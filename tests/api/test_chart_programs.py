@@ -9,7 +9,7 @@ from release import FREE, NODES, NODESTATES, TAKEN, Release, addresses
 
 @pytest.fixture(scope="module")
 def release(lab):
-    """Has been through everything that calls for a right."""
+    """Causes requests for every right."""
     release = Release(lab)
     for node in NODES:
         release.start_agent(node)
@@ -25,13 +25,13 @@ def release(lab):
     generation = release.web()
     release.wait(lambda: release.accepted(generation) == "True", "the first summary")
 
-    # The director asks for endpoints when a VirtualService follows a Service.
+    # The director reads EndpointSlices when a VirtualService follows a Service.
     generation = release.web("following", vips=["10.77.0.202"], realServers={"service": {"name": "shop"}})
     release.wait(lambda: release.accepted(generation, "following") == "True", "the summary of the one that follows a Service")
     endpoints = lambda: [key[0] for key in asked(lab, "agent") if key[1:] == ("discovery.k8s.io", "endpointslices")]
     release.wait(lambda: set(endpoints()) == {"list", "watch"}, "the director's questions for endpoints")
 
-    # Somebody deletes a report; the agent is replaced; the leading controller goes.
+    # A report is deleted; an agent is replaced; the leading controller ends.
     lab.kubectl("delete nodestate node-b")
     release.wait(lambda: reported() == set(NODES), "node-b's report to come back")
     release.pods.pop("agent-node-a").stop()
@@ -43,7 +43,7 @@ def release(lab):
     generation = release.web(drainSeconds=7)
     release.wait(lambda: release.accepted(generation) == "True", "a summary by the other controller", 60)
 
-    # The same news twice: the second time the event is counted up, not made anew.
+    # The same change twice: the second time the controller patches the Event's series instead of creating an Event.
     def told(kind: str, again: bool) -> bool:
         items = lab.api.get("/apis/events.k8s.io/v1/namespaces/default/events")["items"]
         mine = [one for one in items if one["regarding"]["name"] == "other" and one["action"] == "Accepted"]
@@ -112,7 +112,7 @@ def test_the_ledger_outlives_the_agent(lab, release):
 
 
 def test_an_agent_that_ends_with_its_nodes_label_undoes_the_node(lab, release):
-    """The DaemonSet takes the pod away at the very moment at which the node loses its last label."""
+    """The DaemonSet deletes the pod at the moment at which the node loses its last label."""
     space = release.spaces["node-b"]
     assert TAKEN in addresses(space)
     lab.kubectl("label node node-b directway.dev/backend-")

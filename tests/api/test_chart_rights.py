@@ -1,4 +1,4 @@
-"""What the chart's service accounts may do, on the real API server: enough for the programs, and no more."""
+"""The rights of the chart's service accounts on the real API server: enough for the programs, and no more."""
 
 import json
 
@@ -23,7 +23,7 @@ def installed(lab):
 
 
 class Account:
-    """kubectl as a service account, with a token that is bound to a node or to none."""
+    """kubectl as a service account, with a token that is bound to a node, or to none."""
 
     def __init__(self, lab, node: str | None, account: str = AGENT):
         self.lab = lab
@@ -34,7 +34,7 @@ class Account:
         return self.lab.kubectl(f"--kubeconfig {self.config} {command}", stdin)
 
     def report(self, node: str, options: str = "") -> str:
-        """Server-side apply, which is how an agent writes."""
+        """Writes a report by server-side apply, as an agent does."""
         return self(f"apply --server-side --force-conflicts -o name {options} -f -", json.dumps(node_state(node)))
 
 
@@ -45,7 +45,7 @@ def node_state(node: str) -> dict:
 
 @pytest.fixture
 def node_states(lab):
-    """Removes NodeStates afterwards: nobody but an administrator can."""
+    """Removes NodeStates afterwards, which only an administrator can."""
     yield
     lab.kubectl("delete nodestates --all")
 
@@ -53,7 +53,7 @@ def node_states(lab):
 def test_an_agent_reports_on_its_own_node_only(lab, node_states):
     agent = Account(lab, "node-a")
     refusal = "the agent of node node-a may write the NodeState of that node only, not node-b"
-    # Admission policies take effect a moment after they are made.
+    # Admission policies take effect a moment after their creation.
     wait_until(lambda: refused(agent, "node-b", refusal), "the policy to be in force", 20)
     for node in ("node-a", "node-b"):
         assert Account(lab, node).report(node) == f"nodestate.directway.dev/{node}\n"

@@ -1,4 +1,4 @@
-"""helm test: connects to VIPs from a pod, and says where that shows nothing."""
+"""helm test: connects to VIPs from a pod, and reports VIPs for which that proves nothing."""
 
 import pytest
 from chart import NAMESPACE, helm, objects, rendered
@@ -20,14 +20,14 @@ def release(lab):
 
 @pytest.fixture(scope="module")
 def plain(lab):
-    """A node without roles: where Kubernetes would rather put the pod."""
+    """A node without roles, which the test's pod prefers."""
     lab.api.register("plain", "10.77.0.99")
     return "plain"
 
 
 @pytest.fixture(scope="module")
 def vip(lab):
-    """Somebody who answers at a VIP: nobody can direct here, because this machine's kernel may have no IPVS."""
+    """A host that answers at a VIP in place of a director, because this machine's kernel may have no IPVS."""
     server = lab.add_host("server")
     server.sh(f"ip addr add {FREE}/32 dev eth0")
     process = server.spawn(["python3", "-m", "http.server", "--bind", FREE, "80"], "server.log")

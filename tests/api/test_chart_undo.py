@@ -1,4 +1,4 @@
-"""helm uninstall: every agent undoes its node first; who does not is named, and nothing is removed. One life, in order."""
+"""helm uninstall: every agent undoes its node first; if one does not, the Job names it and Helm removes nothing. One life, in order."""
 
 import json
 
@@ -10,7 +10,7 @@ from hooks import Hooks
 from release import NODESTATES, TAKEN, Release, addresses
 
 UNINSTALL = f"uninstall directway --namespace {NAMESPACE}"
-# A small deadline: one of them is run into.
+# A short deadline, because one test waits for it.
 VALUES = {"undo": {"timeoutSeconds": 10}}
 
 
@@ -22,7 +22,7 @@ def release(lab):
     for node in ("node-a", "node-b"):
         release.start_agent(node)
     bound(release)
-    # Who has never reported is not waited for, and the last report is told.
+    # The undoing does not wait for nodes that never reported, and prints the last report of the others.
     release.wait(lambda: reported(lab) == {"node-a": [TAKEN], "node-b": [TAKEN]}, "both to report the VIP")
     yield release
     for pod in release.pods.values():
@@ -99,7 +99,7 @@ def test_an_agent_that_comes_back_follows_the_request(lab, release):
 
 
 def test_a_rollback_has_the_agents_serve_again(lab, release):
-    """Helm upgrades no release whose uninstalling was stopped; it does roll back, also to the same revision."""
+    """Helm does not upgrade a release whose uninstalling was stopped, but it rolls back, also to the same revision."""
     helm_ok(f"rollback directway 1 --namespace {NAMESPACE}", lab=lab)
     bound(release)
     release.wait(lambda: undoing(lab, "node-b") is None, "node-b to forget the request")
@@ -123,18 +123,18 @@ def test_an_undone_release_goes_and_the_agents_do_not_begin_again(lab, release, 
     for kind in ("clusterroles", "clusterrolebindings"):
         left = lab.api.get(f"/apis/rbac.authorization.k8s.io/v1/{kind}?labelSelector=app.kubernetes.io/part-of=directway")
         assert left["items"] == []
-    # The agents' pods outlive the switch by some seconds. They still undo when they end.
+    # The agents' pods live some seconds longer than the ConfigMap. They still undo when they end.
     state = json.loads(release.spaces["node-b"].sh("curl -s http://127.0.0.1:8090/state"))
     assert state["status"]["undo"]["done"] is True
     for name in ("agent-node-a", "agent-node-b"):
         assert release.pods.pop(name).stop(timeout=30) == 0
     assert TAKEN not in addresses(release.spaces["node-b"])
-    # The kinds and what people made of them are theirs.
+    # The CRDs and the users' objects stay.
     assert lab.kubectl("get dvs web -o name") == "virtualservice.directway.dev/web\n"
 
 
 def test_installed_again_it_serves(lab, release):
-    """Over what is left: definitions, VirtualServices, reports that say "undone"."""
+    """A new installation takes over the CRDs, VirtualServices, and reports that say "undone"."""
     assert undoing(lab, "node-b")["done"] is True
     release.install(VALUES)
     release.start_agent("node-b")

@@ -1,4 +1,4 @@
-"""The controller on a real API server: statuses from reports, Events, leadership, and what it survives."""
+"""The controller on a real API server: statuses from reports, Events, leadership, and outages."""
 
 import json
 
@@ -56,7 +56,7 @@ def becomes(api, name, kind, status, reason):
 
 
 def digest(objects):
-    """What an agent that has seen these objects reports; the same rule as src/api/seen.rs, written down once more."""
+    """The digest that an agent which has seen these objects reports: a second implementation of src/api/observed_generations.rs."""
     mask = (1 << 64) - 1
 
     def mix(data):
@@ -78,7 +78,7 @@ def digest(objects):
 
 
 def report(api, node, **status):
-    """Writes a node's report on all objects as they are now, as its agent would."""
+    """Writes a node's report on the present state of all objects, as its agent would."""
     base = {"apiVersion": "directway.dev/v1alpha1", "kind": "NodeState", "metadata": {"name": node}}
     api.request("PATCH", f"/apis/directway.dev/v1alpha1/nodestates/{node}?fieldManager=agent&force=true", base, "application/apply-patch+yaml")
     status = {"agentVersion": "0.1.0", "observed": digest(api.get(RESOURCES)["items"]), **status}
@@ -209,7 +209,7 @@ def test_nothing_is_written_when_nothing_changes(api, controllers, lab):
     serving(api)
     becomes(api, "calm", "Ready", "True", "Serving")
     before = version(api, "calm")
-    # Reports that say nothing new for it, and another object's life.
+    # Reports without news for this object, and changes of other objects.
     for count in range(3):
         report(api, "d", held=[VIP], bound=[VIP], drift=count, directing=[{"vips": [VIP], "ready": ["10.9.0.11-10.9.0.12"]}])
         api.apply(from_table(f"other-{count}", {"vips": [f"10.9.1.{count + 1}"]}))
@@ -241,7 +241,7 @@ def test_a_leader_that_died_is_followed_only_when_its_lease_has_run_out(api, con
     first.kill()
     renewed = api.get(LEASE)["spec"]["renewTime"]
     wait_until(lambda: api.get(LEASE)["spec"]["holderIdentity"] == "heir", "the second to lead", 40)
-    # Both times are of this machine's clock, so here they may be compared.
+    # Both times are of this machine's clock, so they can be compared.
     assert seconds(api.get(LEASE)["spec"]["acquireTime"]) - seconds(renewed) >= 14.5
 
 

@@ -1,4 +1,4 @@
-"""The kinds on a real API server: what it accepts, refuses and in which words, defaults, columns, descriptions."""
+"""The CRDs on a real API server: what it accepts and refuses, with which messages; defaults, columns, descriptions."""
 
 import json
 
@@ -34,14 +34,14 @@ def test_every_case_of_the_table(api, case):
         assert "serverside-applied" in api.kubectl("apply --server-side --dry-run=server -f -", manifest).replace(" ", "")
         return
     with pytest.raises(CommandFailed) as refused:
-        # kubectl's own validation would come first for some, in its own words.
+        # kubectl's own validation would refuse some first, with other messages.
         api.kubectl("create --dry-run=server --validate=false -f -", manifest)
     for fragment in case["says"]:
         assert fragment in str(refused.value)
     assert "failed rule" not in str(refused.value), "a rule has no message of its own"
 
 
-# The application that they balance.
+# The examples' application.
 APPLICATION = {"web-servers.yaml": "daemonset.apps/web-servers"}
 
 

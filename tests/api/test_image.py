@@ -1,4 +1,4 @@
-"""The Dockerfile: what it sends to the build is what the build needs, and its final stage is understood without Docker."""
+"""The Dockerfile: its build context has what the build needs, and its final stage can be assembled without Docker."""
 
 import dataclasses
 import shutil
@@ -28,12 +28,12 @@ def test_everything_copied_is_in_the_context():
 
 
 def test_cargo_accepts_the_context(tmp_path):
-    """Targets that the manifest names must be there, also those that are not built."""
+    """The files of all targets in Cargo.toml must be there, also of those that are not built."""
     for source in copied():
         target = tmp_path / source
         target.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if (ROOT / source).is_dir() else shutil.copy)(ROOT / source, target)
-    # Cargo complains of the manifest first; a target that nobody has keeps it from building anything.
+    # Cargo checks the manifest first; a target that does not exist keeps it from building anything.
     done = subprocess.run(
         ["cargo", "check", "--locked", "--offline", "--bin", "none"], cwd=tmp_path, capture_output=True, text=True
     )
@@ -74,7 +74,7 @@ def test_an_archive_is_the_same_twice(stage, tmp_path):
 
 
 def test_images_are_compared_by_what_they_hold(tmp_path):
-    """tests/e2e/same_image.py, with which a build by Docker is compared to what is assembled without it."""
+    """tests/e2e/same_image.py, which compares Docker's image with the one that is assembled without Docker."""
     sys.path.append(str(ROOT / "tests" / "e2e"))
     import same_image
 

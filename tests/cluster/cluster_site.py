@@ -20,7 +20,7 @@ SERVICES = "/apis/directway.dev/v1alpha1/namespaces/default/virtualservices"
 
 
 class ClusterSite:
-    """`lab` for all that the ground can do. Its verbs return when what they ask for is the case."""
+    """`lab` is the ground's lab. Methods that change something return when the change has taken effect."""
 
     def __init__(self, lab: Lab):
         began = time.monotonic()
@@ -31,7 +31,7 @@ class ClusterSite:
             self.label(name, *LABELS[name])
         self.installed = False
         self.installing: float | None = None  # seconds that the first installation took
-        # Helm takes a release's rights away before its pods have ended: what they ask then is denied, and no fault.
+        # Helm removes a release's roles before its pods have ended: their requests are denied then, which is no fault.
         self.gaps: list[list[float]] = []
 
     def __getitem__(self, name: str):
@@ -51,7 +51,7 @@ class ClusterSite:
         return helm_ok(f"{words} --namespace {SPACE}", values, self.lab, timeout)
 
     def install(self, values: dict | None = None) -> "ClusterSite":
-        """`helm install`, unless it is there already; waits for every pod."""
+        """`helm install`, unless the release is installed already; waits for every pod."""
         if not self.installed:
             began = time.monotonic()
             self.helm(f"install {RELEASE} {CHART} --create-namespace --wait --timeout 120s", values or {})
@@ -63,7 +63,7 @@ class ClusterSite:
         return self
 
     def upgrade(self, values: dict) -> None:
-        """Exactly these values; returns when every pod is a new one."""
+        """`helm upgrade` with exactly these values; returns when every pod has been replaced."""
         self.helm(f"upgrade {RELEASE} {CHART} --wait --timeout 180s", values, timeout=200)
         self.kubectl(f"--namespace {SPACE} rollout status daemonset/directway-agent --timeout=120s", timeout=130)
 
@@ -82,7 +82,7 @@ class ClusterSite:
         return code, told
 
     def hooked(self, words: str) -> tuple[int, str]:
-        """The same of any Helm command."""
+        """The same for any Helm command."""
         done = helm(f"{words} --namespace {SPACE}", lab=self.lab, timeout=240)
         return done.returncode, done.stdout + done.stderr
 
@@ -95,7 +95,7 @@ class ClusterSite:
         return found
 
     def directway(self, node: str, *words: str, timeout: float = 30):
-        """Runs the image's program on a node, as cluster admin, as an administrator would who copied it there."""
+        """Runs the image's program on a node as cluster admin, as if an administrator had copied it there."""
         place, program = self.lab[node], "/run/program/directway"
         if not place.ok(["test", "-x", program]):
             place.write(program, oci.contents(assets.image())["directway"], 0o755)
@@ -110,7 +110,7 @@ class ClusterSite:
         self.kubectl("rollout status daemonset/web-servers --timeout=120s", timeout=130)
         name = service["metadata"]["name"]
         self.kubectl(f"wait --for=condition=Ready dvs/{name} --timeout=120s", timeout=130)
-        # One real server is enough for that.
+        # One real server is enough for Ready, so wait for the others.
         wait_until(lambda: self.all_serve(name), f"every real server of {name} to get connections", 30)
         return self
 
@@ -119,12 +119,12 @@ class ClusterSite:
         return servers["ready"] == servers["total"]
 
     def weights(self) -> dict[str, int]:
-        """Weight by node, as the director's kernel has it for VIP:80."""
+        """Weight by node, from the director's kernel, for VIP:80."""
         names = {node.ip: name for name, node in self.lab.nodes.items()}
         return {names[address]: weight for address, weight in judges.weights(self.lab["d"], f"{VIP}:80").items()}
 
     def reweigh(self, node: str, weight: int, timeout: float) -> None:
-        """A change that the API server is told reaches the director's kernel, and so does its end."""
+        """Sets a node's weight by annotation and removes it; waits each time until the director's kernel has the change."""
         for value, text in ((weight, f"={weight} --overwrite"), (1, "-")):
             self.kubectl(f"annotate node {node} directway.dev/weight{text}")
             wait_until(lambda value=value: self.weights() == {"r1": 1, "r2": 1, node: value}, f"weight {value} of {node}", timeout)
@@ -153,7 +153,7 @@ class ClusterSite:
 
 
 def traces(node) -> str:
-    """What directway leaves in a kernel: services, VIPs (all /32 or /128 of the scenarios), quiet NICs."""
+    """What directway leaves in a kernel: services, VIPs (the /32 addresses of 10.77.0.0/16), quiet NICs."""
     held = [f"{device} {address}" for device, found in judges.addresses(node).items() for address in found
             if address.endswith("/32") and address.startswith("10.77.")]
     quiet = judges.arp_mode(node, "eth0")

@@ -12,7 +12,7 @@ virtual_service = partial(shared.virtual_service, drainSeconds=60)
 
 
 def container(name: str, script: str, **more) -> dict:
-    """A shell script in the image of tools."""
+    """A container that runs a shell script in the tools image."""
     return {"name": name, "image": assets.TOOLS_IMAGE, "imagePullPolicy": "Never", "command": ["sh", "-c", script], **more}
 
 
@@ -29,7 +29,7 @@ SHOP_VIP, SHOP_PORT = "10.77.0.101", 8080
 def shop(replicas: int, host_network: bool = True) -> list[dict]:
     """A Deployment, its Service, and a VirtualService that follows it: examples/deployment.yaml with another server.
 
-    It answers the node's name, is ready while /tmp/web/ready is there, and ends at once when it is told to.
+    Its pods answer the node's name, are ready while /tmp/web/ready exists, and end at once on SIGTERM.
     """
     config = f'server.document-root="/tmp/web" server.port={SHOP_PORT} index-file.names=("index.html")'
     script = (
@@ -63,7 +63,7 @@ def shop(replicas: int, host_network: bool = True) -> list[dict]:
     return [deployment, service, following]
 
 
-# A pod of the next revision comes to a node when the one before has ended, or to a free node first.
+# A pod of the next revision starts on a node when the old one has ended; or on a free node first.
 IN_PLACE = {"maxSurge": 0, "maxUnavailable": 1}
 SURGE = {"maxSurge": 1, "maxUnavailable": 0}
 

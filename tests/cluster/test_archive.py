@@ -1,4 +1,4 @@
-"""The image as users get it, and as every node has it."""
+"""The image that users get, and that every node has."""
 
 import hashlib
 import io
@@ -37,7 +37,7 @@ def test_it_is_one_binary_and_small(archive, manifest, tmp_path):
         (program,) = files.getmembers()
     assert (program.name, program.mode, program.uid) == ("directway", 0o755, 0)
     (tmp_path / "directway").write_bytes(oci.contents(assets.image())["directway"])
-    # There is nothing that it could be linked to.
+    # The image has no libraries, so the program must be static.
     linked = subprocess.run(["ldd", tmp_path / "directway"], capture_output=True, text=True)
     assert "statically linked" in linked.stdout or "not a dynamic executable" in linked.stderr
 

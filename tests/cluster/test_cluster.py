@@ -1,4 +1,4 @@
-"""The ground of this level: kubelets that can do what a user expects of a cluster."""
+"""The ground of this level: its kubelets do what a user expects of a cluster."""
 
 import signal
 import subprocess
@@ -42,7 +42,7 @@ time.sleep(1000)
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_nothing_is_left_of_a_cluster(end):
-    """However its owner ends: no process, no namespace, no disk."""
+    """No process, no namespace and no disk is left, however the lab's owner ends."""
     line = [sys.executable, "-c", OWNER, assets.ROOT / "tests"]
     owner = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     name, *directories = owner.stdout.readline().split()

@@ -1,4 +1,4 @@
-"""Real servers that follow a real Deployment: what the scheduler, kubelets and the endpoint controller do to it, under load."""
+"""Real servers that follow a real Deployment, with Kubernetes' scheduler, kubelets and endpoint controller, under load."""
 
 import itertools
 import json
@@ -16,14 +16,14 @@ NODES = ("other", "r1", "r2")
 SERVICE = f"{SHOP_VIP}:{SHOP_PORT}"
 SETTING = "expire_nodest_conn"
 CLIENTS = 3
-# Every port once; or so few that IPVS knows nearly each of them from before.
+# Source ports: each used once; or so few that IPVS still has an entry for nearly each.
 FRESH, AGAIN = range(2_000, 62_000), range(2_000, 2_300)
 _addresses = (f"10.77.0.{number}" for number in range(200, 250))
 
 
 @pytest.fixture(scope="module")
 def real_servers(cluster):
-    """Three nodes for real servers: one more than pods where that matters."""
+    """Three nodes for real servers, so that a Deployment of two pods leaves one free."""
     ground.load_image(cluster.lab, tools_image.web_archive(cluster.lab.dir))
     cluster.install().label("other", BACKEND)
     wait_until(lambda: "other" in cluster.pods("agent"), "an agent on the third real server", 60)
@@ -56,7 +56,7 @@ def load(following):
 
 
 class Load:
-    """Clients that open connections all the time, from an address that IPVS has not seen; and what else happens meanwhile."""
+    """Clients that open connections all the time, from an address that is new to IPVS; and a timeline of weights and endpoints."""
 
     def __init__(self, site):
         self.site, self.running, self.timeline = site, [], Timeline(site, SHOP_PORT, "shop")
@@ -79,7 +79,7 @@ class Load:
         return self.counts().total()
 
     def more(self, count: int) -> None:
-        """Until every client has so many more answers."""
+        """Waits until every client has received so many more answers."""
         for client in self.running:
             client.wait_answers(len(client.so_far().answers) + count, 60)
 
@@ -95,7 +95,7 @@ class Load:
         self.site.host.sh(f"ip addr del {self.address}/24 dev lan")
 
     def lost(self) -> tuple[list[Lost], str]:
-        """What failed, and all that may explain it; prints the figures."""
+        """Stops the clients; returns the requests that failed, and the timeline that may explain them; prints the figures."""
         outcomes = self.stop()
         print("", *outcomes, sep="\n")
         return self.timeline.lost(outcomes), self.timeline.describe(outcomes)
@@ -120,7 +120,7 @@ def wait_weights(site, expected: dict[str, int], timeout: float = 60) -> None:
 
 
 def condition(site, status: str, reason: str) -> str:
-    """The message of the VirtualService's condition Ready, as soon as it is so."""
+    """Waits until the VirtualService's condition Ready has this status and reason; returns its message."""
     def reached() -> str:
         (ready,) = [one for one in site.api.get(f"{SERVICES}/shop")["status"]["conditions"] if one["type"] == "Ready"]
         assert (ready["status"], ready["reason"]) == (status, reason), f"{ready}"
@@ -140,7 +140,7 @@ def scale(site, replicas: int) -> None:
 
 
 def roll_out(site, strategy: dict) -> None:
-    """Every pod is replaced by another one."""
+    """Replaces every pod by a new one."""
     patch = json.dumps({"spec": {"strategy": {"rollingUpdate": strategy}}})
     site.api.kubectl_words(["patch", "deployment", "shop", "-p", patch])
     before = {pod["metadata"]["uid"] for pod in pods(site)}
@@ -179,18 +179,18 @@ def many_roll_outs(load) -> None:
 
 
 def test_roll_outs_lose_nothing(load):
-    """Whoever opens a connection from a port that IPVS does not remember: no setting is needed."""
+    """Connections from ports that IPVS does not remember need no setting."""
     many_roll_outs(load.start(FRESH))
 
 
 def test_roll_outs_lose_nothing_from_ports_that_come_again(setting, load):
-    """A client behind NAT, a proxy: with the setting that docs/install.md names for it."""
+    """Clients behind NAT or a proxy, with the setting that docs/install.md recommends for them."""
     wait_until(lambda: judges.sysctl(load.site["d"], f"net.ipv4.vs.{SETTING}") == 1, "the setting", 30)
     many_roll_outs(load.start(AGAIN))
 
 
 def test_without_the_setting_only_ports_that_come_again_are_lost(load):
-    """As docs/concepts.md says: by the node that IPVS remembers for the port, although its weight is 0."""
+    """IPVS sends them to the node that it remembers for the port, although its weight is 0 (docs/concepts.md)."""
     load.start(AGAIN)
     roll_out(load.site, IN_PLACE)
     lost, told = load.lost()
@@ -214,7 +214,7 @@ def test_scaled_to_fewer_and_to_none(load):
 
 
 def test_a_pod_that_is_not_ready_gets_no_connections(load):
-    """Those that it has go on, and so does it: it may be ready again at any time."""
+    """Its connections go on, and its destination stays, because it may become ready again at any time."""
     site = load.site
     (pod,) = [pod["metadata"]["name"] for pod in pods(site) if pod["spec"]["nodeName"] == "r1"]
     load.start()
@@ -233,7 +233,7 @@ def test_a_pod_that_is_not_ready_gets_no_connections(load):
 
 
 def test_pods_with_a_network_of_their_own_are_refused(site):
-    """With a reason that says what to do, and that is all there is to do."""
+    """The reason says what to do: set `hostNetwork`, after which the VirtualService is served."""
     site.api.apply(*shop(replicas=2, host_network=False))
     site.kubectl("rollout status deployment/shop --timeout=60s", timeout=70)
     message = condition(site, "False", "EndpointOnPodNetwork")

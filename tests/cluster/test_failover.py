@@ -27,13 +27,13 @@ def wait_holder(site, name: str, timeout: float = 60) -> None:
 
 
 def scheduler(site, name: str) -> None:
-    """Two directors send a connection to the same real server only by hashing."""
+    """Sets the scheduler: only a hashing one picks the same real server for a connection on both directors."""
     site.kubectl(f"patch dvs web --type merge -p '{{\"spec\": {{\"scheduler\": {{\"name\": \"{name}\", \"flags\": null}}}}}}'")
 
 
 @pytest.fixture
 def pair(web):
-    """The node without a role becomes a second director; connections may outlive their director."""
+    """Makes the node without a role a second director; with sloppy_tcp, connections can outlive their director."""
     web.upgrade(SLOPPY)
     scheduler(web, "mh")
     web.label(SECOND, DIRECTOR)
@@ -47,7 +47,7 @@ def pair(web):
 
 
 def test_moves_that_are_asked_for_lose_nothing(pair):
-    """`directway failover` there and back, then `kubectl cordon`, as pods with nothing but NET_ADMIN and NET_RAW."""
+    """`directway failover` there and back, then `kubectl cordon`; the agents have nothing but NET_ADMIN and NET_RAW."""
     first = holders(pair)[0]
     other = next(name for name in ("d", SECOND) if name != first)
     load = clients.steady(pair.host, VIP, interval=INTERVAL)
@@ -69,7 +69,7 @@ def test_moves_that_are_asked_for_lose_nothing(pair):
 
 
 def test_the_holder_loses_power(pair):
-    """Its pods cannot say so, and need not."""
+    """Its pods cannot report that, and the other director does not need it."""
     first = holders(pair)[0]
     other = next(name for name in ("d", SECOND) if name != first)
     load = clients.steady(pair.host, VIP, interval=INTERVAL)
@@ -77,7 +77,7 @@ def test_the_holder_loses_power(pair):
     pair[first].power_off()
     wait_holder(pair, other)
     load.wait_answers(len(load.so_far().answers) + 100)
-    # What the dead one's agent said last says otherwise.
+    # The last report of the dead holder's agent still claims the VIP; the status must ignore it.
     wait_until(lambda: pair.api.get(f"{SERVICES}/web")["status"]["holder"] == other, f"the status to name {other}", 20)
     outcome = load.stop()
     print(f"\n{outcome}; outage {outcome.outage * 1e3:.0f} ms")
@@ -85,6 +85,6 @@ def test_the_holder_loses_power(pair):
     pair[first].wait_ready()
     pair.kubectl(f"wait --for=condition=Ready node/{first} --timeout=120s", timeout=130)
     pair.kubectl("--namespace directway-system rollout status daemonset/directway-agent --timeout=120s", timeout=130)
-    # The one that was booted again takes over when it is the last director.
+    # The director that booted again takes over when the other one loses its label.
     pair.label(other)
     wait_holder(pair, first)

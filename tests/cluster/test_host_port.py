@@ -1,4 +1,4 @@
-"""What direct routing can do for pods with a network of their own: a hostPort, which the network plugin rewrites on the pod's node."""
+"""Direct routing to pods with a network of their own works by a hostPort, which the network plugin rewrites on the pod's node."""
 
 import pytest
 from ground import clients, judges, kube_proxy
@@ -7,7 +7,7 @@ from objects import NODE_NAME, SHOP_VIP, container, pod, virtual_service
 
 PORT, POD_PORT = 8081, 8080
 NODES = ("d", "r1", "r2")
-# Answers its node's name and the address that it was asked from.
+# Answers its node's name and the client's address.
 ANSWER = (
     'mkdir -p /tmp/web/cgi-bin; cd /tmp/web/cgi-bin; echo \'#!/bin/sh\nwho="$NODE_NAME $REMOTE_ADDR"; '
     'printf "Content-Length: %d\\r\\n\\r\\n%s" ${#who} "$who"\' > index.cgi; chmod +x index.cgi; '
@@ -40,7 +40,7 @@ def site(installed):
 
 
 def test_a_host_port_serves_a_vip(site):
-    """Another port in the pod, too, and the client's own address."""
+    """The pod may listen on another port than the VIP's, and sees the client's own address."""
     assert [one["status"]["podIP"] for one in pods(site)] != [site["r1"].ip, site["r2"].ip]
     outcome = clients.requests(site.host, SHOP_VIP, PORT, n=40)
     client = site.lab.address()
@@ -48,7 +48,7 @@ def test_a_host_port_serves_a_vip(site):
 
 
 def test_a_director_with_such_a_pod_keeps_all_connections(site):
-    """Its own rule comes before IPVS: why docs/concepts.md keeps the pods off directors."""
+    """The hostPort rule on the director applies before IPVS, so docs/concepts.md keeps such pods off directors."""
     site.api.apply(host_port("d"))
     site.kubectl("wait --for=condition=Ready pod/port-d --timeout=60s", timeout=70)
     outcome = clients.requests(site.host, SHOP_VIP, PORT, n=20)

@@ -1,6 +1,6 @@
 """A real kube-proxy beside directway: in iptables and ipvs mode here, in nftables mode in tests/lab/test_kube_proxy.py.
 
-It runs on the director, and on the node of a client pod. Whatever it has written stays as it is, and Services go on.
+It runs on the director, and on the node of a client pod. directway must leave all its rules as they are, and Services go on.
 """
 
 import re
@@ -30,7 +30,8 @@ class Neighbour:
         self.running = {}
 
     def start(self, mode: str, **ipvs) -> None:
-        """As on a node where it was first: in this cluster its Service's address was reached without it until now."""
+        """Starts kube-proxy and then all of directway's pods anew, as if kube-proxy had been there first: until now the pods reached
+        the API server's Service address without it."""
         self.restart(mode, **ipvs)
         for component in ("agent", "controller"):
             for pods in (self.site.pods(component).get(name, []) for name in NODES):
@@ -39,19 +40,19 @@ class Neighbour:
         self.installed()
 
     def restart(self, mode: str, **ipvs) -> None:
-        """With another configuration."""
+        """Restarts kube-proxy with another configuration."""
         for name in NODES:
             if name in self.running:
                 self.running[name].stop()
             self.running[name] = kube_proxy.start(self.site[name], kube_proxy.config(mode, **ipvs))
 
     def installed(self) -> None:
-        """Until all of directway is there again."""
+        """Waits until all of directway's pods are ready again."""
         for what in ("daemonset/directway-agent", "deployment/directway-controller"):
             self.site.kubectl(f"--namespace {SPACE} rollout status {what} --timeout=60s", timeout=70)
 
     def end(self) -> None:
-        """What it leaves goes with the nodes' power."""
+        """Reboots the nodes, which removes kube-proxy's rules."""
         for name in NODES:
             self.site[name].power_off()
             self.site[name].start()
@@ -60,11 +61,11 @@ class Neighbour:
         ground.wait_ready(self.site.lab)
         self.site.kubectl("delete pod/client pod/echo-r1 pod/echo-r2 service/echo --wait", timeout=90)
         self.installed()
-        # What the API server has of a node that lost its power is from before that.
+        # The API server's status of a rebooted node is from before the reboot, so only requests show that it serves.
         wait_until(lambda: clients.requests(self.site.host, VIP, n=2).errors == [], "the VIP to be served again", 120)
 
     def rules(self) -> dict[str, str]:
-        """All that it has written, on both nodes: its rules, sets and services, and the addresses of its device."""
+        """All that kube-proxy has written on both nodes: rules, sets, services, and the addresses of its device."""
         commands = (
             f"{kube_proxy.TOOLS}/iptables-save | sed 's/\\[[0-9:]*\\]//; /^#/d' | sort", "ipset save | sort",
             f"ipvsadm -Sn | grep -v ' {VIP}:' || true", "ip -o -4 addr | grep kube-ipvs0 | sort || true",
@@ -72,13 +73,13 @@ class Neighbour:
         return {f"{name}: {line}": self.site[name].sh(line) for name in NODES for line in commands}
 
     def from_pod(self, address: str, n: int) -> dict[str, int]:
-        """Who answers a pod's requests."""
+        """Sends requests from a pod; number of answers by node."""
         script = f"for i in $(seq {n}); do timeout 5 wget -qO- http://{address}/ || echo failed; done"
         answers = self.site.kubectl(f"exec client -- sh -c '{script}'").split()
         return {answer: answers.count(answer) for answer in set(answers)}
 
     def serves(self) -> None:
-        """The VIP and the cluster's own Service, for clients outside, in a pod and on the director."""
+        """Checks the VIP and the cluster's own Service, for clients outside, in a pod and on the director."""
         outside = clients.requests(self.site.host, VIP, n=20)
         assert outside.counts == {"r1": 10, "r2": 10}, f"{outside}"
         assert self.from_pod(VIP, 10) == {"r1": 5, "r2": 5}
@@ -100,7 +101,7 @@ def condition(site) -> tuple[str, str, str]:
 
 
 def wait_condition(site, status: str, reason: str) -> str:
-    """Until the condition is so, and the VirtualService is Ready; returns the message."""
+    """Waits until the condition has this status and reason and the VirtualService is Ready; returns the message."""
     wait_until(lambda: condition(site)[:2] == (status, reason), f"{KIND}={status} {reason}", 30)
     site.kubectl("wait --for=condition=Ready dvs/web --timeout=30s", timeout=40)
     return condition(site)[2]
@@ -116,7 +117,7 @@ def wait_event(site, kind: str, reason: str) -> None:
 
 
 def check(site) -> str:
-    """What `directway check` in the director's own agent pod says of kube-proxy."""
+    """What `directway check` in the director's own agent pod prints of kube-proxy."""
     (agent,) = site.pods("agent")["d"]
     words = f"--namespace {SPACE} exec {agent['metadata']['name']} -- /directway check --vip {VIP}"
     try:
@@ -131,7 +132,7 @@ def drift(site) -> int:
 
 
 def changes(before: dict[str, str], after: dict[str, str]) -> dict[str, list[str]]:
-    """Lines that came or went, by what shows them."""
+    """Lines that came or went, by the command that prints them."""
     return {what: lines for what in before if (lines := sorted(set(before[what].splitlines()) ^ set(after[what].splitlines())))}
 
 
@@ -151,10 +152,10 @@ def test_iptables(neighbour):
 
 
 def test_ipvs(neighbour):
-    """Told before kube-proxy deletes anything, and after; with the VIPs excluded nothing is lost, and nothing said."""
+    """directway warns before kube-proxy deletes anything, and after; with the VIPs excluded nothing is lost, and it gives no warning."""
     site, d = neighbour.site, neighbour.d
     site.stop_serving()
-    # It syncs when there is something new, and else not for long.
+    # With this period kube-proxy syncs only when something changes.
     neighbour.start("ipvs", syncPeriod="10m")
     told = check(site)
     assert told.startswith("FAIL") and "excludeCIDRs (none)" in told and "set ipvs.excludeCIDRs" in told, told

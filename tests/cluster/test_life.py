@@ -22,7 +22,7 @@ def test_agents_run_on_labelled_nodes_only(installed):
     for component in ("agent", "controller"):
         for name, found in installed.pods(component).items():
             (status,) = found[0]["status"]["containerStatuses"]
-            # Other scenarios take a node's power; what ran there is started again.
+            # Other scenarios cut a node's power, after which its kubelet restarts the containers.
             assert "running" in status["state"] and status["restartCount"] < installed[name].boots, status
     assert "kubectl label node NODE directway.dev/director=true" in installed.helm(f"get notes {RELEASE}")
 
@@ -44,7 +44,7 @@ def test_requests_are_spread(web):
 
 @pytest.mark.soak
 def test_rolling_updates_lose_no_request(web, record_property):
-    """An upgrade and its rollback, until there were enough requests: every agent is replaced, the kernels serve on."""
+    """Repeats an upgrade and its rollback until enough requests were answered: every agent is replaced, the kernels serve on."""
     updates = 0
     with ManyClients(web, CLIENTS) as many:
         while updates < 2 or len(many.so_far().answers) < REQUESTS:
@@ -75,6 +75,6 @@ def test_uninstall_leaves_nothing(web):
     kinds = "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings"
     assert web.kubectl(f"get {kinds} -l app.kubernetes.io/part-of=directway -o name") == ""
     assert "virtualservices.directway.dev" in web.kubectl("get crd -o name"), "definitions stay unless asked"
-    # Over what is left.
+    # A second installation takes over the CRDs and objects that are left.
     web.install().serve()
     assert clients.requests(web.host, VIP, n=20).counts == {"r1": 10, "r2": 10}

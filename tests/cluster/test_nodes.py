@@ -1,4 +1,4 @@
-"""What happens to nodes, agents and controllers, while requests go on."""
+"""Faults of nodes, agents and controllers, while requests go on."""
 
 import time
 
@@ -23,7 +23,7 @@ def test_an_agent_is_deleted(web, load, node):
 
 
 def test_the_kubelet_stops(web, load):
-    """The agent and the kernel are not the kubelet's: requests go on, and so do changes."""
+    """Agent and kernel do not depend on the kubelet: requests go on, and changes still arrive."""
     web["d"].kubelet.stop()
     try:
         web.kubectl("annotate node r1 directway.dev/weight=3 --overwrite")
@@ -36,7 +36,7 @@ def test_the_kubelet_stops(web, load):
 
 
 def test_the_controllers_are_deleted(web, load):
-    """Traffic does not depend on them; status is told again when they are back."""
+    """Traffic does not depend on controllers; the status follows again when they are back."""
     web.kubectl(f"--namespace {SPACE} delete pods -l app.kubernetes.io/component=controller --wait=false")
     web.kubectl(f"--namespace {SPACE} rollout status deployment/directway-controller --timeout=90s", timeout=100)
     assert lost(load) == []
@@ -50,13 +50,13 @@ def test_the_controllers_are_deleted(web, load):
 
 
 def back_to_work(site) -> None:
-    """Every pod, also those on the pods' network."""
+    """Waits for every pod, also those on the pod network."""
     for place, what in ((SPACE, "daemonset/directway-agent"), (SPACE, "deployment/directway-controller"), ("default", "daemonset/web-servers")):
         site.kubectl(f"--namespace {place} rollout status {what} --timeout=120s", timeout=130)
 
 
 def test_a_real_server_is_rebooted(web):
-    """Off without a word, back with its disk: its pods start again, and it gets its share."""
+    """It loses power and boots with its disk: its pods start again, and it gets its share."""
     web["r1"].power_off()
     web["r1"].start()
     web["r1"].wait_ready()
@@ -76,7 +76,7 @@ def test_a_director_is_rebooted(web):
 
 
 def freeze(site, node: str) -> tuple[float, float]:
-    """Stops a node's kernel, and with it all that runs there, for a while; says when, by the clock."""
+    """Stops a node's kernel, and with it all its processes, for a while; returns begin and end, by the clock."""
     began, end = time.time(), time.monotonic() + FREEZE
     site[node].freeze()
     try:
@@ -88,7 +88,7 @@ def freeze(site, node: str) -> tuple[float, float]:
 
 
 def test_a_director_freezes(web, load):
-    """Nobody answers meanwhile. As soon as it goes on it serves, although no agent, kubelet or administrator did anything."""
+    """No host answers meanwhile. As soon as the director goes on, it serves, without any action of agent, kubelet or administrator."""
     agents = web.agents()
     began, thawed = freeze(web, "d")
     load.wait_answers(len(load.so_far().answers) + 50, 30)
@@ -103,7 +103,7 @@ def test_a_director_freezes(web, load):
 
 
 def test_a_real_server_freezes(web):
-    """Its share hangs until it goes on, or the director misses it on the wire; the other's is answered. Then all are."""
+    """Its share of requests hangs until it goes on, or the director gets no ARP answer from it; the other real server answers its own."""
     agents = web.agents()
     several = [clients.load(web.host, VIP, interval=0.02) for _ in range(4)]
     for one in several:
@@ -113,7 +113,7 @@ def test_a_real_server_freezes(web):
         one.wait_answers(len(one.so_far().answers) + 20, 30)
     outcome = clients.Outcome([row for one in several for row in one.stop().rows])
     during = clients.Outcome([row for row in outcome.rows if began <= row["start"] and row["end"] < thawed])
-    # What r1 had answered when it stopped may have been read a moment later.
+    # The clients may have read an answer of r1 a moment after it stopped.
     assert during.counts["r2"] >= len(several) >= during.counts["r1"], during
     assert during.errors and all("TimeoutError" in error for error in during.errors), during
     assert since(outcome, thawed).errors == []
@@ -124,13 +124,13 @@ def test_a_real_server_freezes(web):
 
 
 def test_a_node_is_deleted_from_the_api(web, load):
-    """Its kernel lives on: no request may go there once the director knows, and its report goes away with it."""
+    """Its kernel runs on, but the director must send it no new connections, and its NodeState goes with the Node."""
     web.kubectl("delete node r2 --wait=false")
     wait_until(lambda: web.weights().get("r2", 0) == 0, "no new connection to the deleted node", 30)
     names = lambda: {one["metadata"]["name"] for one in web.api.get(STATES)["items"]}  # noqa: E731
     wait_until(lambda: "r2" not in names(), "the NodeState to go", 90, every=0.5)
     assert lost(load) == []
-    # A kubelet registers when it starts; its labels are the administrator's to give again.
+    # A kubelet registers its node when it starts; the administrator must label it again.
     web["r2"].kubelet.stop()
     web["r2"].start_kubelet()
     wait_until(lambda: ground.ready(web.lab).get("r2"), "the node to be back", 60)

@@ -1,4 +1,4 @@
-"""The API server goes away, for a moment, for long, or to come back with other keys; requests go on."""
+"""The API server is gone for a moment or for long, or returns with other keys; requests go on."""
 
 import os
 import time
@@ -16,7 +16,7 @@ AGENTS = ("d", "r1", "r2")
 
 
 def write_and_read(site) -> None:
-    """Everybody takes part: agents report what they bound, the director believes them, a controller tells that it is Ready."""
+    """Serves another VIP, for which all parts must reach the API server: agents report, the director reads that, a controller sets Ready."""
     try:
         site.serve(virtual_service("another", ANOTHER))
     finally:
@@ -37,8 +37,8 @@ def test_the_api_server_restarts(web, load):
 def test_certificate_and_tokens_change(web, load):
     """The API server comes back with another certificate, and accepts no token that it gave before.
 
-    Kubelets that start anew get new ones at once, where they would otherwise when most of a token's life is over; agents
-    and controllers have to notice the file, and read it once a minute.
+    Restarted kubelets fetch new tokens at once, and not when most of a token's life is over; agents and controllers
+    must notice the new file, which they read once a minute.
     """
     before, old = web.agents(), {node: token(web, node) for node in AGENTS}
     certificate = serving_certificate(web)
@@ -64,7 +64,7 @@ def test_certificate_and_tokens_change(web, load):
 
 
 def token(site, node: str) -> str:
-    """That the kubelet wrote for the node's agent."""
+    """The token that the kubelet wrote for the node's agent."""
     uid = site.pods("agent")[node][0]["metadata"]["uid"]
     return site[node].sh(f"cat /var/lib/kubelet/pods/{uid}/volumes/kubernetes.io~projected/*/token").strip()
 
@@ -75,13 +75,13 @@ def status_for(site, bearer: str) -> str:
 
 
 def serving_certificate(site) -> str:
-    """Its serial number, as openssl sees it."""
+    """The serial number of the API server's certificate, from openssl."""
     return site.host.sh(f"openssl s_client -connect {site.api.address}:{site.api.port} </dev/null 2>/dev/null | openssl x509 -noout -serial")
 
 
 @pytest.mark.soak
 def test_the_api_server_is_gone_for_long(web, load):
-    """Nothing changes and nothing is lost; then everybody is there again, and no pod was restarted."""
+    """No kernel changes and no request is lost; afterwards all agents work again, and no pod was restarted."""
     before, kernels = web.agents(), {node: judges.snapshot(web[node]) for node in AGENTS}
     web.api.stop()
     try:

@@ -67,7 +67,7 @@ def test_it_can(probe, what):
 
 
 def test_there_is_something_to_see(cluster):
-    """Or the next test would prove nothing."""
+    """Without this the next test would prove nothing."""
     assert cluster["other"].sh(SEES_KUBELET)
 
 

@@ -1,4 +1,4 @@
-"""What agent and controller asked the API server for in all scenarios so far, against what their roles grant. Runs last."""
+"""Compares the API requests of agent and controller in all scenarios so far with the rights of their roles. Runs last."""
 
 import pytest
 from ground import audit
@@ -11,20 +11,20 @@ pytestmark = [pytest.mark.core, pytest.mark.last]
 
 @pytest.fixture(scope="module")
 def busy(cluster):
-    """Has been through what calls for a right, also if this file runs alone."""
+    """Causes requests for every right, so that this file can also run alone."""
     site = cluster.install().serve()
     site.kubectl("delete nodestate r1")
     wait_until(lambda: "r1" in site.kubectl("get nodestates -o name"), "the report to come back", 30)
-    # The leader of an earlier release may not have given its Lease back.
+    # The leader of an earlier release may not have released its Lease.
     wait_until(lambda: leading(site), "one of the controllers to lead", 60)
     pod = leading(site)
     site.kubectl(f"--namespace {SPACE} delete pod {pod} --wait=false")
     wait_until(lambda: pod not in site.kubectl(f"--namespace {SPACE} get lease directway-controller -o yaml"), "another leader", 60)
-    # A director asks for endpoints while a VirtualService follows a Service.
+    # A director reads EndpointSlices while a VirtualService follows a Service.
     site.api.apply(virtual_service("following", "10.77.0.151", realServers={"service": {"name": "web"}}))
     wait_until(lambda: asked_for(site, "endpointslices") == {"list", "watch"}, "the director to ask for endpoints", 30)
     site.api.raw("DELETE", f"{SERVICES}/following")
-    # The same news twice: the second time the Event is counted up, not made anew.
+    # The same change twice: the second time the controller patches the Event's series instead of creating an Event.
     turns = ((site["r1"].ip, "False", "Warning", False), ("10.77.0.150", "True", "Normal", False), (site["r1"].ip, "False", "Warning", True))
     for vip, verdict, kind, again in turns:
         site.api.apply(virtual_service("turning", vip))
@@ -35,7 +35,7 @@ def busy(cluster):
 
 
 def asked_for(site, kind: str) -> set[str]:
-    """What the agents have done with a resource so far."""
+    """The verbs that agents have used on a resource so far."""
     return {verb for verb, _, resource in audit.asked(site.api, f"{SPACE}/directway-agent") if resource == kind}
 
 
@@ -57,7 +57,7 @@ def accepted(site) -> str | None:
 
 
 def told(site, kind: str, again: bool) -> bool:
-    """Whether there is an Event about it, counted up if `again`."""
+    """Whether there is an Event of this type, with a series if `again`."""
     items = site.api.get("/apis/events.k8s.io/v1/namespaces/default/events")["items"]
     mine = [one for one in items if one["regarding"]["name"] == "turning" and one["action"] == "Accepted"]
     return any(one["type"] == kind and (not again or one.get("series")) for one in mine)
@@ -74,7 +74,7 @@ def test_nothing_is_denied_and_nothing_granted_in_vain(busy, component):
 
 
 def test_each_agent_wrote_its_own_report_only(busy):
-    """The kubelet's token names the node."""
+    """The token from the kubelet names the node."""
     node = "authentication.kubernetes.io/node-name"
     writes = [
         event for (verb, _, resource), events in audit.asked(busy.api, f"{SPACE}/directway-agent").items()

@@ -1,4 +1,4 @@
-"""Helm's hooks where pods are pods: helm test proves VIPs, helm uninstall undoes every node that can be reached."""
+"""Helm's hooks with real pods: helm test proves VIPs, helm uninstall undoes every node that can be reached."""
 
 import re
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.core
 
 
 def test_helm_test_proves_vips_from_the_pod_network(web):
-    """The pod would rather be on the node that is neither director nor real server."""
+    """The pod prefers the node that is neither director nor real server."""
     code, told = web.hooked(f"test {RELEASE} --timeout 60s")
     assert code == 0, told
     assert f"PASS  {VIP}:80/TCP  default/web  10 of 10 connections" in told, told
@@ -37,7 +37,7 @@ def undone(site, *nodes: str) -> dict[str, str]:
     return {name: traces(site[name]) for name in nodes or NODES if traces(site[name])}
 
 
-# A client of its own: IPVS remembers its ports for two minutes, and who comes again from one of them gets the same real server.
+# An address for this file's client alone: IPVS remembers ports for two minutes, and would send a used one to the same real server.
 CLIENT = "10.77.0.251"
 
 
@@ -75,7 +75,7 @@ def test_a_director_without_power_stops_the_uninstalling_and_holds_up_nobody(web
     assert undone(web, "r1", "r2", "other") == {}
     assert web.pods("agent"), "nothing may be deleted"
 
-    # It comes back, its agent follows the request, and the second attempt succeeds.
+    # The node comes back, its agent follows the request, and the second attempt succeeds.
     web["d"].start()
     web["d"].wait_ready()
     ground.wait_ready(web.lab)
@@ -87,7 +87,7 @@ def test_a_director_without_power_stops_the_uninstalling_and_holds_up_nobody(web
 
 
 def test_what_a_release_left_behind_is_cleaned_up_by_hand(web):
-    """As docs/upgrade.md says it, on nodes without the binary."""
+    """With the commands of docs/upgrade.md, on nodes without the binary."""
     web.uninstall("--no-hooks")
     wait_until(lambda: not web.pods("agent"), "the agents to be gone", 60)
     assert set(undone(web)) == {"d", "r1", "r2"}, "the nodes go on serving"

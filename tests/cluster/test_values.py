@@ -1,4 +1,4 @@
-"""Values of the chart whose effect is in the nodes' kernels."""
+"""Values of the chart that change settings of the nodes' kernels."""
 
 from ground import judges
 from ground.wait import wait_until
@@ -20,7 +20,7 @@ def test_settings_of_ipvs_last_as_long_as_the_node_directs(web):
         wait_until(lambda: settings(web["d"]) == before, "the settings to be given back", 30)
         web.serve()
         wait_until(lambda: settings(web["d"]) == SETTINGS, "the settings to come back", 30)
-        # Without the value the agent could not write them any more: first back, then away.
+        # Restore the settings before removing the value, because without it the agent cannot write them any more.
         web.upgrade({"agent": {"ipvsSettings": before}})
         wait_until(lambda: settings(web["d"]) == before, "the settings to be as before", 30)
     finally:

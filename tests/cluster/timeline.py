@@ -1,5 +1,5 @@
-"""What the director's kernel and the API said when, so that a lost request can be told apart: was the director late, the pod
-too early, or the client's port one that IPVS still knew?
+"""Records weights in the director's kernel and endpoints in the API with their times. They explain a lost request: the director was
+late, the pod ended too early, or IPVS still remembered the client's port.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ground import assets
 from ground.clients import Outcome
 
-# Prints a line when something has changed: the kernel tells nobody.
+# Prints a line when something has changed; it polls, because the kernel sends no notification.
 WEIGHTS = """
 import re, sys, time
 port, last = "%04X" % int(sys.argv[1]), None
@@ -37,14 +37,14 @@ _numbers = itertools.count()
 
 
 def stand(endpoint: dict) -> str:
-    """Node and what is true of its pod; `node=` for one that is just not ready."""
+    """Node and the true conditions of its endpoint; `node=` for an endpoint that is not ready."""
     true = [name for name, value in endpoint["conditions"].items() if value]
     return f"{endpoint['nodeName']}={'+'.join(sorted(true))}"
 
 
 @dataclass(frozen=True)
 class Lost:
-    """A request that failed; `last` is who had answered on the same port before, empty for a port that is new."""
+    """A request that failed; `last` is the node that had answered on the same port before, empty for a new port."""
 
     when: float
     error: str
@@ -55,7 +55,7 @@ class Lost:
 
 
 class Timeline:
-    """From its making to stop(): weights on the director, endpoints (ready, serving, terminating) by node."""
+    """Records from construction to stop(): weights on the director, endpoints (ready, serving, terminating) by node."""
 
     def __init__(self, site, port: int, service: str):
         self.names = {node.ip: name for name, node in site.lab.nodes.items()}
@@ -96,12 +96,12 @@ class Timeline:
         return found
 
     def weight(self, node: str, when: float) -> str:
-        """What the director's kernel had for a node; empty: nothing."""
+        """The weight of a node in the director's kernel at a time; empty if it had no destination."""
         seen = [text for at, text in self.events() if at <= when and text.startswith("weights:")]
         return dict(one.split("=") for one in seen[-1].split()[1:]).get(node, "") if seen else ""
 
     def describe(self, outcomes: list[Outcome]) -> str:
-        """All events, and what was lost between them."""
+        """All events, with the lost requests between them."""
         lines = []
         told = [(one.when, str(one)) for one in self.lost(outcomes)]
         for text, group in itertools.groupby(sorted([*self.events(), *told]), key=lambda event: event[1]):

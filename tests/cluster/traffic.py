@@ -1,4 +1,4 @@
-"""Requests that go on while something happens, and what became of them."""
+"""Requests that go on during a scenario, and their outcome."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ VIP, PORT, SERVERS = "10.77.0.101", 8080, ("r1", "r2")
 
 
 def lost(load: Running, more: int = 50) -> list[str]:
-    """Requests that failed, after `more` others were answered since."""
+    """Waits for `more` answers, then stops the client; returns the errors of requests that failed."""
     load.wait_answers(len(load.so_far().answers) + more, 20)
     return load.stop().errors
 
 
 def since(outcome: Outcome, when: float) -> Outcome:
-    """What was asked after `when`, by the clock."""
+    """The requests that began after `when`, by the clock."""
     return Outcome([row for row in outcome.rows if row["start"] >= when])
 
 
 class ManyClients:
-    """Many requests: several clients, and web servers right on the nodes, which take more than those in pods. A context manager.
+    """Many requests: several clients, and web servers right on the nodes, which are faster than those in pods. A context manager.
 
-    Not more than 400 a second: a client's address has 28,000 ports, and each of them rests for a minute.
+    Not more than 400 a second: a client's address has 28,000 ports, and cannot use a port again for a minute.
     """
 
     def __init__(self, site: ClusterSite, size: int, interval: float = 0.01):
@@ -41,7 +41,7 @@ class ManyClients:
         self.began = time.time()
 
     def so_far(self) -> Outcome:
-        """Of all clients together, since all of them were at work; in order of their end."""
+        """The requests of all clients since all of them run, in order of their end."""
         rows = [row for one in self.clients for row in one.so_far().rows]
         return since(Outcome(sorted(rows, key=lambda row: row["end"])), self.began)
 

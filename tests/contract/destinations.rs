@@ -82,7 +82,7 @@ pub fn a_group_address_is_no_real_server(world: &mut World) {
     }
 }
 
-/// The kernel looks at the kind of address, not at the routes: that a real server is within reach is checked elsewhere.
+/// The kernel checks the kind of address, not the routes; directors check that a real server is within reach.
 pub fn a_real_server_out_of_reach_is_accepted(world: &mut World) {
     with_service(world);
     world.must([add_destination(http(VIP), "192.0.2.1", 1)]);
@@ -170,7 +170,7 @@ pub fn destinations_agree_with_ipvsadm(world: &mut World) {
         "a destination with another port is somebody else's"
     );
 
-    // The reverse, and editing turns a foreign forwarding method into direct routing.
+    // The reverse: ipvsadm shows what our edits did. They turn a foreign forwarding method into direct routing.
     world.must([
         Op::EditDestination(http(VIP), ip("10.77.0.13"), Destination::direct(5)),
         Op::EditService(

@@ -1,4 +1,5 @@
-//! What a pod of the chart may do is enough: two capabilities, and /proc/sys read-only. Without them, the refusal says so.
+//! The rights of the chart's agent pod are enough: two capabilities, and /proc/sys read-only. Without them, the error
+//! names what is missing.
 
 use std::{collections::BTreeSet, process::Command};
 

@@ -9,7 +9,7 @@ pub fn every_scheduler_and_flag_round_trips(world: &mut World) {
     let mut expected = Vec::new();
     for (port, scheduler) in (1..).zip(Scheduler::ALL) {
         for protocol in Protocol::ALL {
-            // All at once for one protocol, and one alone for the others.
+            // All flags at once for TCP, and a single one for the other protocols.
             let its = scheduler.flags().iter().map(|(flag, _)| *flag);
             let all = protocol == Protocol::Tcp;
             let mut flags: Vec<Flag> = its.filter(|it| all || *it == Flag::Port).collect();
@@ -138,7 +138,7 @@ pub fn a_changed_service_keeps_its_destinations(world: &mut World) {
         (seen.scheduler, seen.flags, seen.destinations.len()),
         (Scheduler::Mh, vec![Flag::Port], 1)
     );
-    // and are deleted with it
+    // the destinations are deleted with their service
     world.must([
         Op::DelService(key),
         Op::AddService(key, service(Scheduler::Rr).into()),

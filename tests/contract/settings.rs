@@ -25,7 +25,7 @@ pub fn settings_of_ipvs_are_set_and_given_back(world: &mut World) {
         if let Some(judge) = &world.judge {
             let text = judge.node(&format!("sysctl -n net.ipv4.vs.{setting}"));
             let expected = match setting {
-                // The second number stays.
+                // The kernel keeps the second number.
                 IpvsSetting::SyncThreshold => format!("{to}\t50"),
                 _ => to.to_string(),
             };

@@ -19,7 +19,7 @@ pub const PEER: &str = "10.77.0.12";
 pub const PEER_MAC: Mac = Mac([2, 0, 0, 0, 0, 0x12]);
 /// An address that the neighbour has besides its own.
 pub const TAKEN: &str = "10.77.0.99";
-/// An address that nobody has.
+/// An address that no host has.
 pub const VIP: &str = "10.77.0.100";
 
 pub const ENOENT: i32 = 2;
@@ -29,7 +29,7 @@ pub const ENODEV: i32 = 19;
 pub const EINVAL: i32 = 22;
 pub const EADDRNOTAVAIL: i32 = 99;
 
-/// Commands that judge independently of our code; only a real kernel has them.
+/// Shell commands that check the kernel's state independently of our code; only a real kernel has them.
 pub trait Judge {
     /// Runs a shell command on the node and returns what it prints. Panics if it fails.
     fn node(&self, command: &str) -> String;
@@ -39,12 +39,12 @@ pub trait Judge {
 
 /// A kernel that may be able to count its own messages.
 pub trait Subject: Kernel {
-    /// Messages so far that changed something.
+    /// How many messages so far changed something; `None` if the kernel cannot count.
     fn changes_sent(&self) -> Option<u64> {
         None
     }
 
-    /// A NIC as an election has it.
+    /// Opens a NIC for an election.
     fn nic(&self, dev: &Dev) -> Result<Box<dyn SegmentNic>, KernelError>;
 }
 

@@ -1,4 +1,4 @@
-"""The main job on a fresh machine: a director, real servers, one manifest, and proof of what happens.
+"""The demo on a fresh machine: a director, real servers, one manifest, and proof of the result.
 
 Usage: python3 tests/demo [kubernetes|directory|cluster]
 """
@@ -17,7 +17,7 @@ import cluster_walkthrough  # noqa: E402
 import lab_walkthrough  # noqa: E402
 from console import say  # noqa: E402
 
-# Each mode, and what to try where it cannot run.
+# Each mode, and what to try if it cannot run.
 MODES = {
     "kubernetes": "make demo SOURCE=directory needs no API server",
     "directory": "make sim runs whole nodes on simulated kernels, without privileges",

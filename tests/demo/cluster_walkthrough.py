@@ -1,4 +1,4 @@
-"""A user's way on a cluster: labels, Helm, a manifest, requests, an upgrade under load, Helm again, and nothing is left."""
+"""A user's steps on a cluster: labels, Helm, a manifest, requests, an upgrade under load, and an uninstallation that leaves nothing."""
 
 from __future__ import annotations
 

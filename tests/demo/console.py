@@ -1,4 +1,4 @@
-"""How the demo speaks: a headline per step, commands as a person would type them, their output indented."""
+"""The demo's output: a headline per step, commands as a user would type them, their output indented."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def show(place: Place, *lines: str) -> None:
 
 
 def run(workstation: Workstation, *lines: str) -> None:
-    """Commands that may take their time: output as it comes, and a sign of life where none does."""
+    """Runs commands that may take long: prints output as it comes, and a sign of life if there is none."""
     for line in lines:
         print(f"$ {line}", flush=True)
         began = time.monotonic()

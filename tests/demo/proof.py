@@ -1,4 +1,4 @@
-"""What the demo proves, with tools that know nothing of directway."""
+"""The demo's proof, with tools that are independent of directway."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from console import command, say, show, step
 
 
 def what_it_got(lab: Lab, name: str, nodes: tuple[str, ...]) -> None:
-    """In all of these the first of `nodes` is the director."""
+    """Shows what each node got; the first of `nodes` is the director."""
     step(f"What {name} got")
     quiet = "sysctl net.ipv4.conf.eth0.arp_ignore net.ipv4.conf.eth0.arp_announce"
     show(lab[name], "ip -br addr", "ipvsadm -Sn" if name == nodes[0] else quiet)
@@ -38,7 +38,7 @@ def path_of_a_request(lab: Lab, segment: str, vip: str, nodes: tuple[str, ...]) 
         lab.host.sh(f"curl -s --max-time 3 http://{vip}/")
         wait_until(lambda: any(f.flags & 1 and f.sport == 80 for f in capture.frames()), "the server's FIN in the capture")
         frames = capture.stop()
-    # Frames that a bridge delivers are seen once; the director sends each request on, so it is there twice.
+    # The bridge shows each frame once; the director forwards each request, so a request is there twice.
     for frame in frames:
         way = "request" if frame.dport == 80 else "reply"
         source, target = names.get(frame.src_mac, frame.src_mac), names.get(frame.dst_mac, frame.dst_mac)
@@ -61,7 +61,7 @@ def spread(lab: Lab, vip: str, expected: dict[str, int], requests: int) -> None:
 
 
 def failover(lab: Lab, vip: str, holder: str, standby: str, real_servers: int) -> None:
-    """A new connection every 5 ms, whether those before were answered or not."""
+    """Cuts the holder's power while a client opens a connection every 5 ms, whether earlier ones were answered or not."""
     service = f"{vip}:80"
     wait_until(lambda: len(judges.weights(lab[standby], service)) == real_servers, f"{standby} to be ready", 20)
     show(lab[standby], "ipvsadm -Ln", "ip -br addr show lo")

@@ -1,4 +1,4 @@
-"""A kind cluster as places of the test ground: its nodes' network namespaces, and this machine as the client."""
+"""A kind cluster for the test ground: its nodes' network namespaces are places, and this machine is the client."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ground.place import CommandFailed
 
 
 class Attached(Namespace):
-    """The network namespace of a process that is not ours: it is given a name, and nothing in it is ended."""
+    """The network namespace of a foreign process: it gets a name, and close() ends no process in it."""
 
     def __init__(self, name: str, netns: str, pid: int, logs: Path, janitor: Janitor):
         self.name, self.netns, self.logs, self.janitor = name, netns, logs, janitor
@@ -45,7 +45,7 @@ class KindCluster:
         network = json.loads(output(["docker", "network", "inspect", "kind"]))[0]
         subnets = [ipaddress.ip_network(one["Subnet"]) for one in network["IPAM"]["Config"]]
         (subnet,) = [one for one in subnets if one.version == 4]
-        # Docker gives addresses from the lower end.
+        # Docker assigns addresses from the lower end.
         self.vip = str(subnet[-10])
         self.device = network["Options"].get("com.docker.network.bridge.name") or f"br-{network['Id'][:12]}"
 
@@ -71,7 +71,7 @@ class KindCluster:
         return output(["helm", *shlex.split(command)])
 
     def state(self) -> str:
-        """For a failed test: what Kubernetes, the agents and the nodes' kernels say."""
+        """For a failed test: the state of Kubernetes, agents and the nodes' kernels."""
         commands = [
             "get nodes,dvs,nodestates,pods --all-namespaces -o wide", "describe dvs --all-namespaces",
             "logs --namespace directway-system --selector app.kubernetes.io/part-of=directway --tail=50 --prefix",

@@ -1,6 +1,6 @@
-"""Compares what two image archives hold: `same_image.py A B`, each an OCI archive or what `docker save` writes.
+"""Compares the contents of two image archives: `same_image.py A B`, each an OCI archive or one of `docker save`.
 
-Docker's build and the assembly without Docker have to give the same image, but for how layers are cut and packed.
+Docker's build and the assembly without Docker must give the same image, except for how layers are cut and packed.
 Prints what differs; the exit status is 1 if anything does.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def content(archive: Path) -> dict[str, object]:
-    """Path → what is there, and the settings that make a difference to who runs it."""
+    """Path → file, and the settings that matter when the image runs."""
     with tarfile.open(archive) as files:
 
         def blob(descriptor: dict) -> bytes:

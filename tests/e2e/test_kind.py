@@ -1,4 +1,4 @@
-"""A user's way through directway on a cluster: label, install, serve, test, upgrade, uninstall, no trace left."""
+"""A user's steps on a cluster: label, install, serve, test, upgrade, uninstall, and no trace is left."""
 
 import json
 from pathlib import Path
@@ -73,7 +73,7 @@ def test_a_rolling_update_of_the_agents_loses_nothing(serving):
 
 
 def test_a_node_without_labels_is_undone(serving):
-    """Its agent's pod is taken away together with the label."""
+    """The DaemonSet deletes its agent's pod when the label goes."""
     cluster, _, real_servers = serving
     gone = cluster.nodes[real_servers[0]]
     cluster.kubectl(f"label node {real_servers[0]} directway.dev/backend-")
@@ -86,14 +86,14 @@ def test_a_node_without_labels_is_undone(serving):
 
 
 def test_helm_test_says_what_it_can_show(serving):
-    """Every worker carries the VIP; the control plane tolerates no ordinary pod."""
+    """Every worker has the VIP, and the control plane admits no ordinary pod, so the test can prove nothing and must report that."""
     cluster, _, _ = serving
     told = cluster.helm(f"test directway --namespace {NAMESPACE} --logs")
     assert "SKIP" in told and "carries the VIP itself" in told or "holds the VIP itself" in told, told
 
 
 def test_uninstalling_leaves_no_trace(installed):
-    """The VirtualService is still there: the agents undo their nodes because they are asked to."""
+    """The VirtualService still exists: the agents undo their nodes because of the request."""
     cluster, director, real_servers, before = installed
     cluster.helm(f"uninstall directway --namespace {NAMESPACE} --wait")
     for name, node in cluster.nodes.items():

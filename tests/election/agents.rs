@@ -1,4 +1,4 @@
-//! Agents: started, stopped, told what happens, and what they do about it.
+//! Agents: they start and stop, receive events, and carry out what their elections decide.
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl World {
-    /// What the sources say now, as host `index` reads them.
+    /// Builds the configuration of host `index` from the sources, and gives it to its agent if that runs.
     pub fn configure(&mut self, index: usize) {
         let known = |peer: usize| PeerConfig {
             name: format!("d{peer}").as_str().into(),
@@ -92,7 +92,7 @@ impl World {
         for vip in self.orders.keys().copied().collect::<Vec<_>>() {
             self.tell_nic(index, vip);
         }
-        // What it was about to do when it was stopped, then what waited for it.
+        // First the ops that it had decided before it stopped, then the frames that arrived meanwhile.
         for waiting in std::mem::take(&mut self.hosts[index].waiting) {
             match waiting {
                 Waiting::Op(op) => self.op(index, op),
@@ -104,7 +104,7 @@ impl World {
         }
     }
 
-    /// Gives an event to a running agent and does what it says.
+    /// Gives an event to the election of host `index` and carries out its actions.
     pub fn give(&mut self, index: usize, event: Event) {
         if self.is_telling(&event) {
             self.note(|| format!("d{index} ← {event:?}"));
@@ -167,7 +167,7 @@ impl World {
     pub fn op(&mut self, index: usize, op: Op) {
         let host = &mut self.hosts[index];
         if !host.runs() {
-            // Stopped right before the system call.
+            // The agent was stopped right before the system call, and makes it when it goes on.
             let ops = host
                 .waiting
                 .iter()
@@ -184,7 +184,7 @@ impl World {
         self.tell_nic(index, op.vip);
     }
 
-    /// The agent learns whether the NIC carries `vip`.
+    /// Reports to the agent, if it runs, whether the NIC carries `vip`.
     pub fn tell_nic(&mut self, index: usize, vip: IpAddr) {
         let is_there = self.hosts[index].nic.contains(&vip);
         let list = |there| if is_there == there { vec![vip] } else { vec![] };

@@ -113,7 +113,7 @@ fn two_directors_three_faults() {
     explore("2 directors, three faults", &world, &plan);
 }
 
-/// Any frames about the VIP for half a second after `before`, or any frames for a third of one.
+/// Any fate for frames about the VIP in the 500 ms after `before`; with `liveness_too`, for all frames in 330 ms.
 fn unheard(
     name: &str,
     mut world: World,
@@ -139,7 +139,7 @@ fn boots_while_frames_are_lost_late_or_doubled() {
         for apart in [0, 1, 17, 31, 64, 95, 121] {
             let mut world = World::new(hosts, 1, hasty());
             for host in 0..hosts {
-                // The best one comes last.
+                // The most preferred director starts last.
                 world.start_agent(hosts - 1 - host);
                 after(&mut world, ms(apart));
             }

@@ -1,4 +1,4 @@
-//! Walks through all that may happen: at certain times any of some faults, and any of some fates to frames about VIPs.
+//! Explores every course of events: at given times any of some faults, and for frames any of some fates.
 
 use std::{
     collections::HashSet,
@@ -13,34 +13,34 @@ use crate::{
     world::{Stop, Stops, World},
 };
 
-/// What may happen.
+/// What may happen, and how often.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// At these times …
+    /// When one of `faults` may happen.
     pub times: Vec<Duration>,
-    /// … any of these …
+    /// The faults to choose from.
     pub faults: Vec<Fault>,
-    /// … but no more than so many in all.
+    /// The most faults in one run.
     pub max_faults: usize,
-    /// Any of these to any frame until the last of the times, or to any about a VIP.
+    /// The fates to choose from until the last of `times`: for frames about VIPs, with `liveness_too` for all frames.
     pub fates: Vec<Fate>,
     pub liveness_too: bool,
-    /// But no more than so many in all.
+    /// The most fates in one run.
     pub max_fates: usize,
-    /// How long everything may take to be in order again after the last of it.
+    /// How long after the last fault every VIP must be held by its best director.
     pub settle: Duration,
 }
 
-/// What was seen.
+/// What an exploration counted and measured.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
     /// Points at which something could happen.
     pub choices: u64,
-    /// Different states there.
+    /// Different states at these points.
     pub states: u64,
-    /// States that were reached by more than one way; all but the first way end there.
+    /// How often a run reached a known state, and ended there.
     pub merged: u64,
-    /// Ways that were followed to their end.
+    /// Runs that were followed to their end.
     pub runs: u64,
     pub worst_gap: Duration,
     pub worst_double: Duration,
@@ -55,11 +55,11 @@ struct Explorer<'a> {
     seen: HashSet<u64>,
     counts: Counts,
     path: Path,
-    /// The one way to be gone, for a failure's log.
+    /// The choices to repeat, for a failure's log.
     script: Option<Path>,
 }
 
-/// How much may still happen, and when.
+/// How many faults and fates this run may still choose, and where in the plan it is.
 #[derive(Clone, Copy, Hash)]
 struct Left {
     point: u64,
@@ -68,7 +68,7 @@ struct Left {
     fates: usize,
 }
 
-/// Walks all ways from `world`; panics with the log of the first that goes wrong.
+/// Explores all runs from `world`; panics with the log of the first run that breaks a rule.
 pub fn explore(name: &str, world: &World, plan: &Plan) -> Counts {
     let began = std::time::Instant::now();
     let mut explorer = Explorer {
@@ -189,7 +189,7 @@ impl Explorer<'_> {
         is_new
     }
 
-    /// Nothing more happens: everything has to be in order soon, and to stay so.
+    /// No fault is left to choose: every VIP must be held by its best director within `settle`, and stay there.
     fn finish(&mut self, mut world: World) -> Result<(), String> {
         let mut deadline = world.now + self.plan.settle;
         let mut quiet = 0;

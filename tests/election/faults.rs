@@ -1,4 +1,4 @@
-//! What may go wrong, and people's wishes.
+//! Faults, and changes of the configuration.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use crate::{
     world::{Due, World},
 };
 
-/// Something happens to host `0`; what has an end is over after that time.
+/// What happens to the host of field `0`; a fault with a duration ends after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
-    /// Its kernel dies, and boots again.
+    /// Its kernel dies, and boots again after the duration, if there is one.
     PowerLost(usize, Option<Duration>),
     Boots(usize),
     /// Its whole machine stands still.
@@ -29,17 +29,17 @@ pub enum Fault {
     /// Its services are not all programmed for a while.
     Unready(usize, Duration),
     Ready(usize),
-    /// Somebody deletes the first VIP from its NIC.
+    /// The first VIP is deleted from its NIC, not by its agent.
     AddressDeleted(usize),
-    /// Somebody wants the VIPs on it; all sources say so at once.
+    /// It becomes the preferred director of all VIPs, and all agents read that at once.
     Preferred(usize),
-    /// The same, and the others hear of it later.
+    /// The same, but the other agents read it later.
     PreferredLate(usize, Duration),
     SourcesCatchUp,
 }
 
 impl Fault {
-    /// Whether only agents are concerned, so that nothing may move.
+    /// Whether it hits agents only, so that no VIP may move.
     pub fn spares_kernels(self) -> bool {
         matches!(
             self,
@@ -147,7 +147,7 @@ impl World {
         self.schedule(self.now + after, Due::Fault(fault));
     }
 
-    /// Host `first` knows what the sources say, the others `later`.
+    /// Host `first` reads the sources now, the others `later`.
     fn sources_say(&mut self, first: usize, later: Duration) {
         self.configure(first);
         if later.is_zero() {

@@ -27,11 +27,11 @@ pub enum Agent {
 pub struct Op {
     pub vip: IpAddr,
     pub add: bool,
-    /// Not to begin later than this.
+    /// The op must not begin later than this.
     pub until: Duration,
 }
 
-/// What waits for an agent that stands still.
+/// An op or a frame that waits until the agent goes on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Waiting {
     Op(Op),
@@ -49,7 +49,7 @@ pub struct Host {
     /// Which part of a divided segment it is on.
     pub side: u8,
     pub election: Option<Election>,
-    /// What its sources say, and what the agent knows of it.
+    /// The configuration in its sources, and the one that its agent last received.
     pub config: Arc<ElectionConfig>,
     pub told: Arc<ElectionConfig>,
     pub waiting: Vec<Waiting>,
@@ -74,7 +74,7 @@ impl Host {
         }
     }
 
-    /// Whether its kernel takes part in the segment.
+    /// Whether its kernel runs and is connected to the segment.
     pub fn is_on_wire(&self) -> bool {
         self.kernel == Kernel::Alive && self.cable
     }
@@ -88,7 +88,7 @@ impl Host {
         self.kernel == Kernel::Alive && self.agent == Agent::Runs
     }
 
-    /// The kernel's answer, if it has one.
+    /// The kernel's answer to an ARP request, if it gives one.
     pub fn answer(&self, heard: &Received) -> Option<Received> {
         let Meaning::Request(about) = heard.meaning else {
             return None;

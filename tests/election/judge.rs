@@ -1,4 +1,4 @@
-//! What must hold at all times, whatever happens.
+//! The rules of the election, checked after every event.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,50 +16,50 @@ use crate::{
     world::World,
 };
 
-/// How long two directors on a segment that was in two halves may both have a VIP: the time between two looks for rivals.
+/// How long two directors may both hold a VIP after a divided segment is whole: the time between two looks for rivals.
 const HEALING: Duration = ms(1000);
-/// The same after a frame was not heard: until the next look, and until a dispute is settled.
+/// The same after a frame was lost, late or doubled: until the next look for rivals, and until the contest is over.
 const UNHEARD: Duration = ms(1700);
-/// The same after a whole machine stood still, while its agent runs.
+/// The same after a host returns whose agent runs, because that agent looks for rivals at once.
 const THAWING: Duration = ms(200);
-/// How long successor and predecessor both have a VIP in a planned move: three frames and an op.
+/// How long successor and predecessor may both hold a VIP in a planned move: three frames and an op.
 const OVERLAP: Duration = ms(8);
 /// The same, if the predecessor's agent stops right then.
 const BROKEN_OVERLAP: Duration = ms(800);
 
 #[derive(Clone, Debug)]
 pub struct Judge {
-    /// By how much everything may take longer: timers are so much longer.
+    /// Factor on the limits above, for worlds with longer timers or many VIPs.
     scale: u32,
     /// How late each timer may be; there are up to four on the way to giving a VIP up.
     late: Duration,
-    /// Until when something that happened explains two holders.
+    /// Until when an earlier fault excuses two holders.
     excuse: Duration,
     /// When each VIP was last claimed by agreement.
     planned: BTreeMap<IpAddr, Duration>,
     /// When an agent last stopped.
     stopped: Duration,
-    /// When a host last came back.
+    /// When each host last came back to the segment.
     returned: BTreeMap<usize, Duration>,
     /// Since when agents stand still.
     paused: BTreeMap<usize, Duration>,
-    /// VIPs that an agent must not announce before it has asked who has them.
+    /// VIPs that an agent must not announce before it has probed for them.
     unchecked: BTreeSet<(usize, IpAddr)>,
-    /// Since when nobody serves a VIP; or two do.
+    /// Since when no director holds a VIP; and since when two do.
     vacant: BTreeMap<IpAddr, Duration>,
     double: BTreeMap<IpAddr, Duration>,
-    /// Who held what before anything happened.
+    /// The holders of each VIP when [`Self::arm`] was called.
     home: Option<BTreeMap<IpAddr, Vec<usize>>>,
-    /// Something happened to more than agents.
+    /// A fault hit more than agents, so VIPs may move.
     may_move: bool,
-    /// Not all have read the same sources.
+    /// Not all agents have read the same sources.
     disputed: bool,
-    /// What was found first.
+    /// The first rule that was broken.
     pub violation: Option<String>,
     pub seen: Seen,
 }
 
-/// What may be different from before.
+/// What may have changed since the last look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Changed {
     Nothing,
@@ -67,7 +67,7 @@ pub enum Changed {
     All,
 }
 
-/// What is worth printing.
+/// Measurements and notices, for the tests.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     pub worst_gap: Duration,
@@ -169,13 +169,13 @@ impl Judge {
         }
     }
 
-    /// A host is on the wire again with all its addresses.
+    /// A host is back on the segment with the addresses on its NIC.
     pub fn returns(&mut self, index: usize, host: &Host, now: Duration) {
         let before = self.returned.insert(index, now);
-        // What stood still may have been about to add one.
+        // A host that stood still may have been about to add a VIP.
         let thaws = self.paused.contains_key(&index);
         if thaws || !host.nic.is_empty() {
-            // Who is away twice, each time for less than a takeover takes, may not see that it was long enough in all.
+            // A host that is away twice, each time for less than a takeover takes, may not notice a takeover.
             let once = before.is_none_or(|before| now > before + ms(500));
             let quick = once && host.agent == Agent::Runs && !self.disputed;
             self.excuse(now, if quick { THAWING } else { HEALING });
@@ -193,7 +193,7 @@ impl Judge {
             .extend(host.nic.iter().map(|vip| (index, *vip)));
     }
 
-    /// `alone`: no other holder's agent was at work meanwhile, so that nobody could yield until now.
+    /// `alone`: no other holder's agent runs, so that no holder could yield until now.
     pub fn resumed(&mut self, index: usize, host: &Host, alone: bool, now: Duration) {
         if alone && !self.double.is_empty() {
             self.excuse(now, HEALING);
@@ -226,7 +226,7 @@ impl Judge {
         for report in notices {
             if let Notice::Took {
                 vip,
-                // One whose machine stood still while its op was on the way finds the VIP on its NIC.
+                // A director whose machine stood still during the op adopts the VIP that it finds on its NIC.
                 cause: TakeCause::Planned | TakeCause::Adopted,
                 ..
             } = report
@@ -237,7 +237,7 @@ impl Judge {
         }
     }
 
-    /// From now on nothing moves unless it has to.
+    /// From now on a VIP may move only after a fault that hits more than agents.
     pub fn arm(&mut self, world: &World) {
         self.home = Some(
             world
@@ -250,7 +250,7 @@ impl Judge {
         self.seen = Seen::default();
     }
 
-    /// Looks at what may be different from the last time, and at what must not last.
+    /// Checks the VIPs that may have changed since the last look, and those with two holders, which must not last.
     pub fn look(&mut self, world: &World, changed: Changed) {
         self.late = world.lateness();
         let vips: Vec<IpAddr> = match changed {
@@ -279,7 +279,7 @@ impl Judge {
             }
             if is_double {
                 if !holders.iter().any(|holder| world.hosts[*holder].runs()) {
-                    // Nobody is there who could yield.
+                    // No holder's agent runs, so none can yield.
                     self.excuse(now, HEALING);
                 }
                 let since = *self.double.entry(*vip).or_insert(now);
@@ -330,14 +330,14 @@ impl Judge {
 }
 
 impl World {
-    /// Who should hold `vip` when nothing is broken any more.
+    /// The first director in the order of `vip` that can hold it: its agent runs, and it has a cable and its services.
     pub fn best(&self, vip: IpAddr) -> Option<usize> {
         let able =
             |host: &usize| self.hosts[*host].runs() && self.hosts[*host].cable && self.ready[*host];
         self.orders[&vip].iter().copied().find(able)
     }
 
-    /// Whether every VIP is where it should be.
+    /// Whether every VIP is held by its best director alone.
     pub fn verdict(&self) -> Result<(), String> {
         for vip in self.orders.keys() {
             let holders = self.holders(*vip);

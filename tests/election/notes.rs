@@ -1,4 +1,4 @@
-//! What is written down of a world: for the log of a failure, and for counting frames.
+//! What is recorded of a world: the log for a failure, and counts of frames.
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
@@ -17,11 +17,11 @@ pub struct Count {
     pub claims: usize,
 }
 
-/// Shared by all that a world is cloned into.
+/// Shared by all clones of a world.
 pub type Log = Rc<RefCell<Vec<String>>>;
 
 impl World {
-    /// The same world, writing down what happens.
+    /// A clone of the world that logs what happens.
     pub fn logged(&self) -> (Self, Log) {
         let log = Log::default();
         let world = Self {
@@ -53,7 +53,7 @@ impl World {
         }
     }
 
-    /// What an agent does; liveness is left out.
+    /// Logs what an agent does; liveness is left out.
     pub fn write_down(&self, index: usize, actions: &Actions) {
         for (what, vips) in [
             ("yields", &actions.yields),

@@ -87,7 +87,7 @@ fn vips_spread_evenly_and_move_rarely() {
             let moves = moved(&holders, &without);
             worst_move = worst_move.max(moves);
             total += moves;
-            // What the other directors do at once, before the sources know that it is gone.
+            // Where its VIPs go at once, before the sources know that it is gone.
             let at_once: BTreeMap<IpAddr, &NodeName> = full
                 .orders
                 .iter()
@@ -212,14 +212,13 @@ proptest! {
         for order in placement.orders.values() {
             prop_assert_eq!(order.iter().collect::<BTreeSet<_>>().len(), count);
         }
-        // The order in which VIPs are told does not matter: no node need see them in the same.
+        // The order of the input does not matter, so nodes may list the VIPs in different orders.
         let middle = usize::try_from(seed % vips as u64).unwrap();
         placement_inputs.rotate_left(middle);
         prop_assert_eq!(place(&placement_inputs, &shut), placement);
     }
 
-    /// Selectors that narrow the choice: the bound is 1.25 fair shares, which narrow selectors may break, but nobody stays
-    /// without a holder.
+    /// Narrow selectors may break the bound of 1.25 fair shares, but leave no VIP without a director.
     #[test]
     fn narrow_selectors_leave_no_vip_without_a_director(selected in vec(1..64u8, 1..120)) {
         let all = names(6);

@@ -16,7 +16,7 @@ struct Story {
     hosts: usize,
     vips: usize,
     chance: Chance,
-    /// How long after the one before each happens.
+    /// Each fault, with the time since the one before.
     faults: Vec<(Duration, Fault)>,
 }
 
@@ -74,7 +74,7 @@ fn good_wire() -> impl Strategy<Value = Chance> {
     })
 }
 
-/// Tells the story, then lets everything be whole and good again.
+/// Runs the story, then ends all faults and loses no more frames; every VIP must get to its best director.
 fn tell(story: &Story, log: bool) -> Result<World, String> {
     let mut world = World::new(story.hosts, story.vips, hasty());
     let mut written = None;
@@ -127,7 +127,7 @@ fn go(world: &mut World, story: &Story) -> Result<(), String> {
     }
 }
 
-/// The same 600 stories each time; with PROPTEST_CASES so many others.
+/// The same 600 stories each time; with PROPTEST_CASES, that many random ones.
 fn config() -> ProptestConfig {
     let config = ProptestConfig {
         failure_persistence: None,

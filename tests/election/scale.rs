@@ -64,7 +64,7 @@ fn a_machine_that_stood_still_gives_up_a_thousand_vips() {
     let mut world = many();
     world.apply(Fault::Frozen(0, ms(3000)));
     after(&mut world, ms(2999));
-    // The rule is for one VIP; a thousand are asked about in batches.
+    // The judge's limits are for one VIP; a thousand are probed in batches, which takes longer.
     world.judge.scale(3);
     let both = |world: &World| world.orders.keys().any(|vip| world.holders(*vip).len() > 1);
     after(&mut world, ms(2));

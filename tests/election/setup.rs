@@ -1,4 +1,4 @@
-//! Segments to begin with.
+//! The segments from which tests start.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub fn hasty() -> Timing {
     }
 }
 
-/// Directors that started one after the other, with everything in order for some time and another 13 ms × `phase`.
+/// Starts the directors one after the other and lets them settle; `phase` shifts what follows by 13 ms × `phase`.
 pub fn in_order(mut world: World, phase: u64) -> World {
     for host in 0..world.hosts.len() {
         world.start_agent(host);
@@ -28,14 +28,14 @@ pub fn in_order(mut world: World, phase: u64) -> World {
     world
 }
 
-/// From now on it is measured, and nothing moves unless it has to.
+/// From now on the judge measures, and a VIP may move only after a fault that hits more than agents.
 pub fn arm(world: &mut World) {
     let mut judge: Judge = std::mem::take(&mut world.judge);
     judge.arm(world);
     world.judge = judge;
 }
 
-/// Host 0 should hold all VIPs, then 1, then 2.
+/// Host 0 is the best director of all VIPs, then 1, then 2.
 pub fn all_on_first(hosts: usize, vips: usize, timing: Timing) -> World {
     let mut world = World::new(hosts, vips, timing);
     for order in world.orders.values_mut() {
@@ -52,7 +52,7 @@ pub fn after(world: &mut World, time: Duration) {
     world.run(end);
 }
 
-/// Goes on for `time`, in which nothing forbidden may happen, and until everything is in order, which it has to be then.
+/// Runs for `time`, in which no rule may be broken; then every VIP must be held by its best director.
 pub fn settle(world: &mut World, time: Duration) {
     after(world, time);
     fine(world);
@@ -63,7 +63,7 @@ pub fn fine(world: &World) {
     assert_eq!(world.judge.violation, None);
 }
 
-/// When every VIP is where it should be for the first time, looking every millisecond.
+/// How long it takes until every VIP is held by its best director, in whole milliseconds.
 pub fn until_in_order(world: &mut World, limit: Duration) -> Duration {
     let began = world.now;
     while let Err(wrong) = world.verdict() {

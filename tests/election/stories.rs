@@ -17,7 +17,7 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// How long nobody held the VIP when its holder died, at 50 moments of the liveness questions.
+/// How long the VIP has no holder after its holder dies, at 50 moments between two liveness questions.
 #[test]
 fn a_dead_holders_vip_is_claimed_within_the_budget() {
     let mut gaps = Vec::new();
@@ -34,12 +34,12 @@ fn a_dead_holders_vip_is_claimed_within_the_budget() {
         "a holder dies: nobody holds its VIP for {:?} (median), {worst:?} (worst of 50)",
         gaps[25]
     ));
-    // The kernel's op comes on top.
+    // Adding the VIP to the NIC comes on top.
     assert!(worst <= Timing::default().takeover() + ms(5), "{gaps:?}");
 }
 
-/// A director comes back from the other half of the wire with a VIP that it hands on at once, while the holder of this half
-/// stands still: the third has to find that one, whom nobody told it about.
+/// A director returns from the other half of the segment with the VIP and hands it over at once, while the agent of the
+/// holder in this half stands still. The successor must find that holder, of which its predecessor never heard.
 #[test]
 fn a_successor_finds_a_holder_that_its_predecessor_could_not_hear() {
     for phase in 0..50 {
@@ -53,8 +53,8 @@ fn a_successor_finds_a_holder_that_its_predecessor_could_not_hear() {
     }
 }
 
-/// A holder asks who else has its VIP just before the wire is whole again, and is answered by nobody: that says nothing about
-/// the other half, whose agent stands still.
+/// A holder probes for rivals just before the segment is whole again, and gets no answer. That does not prove that the
+/// other half has no holder: the agent there stands still, but its kernel has the VIP.
 #[test]
 fn silence_from_before_the_wire_was_whole_is_no_answer() {
     for phase in 0..50 {
@@ -110,7 +110,7 @@ fn agents_that_stand_still_crash_or_restart_move_nothing() {
         world.apply(Fault::AgentDies(host, seconds(5)));
         after(&mut world, seconds(9));
     }
-    // An upgrade of all at once, too.
+    // All agents are upgraded at once, too.
     for host in 0..3 {
         world.apply(Fault::AgentDies(host, ms(700)));
     }
@@ -174,7 +174,7 @@ fn without_sources_nothing_is_moved_but_everything_fails_over() {
     world.configure(1);
     after(&mut world, ms(400));
     assert_eq!(world.holders(vip(0)), [1]);
-    // It boots with what it knew.
+    // Its agent starts without fresh sources, too.
     world.configure(0);
     after(&mut world, seconds(10));
     fine(&world);
@@ -245,7 +245,7 @@ fn one_that_is_not_ready_waits_longer_for_one_that_is_but_not_for_ever() {
         world.configure(host);
     }
     let mut world = in_order(world, 0);
-    // Its kernel answers, so that it counts as there, but it will never claim.
+    // Its kernel answers, so that the others take it for up, but without an agent it never claims.
     world.crash_agent(2);
     world.apply(Fault::PowerLost(0, None));
     after(&mut world, hasty().patience - ms(100));
@@ -262,7 +262,7 @@ fn a_director_that_may_no_longer_hold_a_vip_keeps_it_until_a_successor_has_it() 
     world.apply(Fault::SourcesCatchUp);
     settle(&mut world, seconds(2));
     assert_eq!(world.judge.seen.worst_gap, Duration::ZERO);
-    // And now the other may not either, and nobody is left.
+    // Now the other one may not hold it either, and no successor is left.
     world.orders.insert(vip(0), vec![]);
     world.apply(Fault::SourcesCatchUp);
     after(&mut world, ms(10));
@@ -280,7 +280,7 @@ fn a_director_that_may_no_longer_hold_a_vip_keeps_it_until_a_successor_has_it() 
     assert!(world.judge.seen.notices.iter().any(gave));
 }
 
-/// One that may no longer hold the VIP serves it; its successor could not yet.
+/// A holder that may no longer hold the VIP keeps it until its successor is ready.
 #[test]
 fn nobody_is_relieved_by_one_that_is_not_ready() {
     let mut world = in_order(World::new(2, 1, hasty()), 0);
@@ -310,7 +310,7 @@ fn a_successor_that_never_comes_is_not_waited_for_for_ever() {
     assert_eq!(world.holders(vip(0)), [0_usize; 0]);
 }
 
-/// It was unlabelled, removed its VIP and is known to nobody any more, before the other's agent could see any of it.
+/// The holder was unlabelled, removed its VIP and left the sources before the other agent could see any of it.
 #[test]
 fn nobody_stands_by_behind_a_director_that_is_forgotten() {
     let mut world = in_order(World::new(2, 1, hasty()), 0);

@@ -1,4 +1,4 @@
-//! Others on the segment: switches that answer for the dead, hosts that have a VIP as their own address, views that differ.
+//! Switches that answer for dead hosts, strangers that have a VIP as their own address, directors that disagree.
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
@@ -61,7 +61,7 @@ fn a_switch_that_answers_for_a_director_without_the_vip_blocks_nobody() {
     after(&mut world, ms(2500));
     fine(&world);
     assert_eq!(world.holders(vip(0)), [1]);
-    // And it goes on holding it, although its own looks for rivals are answered.
+    // It keeps the VIP, although the switch answers its probes for rivals.
     after(&mut world, ms(10_000));
     assert_eq!(world.holders(vip(0)), [1]);
     fine(&world);
@@ -161,7 +161,7 @@ fn who_only_asks_for_a_vip_delays_no_takeover() {
     fine(&world);
 }
 
-/// Each director reads the order the other way round than the next one does.
+/// Directors that disagree: those in `upside_down` read the order in reverse.
 fn at_odds(hosts: usize, upside_down: &[usize]) -> World {
     let mut world = World::new(hosts, 1, hasty());
     world.upside_down = upside_down.iter().copied().collect();
@@ -173,7 +173,7 @@ fn at_odds(hosts: usize, upside_down: &[usize]) -> World {
 
 #[test]
 fn directors_that_disagree_about_who_is_better_still_agree_on_one_holder() {
-    // Each takes itself for the better one, or the other.
+    // Each director takes itself for the better one; in the second round, each takes the other for it.
     for upside_down in [1, 0] {
         let mut world = at_odds(2, &[upside_down]);
         for apart in [0, 13, 97, 130] {
@@ -194,7 +194,7 @@ fn directors_that_disagree_about_who_is_better_still_agree_on_one_holder() {
                 1,
                 "{upside_down} {apart}, healed"
             );
-            // And it stays there: nobody agrees to a move, or there is nobody who wants one.
+            // The VIP stays there: the holder does not agree to a move, or the other director wants none.
             let holders = world.holders(vip(0));
             after(&mut world, ms(8000));
             assert_eq!(world.holders(vip(0)), holders);
@@ -229,7 +229,7 @@ fn lost_frames_are_a_reason_to_ask_again() {
     world.count = Some(Vec::new());
     let holder = world.holders(vip(0))[0];
     world.give(holder, Event::Missed);
-    // At rest it asks once a second.
+    // At rest a holder probes once a second.
     after(&mut world, ms(200));
     let probes: usize = world
         .count

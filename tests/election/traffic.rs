@@ -87,7 +87,7 @@ impl World {
         }
     }
 
-    /// Gives the frame that arrives next another fate.
+    /// Gives `fate` to the frame that would arrive next.
     pub fn spoil(&mut self, fate: Fate) {
         if let Some(entry) = self.queue.first_entry()
             && matches!(entry.get(), Due::Arrives(_))

@@ -8,9 +8,9 @@ pub const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// From one host to another.
+/// The time of a frame from one host to another.
 pub const LATENCY: Duration = ms(1);
-/// What an addition to a NIC, or a removal, takes.
+/// The time that it takes to add an address to a NIC, or to remove one.
 pub const OP: Duration = ms(1);
 
 /// A frame on its way to one host.
@@ -21,7 +21,7 @@ pub struct Flight {
     pub heard: Received,
 }
 
-/// What else becomes of a frame than to arrive in time.
+/// What may become of a frame that does not simply arrive in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fate {
     Lost,
@@ -30,24 +30,24 @@ pub enum Fate {
     Twice(Duration),
 }
 
-/// Somebody who answers besides the directors.
+/// What answers ARP besides the directors.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Others {
-    /// A switch answers broadcasts from what it once learnt.
+    /// The cache from which a switch answers broadcasts.
     pub cache: BTreeMap<IpAddr, Mac>,
-    /// A host that has an address as its own.
+    /// Addresses that strangers have as their own.
     pub strangers: BTreeMap<IpAddr, Mac>,
 }
 
-/// Bad luck from a seed.
+/// Random faults of frames and timers, from a seed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Chance {
     pub state: u64,
-    /// Of 1,000 frames.
+    /// How many of 1,000 frames are lost, late or doubled.
     pub lost: u64,
     pub late: u64,
     pub twice: u64,
-    /// By how many milliseconds a frame may be late, and a timer.
+    /// By how many milliseconds a frame may be late; and a timer.
     pub by: u64,
     pub jitter: u64,
 }

@@ -19,7 +19,7 @@ use crate::{
     wire::{Chance, Flight, Others, ms},
 };
 
-/// What happens at some time.
+/// A queued event.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Due {
     Arrives(Flight),
@@ -30,9 +30,9 @@ pub enum Due {
 /// Why [`World::go`] stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// The time is reached.
+    /// `end` is reached.
     Time,
-    /// The next thing that happens is that a frame arrives.
+    /// A frame arrives next.
     Frame,
 }
 
@@ -52,7 +52,7 @@ pub struct World {
     pub hosts: Vec<Host>,
     pub others: Others,
     pub timing: Arc<Timing>,
-    /// Per VIP who should hold it, best first, as the sources say.
+    /// Per VIP the directors that may hold it, best first, as the sources have it.
     pub orders: BTreeMap<IpAddr, Vec<usize>>,
     pub requested: bool,
     /// Per host whether its services are programmed.
@@ -60,16 +60,16 @@ pub struct World {
     pub fresh: bool,
     /// Hosts that read every order upside down.
     pub upside_down: BTreeSet<usize>,
-    /// Hosts that the sources name to nobody.
+    /// Hosts that are no longer in the sources, so that no agent knows them as peers.
     pub forgotten: BTreeSet<usize>,
-    /// Frames that agents sent, if anybody counts them.
+    /// Frames that agents sent, if the test counts them.
     pub count: Option<Vec<Count>>,
     pub judge: Judge,
     pub chance: Option<Chance>,
     pub queue: BTreeMap<(Duration, u32), Due>,
     pub(crate) changed: Changed,
     pub(crate) sent: u32,
-    /// What happened, if anybody wants to read it.
+    /// What happened, if the test logs it.
     pub log: Option<Log>,
 }
 
@@ -139,14 +139,14 @@ impl World {
         self.queue.insert((at, self.sent), due);
     }
 
-    /// Goes on until `end`.
+    /// Runs until `end`.
     pub fn run(&mut self, end: Duration) {
         self.go(end, Stops::Never);
     }
 
-    /// Goes on until `end`, or where it shall stop.
+    /// Runs until `end`, or until `stops` applies.
     pub fn go(&mut self, end: Duration, stops: Stops) -> Stop {
-        // Somebody may have done something since it stopped.
+        // The test may have changed anything since the last run.
         self.changed = Changed::All;
         loop {
             let next = self.queue.first_key_value().map(|((at, _), _)| *at);
@@ -158,7 +158,7 @@ impl World {
             let tick = running
                 .filter_map(|(index, host)| Some((host.wake?, index)))
                 .min();
-            // Agents act when they have heard all that there is to be heard.
+            // Queued events come before an agent's tick: it acts after every frame that has arrived.
             match (next, tick) {
                 (Some(at), _) if at <= end && tick.is_none_or(|(wake, _)| at <= wake) => {
                     if self.is_stop(stops) {
@@ -191,7 +191,7 @@ impl World {
         }
     }
 
-    /// Lets happen what happens next.
+    /// Runs the next queued event.
     pub fn step(&mut self) {
         let Some(((at, _), due)) = self.queue.pop_first() else {
             return;
@@ -224,14 +224,14 @@ impl World {
         ms(jitter)
     }
 
-    /// Whom `vip` is served by.
+    /// The directors that answer ARP for `vip`.
     pub fn holders(&self, vip: IpAddr) -> Vec<usize> {
         (0..self.hosts.len())
             .filter(|host| self.hosts[*host].serves(vip))
             .collect()
     }
 
-    /// Whether something is still to happen beside frames and timers.
+    /// Whether a fault, or the end of one, is still queued.
     pub fn has_faults_ahead(&self) -> bool {
         self.queue.values().any(|due| matches!(due, Due::Fault(_)))
     }

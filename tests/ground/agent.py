@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from .node import Node
 
 ADMIN_PORT = 8090
-# What the chart's pod may do and no more: root with two capabilities that it cannot add to.
+# The rights of the chart's pod: root with two capabilities, and no way to gain more.
 CONFINED = ["setpriv", "--bounding-set=-all,+net_admin,+net_raw", "--inh-caps=-all", "--no-new-privs"]
 
 
 class Agent:
-    """Runs from construction on, confined as in a pod. Its log stays on this machine when the node loses power."""
+    """The constructor starts it, confined as in a pod. Its log stays on this machine when the node loses power."""
 
     def __init__(
         self, node: "Node", source: str = "kubernetes", *, args: list[str] = (), run_dir: str = "/run/directway",
@@ -45,7 +45,7 @@ class Agent:
         return self.process.text()
 
     def get(self, path: str) -> str:
-        """Body of an admin page, asked inside the node: /healthz, /readyz, /metrics."""
+        """Body of an admin page, fetched inside the node: /healthz, /readyz, /metrics."""
         return self.node.http(f"127.0.0.1:{self.port}", path)
 
     def metrics(self) -> dict[str, float]:
@@ -68,7 +68,7 @@ class Agent:
         return self
 
     def stop(self) -> int:
-        """SIGTERM; the data path has to stay as it is."""
+        """SIGTERM; the kernel must go on serving."""
         return self.process.stop()
 
     def kill(self) -> int:
@@ -76,7 +76,7 @@ class Agent:
         return self.process.kill()
 
     def pause(self) -> None:
-        """SIGSTOP: hangs, while the node's kernel goes on."""
+        """SIGSTOP: the agent hangs, while the node's kernel goes on."""
         self.process.signal(19)
 
     def resume(self) -> None:

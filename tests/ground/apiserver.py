@@ -1,7 +1,7 @@
 """etcd and kube-apiserver, natively in the lab's namespace: RBAC, admission, service accounts, no controllers.
 
-Without a controller manager nobody deletes the objects of a deleted namespace, follows owner references
-or makes the `default` service account; tests do what they need by themselves.
+There is no controller manager, so the objects of a deleted namespace stay, owner references have no effect, and
+there is no `default` service account. Tests that need one of these do it themselves.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 SERVER_NAME = "kubernetes"
-# What service accounts asked for, and the answer's status; of everybody else nothing.
+# Logs the requests of service accounts with the status of each response, and no others.
 AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
     "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}],
@@ -60,17 +60,17 @@ class ApiServer:
         self.config.write_text(self.kubeconfig(self.url))
         self._tls = ssl.create_default_context(cafile=str(self.dir / "ca.crt"))
         self._connection: http.client.HTTPConnection | None = None
-        # From each start until it says that it is ready. It answers before it has read roles and bindings, and refuses what they grant.
+        # From each start until it is ready. It serves before it has read roles and bindings, and until then refuses what they grant.
         self.starting: list[list[float]] = []
         self.start()
 
     def names(self) -> list[str]:
-        """What the server's certificate is for."""
+        """The names and addresses in the server's certificate."""
         names = [f"DNS:{SERVER_NAME}", "DNS:kubernetes.default.svc", "IP:127.0.0.1"]
         return names + [f"IP:{self.lab.address(segment)}" for segment in self.lab.segments]
 
     def flags(self) -> dict[str, object]:
-        """Of kube-apiserver."""
+        """The command-line flags of kube-apiserver."""
         return {
             "etcd-servers": "http://127.0.0.1:2379",
             "bind-address": "0.0.0.0",
@@ -92,7 +92,7 @@ class ApiServer:
         }
 
     def start(self) -> None:
-        """Starts both processes, on the data they had before if they ran already."""
+        """Starts etcd and the API server, with the data of an earlier start if there is any."""
         self.starting.append([time.time(), float("inf")])
         self.etcd = self.host.spawn(
             [assets.tool("etcd", "api"), "--data-dir", self.dir / "etcd", "--unsafe-no-fsync", "--log-level", "warn"],
@@ -173,11 +173,11 @@ class ApiServer:
         self.kubectl("apply -f -", json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
 
     def wait_established(self) -> None:
-        """Until it serves every kind that was defined. `kubectl wait` alone fails on a definition that has no conditions yet."""
+        """Waits until the API server serves every CRD. `kubectl wait` alone fails on a CRD that has no conditions yet."""
         wait_until(lambda: self.kubectl("wait --for=condition=Established crd --all --timeout=5s"), "the definitions to be established", 20)
 
     def audit(self, service_account: str) -> list[dict]:
-        """What `namespace/name` has asked for, as audit.k8s.io/v1 events; a watch is there once it has begun."""
+        """The requests of service account `namespace/name`, as audit.k8s.io/v1 events; a watch is listed once it has begun."""
         user = "system:serviceaccount:" + service_account.replace("/", ":")
         events = map(json.loads, (self.dir / "audit.log").read_text().splitlines())
         return [event for event in events if event["user"]["username"] == user]
@@ -222,7 +222,7 @@ class ApiServer:
         return self.request("POST", path, review)["status"]["token"]
 
     def register(self, name: str, address: str, labels: dict[str, str] | None = None) -> None:
-        """Makes a Node object as a kubelet would, or puts one back: other labels, annotations and taints go."""
+        """Creates a Node object as a kubelet would, or resets one: it removes other labels, annotations and taints."""
         node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels or {}}}
         try:
             self.request("PUT", f"/api/v1/nodes/{name}", node)
@@ -236,5 +236,5 @@ class ApiServer:
 
 
 def _ended(one: ssl.SSLSocket | None) -> bool:
-    """Whether the server has ended a connection, as it does when it was idle for long: there is something to read, unasked."""
+    """Whether the server has closed a connection, as it does after a long idle time: it can be read without a request."""
     return one is None or bool(select.select([one], [], [], 0)[0])

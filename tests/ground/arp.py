@@ -1,4 +1,4 @@
-"""Quick ARP questions from a namespace of this machine, where arping would take a second each."""
+"""Quick ARP requests from a namespace of this machine; arping would take a second for each."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def who_has(
 ) -> dict[str, int]:
     """Broadcasts `tries` requests, waits `interval` seconds for answers to each; number of answers by MAC.
 
-    Without a sender it is a probe (RFC 5227), which leaves no trace in anybody's ARP table, but looks like a rival
-    to somebody who is about to claim the address.
+    Without a sender it is a probe (RFC 5227): it changes no host's ARP table, but a director that is about to claim the
+    address takes it for a rival's.
     """
     with line(place, device) as on:
         own = on.getsockname()[4]
@@ -48,14 +48,14 @@ def claim(place: Namespace, ip: str, device: str, mac: str | None = None) -> Non
 
 
 def line(place: Namespace, device: str) -> socket.socket:
-    """A packet socket for ARP on a device of a place."""
+    """Opens a packet socket for ARP on a device of a place."""
     on = place.inside(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ARP)))
     on.bind((device, ETH_P_ARP))
     return on
 
 
 def request(own: bytes, sender: str, ip: str) -> bytes:
-    """The frame that asks everybody who has an address."""
+    """The broadcast frame of an ARP request for an address."""
     return _frame(own, EVERYBODY, REQUEST, own, sender, bytes(6), ip)
 
 

@@ -1,4 +1,4 @@
-"""Where the parts of the ground are; says what to run when one is missing."""
+"""Where the parts of the ground are; the error for a missing part names the command that makes it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS_IMAGE, WEB_IMAGE = "localhost/tools:1", "localhost/web:1"  # made by tools_image.py
-# The tools, as the examples name it: Debian 12 has this version, and there is no registry to pull it from.
+# The name of the tools image in the examples: Debian 12 has this busybox version, and there is no registry to pull from.
 BUSYBOX_IMAGE = "docker.io/library/busybox:1.35"
 
 
 class Missing(AssertionError):
-    """A part of the ground is missing; the text says which and what to do."""
+    """A part of the ground is missing; the message names it and what to do."""
 
 
 def cache() -> Path:
@@ -64,12 +64,12 @@ def vm_kernel() -> tuple[Path, Path]:
 
 
 def version() -> str:
-    """Of this checkout."""
+    """The version of this checkout."""
     return re.search(r'(?m)^version = "(.*)"', (ROOT / "Cargo.toml").read_text()).group(1)
 
 
 def target() -> Path:
-    """Where Cargo builds."""
+    """Cargo's target directory."""
     return Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
 
 
@@ -81,7 +81,7 @@ def directway() -> Path:
 
 
 def contract_link() -> Path:
-    """What tests/build.py makes lead to the contract suite."""
+    """The link to the contract suite that tests/build.py makes."""
     return target() / "debug" / "contract"
 
 

@@ -1,4 +1,4 @@
-"""What a service account has asked the API server for, against what its roles grant; both as (verb, group, resource)."""
+"""Compares a service account's API requests with the rights of its roles; both as (verb, group, resource)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def asked(api: "ApiServer", service_account: str) -> dict[Right, list[dict]]:
     for event in api.audit(service_account):
         target = event.get("objectRef", {})
         if "resource" not in target:
-            continue  # discovery and the like, which everybody may read
+            continue  # discovery and the like, which every account may read
         resource = "/".join(filter(None, (target["resource"], target.get("subresource"))))
         verbs = [event["verb"]]
-        # Server-side apply of an object that is not there asks for the right to create it, too.
+        # Server-side apply of a missing object needs the right to create it, too.
         if verbs == ["patch"] and event["responseStatus"]["code"] == 201:
             verbs.append("create")
         for verb in verbs:
@@ -29,13 +29,13 @@ def asked(api: "ApiServer", service_account: str) -> dict[Right, list[dict]]:
 
 
 def granted(roles: list[dict]) -> set[Right]:
-    """By Roles and ClusterRoles."""
+    """The rights that Roles and ClusterRoles grant."""
     rules = [rule for role in roles for rule in role["rules"]]
     return {(verb, g, r) for rule in rules for verb in rule["verbs"] for g in rule["apiGroups"] for r in rule["resources"]}
 
 
 def denied(events: dict[Right, list[dict]], gaps: list[list[float]] = ()) -> list[str]:
-    """Requests that were refused, as text; without those in `gaps`, times (first and last second) when nothing was granted yet."""
+    """Denied requests, as text; without those in `gaps`, times (first and last second) in which the roles did not apply."""
     return [
         f"{event['requestReceivedTimestamp']} {' '.join(right)} {event['objectRef'].get('name', '')}: {event['responseStatus']}"
         for right, found in events.items() for event in found

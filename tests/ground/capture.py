@@ -59,7 +59,7 @@ class Capture:
         self.stop()
 
     def stop(self) -> list[Frame]:
-        """Ends it and returns all frames. Fails if the kernel dropped any: absence would prove nothing."""
+        """Ends it and returns all frames. Fails if the kernel dropped any, because a missing frame would then prove nothing."""
         if self.process.running():
             self.process.signal(2)
             self.process.wait()
@@ -69,7 +69,7 @@ class Capture:
         return self.frames()
 
     def frames(self) -> list[Frame]:
-        """What was written so far."""
+        """The frames written so far."""
         return list(_read(self.path))
 
 

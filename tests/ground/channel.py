@@ -1,8 +1,8 @@
 """This machine's end of the line to a node.
 
-The line is out of band (a serial line, a virtio port): a node whose cables are cut still obeys. It
+The line is out of band (a serial line, a virtio port), so commands also reach a node whose cables are cut. It
 carries only numbers; requests, answers and output are files in the node's exchange directory, because
-a tty loses bytes beyond its 4 KiB buffer. File names are never reused: the node may cache contents.
+a tty loses bytes beyond its 4 KiB buffer. File names are never reused, because the node may cache contents.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Channel:
             event.set()
 
     def request(self, message: dict, timeout: float) -> tuple[dict, str, str]:
-        """Answer, standard output and standard error. PlaceSilent when none came in time."""
+        """Answer, standard output and standard error. PlaceSilent if no answer came in time."""
         number = str(next(self._numbers))
         files = {kind: self.dir / f"{number}.{kind}" for kind in ("req", "rep", "out", "err")}
         files["req"].write_text(json.dumps(message))

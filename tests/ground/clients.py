@@ -1,4 +1,4 @@
-"""Clients: requests to a VIP, who answered, what failed, how long the worst gap was."""
+"""Clients: requests to a VIP, which server answered, what failed, how long the worst gap was."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Outcome:
 
     @property
     def outage(self) -> float:
-        """Longest time in which no connection was begun that was answered at once: without its SYN's being sent again, a second later."""
+        """Longest time between two connections that were answered promptly: before the client repeated its SYN, after a second."""
         begun = sorted(row["start"] for row in self.rows if "who" in row and row["end"] - row["start"] < PROMPT)
         return max((b - a for a, b in zip(begun, begun[1:])), default=float("inf"))
 
@@ -62,7 +62,7 @@ class Outcome:
 
     @property
     def servers_per_connection(self) -> dict[int, set[str]]:
-        """Of held connections: which servers answered on each. More than one would mean it was moved."""
+        """Of held connections: the servers that answered on each. More than one means that the connection was moved."""
         found: dict[int, set[str]] = {}
         for row in self.rows:
             if "who" in row:

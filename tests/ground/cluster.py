@@ -17,7 +17,7 @@ Tell = Callable[[str], None]
 
 
 def boot(lab: Lab, names: tuple[str, ...], segment: str = "lan", tell: Tell = lambda text: None) -> Lab:
-    """Adds the nodes to a lab on the ground `cluster`, starts all; returns when every node is Ready. `tell` hears how far it is."""
+    """Adds the nodes to a lab on the ground `cluster` and boots them; returns when every node is Ready. `tell` prints progress."""
     lab.host.sh("sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.default.send_redirects=0")
     for name in names:
         lab.node(name, [segment])
@@ -32,7 +32,7 @@ def boot(lab: Lab, names: tuple[str, ...], segment: str = "lan", tell: Tell = la
 
 
 def everywhere(lab: Lab, act) -> list:
-    """What `act` returns for each node, all at once. A failure tells the nodes' logs."""
+    """Runs `act` for all nodes at once and returns the results. A failure includes the nodes' logs."""
     with ThreadPoolExecutor(len(lab.nodes)) as pool:
         try:
             return list(pool.map(act, lab.nodes.values()))
@@ -40,7 +40,7 @@ def everywhere(lab: Lab, act) -> list:
             raise AssertionError(f"{reason}\n{logs(lab)}") from reason
 
 
-# In the system's namespace, as a cluster's own pods are.
+# In namespace kube-system, like a cluster's own pods.
 FIRST_PODS = {
     "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "first", "namespace": "kube-system"},
     "spec": {
@@ -57,7 +57,7 @@ FIRST_PODS = {
 
 
 def start_first_pods(lab: Lab) -> None:
-    """One pod on every node's pod network: the bridge that it needs stays, whatever other pods come and go."""
+    """Starts a pod on every node's pod network, so that the bridge cni0 stays there when other pods come and go."""
     lab.api.apply(FIRST_PODS)
 
 
@@ -86,7 +86,7 @@ def condition(thing: dict, kind: str = "Ready") -> str:
 
 
 def wait_ready(lab: Lab, timeout: float = 60, tell: Tell = lambda text: None) -> None:
-    """Until every node with power is Ready."""
+    """Waits until every node with power is Ready."""
     names = {name for name, node in lab.nodes.items() if node.powered}
     told: set[str] = set()
 
@@ -104,7 +104,7 @@ def wait_ready(lab: Lab, timeout: float = 60, tell: Tell = lambda text: None) ->
 
 
 def logs(lab: Lab) -> str:
-    """The end of what each node's kernel, containerd and kubelet wrote, and what its processes wait for."""
+    """The last lines of each node's kernel, containerd and kubelet, and what its processes wait for."""
     return "\n".join(f"== {node.name}\n{_tail(node)}" for node in lab.nodes.values())
 
 

@@ -1,4 +1,4 @@
-"""The API server as a cluster has it, with controller manager and scheduler; all natively in the lab's namespace."""
+"""A cluster's API server with controller manager and scheduler, all natively in the lab's namespace."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ControlPlane(ApiServer):
         return flags
 
     def wait_ready(self, timeout: float = 60) -> "ControlPlane":
-        """Also starts what needs a server that serves: the controller manager gives up after ten seconds without one."""
+        """Also starts controller manager and scheduler, only now: the former gives up after ten seconds without a server."""
         super().wait_ready(timeout)
         own = {
             "service-account-private-key-file": self.dir / "accounts.key",
@@ -62,8 +62,8 @@ class ControlPlane(ApiServer):
         return self
 
     def renew_keys(self) -> None:
-        """Another serving certificate of the same CA, and another key that signs tokens of service accounts: those signed with
-        the old one are worth nothing any more. In force from the next start() on; call it while the server is stopped."""
+        """Makes another serving certificate of the same CA, and another key that signs tokens of service accounts, so that the
+        server refuses the old tokens. In force from the next start() on; call it while the server is stopped."""
         self.certificate("server", "/CN=kube-apiserver", f"subjectAltName={','.join(self.names())}", "extendedKeyUsage=serverAuth")
         self.certificate("accounts", "/CN=service-accounts")
 
@@ -72,12 +72,12 @@ class ControlPlane(ApiServer):
         subprocess.run(["bash", str(HERE / "cert.sh"), str(self.dir), name, subject, *extensions], check=True)
 
     def client_config(self, name: str, url: str) -> str:
-        """Text of a kubeconfig for who has the certificate `name`."""
+        """Text of a kubeconfig for the user of certificate `name`."""
         user = {"client-certificate-data": self.encoded(f"{name}.crt"), "client-key-data": self.encoded(f"{name}.key")}
         return self._config(url, user)
 
     def assign_roles(self, node: str, address: str) -> str:
-        """A kubelet's key and certificate, as client and server; returns their name."""
+        """Makes a kubelet's key and certificate, as client and server; returns their name."""
         name = f"node-{node}"
         if not (self.dir / f"{name}.crt").exists():
             self.certificate(

@@ -1,7 +1,7 @@
-"""First steps of a node with a disk (see node_init.py): a root that can be written to, as a kubelet needs.
+"""First steps of a node with a disk (see node_init.py): a writable root, as a kubelet needs.
 
-This machine's root lies below an overlay, read-only; what the node writes is on its ext4 disk and outlasts a reboot,
-but not a power loss unless it was synced.
+This machine's root is the read-only lower layer of an overlay; what the node writes is on its ext4 disk and survives a
+reboot, but a power loss only if it was synced.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import subprocess
 
 from mounts import MS_BIND, MS_NOATIME, MS_REC, MS_SHARED, mount, pivot
 
-# containerd makes overlays of its own, and an overlay cannot be the upper part of another.
+# containerd makes overlays of its own, and an overlay cannot be the upper layer of another.
 STRAIGHT_ON_DISK = ("containerd", "kubelet")
 CPUINFO = "/run/cpuinfo"
 
@@ -35,7 +35,7 @@ def enter(disk: str, modules: str) -> None:
 
 
 def settle() -> None:
-    """What containers need of a booted machine: mounts that propagate, cgroups, a clock speed; and it routes."""
+    """Sets up what containers need: mounts that propagate, cgroups, a clock speed, routing."""
     mount("none", "/", "none", MS_REC | MS_SHARED)
     mount("cgroup2", "/sys/fs/cgroup", "cgroup2")
     # All processes stay in the root group: with RT_GROUP_SCHED the kernel refuses `+cpu` otherwise.
@@ -44,7 +44,7 @@ def settle() -> None:
     # The kubelet ends with "could not detect clock speed" where /proc/cpuinfo has none.
     write(CPUINFO, cpuinfo(read("/proc/cpuinfo")))
     mount(CPUINFO, "/proc/cpuinfo", "none", MS_BIND)
-    # What CNI plugins remember of pods is worth nothing after a boot; half written when the power went, it would keep them from starting.
+    # CNI plugins need none of their old state after a boot; a file that a power loss cut short would keep pods from starting.
     os.makedirs("/var/lib/cni", exist_ok=True)
     mount("tmpfs", "/var/lib/cni", "tmpfs")
     for module in ("bridge", "veth", "br_netfilter"):
@@ -53,7 +53,7 @@ def settle() -> None:
 
 
 def cpuinfo(text: str) -> str:
-    """Every processor with the lines that a PC has."""
+    """Adds to every processor the lines that a PC has."""
     return re.sub(r"(?m)^bogomips", "cpu MHz\t\t: 2000.000\nphysical id\t: 0\ncore id\t\t: 0\nbogomips", text)
 
 

@@ -1,4 +1,4 @@
-"""The final stage of the repository's Dockerfile, assembled as Docker would, but from a binary that is there already."""
+"""Assembles the final stage of the repository's Dockerfile as Docker would, but from a binary that is built already."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from .oci import File, Image
 
 
 class Unknown(AssertionError):
-    """The Dockerfile says something that this reader does not know: an image without it would not be the same."""
+    """The Dockerfile has an instruction that this reader does not know, so that its image would differ from Docker's."""
 
 
 def instructions(text: str) -> list[tuple[str, str]]:
-    """(instruction, its words) with comments gone and continued lines joined."""
+    """Pairs of instruction and arguments, without comments and with continued lines joined."""
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
     return [(word.upper(), rest.strip()) for word, _, rest in (line.partition(" ") for line in joined.splitlines())]
 
 
 def final_stage(dockerfile: Path, built: Path, arguments: dict[str, str]) -> Image:
-    """Its image. `built` is what the stage copies from the stages before; `arguments` are its build arguments."""
+    """The image of the final stage. `built` has what it copies from earlier stages; `arguments` are its build arguments."""
     stages: list[list[tuple[str, str]]] = []
     for instruction in instructions(dockerfile.read_text()):
         if instruction[0] == "FROM":

@@ -1,6 +1,6 @@
-"""Runs inside a node: does what the other end of the line (channel.py) asks.
+"""Runs inside a node: carries out the requests of the other end of the line (channel.py).
 
-Test ground only: whoever holds the line is root here. Standard library only, one file, started by node_init.py.
+Test ground only: the other end of the line is root here. Standard library only, one file, started by node_init.py.
 """
 
 import base64
@@ -25,7 +25,7 @@ processes: dict[int, subprocess.Popen] = {}
 
 
 def wait_for(child: subprocess.Popen, timeout: float) -> int:
-    """Exit status, or TimeoutError. Popen.wait() with a timeout would look again and again."""
+    """Exit status, or TimeoutError. Popen.wait() with a timeout would poll."""
     if child.poll() is None:
         pid = os.pidfd_open(child.pid)
         try:
@@ -81,7 +81,7 @@ def send_signal(request: dict) -> dict:
 
 
 def http(request: dict) -> dict:
-    """GET of an address and port: an import of urllib, or a start of curl, takes a node longer than all the rest."""
+    """GET of an address and port, by hand: importing urllib or starting curl takes a node longer than the request."""
     host, port = request["address"].rsplit(":", 1)
     with socket.create_connection((host, int(port)), request["timeout"]) as line:
         line.sendall(f"GET {request['path']} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
@@ -101,7 +101,7 @@ def end_all(_: dict) -> dict:
 
 
 def write(request: dict) -> dict:
-    """Whole or not at all: watchers of a directory must not see half of it unless a test wants that."""
+    """Writes a file atomically, because watchers of a directory must not see half of it."""
     path = request["path"]
     os.makedirs(os.path.dirname(path), exist_ok=True)
     temporary = f"{os.path.dirname(path)}/.{os.path.basename(path)}.new"

@@ -28,16 +28,16 @@ class Forwarder:
         threading.Thread(target=self._accept, name=f"forward-{name}", daemon=True).start()
 
     def cut(self) -> None:
-        """Running connections are reset, new ones too: the API server is gone."""
+        """Resets open connections and new ones, as if the API server were gone."""
         self._cut = True
         self._reset_all()
 
     def stall(self) -> None:
-        """Bytes stop while connections stay open: a firewall that forgot the flow, an overloaded server."""
+        """Passes no more bytes but keeps connections open, as a firewall that forgot the flow, or an overloaded server."""
         self._flowing.clear()
 
     def delay(self, seconds: float) -> None:
-        """Every chunk comes so much later."""
+        """Delays every chunk by so many seconds."""
         self._delay = seconds
 
     def heal(self) -> None:
@@ -83,7 +83,7 @@ class Forwarder:
         server.settimeout(None)
         with self._lock:
             self._open |= {client, server}
-        if self._cut:  # it came between accept and here
+        if self._cut:  # cut() came between accept and here
             self._reset_all()
         back = threading.Thread(target=self._pump, args=(server, client), daemon=True)
         back.start()

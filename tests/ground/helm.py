@@ -1,4 +1,4 @@
-"""Helm, never with a person's settings."""
+"""Helm, never with the user's own settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def homes(lab: "Lab") -> dict[str, str]:
-    """Variables that keep what Helm writes, and a person's settings, apart."""
+    """Environment variables that keep Helm away from the user's own directories."""
     return {f"HELM_{kind}_HOME": str(lab.dir / "helm") for kind in ("CACHE", "CONFIG", "DATA")}
 
 
@@ -36,7 +36,7 @@ def helm(words: str, values: dict | None = None, lab: "Lab | None" = None, timeo
 
 
 def helm_ok(words: str, values: dict | None = None, lab: "Lab | None" = None, timeout: float = 120) -> str:
-    """Its output; CommandFailed if it failed."""
+    """The output of helm(); CommandFailed if it failed."""
     done = helm(words, values, lab, timeout)
     if done.returncode:
         raise CommandFailed(f"helm {words}: {done.stdout}{done.stderr}")

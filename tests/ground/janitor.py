@@ -1,7 +1,7 @@
 """Cleans up after a lab whose owner died without doing it (SIGKILL, out of memory).
 
 A separate process in its own session holds the list of what the lab made. The owner keeps a pipe to
-it; when the pipe closes, whatever is still on the list goes. A normal teardown empties the list first.
+it; when the pipe closes, the process removes what is still on the list. A normal teardown empties the list first.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Janitor:
         try:
             print(*words, file=self._child.stdin, flush=True)
         except (BrokenPipeError, ValueError):
-            pass  # it can only matter to a lab that is already going down
+            pass  # the janitor is gone, which only matters to a lab that is ending anyway
 
     def add_group(self, pid: int) -> None:
         self._tell("group", pid, start_time(pid))
@@ -45,7 +45,7 @@ class Janitor:
 
 
 def start_time(pid: int) -> str:
-    """Tells a process from a later one with the same number (proc(5), stat field 22)."""
+    """Distinguishes a process from a later one with the same PID (proc(5), stat field 22)."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
     except OSError:

@@ -40,7 +40,7 @@ def services(place: Place) -> dict[str, Service]:
 
 
 def weights(place: Place, service: str) -> dict[str, int]:
-    """Weight by real server address of the service `address:port`; empty if it is not there."""
+    """Weight by real server address of the service `address:port`; empty if there is no such service."""
     found = services(place).get(service)
     return {d.address.rsplit(":", 1)[0]: d.weight for d in found.destinations.values()} if found else {}
 
@@ -68,7 +68,7 @@ def sysctl(place: Place, key: str) -> int:
 
 
 def arp_mode(place: Place, device: str) -> tuple[int, int]:
-    """Effective (arp_ignore, arp_announce): the larger of conf/all and conf/<device>, as the kernel takes it."""
+    """Effective (arp_ignore, arp_announce): the larger of conf/all and conf/<device>, which the kernel uses."""
     def effective(name: str) -> int:
         return max(sysctl(place, f"net/ipv4/conf/{scope}/{name}") for scope in ("all", device))
 
@@ -76,7 +76,7 @@ def arp_mode(place: Place, device: str) -> tuple[int, int]:
 
 
 def arping(place: Place, ip: str, device: str = "lan", count: int = 3) -> dict[str, int]:
-    """Who answers broadcast ARP requests for an address: number of answers by MAC. One request per second."""
+    """Sends broadcast ARP requests for an address, one per second; number of answers by MAC."""
     result = place.call(["arping", "-b", "-I", device, "-c", count, ip], count + 10)
     if result.rc > 1:
         raise CommandFailed(f"{place.name}: arping {ip} on {device}: {result.out}{result.err}")
@@ -87,7 +87,7 @@ def arping(place: Place, ip: str, device: str = "lan", count: int = 3) -> dict[s
 
 
 def neighbour(place: Place, ip: str, device: str = "lan") -> str | None:
-    """MAC that a place has in its ARP table for an address."""
+    """The MAC of an address in a place's ARP table."""
     for entry in json.loads(place.sh(f"ip -j neigh show dev {device}")):
         if entry["dst"] == ip:
             return entry.get("lladdr")
@@ -106,7 +106,7 @@ COUNTS_DOWN = re.compile(r"(valid_lft|preferred_lft) \d+sec")
 
 
 def snapshot(place: Place) -> dict[str, str]:
-    """Texts of everything that directway may change, for a byte-for-byte comparison; a lifetime that counts down has no number."""
+    """Text of everything that directway may change, for a byte-for-byte comparison; lifetimes that count down have no number."""
     mark = "=====next====="
     text = COUNTS_DOWN.sub(r"\1 counting", place.sh(f"; echo {mark}; ".join(SNAPSHOT.values())))
     return dict(zip(SNAPSHOT, text.split(f"{mark}\n"), strict=True))

@@ -18,12 +18,12 @@ from .wait import wait_until
 MEMORY = 768  # MiB: containerd, kubelet and a few pods take 250 to 320
 DISK = "8G"  # a sparse file
 SOCKET = "/run/containerd/containerd.sock"
-PROGRAMS = "/run/programs"  # found before others by containerd, and so by network plugins
+PROGRAMS = "/run/programs"  # first in the PATH of containerd, and so of network plugins
 NAMESPACE = "k8s.io"  # of containerd, where the kubelet looks
 
 
 class KubeNode(UmlNode):
-    """A member of the cluster as soon as wait_ready() returns. Its disk outlasts reboots.
+    """A member of the cluster as soon as wait_ready() returns. Its disk survives reboots.
 
     `containerd` and `kubelet` are processes that a scenario may stop; start_kubelet() brings the latter back.
     """
@@ -35,7 +35,7 @@ class KubeNode(UmlNode):
     def __init__(self, lab, name, nics, gateway, memory, index):
         super().__init__(lab, name, nics, gateway or lab.address(nics[0].segment), max(memory, MEMORY), index)
         self.pod_network = f"10.244.{index}.0/24"
-        self.joined = 0  # the boot in which it last did
+        self.joined = 0  # the number of the boot in which it last joined the cluster
         # Not in memory, where the lab's directory is.
         self.disks = Path(tempfile.mkdtemp(prefix=f"{lab.id}-{name}-", dir=os.environ.get("TMPDIR") or "/var/tmp"))
         lab.janitor.add_dir(self.disks)
@@ -56,7 +56,7 @@ class KubeNode(UmlNode):
         return [*super()._command(line), f"ubd0={self.disk}", "dw_disk=/dev/ubda"]
 
     def wait_ready(self, timeout: float = 60) -> "KubeNode":
-        """Booted, and containerd and kubelet started; the lab has to have an API server."""
+        """Waits for the boot, and starts containerd and kubelet; the lab must have an API server."""
         super().wait_ready(timeout)
         if self.joined != self.boots:
             first = not self.joined
@@ -81,7 +81,7 @@ class KubeNode(UmlNode):
         tools = assets.containers()
         self.write("/run/cni/10-lab.conflist", json.dumps(cni(self.pod_network)))
         # The packaged kernel has no NAT for nftables.
-        # For IPv6 as well: portmap takes Debian's ip6tables for usable, fails, and a pod's network is never done with.
+        # For IPv6 as well: portmap takes Debian's ip6tables for usable and fails, so that a pod's network is never set up.
         self.sh(f"mkdir -p {PROGRAMS} && cd {PROGRAMS} && for p in iptables ip6tables; do ln -sf /usr/sbin/$p-legacy $p; done")
         self.write("/run/containerd.toml", CONTAINERD.format(
             plugins=tools / "usr/lib/cni", runc=tools / "usr/sbin/runc", sandbox=assets.TOOLS_IMAGE,
@@ -99,15 +99,15 @@ class KubeNode(UmlNode):
         return self.sh([program, "--namespace", NAMESPACE, *words], timeout)
 
     def load(self, archive: Path) -> None:
-        """Imports an image, and writes it to the disk for good: a power loss would leave empty files."""
-        # By the exchange directory: not every directory of this machine is there in a node.
+        """Imports an image and syncs the disk, because a power loss would otherwise leave empty files."""
+        # Through the exchange directory, because a node does not see every directory of this machine.
         shared = self.exchange / archive.name
         if shared != archive:
             shutil.copyfile(archive, shared)
         try:
             self.ctr("images", "import", f"/run/x/{shared.name}", timeout=30)
         except PlaceSilent:
-            # Seen once in some fifty boots on a busy machine: the packaged kernel spins, and nothing in it runs any more.
+            # Once in some fifty boots on a busy machine the packaged kernel spins, and no process in it runs any more.
             self.power_off()
             self.start()
             self._join()
@@ -129,14 +129,14 @@ class KubeNode(UmlNode):
             "hostname-override": self.name, "node-ip": self.ip, "v": 2,
         }
         words = [str(assets.tool("kubelet", "cluster")), *(f"--{key}={value}" for key, value in flags.items())]
-        # It ends at once where containerd does not answer.
+        # The kubelet exits at once if containerd does not answer.
         waiting = f"until [ -S {SOCKET} ]; do sleep 0.1; done; exec \"$@\""
         self.kubelet = self.spawn(["bash", "-c", waiting, "kubelet", *words], "kubelet.log", {"PATH": self._path()})
         return self.kubelet
 
 
 def cni(pods: str) -> dict:
-    """A bridge on every node; the lab routes between nodes."""
+    """CNI configuration: a bridge on every node; the lab routes between nodes."""
     ipam = {"type": "host-local", "ranges": [[{"subnet": pods}]], "routes": [{"dst": "0.0.0.0/0"}]}
     bridge = {"type": "bridge", "bridge": "cni0", "isGateway": True, "hairpinMode": True, "ipam": ipam}
     return {"cniVersion": "1.0.0", "name": "lab", "plugins": [bridge, {"type": "portmap", "capabilities": {"portMappings": True}}]}
@@ -163,10 +163,10 @@ KUBELET = {
     "tlsCertFile": "/run/kubelet/crt", "tlsPrivateKeyFile": "/run/kubelet/key",
     "containerRuntimeEndpoint": f"unix://{SOCKET}",
     "cgroupDriver": "cgroupfs", "failSwapOn": False, "enforceNodeAllocatable": [], "maxPods": 30,
-    # Images cannot be pulled again, and the disk belongs to a machine that may be nearly full.
+    # No garbage collection or eviction: images cannot be pulled again, and this machine's disk may be nearly full.
     "imageGCHighThresholdPercent": 100,
     "evictionHard": {"memory.available": "50Mi", "nodefs.available": "0%", "nodefs.inodesFree": "0%", "imagefs.available": "0%"},
     "volumePluginDir": "/var/lib/kubelet/plugins", "resolvConf": "",
-    "clusterDNS": ["10.96.0.10"], "clusterDomain": "cluster.local",  # nobody is there
+    "clusterDNS": ["10.96.0.10"], "clusterDomain": "cluster.local",  # there is no DNS server
     "makeIPTablesUtilChains": False,  # the packaged user-mode-linux kernel has no NAT for nftables
 }

@@ -18,26 +18,26 @@ POD_NETWORK = "10.244.0.0/16"
 METRICS = "127.0.0.1:10249"
 ACCOUNT = "kube-system/kube-proxy"
 CONFIG = "/run/kube-proxy.json"
-TOOLS = "/run/kube-proxy"  # the programs that it finds before others
+TOOLS = "/run/kube-proxy"  # first in kube-proxy's PATH
 # The packaged user-mode-linux kernel has no NAT for nftables, which is what Debian's `iptables` speaks.
 LEGACY = "for v in '' 6; do for p in '' -save -restore; do ln -s /usr/sbin/ip${v}tables-legacy$p ip${v}tables$p; done; done"
-# Without iptables: in an emulated machine it takes half a minute to remove rules that are not there.
+# Without iptables, because kube-proxy in an emulated machine takes half a minute to remove iptables rules that do not exist.
 NFTABLES = "ln -s /usr/sbin/nft /usr/sbin/modprobe /usr/sbin/conntrack ."
 
 
 def config(mode: str, **ipvs) -> dict:
-    """Its configuration, as kubeadm's ConfigMap has it; `ipvs` are settings of that mode."""
+    """kube-proxy's configuration, as in kubeadm's ConfigMap; `ipvs` are settings of that mode."""
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration",
         "mode": mode, "clusterCIDR": POD_NETWORK, "healthzBindAddress": "127.0.0.1:10256", "metricsBindAddress": METRICS,
         "ipvs": ipvs,
-        # Left as they are: a node's connection table is small, and some of these are not writable.
+        # These sysctls stay as they are: a node's connection table is small, and some of them are not writable.
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
     }
 
 
 def assign_roles(api: "ApiServer") -> None:
-    """Its service account, with the role that every cluster has for it."""
+    """Creates kube-proxy's service account, with the role that every cluster has for it."""
     namespace, name = ACCOUNT.split("/")
     subject = {"kind": "ServiceAccount", "namespace": namespace, "name": name}
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:node-proxier"}
@@ -49,7 +49,7 @@ def assign_roles(api: "ApiServer") -> None:
 
 
 def start(node: "Node", settings: dict) -> NodeProcess:
-    """Returns when it has written its rules for the first time."""
+    """Starts kube-proxy; returns when it has written its rules for the first time."""
     assign_roles(node.lab.api)
     client = {"kubeconfig": node.kubeconfig(ACCOUNT)}
     node.write(CONFIG, json.dumps({**settings, "hostnameOverride": node.name, "clientConnection": client}))
@@ -68,7 +68,7 @@ def start(node: "Node", settings: dict) -> NodeProcess:
 
 
 def syncs(node: "Node") -> int:
-    """How often the one that runs now has written its rules for IPv4."""
+    """How often the running kube-proxy has written its rules for IPv4."""
     count = r'^kubeproxy_sync_proxy_rules_duration_seconds_count{ip_family="IPv4"} (\d+)$'
     found = re.search(count, node.http(METRICS, "/metrics"), re.MULTILINE)
     return int(found[1]) if found else 0

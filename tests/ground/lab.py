@@ -1,4 +1,4 @@
-"""The lab: segments and nodes in network namespaces of their own, and everything torn down at the end."""
+"""The lab: segments and nodes in network namespaces of their own, all removed at the end."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Lab:
         return GROUNDS[self.ground]
 
     def plug(self, nic: Nic) -> None:
-        """Makes sure that this machine's end of a NIC exists and its cable is in."""
+        """Makes sure that this machine's end of a NIC exists and is connected to its segment."""
         if not self.host.ok(["ip", "link", "show", nic.port]):
             self.host.sh(["ip", "tuntap", "add", nic.port, "mode", "tap"])
         self.host.sh(["ip", "link", "set", nic.port, "master", nic.segment, "up"])
@@ -143,7 +143,7 @@ class Lab:
         self.other_hosts.pop(name).close()
 
     def require(self, ability: str) -> None:
-        """Skips the scenario, saying why, when this ground cannot do something to a node."""
+        """Skips the scenario, with a reason, if this ground lacks an ability."""
         if ability not in self._node_class().abilities:
             import pytest
 
@@ -215,12 +215,12 @@ class Lab:
 
 
 def _fast_dir() -> str | None:
-    """Memory if there is: node logs are written synchronously."""
+    """A directory in memory if possible, because node logs are written synchronously."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def _end_on_signals() -> None:
-    """Turns SIGTERM and SIGHUP into a normal exit, so that `finally` and atexit run. Ctrl-C does it by itself."""
+    """Turns SIGTERM and SIGHUP into a normal exit, so that `finally` and atexit run, as after Ctrl-C."""
     if threading.current_thread() is not threading.main_thread():
         return
     for number in (signal.SIGTERM, signal.SIGHUP):

@@ -4,8 +4,8 @@ load_client.py new  ADDRESS PORT N INTERVAL [SOURCE…]  new connection each; N 
 load_client.py steady ADDRESS PORT N INTERVAL          the same at a steady rate, whether those before were answered or not
 load_client.py hold ADDRESS PORT N INTERVAL            N connections kept open, a request on each every INTERVAL s
 
-SOURCE is ADDRESS or ADDRESS:FIRST-LAST (ports); connections come from all of them in turn. With ports, the server is made to
-close first: this side then keeps nothing of the connection, and the port can be used again at once.
+SOURCE is ADDRESS or ADDRESS:FIRST-LAST (ports); connections come from all of them in turn. With ports, the client has the
+server close first: this side then has no TIME_WAIT, and can use the port again at once.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ def say(**values) -> None:
 
 
 def exchange(one: socket.socket, last: bool = False) -> str:
-    """One HTTP/1.1 request on an open connection; returns the body. If it is the last one, the server has closed then."""
+    """One HTTP/1.1 request on an open connection; returns the body. With `last`, the server has closed the connection."""
     one.sendall(b"GET / HTTP/1.1\r\nHost: vip\r\n" + (b"Connection: close\r\n" if last else b"") + b"\r\n")
     data = b""
     while True:
@@ -45,13 +45,13 @@ def exchange(one: socket.socket, last: bool = False) -> str:
 
 
 def places(sources: list[str]):
-    """Addresses and ports to come from, in turn, without end; port 0 is any."""
+    """Source addresses and ports, in turn, without end; port 0 is any."""
     found = []
     for source in sources or [""]:
         address, _, ports = source.partition(":")
         first, _, last = ports.partition("-")
         found.append([(address, port) for port in range(int(first or 0), int(last or first or 0) + 1)])
-    # All addresses before the next port.
+    # Each port is used with all addresses before the next port.
     return itertools.cycle([place for places in itertools.zip_longest(*found) for place in places if place])
 
 

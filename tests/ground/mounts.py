@@ -21,7 +21,7 @@ def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -
 
 
 def pivot(root: str) -> None:
-    """Makes `root` the root and forgets the old one."""
+    """Makes `root` the root directory and unmounts the old one."""
     os.makedirs(f"{root}/old", exist_ok=True)
     _check(libc.syscall(SYS_PIVOT_ROOT, root.encode(), f"{root}/old".encode()), f"pivot_root to {root}")
     os.chdir("/")

@@ -35,7 +35,7 @@ class NativeProcess(Process):
         try:
             os.killpg(self.popen.pid, number)
         except ProcessLookupError:
-            pass  # it ended by itself; wait() tells how
+            pass  # it ended by itself; wait() returns its status
 
     def wait(self, timeout: float = 10) -> int:
         try:
@@ -70,7 +70,7 @@ class Namespace(Place):
             raise
 
     def rows(self, command, idle: float, env: dict[str, str], cwd: Path) -> Iterator[str | None]:
-        """Lines of both outputs as they come, and None after every `idle` seconds without one. CommandFailed at the end if it failed."""
+        """Lines of both outputs as they come, and None after every `idle` seconds without one. CommandFailed if the command failed."""
         child = subprocess.Popen(
             ["ip", "netns", "exec", self.netns, *place.argv(command)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
@@ -100,7 +100,7 @@ class Namespace(Place):
     def inside(self, function):
         """Runs `function` on a thread that is in this namespace and returns its value.
 
-        Sockets belong to the namespace they were made in, whichever thread uses them later.
+        Sockets stay in the namespace they were made in, whichever thread uses them later.
         """
         box: dict = {}
 
@@ -148,7 +148,7 @@ class Namespace(Place):
 
 
 def _lines(stream, idle: float) -> Iterator[str | None]:
-    """What comes out of a pipe until its end, line by line; None after every `idle` seconds without anything."""
+    """The lines of a pipe until its end, and None after every `idle` seconds without data."""
     rest = b""
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)

@@ -30,7 +30,7 @@ class Nic:
     segment: str
     addresses: list[str] = field(default_factory=list)
     mac: str = ""
-    port: str = ""  # its end on this machine's side: a bridge port, to capture on
+    port: str = ""  # this machine's end of the cable: a bridge port, to capture on
 
 
 class NodeProcess(Process):
@@ -39,7 +39,7 @@ class NodeProcess(Process):
         self.boot = node.boots
 
     def _gone(self) -> bool:
-        """It went with its node's power; a rebooted node does not know it."""
+        """Whether the process ended with its node's power: a rebooted node does not know it."""
         return not self.node.powered or self.node.boots != self.boot
 
     def _status(self, timeout: float) -> int | None:
@@ -61,7 +61,7 @@ class NodeProcess(Process):
 
 
 class Node(Place):
-    """Common part of all grounds' nodes. `abilities`: what this ground can do to a node."""
+    """Base class of all grounds' nodes. `abilities`: what this ground can do to a node."""
 
     abilities: frozenset[str] = frozenset()
 
@@ -84,7 +84,7 @@ class Node(Place):
         return self.channel is not None and not self.channel.closed
 
     def _open_line(self) -> socket.socket:
-        """A fresh line; the returned end goes to the node."""
+        """Opens a new line; the returned end is for the node."""
         ours, theirs = socket.socketpair()
         self.channel = Channel(self.name, ours, self.exchange)
         return theirs
@@ -93,7 +93,7 @@ class Node(Place):
         raise NotImplementedError
 
     def power_off(self) -> None:
-        """Power loss: nothing gets a chance to clean up."""
+        """Power loss: no process can clean up."""
         raise NotImplementedError
 
     def wait_ready(self, timeout: float = 30) -> "Node":
@@ -165,7 +165,7 @@ class Node(Place):
         return answer["body"]
 
     def end_processes(self) -> None:
-        """Kills everything that spawn() started here, agent and web server too."""
+        """Kills every process that spawn() started here, agent and web server too."""
         self.ask({"kind": "end all"})
         self.agent = None
 

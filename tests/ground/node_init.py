@@ -19,7 +19,7 @@ from mounts import MS_SYNCHRONOUS, mount  # noqa: E402
 
 
 def mount_all(modules: str) -> None:
-    """What a booted system has; `modules` is the directory of the kernel's modules."""
+    """Mounts what a booted system has; `modules` is the directory of the kernel's modules."""
     mount("sys", "/sys", "sysfs")
     for target in ("/run", "/var/log", "/var/tmp", "/lib/modules"):
         mount("tmpfs", target, "tmpfs", 0, "mode=755")
@@ -50,14 +50,14 @@ def nics_by_mac() -> dict[str, str]:
             with open(f"/sys/class/net/{name}/address") as file:
                 found[file.read().strip()] = name
         except FileNotFoundError:
-            # Of several nodes in one machine, another has just taken its NIC away.
+            # Several nodes share one machine (ground `vm`), and another node has just moved its NIC away.
             continue
     return found
 
 
 def set_up_network(config: dict) -> None:
-    # IPv6 is a module here: loaded by the first program that asks, its addresses would turn up in the middle of
-    # a scenario. Without duplicate detection they are there, and no longer "tentative", from the start.
+    # IPv6 is a module here. It is loaded now, because the first program that uses IPv6 would otherwise load it, and addresses
+    # would appear in the middle of a scenario. Without duplicate detection they are never "tentative".
     subprocess.run(["/sbin/modprobe", "ipv6"], check=True)
     for device in os.listdir("/proc/sys/net/ipv6/conf"):
         with open(f"/proc/sys/net/ipv6/conf/{device}/accept_dad", "w") as file:
@@ -67,7 +67,7 @@ def set_up_network(config: dict) -> None:
 
 
 def reap_forever() -> None:
-    """Process 1 adopts every orphan; nobody else would collect them."""
+    """Process 1 adopts every orphan and must reap it."""
     while True:
         try:
             os.wait()
@@ -88,7 +88,7 @@ def main() -> None:
     mount_all(modules)
     if disk:
         disk_root.settle()
-    # Synchronous: logs must be on this machine's side even when the power goes the next moment.
+    # Synchronous, so that logs reach this machine even if the node loses power the next moment.
     mount("exchange", "/run/x", "hostfs", MS_SYNCHRONOUS, re.search(r"\bdw_exchange=(\S+)", line).group(1))
     with open("/run/x/node.json") as file:
         config = json.load(file)

@@ -12,7 +12,7 @@ def virtual_service(
 ) -> dict:
     """A VirtualService for TCP port 80 (or `ports`) on every real server; `spec` adds or replaces fields, None leaves one out.
 
-    Draining is short here: a test that is about it sets its own time.
+    Draining is short here; a test of draining sets its own time.
     """
     fields = {
         "vips": [vip],

@@ -35,7 +35,7 @@ class Image:
         return _tar({path: self.files[path] for path in sorted(self.files)})
 
     def config(self, layer: bytes) -> dict:
-        """Without a time: it would be another image each time it is made."""
+        """The image's configuration, without a creation time, so that each build gives the same image."""
         settings = {"User": self.user, "Entrypoint": self.entrypoint, "Labels": self.labels, "WorkingDir": "/"}
         return {
             "architecture": "amd64", "os": "linux",
@@ -44,7 +44,7 @@ class Image:
         }
 
     def save(self, path: Path, *names: str) -> str:
-        """Writes the archive; `names` are what containerd will call it. Returns the manifest's digest."""
+        """Writes the archive; `names` are the image's names in containerd. Returns the manifest's digest."""
         layer = self.layer()
         config = _json(self.config(layer))
         manifest = _json({
@@ -80,7 +80,7 @@ def contents(archive: Path) -> dict[str, bytes]:
 
 
 def _tar(files: dict[str, File]) -> bytes:
-    """In the given order, owned by root, from 1970."""
+    """A tar archive of the files in the given order, owned by root, with times of 1970."""
     sink = io.BytesIO()
     with tarfile.open(fileobj=sink, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for path, file in files.items():

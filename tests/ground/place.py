@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished command left behind; `rc` is 124 when its time ran out."""
+    """Status and output of a finished command; `rc` is 124 if its time ran out."""
 
     rc: int
     out: str
@@ -22,7 +22,7 @@ class Result:
 
 
 class CommandFailed(AssertionError):
-    """A command that had to succeed did not. The text says where, what and why."""
+    """A command that had to succeed failed. The message names place, command and error."""
 
 
 class PlaceSilent(AssertionError):
@@ -38,7 +38,7 @@ class Process:
         raise NotImplementedError
 
     def signal(self, number: int) -> None:
-        """Signals the whole process group, so that helpers of a process go with it."""
+        """Signals the whole process group, so that helpers of a process get it, too."""
         raise NotImplementedError
 
     def wait(self, timeout: float = 10) -> int:
@@ -62,7 +62,7 @@ class Process:
 
 
 class Place:
-    """Common face of nodes and namespaces; the judges and clients take any of them."""
+    """Common interface of nodes and namespaces; judges and clients accept both."""
 
     name: str
 
@@ -91,13 +91,13 @@ def show(command: str | list) -> str:
     return command if isinstance(command, str) else shlex.join(map(str, command))
 
 
-# Words that a shell would not change, and no assignment before the program.
+# Words that a shell would not change, without an assignment before the program.
 PLAIN = re.compile(r"[\w./:@%+,-]+( [\w./:@%+,=-]+)*")
 
 
 def argv(command: str | list) -> list[str]:
-    """A shell line becomes one bash that fails on a failing member of a pipe; one without anything for a shell needs none."""
+    """Runs a shell line with bash, which fails if a member of a pipe fails; a line of plain words needs no shell."""
     if isinstance(command, str):
-        # A program costs a node more than anything else that it does, and a shell is one.
+        # Starting a program is a node's most expensive operation, and a shell is one more.
         return command.split() if PLAIN.fullmatch(command) else ["bash", "-o", "pipefail", "-c", command]
     return [str(word) for word in command]

@@ -1,4 +1,4 @@
-"""Keeps scenarios apart: what a scenario left is found, told, and undone."""
+"""Keeps scenarios apart: finds what a scenario left behind, reports it and undoes it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GROUP = "/apis/directway.dev/v1alpha1"
 
 
 class Pristine:
-    """State of a lab before a scenario. restore() brings it back and tells what the scenario should have."""
+    """State of a lab before a scenario. restore() brings it back and returns what the scenario should have undone."""
 
     def __init__(self, lab: Lab):
         self.lab = lab
@@ -26,8 +26,8 @@ class Pristine:
     def restore(self) -> str:
         """Ends agents, controller and every process a scenario started on a node; removes objects; heals faults.
 
-        A node whose kernel state differs is rebooted, after the difference is noted. Agents do not count as
-        traces, and neither do objects: most scenarios are about what is there while they exist.
+        A node whose kernel state differs is reported and rebooted. A scenario may leave agents and objects behind, because
+        most scenarios check what is there while both exist.
         """
         for forwarder in self.lab.forwarders():
             forwarder.heal()

@@ -1,4 +1,4 @@
-"""`make lab-shell`: boots a lab and gives a shell in its namespace; all is gone when the shell ends.
+"""`make lab-shell`: boots a lab and opens a shell in its namespace; the lab is removed when the shell ends.
 
 With `cluster` (`make cluster-shell`): real kubelets, and the image loaded; with `cluster stay` (`make cluster`): no shell, until Ctrl-C.
 """
@@ -42,7 +42,7 @@ ORDERS = ("power_off", "boot", "cut", "join", "freeze", "thaw", "agent")
 
 
 def obey(lab: Lab, words: list[str]) -> tuple[int, str]:
-    """One line of the shell's helper commands; exit status and output."""
+    """Runs one line of the shell's helper commands; exit status and output."""
     order, name, *rest = words
     node = lab[name]
     if order == "on":
@@ -60,7 +60,7 @@ def obey(lab: Lab, words: list[str]) -> tuple[int, str]:
 
 
 def serve(lab: Lab, path: str) -> None:
-    """Obeys `ground/shell_order.py`, which the shell's functions call."""
+    """Serves the requests of `ground/shell_order.py`, which the shell's functions call."""
     import json
     import socketserver
     import threading
@@ -100,14 +100,14 @@ def boot_cluster(lab: Lab) -> str:
 
 
 def shell(lab: Lab) -> int:
-    """A shell in the lab's namespace, or what standard input says; its exit status."""
+    """A shell in the lab's namespace; without a terminal it runs the script on standard input. Returns the exit status."""
     path, workstation = f"{lab.dir}/shell", Workstation(lab)
     serve(lab, path)
     (lab.dir / "order.py").write_text(ORDER)
     lines = [f"{word}() {{ /usr/bin/python3 -S {lab.dir}/order.py {path} {word} \"$@\"; }}" for word in ("on", *ORDERS)]
     lines += [f"PATH={workstation.path}:$PATH"]
     (lab.dir / "orders").write_text("\n".join(lines) + "\n")
-    # Not by BASH_ENV: every bash below the shell, scripts too, would read it.
+    # Not with BASH_ENV, which every bash below the shell would read, scripts too.
     (lab.dir / "bashrc").write_text(f"[ -f ~/.bashrc ] && . ~/.bashrc\n. {lab.dir}/orders\nPS1='lab# '\n")
     bash = ["--rcfile", f"{lab.dir}/bashrc", "-i"] if sys.stdin.isatty() else ["-c", f". {lab.dir}/orders; . /dev/stdin"]
     return subprocess.run(["ip", "netns", "exec", lab.host.netns, "bash", *bash], env=workstation.environment).returncode

@@ -1,6 +1,6 @@
 """The lab that most scenarios use: director d, real servers r1 r2 r3, one segment, API server.
 
-And the cluster for people: nodes and addresses are called as in docs and examples.
+And the cluster of `make cluster-shell` and the demo: its nodes and addresses are those of docs and examples.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ LABELS = {"d": DIRECTOR, "r1": BACKEND, "r2": BACKEND, "r3": BACKEND}
 
 
 def standard_lab(lab: Lab, api: bool = True) -> Lab:
-    """Adds and boots the nodes; with `api`, the API server too, which starts meanwhile."""
+    """Adds and boots the nodes; with `api` it starts the API server meanwhile."""
     for name in LABELS:
         lab.node(name)
     for node in lab.nodes.values():
@@ -36,7 +36,7 @@ def register(lab: Lab) -> None:
 
 
 def standard_cluster(lab: Lab, tell: cluster.Tell) -> Lab:
-    """Boots a cluster with directway's image on every node, and nothing else of directway."""
+    """Boots a cluster with directway's image on every node; directway is not installed."""
     lab.segment(*SHOP)
     cluster.boot(lab, CLUSTER_NODES, SHOP[0], tell)
     cluster.start_first_pods(lab)

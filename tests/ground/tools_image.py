@@ -1,5 +1,5 @@
-"""The images of everything in a test's cluster but directway: Debian's static busybox, whose sleep also holds the sandboxes;
-and the same with the lab's web server, which takes requests without a process for each.
+"""The images of a test's cluster besides directway's: Debian's static busybox, whose `sleep` is also the pods' pause container;
+and the same with the lab's web server, which starts no process for a request.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .oci import File, Image
 
 
 def archive(directory: Path) -> Path:
-    """Writes the tools into `directory`, by both their names."""
+    """Writes the tools image into `directory`, with both its names."""
     path = directory / "tools.tar"
     Image(tools(), ["/bin/sleep", "infinity"]).save(path, assets.TOOLS_IMAGE, assets.BUSYBOX_IMAGE)
     return path

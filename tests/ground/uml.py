@@ -44,7 +44,7 @@ class UmlNode(Node):
 
     def _command(self, line: int) -> list[str]:
         cpus = sorted(os.sched_getaffinity(0))
-        # Pinned, a system call of the guest takes 14 µs instead of 58; labs that run at once start on different CPUs.
+        # Pinned to a CPU, a system call of the guest takes 14 µs instead of 58; labs that run at once start on different CPUs.
         cpu = cpus[(self.index + self.lab.number) % len(cpus)]
         return [
             "taskset", "-c", str(cpu), "linux.uml", f"mem={self.memory}M",
@@ -56,7 +56,7 @@ class UmlNode(Node):
         ]
 
     def power_off(self) -> None:
-        """Kills the whole group at once: stubs left behind would run guest code as processes of this machine."""
+        """Kills the whole group at once, because stubs left behind would run guest code as processes of this machine."""
         try:
             os.killpg(self.main.pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -69,7 +69,7 @@ class UmlNode(Node):
         self.main.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """All clocks of the node jump by the length of the pause."""
+        """Lets it go on; all clocks of the node jump by the length of the pause."""
         self.main.send_signal(signal.SIGCONT)
 
     def add_nic(self, segment: str, addresses: list[str] = ()) -> str:

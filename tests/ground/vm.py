@@ -1,7 +1,7 @@
 """Ground `vm`: nodes are network namespaces of one stock Debian kernel under qemu, with two CPUs.
 
 Every node's NIC is a virtio card of its own with its tap on the lab's bridges: cables, captures and clients are as
-on `uml`. What is not: one kernel for all, so no freezing; processes share its CPUs; user code is emulated.
+on `uml`. Differences: all nodes share one kernel, so that none can be frozen, and its CPUs; user code is emulated.
 """
 
 from __future__ import annotations
@@ -79,12 +79,12 @@ class Machine:
         return wait_until(connect, "qemu to start", 30)
 
     def set_link(self, port: str, up: bool) -> None:
-        """Takes the carrier from a card, or gives it back, by qemu's monitor."""
+        """Sets a card's carrier by qemu's monitor."""
         with socket.socket(socket.AF_UNIX) as monitor:
             monitor.settimeout(10)
             monitor.connect(str(self._path("monitor")))
             lines = monitor.makefile("rw")
-            lines.readline()  # who it is
+            lines.readline()  # qemu's greeting
             for order in ({"execute": "qmp_capabilities"}, {"execute": "set_link", "arguments": {"name": f"net.{port}", "up": up}}):
                 lines.write(json.dumps(order) + "\n")
                 lines.flush()
@@ -135,7 +135,7 @@ class VmNode(Node):
         self.lab.machine.set_link(self.nics[nic].port, up=True)
 
     def power_off(self) -> None:
-        """The cables go first: a dying process's sockets would still send FIN and RST, which a power loss does not."""
+        """Cuts the cables first, because the sockets of dying processes would send FIN and RST, which a power loss does not."""
         for index in range(len(self.nics)):
             self.cut(index)
         machine = self.lab.machine

@@ -38,7 +38,7 @@ def machine(modules: str) -> None:
     mount("dev", "/dev", "devtmpfs")
     node_init.mount_all(modules)
     os.makedirs(LAB)
-    # No cache: this machine's side writes requests and reads logs at any time.
+    # No cache, because the host writes requests and reads logs at any time.
     mount("lab", LAB, "9p", 0, "trans=virtio,version=9p2000.L,msize=262144,cache=none")
     mount(f"{LAB}/machine", "/run/x", "none", MS_BIND)
     subprocess.run(["/sbin/ip", "link", "set", "lo", "up"], check=True)
@@ -54,13 +54,13 @@ def launch(name: str) -> None:
     subprocess.run(["/sbin/ip", "netns", "add", name], check=True)
     end = time.monotonic() + 20
     for nic in config["nics"]:
-        # After a power off the kernel gives the card back some time after the namespace is gone.
+        # After a power off the kernel returns the card some time after the namespace is gone.
         while nic["mac"] not in (found := node_init.nics_by_mac()):
             if time.monotonic() > end:
                 raise OSError(f"NIC {nic['mac']} does not come back")
             time.sleep(0.05)
         subprocess.run(["/sbin/ip", "link", "set", found[nic["mac"]], "netns", name], check=True)
-    # By nsenter, not `ip netns exec`, which would leave a mount of /sys that pins the namespace.
+    # With nsenter, not `ip netns exec`, which would leave a mount of /sys that keeps the namespace alive.
     os.execv("/usr/bin/nsenter", [
         "nsenter", f"--net=/run/netns/{name}", "unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child",
         "/usr/bin/python3", os.path.abspath(__file__), "node", name,

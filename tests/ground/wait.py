@@ -8,18 +8,18 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
-# Unless a caller says how often to look: at first, and in the end at what takes long.
+# Seconds between two looks, unless the caller sets them: at first, and after a while.
 OFTEN, SELDOM = 0.05, 0.3
-# Deadlines are for an idle machine of two cores. They only matter to failures, so patience costs nothing.
+# Deadlines are for an idle machine of two cores. A longer deadline costs time only when a test fails.
 PATIENCE = float(os.environ.get("DIRECTWAY_PATIENCE") or (5 if os.environ.get("DIRECTWAY_GROUND") == "vm" else 2))
 
 
 class NotInTime(AssertionError):
-    """The condition did not come true. The text says what was seen last."""
+    """The condition did not come true. The message has what was seen last."""
 
 
 def wait_until(condition: Callable[[], T], what: str, timeout: float = 10, every: float | None = None) -> T:
-    """First truthy value of `condition`. Errors of it (AssertionError, KeyError, OSError) count as not yet.
+    """Returns the first truthy value of `condition`. Its errors (AssertionError, KeyError, OSError) count as "not yet".
 
     `what` completes "waited 10 s for …"; `timeout` is multiplied by PATIENCE. The state of all nodes is added by the pytest plugin (tests/lab/conftest.py).
     """
@@ -37,5 +37,5 @@ def wait_until(condition: Callable[[], T], what: str, timeout: float = 10, every
         if time.monotonic() >= end:
             raise NotInTime(f"waited {timeout} s for {what}; {seen}")
         time.sleep(pause)
-        # Looking costs the nodes more than anything else they do.
+        # Each look costs the nodes more than their own work.
         pause = every or min(pause * 1.25, SELDOM)

@@ -23,7 +23,7 @@ url.rewrite-once = ("^/(?!big)" => "/name")
 
 
 def start(node: Node, port: int = 80) -> Process:
-    """Returns when it answers. `/big` is 4 MiB long; any other path answers the node's name."""
+    """Starts the web server; returns when it answers. `/big` is 4 MiB long; any other path answers the node's name."""
     binary = assets.web_server()
     modules = binary.parents[1] / "lib" / "lighttpd"
     node.write("/run/web/name", f"{node.name}\n")

@@ -1,4 +1,4 @@
-"""What a person in front of a lab has at hand: kubectl, helm, directway and its plugin for kubectl, and a kubeconfig."""
+"""The tools of a lab's user: kubectl, helm, directway and its plugin for kubectl, and a kubeconfig."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 from . import assets, helm, oci
 from .lab import Lab
 
-QUIET = 5.0  # seconds without output after which a sign of life is due
+QUIET = 5.0  # seconds without output after which rows() yields None
 
 
 class Workstation:
-    """`environment` is for a shell in the lab's namespace; rows() types a line into one."""
+    """`environment` is for a shell in the lab's namespace; rows() runs a line in one."""
 
     def __init__(self, lab: Lab):
         self.lab = lab
@@ -26,8 +26,8 @@ class Workstation:
         }
 
     def _programs(self) -> Path:
-        """A directory with directway: on a cluster the image's, on a lab the one under test."""
-        # The lab's own directory may be one from which nothing can be run.
+        """A directory with directway: on a cluster the image's binary, in a lab the one under test."""
+        # The lab's own directory may be mounted noexec.
         directory = Path(tempfile.mkdtemp(prefix=f"{self.lab.id}-bin-", dir=os.environ.get("TMPDIR") or "/var/tmp"))
         self.lab.janitor.add_dir(directory)
         program = directory / "directway"
@@ -40,12 +40,12 @@ class Workstation:
         return directory
 
     def rows(self, line: str) -> Iterator[str | None]:
-        """What a shell line prints, run where charts and examples are, as it comes; None where nothing came for a while. CommandFailed if it failed."""
+        """Runs a shell line in the repository's root; yields output as it comes, and None after QUIET seconds without. CommandFailed if it failed."""
         return self.lab.host.rows(line, QUIET, self.environment, assets.ROOT)
 
 
 def _helm() -> list[Path]:
-    """Only clusters are sure to have it."""
+    """Helm's directory, if Helm is there: only clusters are sure to have it."""
     try:
         return [assets.tool("helm", "helm").parent]
     except assets.Missing:

@@ -20,7 +20,7 @@ from ground.state import describe  # noqa: E402
 from support.fixtures import cluster, fleet, fleets, hosts  # noqa: E402, F401
 
 
-# Files that take minutes, the longest first: several labs share the files, and none should begin such a one when the others have ended.
+# Files that take minutes, the longest first: several labs share the files, and none should begin a long one when the others have ended.
 LONG = ("undo", "failover", "random_faults", "moves", "arp", "endpoints", "status", "api_faults", "bad_nodes")
 
 
@@ -29,7 +29,7 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leaves out what is for another ground. First what has agents fed from the API server, last from directories: they change sides once."""
+    """Leaves out tests for another ground. Orders the rest by source, API server first, so that agents change their source only once."""
     ground = os.environ.get("DIRECTWAY_GROUND", "uml")
     elsewhere = [item for item in items if any(ground not in only.args for only in item.iter_markers("only_on"))]
     config.hook.pytest_deselected(items=elsewhere)
@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def labs(item) -> list[Lab]:
-    """Every lab that a test's fixtures are, or play in."""
+    """Every lab among a test's fixtures, or in one of them."""
     values = list(getattr(item, "funcargs", {}).values())
     found = [lab for value in values if isinstance(lab := getattr(value, "lab", value), Lab)]
     return list({id(lab): lab for lab in found}.values())

@@ -1,4 +1,4 @@
-"""The API server gone, or closed to us: what was last known goes on, nothing is taken away."""
+"""The API server is gone, or refuses the agents: they keep what they last knew, and remove nothing."""
 
 import pytest
 from ground import clients, judges
@@ -26,7 +26,7 @@ def heal(cluster):
 
 @pytest.mark.vm
 def test_gone_at_start(cluster):
-    """Agents that start without it touch nothing, say what they miss, and go to work when it is there."""
+    """Agents that start without it change nothing, name the missing source in /readyz, and work as soon as it is there."""
     cluster.assign_roles()
     cluster.stop()
     service = virtual_service()
@@ -90,7 +90,7 @@ def test_gone_for_a_minute_under_load(cluster):
 
 
 def test_a_stalled_connection(cluster):
-    """No reset, no answer: a firewall forgot the flow. A watch that is silent for ever must be noticed."""
+    """No reset and no answer, as from a firewall that forgot the flow: the agent must notice that its watch is dead."""
     service = cluster.assign_roles().serve()
     forwarder = cluster.lab.forwarder(cluster.lab["d"])
     forwarder.stall()

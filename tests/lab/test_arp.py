@@ -1,4 +1,4 @@
-"""Who answers ARP for the VIP: the director's one NIC, and nobody else at any moment."""
+"""Only one NIC of the director answers ARP for the VIP, at every moment."""
 
 import pytest
 from ground import arp, clients, judges
@@ -68,7 +68,7 @@ def test_s6_a_nic_that_appears_later(cluster):
 
 
 def test_s8_quiet_comes_before_the_vip(cluster):
-    """Twenty times in and out, with somebody asking all the time and a capture from before the agents start."""
+    """The VIP comes and goes twenty times, under constant ARP requests, with a capture from before the agents start."""
     cluster.assign_roles()
     cluster.stop()
     service = virtual_service()

@@ -14,7 +14,7 @@ MODULES = "/lib/modules/$(uname -r)/kernel/net/netfilter/ipvs"
 
 @contextmanager
 def hidden(node, source, target):
-    """Something else mounted over a file or directory of the node's modules."""
+    """Hides a file or directory of the node's modules behind a bind mount."""
     node.sh(f"mkdir -p /run/empty; mount --bind {source} {target}")
     try:
         yield
@@ -61,7 +61,7 @@ def test_scheduler_missing(cluster):
 
 @pytest.mark.vm
 def test_a_stranger_has_the_vip(fleet):
-    """It is not claimed; when the stranger is gone, it is."""
+    """The director does not claim the VIP before the stranger is gone."""
     fleet.assign_roles()
     fleet.start()
     stranger, vip = fleet.site.router, "10.77.0.150"
@@ -86,7 +86,7 @@ def test_a_stranger_has_the_vip(fleet):
 
 
 def test_a_stranger_takes_the_vip_later(cluster):
-    """The holder keeps serving and reports it."""
+    """The holder goes on serving and reports the conflict."""
     cluster.assign_roles()
     vip = "10.77.0.151"
     service = cluster.serve(vip=vip)
@@ -123,7 +123,7 @@ def test_two_agents_on_one_node(cluster):
 
 
 def test_a_read_only_run_directory(cluster):
-    """Without a ledger nothing may be changed: it could not be undone."""
+    """Without a ledger the agent must change nothing, because it could not undo it."""
     cluster.assign_roles()
     cluster.stop()
     node = cluster.lab["r1"]
@@ -161,7 +161,7 @@ def test_a_missing_run_directory(cluster):
 
 @pytest.mark.core
 def test_a_table_that_somebody_emptied_is_back_at_once(fleet):
-    """As kube-proxy does when it starts in nftables mode. IPVS tells nobody, so the agent looks, every second."""
+    """kube-proxy empties it when it starts in nftables mode. IPVS sends no notification, so the agent looks every second."""
     service = fleet.assign_roles().serve()
     with_load = clients.load(fleet.host, VIP)
     with_load.wait_answers(20)

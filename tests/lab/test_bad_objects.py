@@ -85,7 +85,7 @@ def test_a_vip_that_is_a_nodes_own_address(serving):
 
 
 def test_a_vip_that_a_node_has_without_telling(serving):
-    """Not in any Node object, only on the node itself."""
+    """The address is in no Node object, only on the node itself."""
     node = serving.lab["r1"]
     node.sh("ip addr add 10.77.0.140/24 dev eth0")
     try:
@@ -171,7 +171,7 @@ def test_an_object_that_bypassed_validation(serving):
 
 
 def refused(cluster, name):
-    """By condition where the API server lets one be written, by event and log otherwise."""
+    """Waits until the log of agent or controller names the object and the reason; the API server accepts no status for such objects."""
     def told() -> bool:
         log = cluster.lab["d"].agent.log() + cluster.lab.controller.text()
         return any(name in line and "InvalidSpec" in line for line in log.splitlines())

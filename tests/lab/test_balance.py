@@ -112,7 +112,7 @@ def test_a_leaving_real_server_keeps_its_connections_until_they_end(cluster):
     assert judges.devices_with(cluster.lab["r2"], VIP) == ["lo"], "it keeps the VIP as long as packets come"
     outcome = held.stop()
     assert outcome.errors == []
-    # The connections are over: long before its 300 s it may go. FIN_WAIT does not count as active.
+    # The connections are over, so the real server leaves long before the 300 s: FIN_WAIT does not count as active.
     cluster.wait_weights(service, {"r1": 1}, timeout=15)
     wait_until(lambda: judges.devices_with(cluster.lab["r2"], VIP) == [], "the VIP to leave r2")
 

@@ -10,7 +10,7 @@ from support.directors import more, only_here, pair, wait_alone  # noqa: F401
 @pytest.mark.core
 @pytest.mark.only_on("vm")
 def test_a_holder_without_carrier_has_no_vip_on_its_nic(cluster):
-    """It leaves the NIC while the link is down, or both would answer when the link is back."""
+    """The agent removes the VIP while the link is down, because otherwise both directors would answer when it is back."""
     cluster.lab.require("carrier")
     holder, standby = pair(cluster)
     node = cluster.lab[holder]
@@ -22,7 +22,7 @@ def test_a_holder_without_carrier_has_no_vip_on_its_nic(cluster):
             wait_alone(cluster, load, standby)
         finally:
             node.regain_carrier()
-        # It is preferred, and asks before it takes the VIP back.
+        # It is preferred, and probes before it claims the VIP again.
         wait_alone(cluster, load, holder)
     outcome = load.stop()
     print(f"\ncarrier lost: {outcome}; outage {outcome.outage * 1e3:.0f} ms")

@@ -1,4 +1,4 @@
-"""The command line against real kernels and a real API server: what it foretells is what happens."""
+"""The command line on real kernels and a real API server: what `plan` prints is what the agents do."""
 
 import json
 
@@ -11,7 +11,7 @@ NODES = ("d", "r1", "r2")
 
 
 def directway(cluster, *args: str):
-    """Runs the binary on this machine, as a person with a kubeconfig would."""
+    """Runs the binary on this machine, as a user with a kubeconfig would."""
     return cluster.host.call([cluster.lab.directway(), *args, "--kubeconfig", cluster.api.config], timeout=30)
 
 
@@ -25,7 +25,7 @@ def plan(cluster, service: dict, *args: str) -> tuple[int, dict]:
 
 
 def type_lines(cluster, document: dict) -> None:
-    """Types a plan's lines on the nodes, step by step: what a person could do instead of the agents."""
+    """Runs a plan's lines on the nodes, step by step, as a user could do instead of the agents."""
     lines = [(op["round"], node["node"], op["line"]) for node in document["nodes"] for op in node["ops"]]
     for _, node, line in sorted(lines, key=lambda one: one[0]):
         # Debian 12's ip (6.1) cannot tag addresses yet, nor print the tag.
@@ -41,7 +41,7 @@ def test_a_plan_typed_by_hand_is_what_the_agents_do(cluster):
     cluster.assign_roles()
     cluster.set_weight("r2", 3)
     cluster.start()
-    # Not a dummy device: each one made has a MAC address of its own.
+    # Not a dummy device, because each new one has another MAC address.
     service = virtual_service(scheduler="wrr", real_servers={"hostRoute": True})
     wait_until(lambda: cluster.api.kubectl("get nodestates -o name").count("nodestate") >= 3, "every agent's report")
     status, to_apply = plan(cluster, service)

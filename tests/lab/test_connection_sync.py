@@ -1,4 +1,4 @@
-"""Directors that tell each other of their connections. `sloppy_tcp` is off: without that, no connection would outlive its director."""
+"""Directors synchronise their connections. `sloppy_tcp` is off, so that only synchronised connections outlive their director."""
 
 from ipaddress import ip_address
 
@@ -20,7 +20,7 @@ def told(cluster):
 
 
 def outlive(fleet, holder, standby):
-    """The holder loses power while connections are open; returns those that did not live on, or elsewhere."""
+    """Cuts the holder's power while connections are open; returns those that ended or moved."""
     kept = keep_open(fleet)
     # The kernel sends a message that is not full after two to three seconds (IPVS_SYNC_FLUSH_TIME).
     wait_until(lambda: known(fleet.lab[standby]) >= KEPT, f"{standby} to know the connections", 10)
@@ -48,7 +48,7 @@ def test_connections_outlive_their_director(told):
 
 
 def test_connections_outlive_their_director_after_destinations_came_and_went(told):
-    """One real server left and came back, and is last in the holder's table; the standby was booted since, and has it first."""
+    """A real server left and came back, so that it is last in the holder's table; the standby booted later and has it first."""
     holder, standby = pair(told, real_servers=("late", "r1", "r2"), sloppy=False)
     first = min(("late", "r1", "r2"), key=lambda name: ip_address(told.site.address(name)))
     told.label(first, {})

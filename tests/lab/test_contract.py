@@ -1,4 +1,4 @@
-"""The contract of the kernel layer (tests/contract.rs), on a real kernel: what the simulator passes too."""
+"""The contract of the kernel layer (tests/contract.rs) on a real kernel; the simulator passes the same tests."""
 
 import os
 import re
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.core
 
 
 def pytest_generate_tests(metafunc):
-    """One test for each of the suite, which `make build` has built; without it a single one, which says so."""
+    """One test for each test of the suite that `make build` has built; a single failing one if the suite is missing."""
     try:
         listed = subprocess.run([assets.contract_suite(), "--list", "--ignored"], check=True, stdout=subprocess.PIPE, text=True).stdout
     except assets.Missing:
@@ -26,7 +26,7 @@ def suite():
 
 @pytest.fixture(scope="module")
 def node(suite):
-    """A node of its own: the suite changes what it likes."""
+    """A node for the suite alone, which changes anything on it."""
     with Lab() as lab:
         node = lab.node("k")
         lab.boot()

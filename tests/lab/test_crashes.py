@@ -12,7 +12,7 @@ NODES = ("d", "r1", "r2")
 
 
 def change(cluster, rng: random.Random) -> None:
-    """One change of the things that agents act on."""
+    """One random change of VirtualServices or nodes."""
     kind = rng.choice(["weight", "recreate", "ports", "device", "role"])
     if kind == "weight":
         cluster.set_weight(rng.choice(["r1", "r2"]), rng.randint(1, 9))
@@ -37,7 +37,7 @@ def test_kill_9_at_random_moments(cluster, rounds):
     cluster.assign_roles().serve()
     for turn in range(rounds):
         victim = rng.choice(NODES)
-        # The moment is random on purpose, nothing is waited for.
+        # The moment is random on purpose: the test waits for no condition.
         killer = threading.Timer(rng.uniform(0, 0.25), cluster.lab[victim].agent.kill)
         killer.start()
         change(cluster, rng)
@@ -50,7 +50,7 @@ def test_kill_9_at_random_moments(cluster, rounds):
 
 
 def settle(cluster, where: str) -> None:
-    """With all agents at work again, the kernels are as the last change asked."""
+    """Starts all agents again, and waits until the kernels have what the last change wants."""
     service = cluster.services["web"]
     cluster.start()
     cluster.wait_serving(service, timeout=30)

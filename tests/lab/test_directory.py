@@ -76,7 +76,7 @@ def test_two_files_claim_the_same(serving):
 
 @pytest.mark.vm
 def test_a_file_that_breaks_takes_nothing_away(serving):
-    """An editor that writes in place, a copy that stopped halfway: what was served goes on."""
+    """An editor that writes in place, or a copy that stopped halfway, must not end the service."""
     service = virtual_service("web", VIP)
     serving.apply(service)
     serving.wait_serving(service)
@@ -95,7 +95,7 @@ def test_a_file_that_breaks_takes_nothing_away(serving):
 
 
 def test_it_starts_on_a_broken_directory(serving):
-    """A partial view never deletes: the agent doesn't know what the broken file said before."""
+    """A partial view never deletes, because the agent does not know what the broken file contained before."""
     service = virtual_service("web", VIP)
     serving.apply(service)
     serving.wait_serving(service)

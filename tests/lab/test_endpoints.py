@@ -20,7 +20,7 @@ def endpoints(cluster):
 
 @pytest.fixture
 def load(cluster):
-    """`load()` starts a client that comes again and again; those that a failed scenario leaves are ended."""
+    """`load()` starts a client that opens connections all the time; clients that a failed scenario leaves are stopped."""
     running = []
 
     def start(interval: float = 0.01) -> clients.Running:
@@ -39,12 +39,12 @@ def following(**spec) -> dict:
 
 
 def real_servers(cluster) -> dict[str, dict[str, str]]:
-    """What a change of an endpoint must leave alone: addresses, routes and sysctls of the real servers."""
+    """Addresses, routes and sysctls of the real servers, which a change of an endpoint must not touch."""
     return {name: judges.snapshot(cluster.lab[name]) for name in ("r1", "r2", "r3")}
 
 
 def destinations(cluster) -> list[str]:
-    """Addresses of the director's destinations in the kernel's order, on which mh's table depends."""
+    """Addresses of the director's destinations in the kernel's order, which determines mh's table."""
     return list(judges.weights(cluster.lab["d"], f"{VIP}:80"))
 
 
@@ -129,11 +129,11 @@ def test_the_last_pod_serves_to_its_end(cluster, endpoints, load):
 
 
 def roll_out(cluster, endpoints, service, name: str, busy) -> None:
-    """What happens to the pod on one node: it is told to end, serves on for its grace, ends; the next one comes up."""
+    """Replaces the pod on one node: it receives the request to end, serves on for its grace period and ends; the next one starts."""
     site, weights = cluster.site, {node: 1 for node in endpoints.states}
     endpoints.change(name, "terminating")
     cluster.wait_weights(service, {**weights, name: 0})
-    busy(20)  # its preStop hook: what had begun has ended
+    busy(20)  # its preStop hook: connections that had begun have ended
     endpoints.change(name, "ending")
     site.servers[name].stop()
     endpoints.change(name, None)
@@ -160,7 +160,7 @@ def test_a_rolling_update_under_load_loses_nothing(cluster, endpoints, load, sch
     answered = lambda: sum(len(client.so_far().answers) for client in running)
 
     def busy(more: int) -> None:
-        """Until every client has had so many more answers."""
+        """Waits until every client has received so many more answers."""
         for client in running:
             client.wait_answers(len(client.so_far().answers) + more, timeout=20)
 

@@ -1,4 +1,4 @@
-"""A director dies, is cut off or stands still: who takes over, and what clients see of it."""
+"""A director dies, is cut off or stands still: which one takes over, and what clients see of it."""
 
 import os
 import time
@@ -13,7 +13,7 @@ from support.directors import (  # noqa: F401
     DIRECTORS, holders, keep_open, last_claim, more, not_kept, only_here, owners, pair, revive, two_halves, wait_alone, wait_holder,
 )
 
-# How long the API server is gone (seconds).
+# For how long the API server is gone (seconds).
 OUTAGE = float(os.environ.get("DIRECTWAY_OUTAGE") or 6)
 
 
@@ -31,14 +31,14 @@ def test_h1_the_holder_loses_power(fleet):
 
 
 def test_h2_the_holders_cable(cluster):
-    """Cut off, it goes on holding for nobody; put back, one of the two yields, and the preferred one alone answers in the end."""
+    """Cut off, the holder keeps the VIP, but no client reaches it. When it is back, one of the two yields; at last the preferred one holds it alone."""
     holder, standby = pair(cluster)
     asking = repeated_requests(cluster.host, VIP, sender=cluster.lab.address(), interval=0.02)
     with clients.steady(cluster.host, VIP) as load, Capture(cluster.host, "lan", "arp") as capture, asking:
         more(load)
         cluster.lab[holder].cut()
         wait_until(lambda: standby in holders(cluster), f"{standby} to take over", 30)
-        # The other one says that it holds it, too.
+        # The standby's report says that it holds the VIP, too.
         wait_until(lambda: cluster.get()["status"]["holder"] == standby, f"the status to name {standby}", 30)
         more(load)
         healed = time.time()
@@ -50,7 +50,7 @@ def test_h2_the_holders_cable(cluster):
 
 
 def test_h8_the_lan_falls_into_two_halves(cluster):
-    """Each half is served by its own director. When it is whole again, a capture shows that one of them stopped answering."""
+    """Each half is served by its own director. When the LAN is whole again, a capture shows that one of them stopped answering."""
     holder, standby = pair(cluster)
     host = cluster.host
     asking = repeated_requests(host, VIP, sender=cluster.lab.address(), interval=0.02)
@@ -87,7 +87,7 @@ def test_h7_without_api_server_a_dead_holder_is_replaced(cluster):
 
 
 def test_h13_directors_that_are_real_servers(cluster):
-    """Both answer themselves, too; no packet goes to and fro between them."""
+    """Both also serve connections themselves; no packet loops between them."""
     holder, standby = pair(cluster, real_servers=DIRECTORS)
     assert judges.services(cluster.lab[standby]) == {}, "a standby that is a real server must not schedule again"
     with Capture(cluster.host, "lan", f"tcp port 80 and host {VIP} and tcp[tcpflags] & tcp-syn != 0") as capture:
@@ -111,7 +111,7 @@ def test_h13_directors_that_are_real_servers(cluster):
 
 
 def test_h16_the_holders_machine_stands_still(cluster):
-    """It wakes up later and has to see that another has the VIP: one of the two yields, and the preferred one alone answers in the end."""
+    """When it wakes up, it must find that the standby has the VIP: one of the two yields, and at last the preferred one holds it alone."""
     cluster.lab.require("freeze")
     holder, standby = pair(cluster)
     asking = repeated_requests(cluster.host, VIP, sender=cluster.lab.address(), interval=0.02)
@@ -122,7 +122,7 @@ def test_h16_the_holders_machine_stands_still(cluster):
         more(load, 2000, 30)
         thawed = time.time()
         cluster.lab[holder].thaw()
-        # It is preferred: whoever has it at first, it gets it back.
+        # The old holder is preferred, so the VIP returns to it whichever yields first.
         wait_alone(cluster, load, holder)
     outcome = load.stop()
     doubled = [conflict for conflict in conflicts(capture.stop(), judges.mac(cluster.host, "lan"), VIP) if conflict.end >= thawed]
@@ -130,7 +130,7 @@ def test_h16_the_holders_machine_stands_still(cluster):
 
 
 def test_h12_three_directors_share_sixty_vips(cluster):
-    """None has more than 1.25 times its share; of a dead one only its own VIPs move, and few when it is back."""
+    """None has more than 1.25 times its share; when one dies, only its own VIPs move, and few move when it is back."""
     names = (*DIRECTORS, "late")
     vips = [f"10.77.0.{last}" for last in range(130, 190)]
     cluster.assign_roles(directors=names)

@@ -20,7 +20,7 @@ def ground_lab():
 
 @pytest.fixture
 def by_hand(ground_lab):
-    """Direct routing set up with the tools a person would use; undone afterwards."""
+    """Direct routing set up with ip, sysctl and ipvsadm; undone afterwards."""
     lab = ground_lab
     for name in ("r1", "r2"):
         lab[name].sh(f"sysctl -qw net.ipv4.conf.eth0.arp_ignore=1 net.ipv4.conf.eth0.arp_announce=2; ip addr add {VIP}/32 dev lo")

@@ -79,7 +79,7 @@ ASKING = "while :; do curl -sk -o /dev/null -H 'Authorization: Bearer {token}' {
 
 
 def test_what_a_starting_server_refuses_does_not_count_as_denied(api_lab):
-    """It serves before it has read roles and bindings; from then on a refusal is one."""
+    """The server answers before it has read roles and bindings; only a refusal after that counts."""
     api = api_lab.api
     api_lab.kubectl("create serviceaccount asking")
     api_lab.kubectl("create clusterrole asking --verb=list --resource=nodes")

@@ -1,4 +1,4 @@
-"""The standard lab, and that it keeps scenarios apart."""
+"""The standard lab, and that scenarios do not disturb each other in it."""
 
 import json
 

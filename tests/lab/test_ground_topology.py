@@ -27,7 +27,7 @@ def test_a_second_segment_behind_a_router(new_lab):
 
 
 def test_vlan_and_bridge_inside_a_node(new_lab):
-    # Between nodes: this machine's kernel may lack VLANs, the nodes' never do.
+    # Between nodes, because this machine's kernel may lack VLANs; the nodes' kernels have them.
     node, other = new_lab.node("n", nics=[("lan", "")]), new_lab.node("o")
     new_lab.boot()
     node.sh("ip link add br0 type bridge && ip link set eth0 master br0 && ip link set br0 up && ip addr add 10.77.0.30/24 dev br0")

@@ -1,4 +1,4 @@
-"""kube-proxy in nftables mode beside directway; the other modes are tried on the cluster. The lab's own kernels have no NAT for nftables."""
+"""kube-proxy in nftables mode beside directway; user-mode-linux has no NAT for nftables. The other modes are in tests/cluster."""
 
 import pytest
 from ground import clients, kube_proxy
@@ -14,7 +14,7 @@ SERVICE = {
 
 @pytest.fixture
 def proxy(cluster):
-    """kube-proxy on the director, and a Service whose endpoint is a real server; `proxy()` starts it, or starts it anew."""
+    """kube-proxy on the director, and a Service whose endpoint is a real server; `proxy()` starts or restarts it."""
     node = cluster.site.node("d")
     endpoints = Endpoints(cluster, "echo")
     cluster.api.apply(SERVICE)
@@ -35,7 +35,7 @@ def proxy(cluster):
 @pytest.mark.vm
 @pytest.mark.only_on("vm")
 def test_kube_proxy_in_nftables_mode(cluster, proxy):
-    """Both serve, and neither touches what the other wrote – but for the IPVS table, which kube-proxy empties as it starts."""
+    """Both serve, and neither changes what the other wrote, except for the IPVS table, which kube-proxy empties when it starts."""
     cluster.assign_roles()
     proxy()
     node = cluster.lab["d"]

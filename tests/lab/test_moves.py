@@ -1,4 +1,4 @@
-"""VIPs that move because somebody wants it, and such that must not move at all."""
+"""VIPs that move on request, and VIPs that must not move."""
 
 import os
 
@@ -11,7 +11,7 @@ from support.directors import (  # noqa: F401
     DIRECTORS, answering, holders, keep_open, more, not_kept, only_here, pair, wait_alone, wait_destinations, wait_holder,
 )
 
-# How often both directors are given a VIP at once.
+# How often a new VIP is given to both directors at once.
 ROUNDS = int(os.environ.get("DIRECTWAY_ROUNDS") or 10)
 
 
@@ -46,7 +46,7 @@ def test_h4_a_dead_or_frozen_agent_moves_nothing(cluster):
 
 
 def test_h5_an_agent_gone_for_good_loses_its_vips(cluster):
-    """The kernel takes them off when nobody has renewed their lifetime, and the standby finds them silent."""
+    """The kernel removes the VIPs when no agent has renewed their lifetime, and the standby's probes find no holder."""
     cluster.assign_roles(directors=DIRECTORS)
     cluster.stop(*DIRECTORS)
     cluster.start(*DIRECTORS, args=["--vip-lifetime", "10"])
@@ -64,7 +64,7 @@ def test_h5_an_agent_gone_for_good_loses_its_vips(cluster):
 
 
 def test_h6_a_planned_move_loses_nothing(cluster):
-    """By preference, there and back; then the holder is unlabelled. Long connections stay, none is refused."""
+    """The VIP moves by preference, there and back; then the holder is unlabelled. Long connections stay, none is refused."""
     holder, standby = pair(cluster)
     kept = keep_open(cluster)
     with clients.steady(cluster.host, VIP) as load:
@@ -101,7 +101,7 @@ def test_h6_a_cordoned_director_gives_its_vips_away(cluster):
 
 @pytest.mark.soak
 def test_h9_both_start_at_once(cluster):
-    """The VIP is given anew again and again: whatever happens first, one has it, and the other never said so."""
+    """The VIP is created again and again: each time one director claims it, and the other never does."""
     cluster.assign_roles(directors=DIRECTORS)
     cluster.start()
     for round_ in range(ROUNDS):
@@ -127,7 +127,7 @@ def test_h9_the_whole_site_is_powered_off_and_on(cluster):
 
 
 def test_h10_the_vip_is_deleted_by_hand(cluster):
-    """Its agent puts it back; if that is dead, the standby takes the VIP."""
+    """The holder's agent puts the VIP back; if that agent is dead, the standby claims it."""
     holder, standby = pair(cluster)
     node = cluster.lab[holder]
     node.sh(f"ip addr del {VIP}/32 dev eth0")
@@ -146,7 +146,7 @@ def test_h10_the_vip_is_deleted_by_hand(cluster):
 
 
 def test_h11_a_stranger_answers(cluster):
-    """Before: nobody claims. During: the holder stays, and both MACs are told."""
+    """A stranger before the claim: no director claims. A stranger later: the holder stays, and the condition names both MACs."""
     cluster.assign_roles(directors=DIRECTORS)
     cluster.start()
     stranger = cluster.lab.add_host("stranger")

@@ -1,6 +1,6 @@
-"""A client that comes again from the same port while IPVS still knows its last connection: two minutes in direct routing.
+"""A client connects again from the same port while IPVS still has its last connection: two minutes in direct routing.
 
-Where such a request goes is up to settings of IPVS, on the director.
+IPVS settings on the director decide where such a request goes.
 """
 
 import pytest
@@ -13,7 +13,7 @@ PORT = 20000
 
 @pytest.fixture
 def settings(hosts):
-    """Sets settings of IPVS on the director by hand; they are as before afterwards."""
+    """Sets IPVS settings on the director by hand, and restores them afterwards."""
     hosts.assign_roles()
     director = hosts.director()
     before = {name: judges.sysctl(director, f"net.ipv4.vs.{name}") for name in SETTINGS}
@@ -27,7 +27,7 @@ def settings(hosts):
 
 
 def ask(hosts, port: int) -> str:
-    """Who answers a request from this port, or what became of it."""
+    """The real server that answers a request from this port, or the error."""
     outcome = clients.requests(hosts.host, VIP, n=1, sources=(f"{hosts.lab.address()}:{port}",))
     return outcome.errors[0].split(":")[0] if outcome.errors else outcome.answers[0]
 
@@ -71,7 +71,7 @@ def test_ports_that_come_again_and_a_new_real_server(hosts, settings, conn_reuse
 
 @pytest.mark.parametrize("expire_quiescent_template", [0, 1])
 def test_a_persistent_client_leaves_a_real_server_without_weight(hosts, settings, expire_quiescent_template):
-    """Whatever port it comes from."""
+    """With the setting, a persistent client gets another real server also from a new port; without it, it does not."""
     settings(expire_nodest_conn=1, expire_quiescent_template=expire_quiescent_template)
     service = hosts.serve(persistence={"timeoutSeconds": 60})
     first = ask(hosts, PORT)

@@ -1,6 +1,6 @@
-"""H14: directors are killed, paused, cut off, restarted at random; whatever happens, one MAC answers for a VIP on one segment.
+"""H14: directors are killed, paused, cut off and restarted at random; on one segment only one MAC may answer for a VIP.
 
-DIRECTWAY_FAULTS: how many in all (default 50); DIRECTWAY_SEED: which (printed, so that a run can be had again).
+DIRECTWAY_FAULTS: how many faults in all (default 50); DIRECTWAY_SEED: which ones (printed, so that a run can be repeated).
 """
 
 import os
@@ -21,17 +21,17 @@ from support.arp_requests import Conflict, conflicts
 FAULTS = int(os.environ.get("DIRECTWAY_FAULTS") or 50)
 SEED = int(os.environ.get("DIRECTWAY_SEED") or time.time())
 VIPS = [f"10.77.0.{last}" for last in (100, 101, 102)]
-# `make soak` runs this alone and holds it to the times. Beside other labs only what does not end is a failure: everything may take so much longer.
+# `make soak` runs this alone, with the election's own limits. Beside other labs everything may take this many times as long.
 SLOW = 1 if "DIRECTWAY_FAULTS" in os.environ else 10 * PATIENCE
-# After a segment is whole again, two that served its halves have so long to find each other (seconds).
+# How long after a segment is whole again the holders of its halves may both answer (seconds).
 HEALING = 1.0 * SLOW
-# What a planned move may overlap: the successor announces, then the old holder leaves.
+# How long both directors may answer in a planned move, from the successor's announcement until the old holder yields (seconds).
 MOVE = 0.1 * SLOW
 
 
 @dataclass
 class Seen:
-    """What rounds of one kind of fault came to."""
+    """The results of all rounds with one kind of fault."""
 
     rounds: int = 0
     requests: int = 0
@@ -40,14 +40,14 @@ class Seen:
 
 
 def settled(fleet, names):
-    """Every VIP on exactly one director, and every agent at work."""
+    """Whether every VIP is on exactly one director and every agent runs."""
     owners(fleet, VIPS, names)
     assert all(fleet.lab[name].agent.running() for name in names)
     return True
 
 
 def play(fleet, names, faults) -> tuple[clients.Outcome, list[Conflict], list[float]]:
-    """One round: a client, a questioner and a capture from before the faults until all is well again."""
+    """One round: a client, ARP requests and a capture, from before the faults until every VIP has one holder again."""
     injector = FaultInjector(fleet)
     asker = judges.mac(fleet.host, "lan")
     with Capture(fleet.host, "lan", "arp") as capture:
@@ -63,12 +63,12 @@ def play(fleet, names, faults) -> tuple[clients.Outcome, list[Conflict], list[fl
 
 
 def after_healing(conflict: Conflict, healed: list[float]) -> float | None:
-    """How long after the segment had become whole the conflict lasted; None if it had not."""
+    """How long the conflict lasted after the segment had become whole; None if it had not become whole before the end."""
     return min((conflict.end - when for when in healed if when <= conflict.end), default=None)
 
 
 def explained(conflict: Conflict, healed: list[float]) -> bool:
-    """Two halves that became one, each with a holder; or the moment of a move."""
+    """Whether the conflict is allowed: the segment has just become whole and each half had a holder, or a VIP was moving."""
     late = after_healing(conflict, healed)
     return conflict.end - conflict.begin <= MOVE or (late is not None and late <= HEALING)
 

@@ -1,4 +1,4 @@
-"""Real servers on other segments: one that direct routing cannot reach, one that is never asked by ARP."""
+"""Real servers on other segments: one that direct routing cannot reach, one that no ARP request for the VIP reaches."""
 
 from ground import arp, clients, judges
 from ground.capture import Capture
@@ -51,7 +51,7 @@ def test_s11_without_a_nic_in_the_vips_network_no_arp_step(cluster):
 
 
 def test_a_vip_of_no_nics_network_is_held_where_the_directors_interface_is_named(fleet):
-    """Everybody on the segment may be asked for it, so everybody but the holder must be quiet."""
+    """An ARP request for it may reach every host on the segment, so every node but the holder must be quiet."""
     fleet.assign_roles(directors=("d", "r3"), real_servers=("r1", "r2"))
     fleet.start()
     everyone = {fleet.site.address(name): 1 for name in ("r1", "r2")}
@@ -71,7 +71,7 @@ def test_a_vip_of_no_nics_network_is_held_where_the_directors_interface_is_named
 
 
 def test_an_external_real_server_that_is_quiet(cluster):
-    """Whoever runs it binds the VIP; the director asks the wire whether it is silent."""
+    """Its administrator binds the VIP; the director probes by ARP whether the host is quiet."""
     cluster.assign_roles(real_servers=())
     outsider = cluster.site.node("r3")
     outsider.sh(f"sysctl -qw net.ipv4.conf.eth0.arp_ignore=1 net.ipv4.conf.eth0.arp_announce=2; ip addr add {VIP}/32 dev lo")
@@ -91,7 +91,7 @@ def test_an_external_real_server_that_is_quiet(cluster):
 
 def test_an_external_real_server_that_answers_arp_gets_no_weight(cluster):
     cluster.assign_roles(real_servers=("r1",))
-    # An agent knows for a minute who was a director: in another scenario, the outsider may have been one.
+    # An agent remembers for a minute which nodes were directors, and the outsider may have been one in another scenario.
     cluster.stop()
     outsider = cluster.site.node("r3")
     outsider.sh(f"ip addr add {VIP}/32 dev lo")

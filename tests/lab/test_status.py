@@ -1,4 +1,4 @@
-"""What kubectl shows is what the kernels do; the controller is only the messenger."""
+"""kubectl shows what the kernels do; traffic does not depend on the controller."""
 
 import json
 
@@ -67,7 +67,7 @@ def test_ready_is_not_told_before_requests_pass(cluster):
 
 
 def test_a_real_server_without_power(cluster):
-    """Its neighbours see it: it gets no weight, and the count says so; back again, it is served again."""
+    """The director gets no ARP answer from it: it loses its weight and is not counted as ready, until it is back."""
     cluster.assign_roles(real_servers=("r1", "r3"))
     service = cluster.serve()
     cluster.lab["r3"].power_off()
@@ -123,7 +123,7 @@ def test_an_idle_cluster_writes_nothing(cluster):
     seen = version()
     ops = lambda: {k: v for k, v in cluster.lab["d"].agent.metrics().items() if k.startswith("directway_ops_total") and "announce" not in k}
     before = ops()
-    # Two seconds of other traffic on the wire stand for idleness.
+    # Two seconds of other traffic are the time in which nothing may change.
     with Capture(cluster.host, "lan", "arp"):
         load = clients.load(cluster.host, VIP, interval=0.02)
         load.wait_answers(100)

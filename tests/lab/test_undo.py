@@ -94,7 +94,7 @@ def test_s15_nothing_is_left(fleet, undo):
 
 
 def test_an_agent_that_is_ended_with_its_label_undoes_first(cluster):
-    """A DaemonSet ends the pod in the moment in which its node loses the label; whichever comes first."""
+    """A DaemonSet ends the pod at the moment at which its node loses the label; the agent must undo the node, whichever it notices first."""
     cluster.assign_roles().serve()
     for name in ("r2", "r1", "d"):
         node = cluster.lab[name]

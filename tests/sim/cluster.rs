@@ -19,7 +19,7 @@ use crate::{
     site::{self, DIRECTORS, NODES},
 };
 
-/// Between two rounds.
+/// The time between two rounds.
 const ROUND: Duration = Duration::from_secs(1);
 
 /// How agents learn of each other.
@@ -32,9 +32,9 @@ pub enum Talk {
 }
 
 impl Talk {
-    /// After this many rounds without an effect nothing will happen any more: longer than every waiting time but those for a
-    /// running connection and for refreshing what is known of the wire. Without reports, a quiet VIP stays for the drain time
-    /// of its VirtualService and a few seconds, because nobody says that directors stopped forwarding to it.
+    /// After this many rounds without an effect the cluster is at rest: longer than every waiting time, except for open
+    /// connections and for refreshing ARP results. Without reports, a real server keeps a quiet VIP for the drain time of
+    /// its VirtualService and a few seconds, because it cannot learn when directors stop forwarding to it.
     fn calm(self) -> u32 {
         match self {
             Self::Reports => 8,
@@ -55,9 +55,9 @@ pub enum Fault {
 struct Agent {
     passes: Passes,
     elections: SimulatedElections,
-    /// What it observed last.
+    /// What the agent observed last.
     report: Option<PeerState>,
-    /// What the others know of that.
+    /// The report that other agents read.
     published: Option<PeerState>,
 }
 
@@ -74,7 +74,7 @@ pub struct Cluster {
     pub story: Story,
 }
 
-/// The timers of its elections: the defaults, but for those that only make a test long.
+/// The timers of the elections: the defaults, but for those that would only make the tests long.
 fn timing() -> Timing {
     Timing {
         ask: Duration::from_millis(150),
@@ -169,7 +169,7 @@ impl Cluster {
             .map(|name| {
                 let mut observed = self.observe(name);
                 for link in observed.links.values_mut() {
-                    // A device that comes a second time has another one.
+                    // A device that is created again gets another index.
                     link.index = 0;
                 }
                 (name, observed)
@@ -177,7 +177,7 @@ impl Cluster {
             .collect()
     }
 
-    /// Lets time pass, with what the elections do meanwhile.
+    /// Lets time pass; the elections run meanwhile.
     pub fn wait(&mut self, time: Duration) {
         let agents = self.agents.values_mut().map(|agent| &mut agent.elections);
         pass_time(&self.lan, time, agents);
@@ -190,13 +190,13 @@ impl Cluster {
         self.publish(name);
     }
 
-    /// The others hear of what a node's last pass found.
+    /// Publishes the report of a node's last pass.
     pub fn publish(&mut self, name: &'static str) {
         let agent = self.agents.get_mut(name).unwrap();
         agent.published.clone_from(&agent.report);
     }
 
-    /// One pass of one node, of which the others don't hear yet.
+    /// One pass of one node, whose report is not published yet.
     pub fn silent_pass(&mut self, name: &'static str) {
         self.snapshot.peers = match self.talk {
             Talk::Wire => Peers::Silent,
@@ -238,7 +238,7 @@ impl Cluster {
         self.wait(Duration::ZERO);
     }
 
-    /// Starts the agents anew that were killed.
+    /// Restarts the agents that were killed.
     fn bury_the_dead(&mut self) {
         for name in NODES {
             if !self.lan.is_killed(name) {
@@ -255,17 +255,17 @@ impl Cluster {
         }
     }
 
-    /// Starts the agent anew; what it reported is still there.
+    /// Restarts the agent; its published report stays.
     pub fn restart(&mut self, name: &'static str) {
         let path = self.dir.path().join(name);
         self.lan.revive(name);
         let slot = self.agents.get_mut(name).unwrap();
-        // The lock of the first one goes with it.
+        // Dropping the old agent releases its lock on the run directory, which the new one needs.
         (slot.passes, slot.elections) = agent(&self.lan, name, &self.dir.path().join("nowhere"));
         (slot.passes, slot.elections) = agent(&self.lan, name, &path);
     }
 
-    /// A pass of every node, and a second. How many effects that took.
+    /// A pass of every node, then a second of waiting. Returns the number of effects.
     pub fn round(&mut self) -> u64 {
         let before = self.lan.effects();
         for name in NODES {
@@ -275,7 +275,7 @@ impl Cluster {
         self.lan.effects() - before
     }
 
-    /// Runs passes of all nodes in turn until nothing happens any more. How many effects that took.
+    /// Runs rounds until the cluster is at rest. Returns the number of effects.
     pub fn settle(&mut self) -> u64 {
         let before = self.lan.effects();
         let mut calm = 0;
@@ -288,7 +288,7 @@ impl Cluster {
         panic!("no rest after 300 rounds:\n{}", self.story);
     }
 
-    /// Sends `count` connections from the client; who answered how often.
+    /// Opens `count` connections from the client; returns how often each real server answered.
     pub fn answers(&self, vip: &str, port: u16, protocol: Protocol, count: usize) -> Answers {
         let mut answers = BTreeMap::new();
         for _ in 0..count {
@@ -313,7 +313,7 @@ pub fn answers<const N: usize>(expected: [(&str, usize); N]) -> Answers {
         .collect()
 }
 
-/// Ledgers are synced to disk at every change: memory is faster.
+/// Run directories in memory if possible, because ledgers are synced to disk at every change.
 fn run_dirs() -> TempDir {
     let timers = Path::new("/dev/shm");
     if timers.is_dir() {

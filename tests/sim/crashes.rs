@@ -1,4 +1,5 @@
-//! Agents killed, effects refused and power lost at every single effect, of passes and of elections: the end is the same, and nothing is unsafe on the way.
+//! Agents are killed, effects refused and power lost at every single effect of passes and elections: the final state is
+//! the same, and no safety rule is broken on the way.
 
 use directway::{kernel::fake::Misfortune, model::VirtualService};
 
@@ -7,7 +8,7 @@ use crate::{
     site::{DIRECTORS, VIP, dns, nodes, web},
 };
 
-/// One step of a story: what people change.
+/// One step of a story: a change of the configuration.
 type Change = fn(&mut Cluster);
 
 const CREATE: Change = |cluster| {
@@ -30,7 +31,7 @@ const RETURN: Change = |cluster| {
     cluster.node("r1").labels = nodes()[&"r1".into()].labels.clone();
 };
 
-/// VIPs move by request, ...
+/// A VIP moves because another director is preferred, ...
 const MOVE: Change = |cluster| {
     let holder = cluster.holders(VIP)[0];
     let other = DIRECTORS.into_iter().find(|name| *name != holder);
@@ -39,13 +40,13 @@ const MOVE: Change = |cluster| {
     cluster.apply(moved);
 };
 
-/// ... because their holder is taken out of use, ...
+/// ... because its holder is cordoned, ...
 const CORDON: Change = |cluster| {
     let holder = cluster.holders(VIP)[0];
     cluster.node(holder).cordoned = true;
 };
 
-/// ... and because it is no director any more.
+/// ... and because its holder loses its label.
 const UNLABEL: Change = |cluster| {
     let holder = cluster.holders(VIP)[0];
     cluster.node(holder).labels.clear();
@@ -65,7 +66,7 @@ const UNDO: Change = |cluster| cluster.snapshot.undo = Some("now".to_owned());
 
 const UNINSTALL: [Change; 2] = [CREATE, UNDO];
 
-/// Runs a story; the state of every node after each step.
+/// Runs a story; returns the state of every node after each step.
 fn run(story: &[Change], talk: Talk, fault: Option<Fault>) -> (Cluster, Vec<String>) {
     let mut cluster = Cluster::new(talk);
     if let Some(fault) = fault {
@@ -83,7 +84,8 @@ fn run(story: &[Change], talk: Talk, fault: Option<Fault>) -> (Cluster, Vec<Stri
     (cluster, states)
 }
 
-/// What a story does, and that it ends where it began, whatever happens at whichever effect.
+/// Runs a story without faults, then with each fault at each effect: the states after each step must be the same, and
+/// the last one must be that before the story.
 fn every_effect_of(story: &[Change], talk: Talk, faults: &[fn(u64) -> Fault]) {
     let before = format!("{:#?}", Cluster::new(talk).state());
     let (well, expected) = run(story, talk, None);

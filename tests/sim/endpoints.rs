@@ -176,8 +176,8 @@ fn anything() -> impl Strategy<Value = Vec<[Option<EndpointState>; 3]>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-    /// Whatever endpoints do: real servers are not touched, ready ones get connections and nobody else does, and in
-    /// the end nothing is left.
+    /// However endpoints change: the nodes of real servers stay as they are; connections go to ready ones only, or if
+    /// none is ready to terminating ones that still serve; and after deletion nothing is left.
     #[test]
     fn whatever_endpoints_do(history in anything()) {
         let mut cluster = Cluster::new(Talk::Reports);

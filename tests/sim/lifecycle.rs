@@ -1,4 +1,4 @@
-//! A VirtualService's life, on nodes that fare well.
+//! A VirtualService's life, without faults.
 
 use std::time::Duration;
 
@@ -97,7 +97,7 @@ fn a_director_whose_agent_is_dead_keeps_nobody_else_from_undoing() {
     let before = cluster.state();
     cluster.apply(web());
     cluster.settle();
-    // Its kernel goes on sending packets to who is undoing: nobody can help that.
+    // The dead agent's kernel goes on sending packets to real servers that undo: no other agent can prevent that.
     cluster.safety.expect_power_loss();
     cluster.snapshot.undo = Some("now".to_owned());
     let real_servers = ["r1", "r2", "r3"];

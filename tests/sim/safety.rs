@@ -1,4 +1,4 @@
-//! What must hold after every effect, whatever happens.
+//! The safety rules, checked after every effect.
 
 use std::{
     collections::BTreeMap,
@@ -35,14 +35,14 @@ impl fmt::Display for Story {
     }
 }
 
-/// A watcher's notes.
+/// Checks the rules after every effect, and keeps what it found.
 #[derive(Clone)]
 pub struct Safety(Arc<Mutex<Notes>>);
 
 #[derive(Default)]
 struct Notes {
     broken: Vec<String>,
-    /// Requests must be answered from now on.
+    /// Whether every request must be answered now.
     serving: bool,
     /// A node may lose power, and with it a VIP that others rely on.
     power_loss: bool,
@@ -55,8 +55,8 @@ struct Notes {
     elections: BTreeMap<&'static str, u64>,
 }
 
-/// For how long two directors may answer for a VIP that moves. A director whose agent was killed while it moved yields when it
-/// runs again.
+/// For how long two directors may answer for a VIP that moves; longer after a fault, because a director whose agent was
+/// killed during the move yields only when the agent runs again.
 const MOVE: Duration = Duration::from_millis(100);
 const MOVE_WITH_RESTART: Duration = Duration::from_millis(2500);
 
@@ -75,7 +75,7 @@ impl Safety {
             }
             let serving = notes.serving;
             let mut broken = arp_answers(lan, &mut notes);
-            // Without reports a director sees only what is on the wire, not what a real server has bound.
+            // Without reports a director sees only ARP, not what a real server has bound.
             if talk == Talk::Reports && !notes.power_loss {
                 broken.extend(destinations(lan));
                 broken.extend(requests(lan, serving));
@@ -91,22 +91,22 @@ impl Safety {
         safety
     }
 
-    /// From now on every request must be answered.
+    /// Sets whether every request must be answered from now on.
     pub fn serving(&self, serving: bool) {
         self.0.lock().unwrap().serving = serving;
     }
 
-    /// Nobody can keep a promise without power: only what others could see is checked.
+    /// Requests and destinations are no longer checked, because a node that loses power loses VIPs that others rely on.
     pub fn expect_power_loss(&self) {
         self.0.lock().unwrap().power_loss = true;
     }
 
-    /// Something happens that is not meant to.
+    /// An agent may be killed or an effect refused from now on, so a move may take longer.
     pub fn expect_fault(&self) {
         self.0.lock().unwrap().faulty = true;
     }
 
-    /// How many effects were those of elections.
+    /// How many effects of each kind elections had.
     pub fn counts(&self) -> String {
         let notes = self.0.lock().unwrap();
         let counts = notes.elections.iter();
@@ -114,7 +114,7 @@ impl Safety {
         counts.join(", ")
     }
 
-    /// Fails if anything was broken so far, or nothing was ever checked.
+    /// Fails if a rule was broken so far, or none was ever checked.
     pub fn check(&self, story: &Story) {
         let notes = self.0.lock().unwrap();
         assert!(notes.checks > 0, "no effect was ever seen");
@@ -126,7 +126,7 @@ impl Safety {
     }
 }
 
-/// What an election did, if it was one.
+/// The kind of an effect, if an election had it.
 fn kind_in_election(effect: &str) -> Option<&'static str> {
     let on_nic = effect.ends_with("dev eth0") || effect.contains("dev eth0 ");
     match effect {
@@ -138,7 +138,7 @@ fn kind_in_election(effect: &str) -> Option<&'static str> {
     }
 }
 
-/// No real server ever says, in any way, that a VIP is at its MAC; two directors do so only while the VIP moves.
+/// No real server may answer, announce or ask with a VIP at its MAC; two directors may answer only while the VIP moves.
 fn arp_answers(lan: &FakeLan, notes: &mut Notes) -> Vec<String> {
     let mut broken = Vec::new();
     for vip in [VIP, DNS] {
@@ -166,7 +166,7 @@ fn arp_answers(lan: &FakeLan, notes: &mut Notes) -> Vec<String> {
     broken
 }
 
-/// No destination without a real server that carries the VIP, and quietly.
+/// Every destination must be a real server that has the VIP bound and is quiet.
 fn destinations(lan: &FakeLan) -> Vec<String> {
     let mut broken = Vec::new();
     for director in DIRECTORS {
@@ -197,7 +197,7 @@ fn wrong_destination(lan: &FakeLan, key: &ServiceKey, address: &IpAddr) -> Optio
     }
 }
 
-/// A request is answered, or visibly nobody serves it; it is never swallowed, refused or sent in circles.
+/// A request must be answered, or find no holder or no destination; it must not be refused, lost elsewhere or looped.
 fn requests(lan: &FakeLan, serving: bool) -> Vec<String> {
     let mut broken = Vec::new();
     lan.forget_neighbours(CLIENT);
@@ -235,7 +235,7 @@ fn foreign_things(lan: &FakeLan) -> Vec<Observed> {
         .into_iter()
         .map(|name| {
             let mut observed = lan.observe(name).unwrap();
-            // The site's test looks at what becomes of ARP settings; the devices are compared without them.
+            // ARP settings change while VIPs are bound: tests that compare whole states check that they are restored.
             for link in observed.links.values_mut() {
                 link.arp = ArpSettings::default();
             }
@@ -259,7 +259,7 @@ fn foreign_things(lan: &FakeLan) -> Vec<Observed> {
         .collect()
 }
 
-/// Whether every interface that hears ARP keeps addresses of other devices to itself.
+/// Whether every interface that receives ARP answers only for its own addresses.
 fn is_quiet(observed: &Observed) -> bool {
     observed
         .links

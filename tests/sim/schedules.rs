@@ -1,4 +1,4 @@
-//! Nodes in any order, with restarts and people's changes in between, and with reports that arrive late: up to a
+//! Nodes in any order, with restarts and configuration changes in between, and with reports that arrive late: up to a
 //! second, as an API server allows.
 
 use proptest::prelude::*;

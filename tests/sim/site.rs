@@ -1,5 +1,5 @@
-//! The place of every test: three directors, three real servers and a client on one segment, with things of others on
-//! every node.
+//! The site of every test: three directors, three real servers and a client on one segment, with foreign addresses,
+//! routes and services on every node.
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
@@ -54,7 +54,7 @@ fn machine(name: &str) -> Machine {
     Machine::new().nic(&dev("eth0"), "lan", [net(&format!("{}/24", address(name)))])
 }
 
-/// The machines. What others set up on them is part of how they boot.
+/// The machines. Foreign addresses, routes and services are set up at each boot.
 pub fn lan() -> FakeLan {
     let lan = FakeLan::new();
     let mut client = machine(CLIENT);
@@ -91,7 +91,7 @@ pub fn lan() -> FakeLan {
     for name in NODES {
         let mut node = machine(name);
         if name == "r2" {
-            // A second NIC on the same segment, and one of two settings made by somebody else.
+            // A second NIC on the same segment, and one of the two ARP settings changed by another program.
             node.plug_in(&dev("eth1"), "lan", [net("10.77.0.22/24")]);
             node.set_arp(&dev("eth0"), Arp::Announce, 1).unwrap();
         }

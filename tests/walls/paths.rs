@@ -1,4 +1,4 @@
-//! Which rooms and crates a source file names: a small lexer, so that comments and texts count for nothing.
+//! Which rooms and crates a source file names: a small lexer that ignores comments and string literals.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use std::path::Path;
 pub enum Target {
     /// In a room of this crate; `*` is all of them.
     Room(String),
-    /// In a crate, or in something local that is called so.
+    /// In a crate, or in a local item of that name.
     Crate(String),
 }
 
@@ -140,7 +140,7 @@ fn is_word(tokens: &[(usize, Token)], at: usize, expected: &str) -> bool {
     matches!(tokens.get(at), Some((_, Token::Word(word))) if word == expected)
 }
 
-/// Words and marks with their lines; comments, texts, characters and lifetimes are left out.
+/// Words and marks with their lines; comments, string and character literals and lifetimes are left out.
 fn tokens(text: &str) -> Vec<(usize, Token)> {
     let chars: Vec<char> = text.chars().collect();
     let get = |at: usize| chars.get(at).copied().unwrap_or('\0');
@@ -167,7 +167,7 @@ fn tokens(text: &str) -> Vec<(usize, Token)> {
                 while get(at) == '_' || get(at).is_alphanumeric() {
                     at += 1;
                 }
-                // A text with a prefix, as in b"…" and br"…".
+                // A string literal with a prefix, as in b"…" and br"…".
                 let word: String = chars[begin..at].iter().collect();
                 match word.as_str() {
                     "br" if get(at) == '"' || get(at) == '#' => at = raw_end(&chars, at),
@@ -218,7 +218,7 @@ fn raw_end(chars: &[char], at: usize) -> usize {
     end
 }
 
-/// Comments nest.
+/// The end of a block comment; comments nest.
 fn comment_end(chars: &[char], mut at: usize) -> usize {
     let mut depth = 0;
     while at < chars.len() {

@@ -1,4 +1,4 @@
-//! Runs the election of one segment on a NIC: frames, addresses and the clock around a pure machine.
+//! Runs the election of one segment on a NIC: feeds the pure state machine with frames, addresses and time, and acts.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -17,9 +17,9 @@ use crate::{
 
 use super::{ElectionParams, ElectionStatus, round_trip::RoundTrips};
 
-/// Frames that are taken at once before anything else gets its turn.
+/// How many frames are read at once before other work.
 const FRAMES: usize = 4096;
-/// How often a VIP's lifetime is renewed within it.
+/// How many times a VIP's lifetime is renewed before it would end.
 const RENEWALS: u32 = 4;
 
 /// Why an election stopped.
@@ -33,7 +33,7 @@ pub enum DriverError {
     NoDevice,
 }
 
-/// An election that is being held.
+/// A running election.
 #[derive(Debug)]
 pub struct Driver<N> {
     dev: Dev,
@@ -43,14 +43,14 @@ pub struct Driver<N> {
     status: Arc<ElectionStatus>,
     wake: Option<Duration>,
     lifetime: Option<Duration>,
-    /// When the VIPs are given their lifetime again.
+    /// When the lifetime of the VIPs is renewed next.
     renewal: Option<Duration>,
     unsent: Option<String>,
     round_trips: RoundTrips,
 }
 
 impl<N: SegmentNic> Driver<N> {
-    /// Begins with what an earlier agent left on the NIC of the VIPs that `params` knows; the rest is for the passes to remove.
+    /// Begins with the VIPs of `params` that an earlier agent left on the NIC; passes remove the VIPs not in `params`.
     pub fn open(mut nic: N, params: &ElectionParams) -> Result<Self, DriverError> {
         let state = nic.look()?.ok_or(DriverError::NoDevice)?;
         let vips = state.vips.iter().copied();
@@ -91,7 +91,7 @@ impl<N: SegmentNic> Driver<N> {
         self.wake.into_iter().chain(self.renewal).min()
     }
 
-    /// Takes frames that have arrived and does what is due. Returns whether those were all the frames.
+    /// Handles frames that have arrived and does what is due. Returns whether it has read all frames.
     pub fn work(&mut self) -> Result<bool, DriverError> {
         let mut all = self.listen()?;
         if self.wake.is_some_and(|wake| wake <= self.nic.now()) {
@@ -108,7 +108,7 @@ impl<N: SegmentNic> Driver<N> {
         Ok(all)
     }
 
-    /// The sources say something else than before, or the passes have done something.
+    /// The configuration has changed.
     pub fn config(&mut self, config: Arc<ElectionConfig>) {
         let before = self.lifetime();
         self.config = Arc::clone(&config);
@@ -118,7 +118,7 @@ impl<N: SegmentNic> Driver<N> {
         self.event(Event::Config(config));
     }
 
-    /// Looks at the NIC, which others may change, too.
+    /// Reads the state of the NIC, which other programs may change, too.
     pub fn look(&mut self) -> Result<(), DriverError> {
         let state = self.nic.look()?.ok_or(DriverError::NoDevice)?;
         self.event(Event::Carrier(state.carrier));
@@ -134,12 +134,12 @@ impl<N: SegmentNic> Driver<N> {
         Ok(())
     }
 
-    /// The lifetime of VIPs now: where nobody could take them over, they stay.
+    /// The lifetime of VIPs now: without peers, which could take them over, they stay for ever.
     fn lifetime(&self) -> Option<Duration> {
         self.lifetime.filter(|_| !self.config.peers.is_empty())
     }
 
-    /// Tells the kernel that this agent is there: what is held stays for another lifetime.
+    /// Renews the lifetime of the VIPs held, so that the kernel keeps them while this agent runs.
     fn renew(&mut self) {
         let lifetime = self.lifetime();
         self.renewal = lifetime.map(|lifetime| self.nic.now() + lifetime / RENEWALS);
@@ -181,7 +181,7 @@ impl<N: SegmentNic> Driver<N> {
         self.act(actions);
     }
 
-    /// Does what the election wants, and tells it the outcome, until it wants nothing more.
+    /// Does what the election wants, and reports the outcome to it, until it wants nothing more.
     fn act(&mut self, actions: Actions) {
         let mut pending = VecDeque::from([actions]);
         while let Some(actions) = pending.pop_front() {
@@ -213,7 +213,7 @@ impl<N: SegmentNic> Driver<N> {
     fn take(&mut self, vips: &BTreeSet<IpAddr>, until: Duration) -> Event {
         self.status.takes(&self.dev, vips);
         if self.nic.now() > until {
-            // This thread stood still between the decision and now.
+            // This thread stood still between the decision and now, so the claim counts as failed.
             return self.settled(BTreeSet::new(), vips.clone());
         }
         let lifetime = self.lifetime();
@@ -227,13 +227,13 @@ impl<N: SegmentNic> Driver<N> {
         self.settled(present, absent)
     }
 
-    /// The ops for people.
+    /// The ops as they are logged.
     fn ops(&self, vips: &BTreeSet<IpAddr>, op: fn(AddressKey, Role) -> Op) -> Vec<Op> {
         let key = |vip: &IpAddr| AddressKey::new(self.dev.clone(), *vip);
         vips.iter().map(|vip| op(key(vip), Role::Held)).collect()
     }
 
-    /// Tells the status, and the election, what the NIC carries now.
+    /// Records which VIPs have left the NIC, and returns what the NIC carries now, for the election.
     fn settled(&self, present: BTreeSet<IpAddr>, absent: BTreeSet<IpAddr>) -> Event {
         self.status.gave(&self.dev, &absent);
         Event::Nic {
@@ -264,7 +264,7 @@ impl<N: SegmentNic> Driver<N> {
         }
     }
 
-    /// Whom a report is about, for people.
+    /// The name, for the log, of the director that a notice is about.
     fn name_in(&self, report: &Notice) -> String {
         let director = match report {
             Notice::Peer { director, .. } => Some(*director),
@@ -284,8 +284,8 @@ impl<N: SegmentNic> Driver<N> {
     }
 }
 
-/// For which VIPs ops were done, one each, and for which not. A refusal of a kind in `already` says that nothing had to be done; what
-/// was done is told with `more` behind its line.
+/// The VIPs whose op succeeded, and those whose op failed. A refusal of a kind in `already` counts as success, because
+/// nothing had to be done. `more` is appended to the log line of an op that was applied.
 fn outcome(
     vips: &BTreeSet<IpAddr>,
     ops: &[Op],

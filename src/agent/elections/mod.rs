@@ -1,8 +1,8 @@
-//! The elections of this node's segments, each in a thread of its own: a pass that takes seconds must not keep a VIP from
-//! failing over.
+//! The elections of this node's segments, each in a thread of its own, so that a pass that takes seconds does not delay
+//! a failover.
 //!
-//! A pass tells them who should hold what (`publish`) and reads what they hold (`elected`). A `participant` keeps one election going
-//! on a NIC, a `driver` feeds it with frames and time, a `thread` runs them on a real NIC; the simulator runs them without.
+//! A pass sends them who should hold which VIP (`publish`) and reads what they hold (`elected`). A `participant` keeps
+//! one election going on a NIC, with a `driver` that feeds it frames and time. On a real NIC it runs in a `thread`.
 
 mod driver;
 mod participant;
@@ -37,7 +37,7 @@ pub use thread::begin as begin_thread;
 /// Starts an election.
 type Begin = Box<dyn FnMut(ElectionParams) -> io::Result<()> + Send>;
 
-/// What passes have to do with the elections.
+/// The elections of one agent, as its passes use them.
 pub struct Elections {
     timing: Arc<Timing>,
     lifetime: Option<Duration>,
@@ -66,8 +66,8 @@ struct Running {
 pub type Held = BTreeMap<IpAddr, BTreeSet<Dev>>;
 
 impl Elections {
-    /// None is held yet; `begin` starts one. `lifetime` is how long the kernel keeps a VIP whose agent is gone, where another
-    /// director could take it.
+    /// No election runs yet; `begin` starts one. `lifetime` is how long the kernel keeps a VIP whose agent is gone,
+    /// where another director could take it.
     pub fn new(
         timing: Timing,
         lifetime: Option<Duration>,
@@ -83,14 +83,14 @@ impl Elections {
         }
     }
 
-    /// What is held now.
+    /// The VIPs held now.
     pub fn held(&self) -> Held {
         self.status.elected().held
     }
 
-    /// How the elections stand: what is held now, or was held `before` the kernel was looked at. On a NIC without an election, that
-    /// is what an earlier agent left. Its thread may need a while to begin: until then, a VIP that it does not speak of is not one
-    /// that nobody holds.
+    /// The state of the elections, in which VIPs that were held `before` the kernel was read count as held, too. So do
+    /// VIPs that an earlier agent left on a NIC whose election does not run yet: its thread may take a while to start,
+    /// and until then the pass must not take them for VIPs that this node does not hold.
     pub fn elected(&self, before: Held, observed: &Observed, ledger: &Ledger) -> Elected {
         let mut elected = self.status.elected();
         for (vip, devices) in before {
@@ -111,7 +111,7 @@ impl Elections {
         self.status.moves()
     }
 
-    /// Tells the elections what to know; begins and ends them.
+    /// Begins the elections of new segments, ends those of segments that are gone, and sends changes to the others.
     pub fn publish(&mut self, segments: Segments) -> io::Result<()> {
         self.running.retain(|dev, running| {
             let stays = segments.contains_key(dev);
@@ -157,7 +157,7 @@ impl Elections {
 
 impl Running {
     fn say(&self, message: Message) {
-        // An election that has ended has said so in the status.
+        // If this fails, the election has ended, and the status shows that.
         let _ = self.tell.send(message);
     }
 }

@@ -13,21 +13,21 @@ use super::{
     driver::{Driver, DriverError},
 };
 
-/// How soon to try again to open what cannot be opened.
+/// How soon to try again to open a NIC that could not be used.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What a participant is told.
+/// What passes send to a participant.
 #[derive(Debug)]
 pub enum Message {
-    /// The sources say something else than before, or the passes have done something.
+    /// The configuration has changed.
     Config(Arc<ElectionConfig>),
-    /// The NIC is another one than before.
+    /// The NIC was replaced: its index or MAC is another.
     Reopen(Arc<ElectionConfig>),
-    /// The election on this NIC is over; nothing is touched.
+    /// The election on this NIC is over; the NIC stays as it is.
     End,
 }
 
-/// What it takes to take part in an election.
+/// What a participant is given.
 #[derive(Debug)]
 pub struct ElectionParams {
     /// The NIC.
@@ -36,15 +36,15 @@ pub struct ElectionParams {
     pub timing: Arc<Timing>,
     /// How long the kernel keeps a VIP whose agent is gone, where another director could take it; `None` = for ever.
     pub lifetime: Option<Duration>,
-    /// What is known now.
+    /// The present configuration.
     pub config: Arc<ElectionConfig>,
     /// Where results go.
     pub status: Arc<ElectionStatus>,
-    /// What is known later.
+    /// Messages from the passes.
     pub inbox: UnboundedReceiver<Message>,
 }
 
-/// A director's part in the election of one segment, for as long as its NIC can be used and again when it can.
+/// A director's part in the election of one segment. While the NIC cannot be used, it tries again to open it.
 #[derive(Debug)]
 pub struct Participant<N, O> {
     params: ElectionParams,
@@ -69,7 +69,7 @@ where
         }
     }
 
-    /// What it is told next.
+    /// The messages from the passes.
     pub fn inbox(&mut self) -> &mut UnboundedReceiver<Message> {
         &mut self.params.inbox
     }
@@ -87,7 +87,7 @@ where
         }
     }
 
-    /// Takes a message; none means that the agent is gone. Ends with the election.
+    /// Handles a message; `None` means that the agent is ending. Breaks when the election is over.
     pub fn take(&mut self, message: Option<Message>) -> ControlFlow<()> {
         match message {
             Some(Message::Config(config)) => {
@@ -120,8 +120,8 @@ where
         }
     }
 
-    /// Opens the NIC if that is due, takes frames that have arrived and does what is due. Returns whether those were all the
-    /// frames.
+    /// Opens the NIC if that is due, handles frames that have arrived and does what is due. Returns whether it has read
+    /// all frames.
     pub fn work(&mut self, now: Duration) -> bool {
         if self.driver.is_none() && self.retry <= now {
             let nic = (self.open)(&self.params).map_err(DriverError::from);

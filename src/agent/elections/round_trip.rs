@@ -4,13 +4,13 @@ use crate::election::{DirectorId, ElectionConfig, Meaning, Received, Request, Se
 
 /// How long other directors' kernels take to answer.
 ///
-/// The election itself wants to know only whether they do. This is for people who tune its timers: an answer that takes longer than
-/// a question's interval is on its way to a false alarm. It includes how long this agent took to read it.
+/// The election itself needs only whether they do. The times are for users who tune its timers: replies that take
+/// longer than the interval of the questions may lead to a false alarm. They include the time to read the reply.
 #[derive(Debug, Default)]
 pub struct RoundTrips(BTreeMap<DirectorId, Duration>);
 
 impl RoundTrips {
-    /// A question left at `now`. A kernel that did not answer the one before is measured from this one.
+    /// A question was sent at `now`. If the one before was not answered, the time is measured from this one.
     pub fn asked(&mut self, question: &Request, config: &ElectionConfig, now: Duration) {
         let director = DirectorId(question.about);
         let is_liveness = question.to.is_some() && question.sender == Sender::Own;
@@ -19,7 +19,7 @@ impl RoundTrips {
         }
     }
 
-    /// Who has answered at `now`, and after how long.
+    /// The director whose reply was read at `now`, and how long after the question; `None` if no question was open.
     pub fn answered(&mut self, heard: &Received, now: Duration) -> Option<(DirectorId, Duration)> {
         let Meaning::Reply(_) = heard.meaning else {
             return None;

@@ -1,4 +1,4 @@
-//! Elections on a simulated LAN, without threads: a test says when time passes.
+//! Elections on a simulated LAN, without threads: a test decides when time passes.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -29,12 +29,12 @@ pub struct SimulatedElections {
 
 struct Simulated {
     participant: Participant<FakeNic, Open>,
-    /// What it last saw of its NIC.
+    /// The state of the NIC that it last saw.
     seen: Option<NicState>,
 }
 
 impl SimulatedElections {
-    /// Those of an agent on machine `name`, and the hold that its passes have on them.
+    /// The elections of an agent on machine `name`, and the handle for its passes.
     pub fn new(
         lan: &FakeLan,
         name: &str,
@@ -59,7 +59,7 @@ impl SimulatedElections {
         (simulated, elections)
     }
 
-    /// Does what can be done now.
+    /// Starts new participants, and lets all handle their messages and frames.
     fn work(&mut self) {
         let now = self.lan.now();
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,7 +100,7 @@ impl SimulatedElections {
     }
 }
 
-/// Lets `time` pass on a LAN, with whatever the elections of these agents do meanwhile.
+/// Lets `time` pass on a LAN, while the elections of these agents run.
 pub fn pass_time<'a>(
     lan: &FakeLan,
     time: Duration,
@@ -109,7 +109,7 @@ pub fn pass_time<'a>(
     let mut agents: Vec<&mut SimulatedElections> = agents.into_iter().collect();
     let end = lan.now() + time;
     loop {
-        // Who is killed does nothing any more.
+        // A killed agent does nothing any more.
         agents.retain(|agent| !lan.is_killed(&agent.name));
         for agent in &mut agents {
             agent.work();

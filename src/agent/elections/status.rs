@@ -1,4 +1,4 @@
-//! What the elections of this node's segments have come to: written by their threads, read by passes.
+//! The results of the elections of this node's segments: written by their threads, read by passes.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -18,7 +18,7 @@ use crate::{
 
 /// How many moves are remembered.
 const MOVES: usize = 10;
-/// VIPs that come within this time, for one reason, came together: a claim of many is paced.
+/// VIPs taken from one director within this time, for one cause, are one move, because claims of many VIPs are paced.
 const TOGETHER: Duration = Duration::from_secs(2);
 
 /// Shared between the threads.
@@ -37,7 +37,7 @@ struct State {
     moves: VecDeque<Moved>,
 }
 
-/// VIPs that came here together.
+/// VIPs that this node took together.
 #[derive(Debug)]
 struct Moved {
     at: Timestamp,
@@ -80,7 +80,7 @@ impl State {
 }
 
 impl ElectionStatus {
-    /// Nothing has happened yet.
+    /// No election runs yet.
     pub fn new(trigger: Trigger, metrics: Arc<Metrics>) -> Self {
         Self {
             state: Mutex::default(),
@@ -93,7 +93,7 @@ impl ElectionStatus {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is held on `dev`.
+    /// The VIPs held on `dev`.
     pub fn held_on(&self, dev: &Dev) -> BTreeSet<IpAddr> {
         let state = self.state();
         let held = state.elected.held.iter();
@@ -101,7 +101,7 @@ impl ElectionStatus {
         here.map(|(vip, _)| *vip).collect()
     }
 
-    /// VIPs that came here, the newest last.
+    /// The last moves of VIPs to this node, the newest last.
     pub fn moves(&self) -> Vec<Move> {
         let state = self.state();
         let moves = state.moves.iter().map(|moved| Move {
@@ -114,18 +114,18 @@ impl ElectionStatus {
         moves.collect()
     }
 
-    /// How the elections stand.
+    /// The present state of the elections.
     pub fn elected(&self) -> Elected {
         self.state().elected.clone()
     }
 
-    /// These are about to be on the NIC: said before they are.
+    /// These VIPs count as held from now on: called before they are added to the NIC.
     pub fn takes(&self, dev: &Dev, vips: &BTreeSet<IpAddr>) {
         self.state().add(dev, vips);
         self.trigger.kernel();
     }
 
-    /// These are no longer on the NIC: said after they have gone.
+    /// These VIPs are no longer held: called after they have left the NIC.
     pub fn gave(&self, dev: &Dev, vips: &BTreeSet<IpAddr>) {
         let mut state = self.state();
         let mut news = false;
@@ -143,13 +143,13 @@ impl ElectionStatus {
         }
     }
 
-    /// What a look at the NIC shows: these are there, and those are not any more.
+    /// What the NIC carries: `present`, and no longer `gone`.
     pub fn sees(&self, dev: &Dev, present: &[IpAddr], gone: &BTreeSet<IpAddr>) {
         self.state().add(dev, present);
         self.gave(dev, gone);
     }
 
-    /// The election on `dev` begins with these on the NIC.
+    /// The election on `dev` begins with these VIPs on the NIC.
     pub fn opened(&self, dev: &Dev, vips: &BTreeSet<IpAddr>) {
         let mut state = self.state();
         state.elected.running.insert(dev.clone());
@@ -159,13 +159,13 @@ impl ElectionStatus {
         self.trigger.kernel();
     }
 
-    /// The election on `dev` is over, and so is what kept it from being held.
+    /// The election on `dev` is over, and its problem with it.
     pub fn ended(&self, dev: &Dev) {
         self.state().elected.problems.remove(dev);
         self.closed(dev);
     }
 
-    /// The election on `dev` is interrupted; until it goes on, what is on the NIC is what the kernel shows.
+    /// The election on `dev` is interrupted; until it goes on, passes take the VIPs on the NIC for those held.
     pub fn closed(&self, dev: &Dev) {
         let mut state = self.state();
         state.elected.running.remove(dev);
@@ -179,7 +179,7 @@ impl ElectionStatus {
         self.trigger.kernel();
     }
 
-    /// Why the election on `dev` cannot be held; `None` = it can.
+    /// Why the election on `dev` cannot run; `None` = it can.
     pub fn problem(&self, dev: &Dev, cause: Option<String>) {
         let mut state = self.state();
         let before = match &cause {
@@ -199,7 +199,7 @@ impl ElectionStatus {
         }
     }
 
-    /// Tells people what the election says.
+    /// Logs and counts what the election reports, and keeps what NodeStates show of it.
     pub fn notice(&self, dev: &Dev, notice: &Notice, name: &str) {
         match notice {
             Notice::Peer { up: true, .. } => {
@@ -218,7 +218,7 @@ impl ElectionStatus {
                 let ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
                 tracing::info!(%dev, %vip, cause = word, after_ms = ms, from = name, "holds the VIP");
                 self.metrics.took(word, *after);
-                // An agent that finds its VIPs again has moved none.
+                // A VIP that an agent finds on its NIC when it starts has not moved.
                 if *cause != TakeCause::Adopted {
                     let from = from.map(|_| name.to_owned());
                     self.state().moved(*vip, from, *cause, *after);
@@ -253,7 +253,7 @@ impl ElectionStatus {
         }
     }
 
-    /// Frames that left: announcements, and questions to everybody and to one host.
+    /// Counts the frames of `actions`: announcements, and broadcast and unicast questions.
     pub fn sent(&self, actions: &Actions) {
         self.metrics.announced(actions.announcements.len());
         for (kind, count) in actions.asked() {
@@ -263,7 +263,7 @@ impl ElectionStatus {
         }
     }
 
-    /// Another director's kernel has answered after so long.
+    /// Another director's kernel has answered, `after` the question.
     pub fn answered(&self, name: &NodeName, after: Duration) {
         self.metrics.answered(&name.0, after);
     }

@@ -15,17 +15,17 @@ use crate::kernel::linux::{LinuxNic, boot_time, packet::LinkSocket};
 
 use super::participant::{ElectionParams, Participant};
 
-/// How long to sleep for want of anything to do.
+/// How long to sleep when nothing is due.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// Starts it. `link_changes` tell that the kernel's links or addresses changed.
+/// Starts the thread. `link_changes` changes whenever the kernel's links or addresses do.
 pub fn begin(params: ElectionParams, link_changes: watch::Receiver<()>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let name = format!("vips-{}", params.dev);
     let thread = std::thread::Builder::new().name(name);
-    // It ends when it is told to, or with the agent.
+    // It ends on `Message::End`, or with the agent.
     thread
         .spawn(move || runtime.block_on(run(params, link_changes)))
         .map(drop)
@@ -48,7 +48,7 @@ async fn run(params: ElectionParams, mut link_changes: watch::Receiver<()>) {
                 }
                 None
             }
-            // If the sender is gone, so is the agent.
+            // If the sender is gone, the agent is ending.
             Ok(()) = link_changes.changed() => {
                 participant.look(boot_time());
                 None
@@ -65,7 +65,7 @@ async fn run(params: ElectionParams, mut link_changes: watch::Receiver<()>) {
     }
 }
 
-/// Has the runtime tell when frames have arrived on the socket of `nic`.
+/// Registers the socket of `nic`, so that arriving frames wake this thread.
 #[allow(unsafe_code)]
 fn follow(registered: &mut Option<AsyncFd<Arc<LinkSocket>>>, nic: Option<&LinuxNic>) {
     let socket = nic.map(LinuxNic::socket);
@@ -77,7 +77,7 @@ fn follow(registered: &mut Option<AsyncFd<Arc<LinkSocket>>>, nic: Option<&LinuxN
         // SAFETY: the Arc keeps the socket, and with it its descriptor, open until the registration is dropped.
         let registered =
             unsafe { AsyncFd::register_with_interest(Arc::clone(socket), Interest::READABLE) };
-        // Without it, frames are taken whenever something is due.
+        // Without the registration, frames are read only when the thread wakes for something else.
         registered
             .inspect_err(|error| tracing::error!("frames are heard late: {error}"))
             .ok()

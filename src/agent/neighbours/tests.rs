@@ -5,7 +5,7 @@ use crate::{
     plan::Op,
 };
 
-/// Answers as told and counts the questions.
+/// A kernel that answers as set and counts the queries.
 #[derive(Default)]
 struct Ether {
     alive: bool,
@@ -77,7 +77,7 @@ fn reach_only() -> Questions {
     }
 }
 
-/// Asks everything at once.
+/// Sends all queries at once.
 fn sense(wire: &mut NeighbourCache, ether: &mut Ether, questions: &Questions, now: Duration) {
     let (mut queries, due) = wire.questions(questions, now);
     queries.extend(due);

@@ -14,7 +14,7 @@ fn excluding(cidrs: &[&str]) -> ProxyAnswer {
 }
 
 impl World {
-    /// What somebody else does to the director's kernel.
+    /// Applies `op` to the director's kernel as another program would.
     fn meddle(&mut self, op: Op) {
         let results = self.lan.kernel("d").apply(&[op]);
         assert!(results.iter().all(Result::is_ok), "{results:?}");

@@ -116,7 +116,7 @@ fn report_after(
             ledger: ledger.clone(),
             conflicts: BTreeMap::new(),
             moves: Vec::new(),
-            // All of them endangered, besides.
+            // kube-proxy endangers all of the VIPs, too.
             kube_proxy: ProxyAnswer::Config(KubeProxy {
                 mode: "ipvs".to_owned(),
                 exclude_cidrs: Vec::new(),

@@ -1,4 +1,4 @@
-//! Connections that directors tell each other of.
+//! Connections that directors exchange.
 
 use super::*;
 use crate::{
@@ -10,7 +10,7 @@ fn daemon(id: u32) -> SyncDaemon {
     SyncDaemon { dev: eth0(), id }
 }
 
-/// Agents that are told to use this daemon.
+/// Agents that are set to use this daemon.
 fn told(id: u32) -> World {
     let mut world = World::new(true);
     tell(&mut world, Some(daemon(id)));

@@ -5,30 +5,30 @@ use std::{
 
 use crate::model::{Answer, Dev, Observed, ProxyAnswer, Scheduler};
 
-/// All that the preflight looks at.
+/// The facts that the preflight judges.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     /// `uname -r`.
     pub release: String,
     /// Effective capabilities of this process as a bit set.
     pub capabilities: u64,
-    /// What the kernel shows, or why it cannot be asked.
+    /// What the kernel has, or why that cannot be read.
     pub observed: Result<Observed, String>,
-    /// Sysctls by name, as in `net.ipv4.ip_forward`; those that are not there are missing.
+    /// Sysctls that exist, by name, as in `net.ipv4.ip_forward`.
     pub sysctls: BTreeMap<String, String>,
     /// Whether files below /proc/sys/net can be written.
     pub proc_sys_writable: bool,
     /// Schedulers that the VirtualServices ask for.
     pub wanted_schedulers: BTreeSet<String>,
-    /// Whether each scheduler is there.
+    /// Whether the kernel has each scheduler.
     pub schedulers: BTreeMap<String, Module>,
     /// VIPs to be served here.
     pub vips: BTreeMap<IpAddr, Vip>,
     /// Whether the run directory can be used.
     pub run_dir: Result<(), String>,
-    /// Where in the cluster this is, as far as there is a cluster.
+    /// Which node of the cluster this is; `None` if there is no cluster, or it cannot be read.
     pub location: Option<Location>,
-    /// What kube-proxy says of itself, or the cluster says of it.
+    /// kube-proxy's own answer, else its configuration in the cluster.
     pub kube_proxy: ProxyAnswer,
     /// Programs that may remove foreign addresses.
     pub network_managers: Vec<&'static str>,
@@ -37,9 +37,9 @@ pub(super) struct Facts {
 /// This machine, and the cluster's node that it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Location {
-    /// Its name, or what the pod was told.
+    /// $NODE_NAME, or its host name.
     pub machine: String,
-    /// The node.
+    /// The node's name; `None` if this machine is no node.
     pub node: Option<String>,
 }
 

@@ -14,7 +14,7 @@ use super::{
 const CAP_NET_ADMIN: u32 = 12;
 const CAP_NET_RAW: u32 = 13;
 
-/// What the facts mean.
+/// The findings that follow from the facts.
 pub(super) fn findings(facts: &Facts) -> Vec<CheckResult> {
     let mut findings: Vec<CheckResult> = facts.location.iter().map(location).collect();
     findings.extend([kernel(facts), capabilities(facts)]);
@@ -48,7 +48,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<CheckResult> {
     findings
 }
 
-/// What it means for everything else that is found.
+/// A warning if this machine is no node, because all other findings are about this machine.
 fn location(Location { machine, node }: &Location) -> CheckResult {
     match node {
         Some(node) => pass("node", node.as_str()),
@@ -223,7 +223,7 @@ fn interface(vip: IpAddr, named: Option<&Dev>, observed: &Observed) -> CheckResu
     pass("interface", format!("{vip}: {}{why}", link.dev))
 }
 
-/// Whether somebody else answers for a VIP.
+/// Whether another host answers for a VIP.
 fn rivals(vip: IpAddr, facts: &Facts) -> Option<CheckResult> {
     let observed = facts.observed.as_ref().ok()?;
     let held = observed
@@ -254,8 +254,8 @@ fn rivals(vip: IpAddr, facts: &Facts) -> Option<CheckResult> {
     })
 }
 
-/// Strict reverse-path filtering drops a client's packet that comes in where the node would not send the answer out:
-/// the director may hand it over on another interface than the one towards the client.
+/// Strict reverse-path filtering drops a client's packet that arrives on another interface than the answer leaves by,
+/// and a director may send it to such an interface.
 fn rp_filter(facts: &Facts, observed: &Observed) -> CheckResult {
     let all = facts.sysctl("net.ipv4.conf.all.rp_filter").unwrap_or(0);
     let nics: Vec<&Link> = observed

@@ -29,7 +29,7 @@ use super::{
     location::location,
 };
 
-/// How long a cluster may take to tell about nodes or kube-proxy; a plain host has none.
+/// Timeout of the requests for nodes and kube-proxy's ConfigMap: they are optional, as a plain host has no cluster.
 const CLUSTER: Duration = Duration::from_secs(5);
 
 pub(super) fn gather(
@@ -112,7 +112,7 @@ fn sysctls(observed: Option<&Observed>) -> BTreeMap<String, String> {
         .flat_map(|observed| observed.links.keys());
     names.extend(links.map(|dev| vec!["net", "ipv4", "conf", dev.as_str(), "rp_filter"]));
     let found = names.into_iter().filter_map(|parts| {
-        // An interface's name may have dots, a path keeps them apart.
+        // An interface's name may contain dots, so the path is joined from parts.
         let value = read(format!("/proc/sys/{}", parts.join("/")))?;
         Some((parts.join("."), value))
     });
@@ -157,7 +157,7 @@ fn schedulers(release: &str) -> BTreeMap<String, Module> {
         .collect()
 }
 
-/// Asks who answers for the VIPs, on every interface in their network and those that are named.
+/// Probes the VIPs on every interface in their network, and on those that VirtualServices name.
 fn probe(
     kernel: &mut Linux,
     vips: &BTreeMap<IpAddr, Vip>,
@@ -175,11 +175,11 @@ fn probe(
         })
         .collect();
     let mut answers: BTreeMap<IpAddr, Answer> = BTreeMap::new();
-    // What could not be asked stays out, and is reported as such.
+    // A VIP that could not be probed has no entry, and a finding reports that.
     for (key, answer) in kernel.probe(&targets).unwrap_or_default() {
         answers.entry(key.ip).or_default().macs.extend(answer.macs);
     }
-    // The node's own interfaces may hear each other.
+    // Answers of the node's own interfaces on the same segment do not count.
     let own: BTreeSet<_> = observed
         .links
         .values()
@@ -209,7 +209,7 @@ fn run_dir(dir: &Path) -> Result<(), String> {
     ledger.map(|_| ()).map_err(|error| error.to_string())
 }
 
-/// Which node this is; nothing where there is no cluster, or its nodes may not be listed.
+/// Which node this is; `None` if there is no cluster, or its nodes cannot be listed.
 fn node(args: &KubeArgs, observed: Option<&Observed>) -> Option<Location> {
     let nodes = block_on(async {
         let look = async {
@@ -226,7 +226,7 @@ fn node(args: &KubeArgs, observed: Option<&Observed>) -> Option<Location> {
     Some(location(machine, &own.collect(), &nodes.ok()??))
 }
 
-/// What kube-proxy on this node says; else what kubeadm's ConfigMap does, where the cluster has one and lets us read it.
+/// The configuration that kube-proxy on this node reports, else that of kubeadm's ConfigMap if it can be read.
 fn kube_proxy(args: &KubeArgs) -> Result<ProxyAnswer, Failure> {
     let answer = block_on(ask_kube_proxy())?;
     if answer != ProxyAnswer::Silence {

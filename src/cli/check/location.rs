@@ -1,4 +1,4 @@
-//! Where `check` runs. What it finds is about this machine, and a plugin of kubectl mostly runs on another than a node.
+//! Where `check` runs. Its findings are about this machine, and a kubectl plugin mostly runs on one that is no node.
 
 use std::{collections::BTreeSet, net::IpAddr};
 

@@ -1,4 +1,4 @@
-//! `directway check`: the preflight. Facts are gathered in `gather`; what they mean is a pure function.
+//! `directway check`: the preflight. `gather` collects facts, and `findings` is a pure function of them.
 
 mod facts;
 mod finding;

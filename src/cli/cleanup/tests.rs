@@ -12,7 +12,7 @@ use crate::{
     model::*,
 };
 
-/// A kernel that refuses ops whose line has this in it.
+/// A kernel that refuses ops whose line contains `refuses`.
 struct Stubborn {
     observed: Observed,
     refuses: &'static str,
@@ -61,7 +61,7 @@ impl Scratch {
     }
 }
 
-/// A node with two VIPs of ours on lo, a foreign one, and a quiet NIC; with the ledger that says so.
+/// A node with two VIPs of ours on lo, a foreign one, and a quiet NIC; with the ledger that belongs to it.
 fn node() -> (Scratch, Observed) {
     let scratch = Scratch(TempDir::new().unwrap());
     let eth0: Dev = "eth0".parse().unwrap();

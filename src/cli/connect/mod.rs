@@ -1,4 +1,4 @@
-//! `directway connect`: does a VIP answer a client that stands here?
+//! `directway connect`: connects to every VIP from here, as a client would.
 
 mod targets;
 
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{api::Report, model::NodeName};
 
-/// Without a choice of VIPs, how many ports are tried: each may take its time.
+/// How many ports are tried without `--vip`, because each may wait for several timeouts.
 const MOST: usize = 20;
 
 /// Options of `connect`.
@@ -52,7 +52,7 @@ pub struct Args {
     /// How long to wait for each connection
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=60))]
     timeout: u64,
-    /// The node that this runs on, if it is one
+    /// The node that this runs on, if this host is a node
     #[arg(long, env = "NODE_NAME", value_name = "NAME")]
     node: Option<String>,
     #[command(flatten)]
@@ -61,19 +61,19 @@ pub struct Args {
     output: OutputArgs,
 }
 
-/// How it went with one port.
+/// The result for one port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 enum Level {
-    /// Every connection came about.
+    /// Every connection was established.
     Pass,
-    /// Nothing could be shown.
+    /// Not tried: a connection would show nothing, or needs an application's protocol.
     Skip,
-    /// One did not.
+    /// At least one connection failed.
     Fail,
 }
 
-/// One line.
+/// One line of the output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ConnectResult {
@@ -135,7 +135,7 @@ async fn try_out(target: &Target, args: &Args) -> ConnectResult {
     }
 }
 
-/// Connects `count` times, one after the other: each has a source port of its own, so that they are spread.
+/// Connects `count` times, one after the other, each from another source port, so that IPVS schedules each anew.
 async fn connect(address: SocketAddr, count: u32, patience: Duration) -> (Level, String) {
     let mut worst = Duration::ZERO;
     let mut failures: BTreeMap<String, u32> = BTreeMap::new();

@@ -1,5 +1,5 @@
-//! Which connections are worth trying from a node, and where they would show nothing: a pure function of what the
-//! API server has.
+//! Which ports can be tried from a node, and where a connection would show nothing: a pure function of the objects on
+//! the API server.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,18 +15,18 @@ use crate::{
 /// One port of one VIP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
-    /// Whose.
+    /// Its VirtualService.
     pub key: VsKey,
-    /// Where.
+    /// VIP and port.
     pub address: SocketAddr,
-    /// How.
+    /// The transport protocol.
     pub protocol: Protocol,
-    /// Why a connection would show nothing.
+    /// Why no connection is tried; `None` = it is tried.
     pub pointless: Option<String>,
 }
 
-/// Everything that `only` (all, if empty) names and that is served, as seen from `node` – or from a host that is no
-/// node.
+/// The ports of all accepted VirtualServices' VIPs that are in `only` (all, if empty), as seen from `node`, or (`None`)
+/// from a host that is no node.
 pub(super) fn targets(
     snapshot: &Snapshot,
     reports: &BTreeMap<&NodeName, &Report>,

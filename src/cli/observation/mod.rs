@@ -1,5 +1,5 @@
 //! What a node's kernel has, as a document: `directway observe -o json` writes it, `directway plan --observed` reads
-//! it back. Who owns what is written beside each entry, and is what the reader takes as the ledger.
+//! it back. Each entry has its owner; the reader makes the ledger of that.
 
 mod read;
 mod text;
@@ -21,7 +21,7 @@ pub const VERSION: u32 = 1;
 pub struct Observation {
     /// The format: [`VERSION`].
     pub version: u32,
-    /// Whether IPVS can be used; if not, why.
+    /// Why IPVS cannot be used; absent if it can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipvs_missing: Option<String>,
     /// `net.ipv4.conf.all.*`.
@@ -79,9 +79,9 @@ pub enum SyncRole {
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IpvsSetting {
-    /// What it is.
+    /// Its present value.
     pub value: u32,
-    /// If directway changed it: from what to what.
+    /// The values before and after directway changed it; absent if it did not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<Changed>,
 }
@@ -90,9 +90,9 @@ pub struct IpvsSetting {
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Owner {
-    /// directway's: it may change and remove it.
+    /// directway owns the entry: it may change and remove it.
     Ours,
-    /// Anybody else's: never touched.
+    /// Another program or a person owns it: directway never touches it.
     #[default]
     Foreign,
 }
@@ -126,7 +126,7 @@ pub struct Interface {
     /// Administratively up.
     #[serde(default = "yes")]
     pub up: bool,
-    /// Somebody is at the other end.
+    /// The link has a carrier.
     #[serde(default = "yes")]
     pub carrier: bool,
     /// Takes part in ARP.
@@ -144,7 +144,7 @@ pub struct Interface {
     /// What the kernel acts on: the greater of its own and conf/all. For people; a reader computes it.
     #[serde(default)]
     pub effective_arp: Arp,
-    /// Whether VIPs on other devices stay unanswered here. For people; a reader computes it.
+    /// Whether the node does not answer ARP for VIPs of other devices here. For people; a reader computes it.
     #[serde(default)]
     pub quiet: bool,
     /// Whose the interface is: ours is a dummy that directway made.
@@ -163,9 +163,9 @@ fn yes() -> bool {
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Changed {
-    /// What it was, to be restored.
+    /// The value before, to be restored.
     pub before: u32,
-    /// What directway set.
+    /// The value that directway set.
     pub set: u32,
 }
 
@@ -234,7 +234,7 @@ pub struct Service {
     /// Stickiness.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistence: Option<Persistence>,
-    /// Real servers.
+    /// Its destinations.
     #[serde(default)]
     pub destinations: Vec<Destination>,
     /// Whose it is.
@@ -246,13 +246,13 @@ pub struct Service {
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Persistence {
-    /// How long a client's choice lives.
+    /// How long a client stays with its real server.
     pub timeout_seconds: u32,
     /// How many bits of the client's address count.
     pub prefix_length: u8,
 }
 
-/// A real server of a service.
+/// A destination: a real server in a service.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Destination {
@@ -291,6 +291,6 @@ pub enum Forward {
     Tunnel,
     /// Address translation.
     Masquerade,
-    /// Past IPVS.
+    /// Sent to the packet's own destination address (`IP_VS_CONN_F_BYPASS`).
     Bypass,
 }

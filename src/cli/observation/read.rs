@@ -9,7 +9,7 @@ use super::{
     Arp, Changed, Forward, Interface, Kind, Observation, Owner, Service, SyncRole, VERSION,
 };
 
-/// A document that says something a kernel cannot.
+/// An error for a document that describes no possible state of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {cause}")]
 pub struct BadObservation {
@@ -35,7 +35,7 @@ fn parse<T: FromStr<Err: ToString>>(
 }
 
 impl Observation {
-    /// What the kernel showed, and what of it is ours.
+    /// The observed state of the kernel, and the ledger of what in it is ours.
     pub fn to_model(&self) -> Result<(Observed, Ledger), BadObservation> {
         if self.version != VERSION {
             let cause = format!(

@@ -89,7 +89,7 @@ fn link(interface: &Interface) -> &'static str {
     }
 }
 
-/// Whether it keeps quiet, where that is a question at all.
+/// Whether it is quiet; `-` for an interface that does not answer ARP itself.
 fn quiet(interface: &Interface) -> &'static str {
     let hears = interface.kind == Kind::Other && interface.arp_capable && !interface.enslaved;
     match (hears, interface.quiet) {

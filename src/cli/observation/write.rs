@@ -11,7 +11,7 @@ use super::{
 };
 
 impl Observation {
-    /// The document of what a kernel shows, with ownership by `ledger`.
+    /// The document of the observed state of a kernel, with owners by `ledger`.
     pub fn new(observed: &Observed, ledger: &Ledger) -> Self {
         let addresses = observed.net.addresses.iter().map(|(key, role)| {
             let found = observed.addresses.get(key);

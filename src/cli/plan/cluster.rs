@@ -33,12 +33,12 @@ pub(super) fn plan(args: &Args, file: &Path) -> Result<Document, Failure> {
     Ok(document)
 }
 
-/// What a file asks for.
+/// The content of a file.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     /// Its VirtualServices.
     pub services: Vec<ParsedVirtualService>,
-    /// Documents that are none.
+    /// Refusals of documents that could not be read.
     pub unreadable: Vec<Refusal>,
 }
 
@@ -52,7 +52,7 @@ fn changes(file: &Path, text: &str) -> Result<Changes, Failure> {
     for manifest in parse_manifests(&name, text) {
         match manifest {
             Ok(Manifest::VirtualService(admitted)) => changes.services.push(*admitted),
-            // Labels of nodes are the cluster's business.
+            // Nodes of the file are ignored, because the cluster has its own.
             Ok(Manifest::Node(..)) => {}
             Err(refusal) => changes.unreadable.push(refusal),
         }
@@ -65,7 +65,7 @@ fn changes(file: &Path, text: &str) -> Result<Changes, Failure> {
     Ok(changes)
 }
 
-/// The plan: first everything that would happen anyway comes to its end, then the change is made.
+/// The plan: first the present objects are forecast to the end, then the changes are made and forecast.
 pub(super) fn forecast(
     before: &Snapshot,
     changes: &Changes,
@@ -119,14 +119,14 @@ fn as_applied(
             new.created = old.created;
             new.uid.clone_from(&old.uid);
         }
-        // Its age is that of an object that nothing is known of but that it is broken.
+        // The age of a refused object is not known: the manifest's stays, by default that of the oldest.
         Some(Err(_)) => {}
         None => new.created = i64::MAX,
     }
     Ok(shared)
 }
 
-/// Everything of the file's objects, and of others because of them, that would not be served.
+/// Refusals of the file's objects, and of other objects because of them.
 fn refused(
     before: &Snapshot,
     after: &Snapshot,
@@ -169,7 +169,7 @@ fn refused(
     refused
 }
 
-/// What no node refuses because no node has a part in it, or because its agent is silent.
+/// Refusals that no node reports, because none has a part in the VirtualService or its agent has not reported.
 fn nobody_s(
     virtual_service: &VirtualService,
     snapshot: &Snapshot,

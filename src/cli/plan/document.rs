@@ -10,7 +10,7 @@ use crate::{
     plan::{Op, Phase},
 };
 
-/// What would happen, for people and programs.
+/// The output of `plan`, for people and programs.
 #[derive(Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Document {
@@ -34,11 +34,11 @@ pub(super) struct NodePlan {
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Line {
-    /// Which of the rounds; every node's ops of one come before any of the next.
+    /// The number of the round. All nodes' ops of a round come before any op of the next.
     pub round: usize,
     /// The safety order within a round.
     pub phase: &'static str,
-    /// As a person would type it.
+    /// As a command to type.
     pub line: String,
     /// Whether it waits for connections to end.
     pub after_drain: bool,
@@ -55,7 +55,7 @@ pub(super) struct Refused {
     pub node: Option<String>,
     /// From the closed set.
     pub reason: &'static str,
-    /// What and how to mend it.
+    /// What is refused, and how to fix it.
     pub message: String,
 }
 
@@ -74,7 +74,7 @@ pub(super) fn by_node(forecast: &Forecast) -> Vec<NodePlan> {
     nodes.collect()
 }
 
-/// All that a node would not do for a VirtualService.
+/// What a node refuses of a VirtualService: its own part, and real servers.
 pub(super) fn refusals_of(vs_state: &VirtualServiceState) -> impl Iterator<Item = &Refusal> {
     let real_servers = vs_state
         .real_servers
@@ -178,7 +178,7 @@ impl Document {
     }
 }
 
-/// What a phase is for, in the words of the documentation.
+/// The name of a phase in the output.
 fn phase_name(phase: Phase) -> &'static str {
     match phase {
         Phase::Yield => "yield",

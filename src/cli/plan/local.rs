@@ -1,4 +1,4 @@
-//! The plan for one node: its agent's next passes, as long as the others stay as they are.
+//! The plan for one node: its agent's next passes, if the other nodes stay as they are.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -95,7 +95,7 @@ fn from_file(path: &Path) -> Result<(Observed, Ledger), Failure> {
         .map_err(|error| refuse(error.to_string()))
 }
 
-/// Asks the wire what the agent would ask it. Questions only; they change nothing.
+/// Sends the ARP requests and probes that the agent would send. They change nothing.
 fn ask(
     kernel: &mut dyn Kernel,
     node: &NodeName,
@@ -104,7 +104,7 @@ fn ask(
     observed: &Observed,
 ) -> Result<WireEvidence, Failure> {
     let asked = questions(node, snapshot, admission, observed, &Elected::default());
-    // Whoever answers for a VIP that this node would claim.
+    // Also probe the VIPs that this node would claim.
     let placement = placement(snapshot, admission);
     let here = admission.accepted.values().flat_map(|it| {
         let vips = it.vips.iter();

@@ -1,4 +1,4 @@
-//! `directway plan`: what would happen, before it happens.
+//! `directway plan`: what agents would do, without doing it.
 
 mod cluster;
 mod document;
@@ -12,7 +12,7 @@ use super::{
     run_dir::RunDirArgs, snapshot::SourceArgs,
 };
 
-/// `plan` found something that would be refused.
+/// The exit status if something would be refused.
 const REFUSED: u8 = 2;
 
 /// Options of `plan`.

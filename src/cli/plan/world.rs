@@ -1,4 +1,4 @@
-//! What is known of the nodes of a cluster, from what their agents report.
+//! What is known of the nodes of a cluster from their agents' reports.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +14,8 @@ use crate::{
     },
 };
 
-/// Every node whose agent reports, as if nothing of directway's were there yet: what is there follows from the
-/// VirtualServices that are.
+/// Every node whose agent reports, as if nothing of directway's were there yet: the forecast adds that from the
+/// present VirtualServices.
 pub(super) fn world(cluster: &Store) -> ForecastCluster {
     let nodes = cluster.readable().filter_map(|(name, report)| {
         let node = cluster.snapshot().nodes.get(name)?;
@@ -100,7 +100,7 @@ fn link(index: u32, dev: Dev, kind: LinkKind) -> Link {
     }
 }
 
-/// Labelled nodes of which nothing is known.
+/// A note for each labelled node without a report that can be parsed.
 pub(super) fn doubts(cluster: &Store) -> Vec<String> {
     let labelled = |node: &Node| node.is_director() || node.is_backend();
     let silent = |name: &NodeName| !matches!(cluster.reports().get(name), Some(Ok(_)));

@@ -11,7 +11,7 @@ use crate::{
 
 /// How long the agent may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// More than any NodeState has.
+/// In bytes: more than any NodeState has.
 const MAX_ANSWER: u64 = 4 << 20;
 
 #[derive(Deserialize)]

@@ -21,7 +21,7 @@ use super::{
 /// How many moves are shown.
 const MOVES: usize = 10;
 
-/// How everything stands.
+/// The output of `status`.
 #[derive(Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Document {
@@ -32,7 +32,7 @@ pub(super) struct Document {
     pub notes: Vec<String>,
 }
 
-/// How one VirtualService stands.
+/// The state of one VirtualService.
 #[derive(Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Service {
@@ -42,10 +42,10 @@ pub(super) struct Service {
     pub ports: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,
-    /// Why that is not the director that should hold it; absent where it is.
+    /// Why that is not the director that should hold the VIPs; absent if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why_holder: Option<String>,
-    /// Directors that could take over from it.
+    /// Directors that could take over from the holder.
     pub standbys: Vec<String>,
     /// Directors that could not, and why.
     pub not_standing_by: Vec<UnreadyStandby>,
@@ -75,7 +75,7 @@ pub(super) struct NotReady {
     /// The node with that address; absent for external hosts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// Whose view this is.
+    /// The director that reports this.
     pub director: String,
     pub reason: String,
     pub message: String,
@@ -94,7 +94,7 @@ pub(super) struct MoveLine {
     pub milliseconds: u64,
 }
 
-/// How one node stands.
+/// The state of one node.
 #[derive(Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct NodeLine {
@@ -106,7 +106,7 @@ pub(super) struct NodeLine {
     pub destinations: usize,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub agent_version: String,
-    /// What the node cannot do.
+    /// Failed preflight checks, refusals, conflicts and warnings of the node.
     pub problems: Vec<String>,
 }
 
@@ -232,7 +232,7 @@ fn of_manifest(
         .flat_map(|vip| real_servers(object, *vip, snapshot).by_address.into_keys())
         .collect();
     let count = |set: usize| i64::try_from(set).unwrap_or(i64::MAX);
-    // Only the holder can tell whether clients are served.
+    // Only the holder knows whether clients are served.
     let served = match (refusal, holds_all) {
         (Some(_), _) => "False",
         (None, true) if ready.is_empty() => "False",
@@ -258,7 +258,7 @@ fn of_manifest(
     }
 }
 
-/// The last moves that all these tell of.
+/// The last [`MOVES`] moves in all reports.
 fn moves(reports: &BTreeMap<&NodeName, &Report>) -> Vec<MoveLine> {
     let of_node = |(name, report): (&&NodeName, &&Report)| {
         let lines = report.moves.iter().map(|it| MoveLine {

@@ -1,4 +1,4 @@
-//! Why the holder is not the director that should be, as far as the manifests say.
+//! Why the holder is not the director that should hold the VIPs, as far as the objects show.
 
 use crate::{
     desired::directors,
@@ -7,7 +7,7 @@ use crate::{
 
 use super::directors::UnreadyStandby;
 
-/// `None` if nothing speaks against `holder`.
+/// Why another director should hold the VIPs, or why none can; `None` if `holder` should.
 pub(super) fn why(
     object: &VirtualService,
     holder: Option<&str>,

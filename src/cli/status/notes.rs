@@ -1,10 +1,10 @@
-//! What to know before believing the rest.
+//! Notes on how far the rest of the output is valid.
 
 use std::collections::BTreeMap;
 
 use crate::{api::Report, model::NodeName};
 
-/// That nodes serve nothing because somebody asked for it: their last reports stay when a release is uninstalled.
+/// A note if nodes serve nothing because they were asked to undo their work. Their last reports outlive the release.
 pub(super) fn undone(reports: &BTreeMap<&NodeName, &Report>) -> Option<String> {
     let asked: Vec<&NodeName> = reports
         .iter()

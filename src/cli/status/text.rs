@@ -50,7 +50,7 @@ fn services(services: &[Service]) -> String {
     table.render()
 }
 
-/// Everything that is not as it should be with one VirtualService.
+/// Everything that is wrong with one VirtualService.
 fn why_not(service: &Service) -> Option<String> {
     let bad = |type_: &str, status: &str| match type_ {
         "VIPConflict" => status == "True",

@@ -1,4 +1,4 @@
-//! What `directway undo` asks of the API server: one ConfigMap, and two lists.
+//! The requests of `directway undo` to the API server: one ConfigMap, and two lists.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -29,8 +29,8 @@ impl Cluster {
         Api::namespaced(self.0.clone(), &switch.namespace)
     }
 
-    /// Asks, unless somebody has asked already: what agents did for that request is as good. `None` if there is no
-    /// switch.
+    /// Writes a request into the switch, unless it has one: what agents did for that one counts as well. Returns the
+    /// request; `None` if there is no switch.
     pub(super) async fn request(&self, switch: &UndoSwitch) -> Result<Option<String>, Failure> {
         let there = match self.switches(switch).get_opt(&switch.name).await {
             Ok(there) => there,
@@ -60,14 +60,14 @@ impl Cluster {
             .map_err(|error| failed(&format!("patch ConfigMap {switch}"), &error))
     }
 
-    /// What the API server has now.
+    /// The nodes and reports that the API server has now.
     pub(super) async fn cluster_state(&self) -> Result<ClusterState, Failure> {
         let wanted = Wanted::all();
         let states = [SourceName::NodeStates];
         let mut store = Store::new(&states);
         match look(&self.0, &wanted, &states, &mut store).await {
             Ok(()) => {}
-            // Whoever deleted the definitions deleted the VirtualServices, too, and agents followed that.
+            // The CRDs were deleted, and with them the VirtualServices, which the agents have acted on.
             Err(error) if is_missing(&error.error) => {}
             Err(error) => return Err(not_listed(&error)),
         }

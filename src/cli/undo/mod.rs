@@ -19,9 +19,9 @@ use super::{
     output::print,
 };
 
-/// How often to look.
+/// How often to read the reports.
 const LOOK: Duration = Duration::from_secs(1);
-/// An agent that was at work when it was asked reports within a second; only then is silence an answer.
+/// The least time to wait, because an agent that was at work at the request may take a second to report.
 const SETTLE: Duration = Duration::from_secs(3);
 
 /// Options of `undo`.
@@ -51,7 +51,7 @@ pub struct Args {
     /// How long to wait for all nodes
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86400))]
     timeout: u64,
-    /// Have the agents do their work again, and wait for nothing
+    /// Have the agents do their work again, and do not wait
     #[arg(long, conflicts_with = "timeout")]
     cancel: bool,
     #[command(flatten)]
@@ -85,7 +85,7 @@ pub(super) fn run(args: &Args) -> CommandResult {
     })?
 }
 
-/// Prints how far each node is whenever that changes, until all are done or it is too late.
+/// Prints the progress of each node whenever it changes, until all are done or `timeout` is over.
 async fn wait(cluster: &Cluster, request: Option<&str>, timeout: Duration) -> CommandResult {
     let start = Instant::now();
     let mut told: BTreeMap<NodeName, UndoProgress> = BTreeMap::new();
@@ -104,7 +104,7 @@ async fn wait(cluster: &Cluster, request: Option<&str>, timeout: Duration) -> Co
                 told.values()
                     .all(|progress| *progress == UndoProgress::Done)
             }
-            // It may be a moment's trouble; if not, the deadline comes.
+            // The error may be temporary; if it is not, `timeout` ends the wait.
             Err(error) => {
                 let error = error.to_string();
                 if problem != error {
@@ -129,7 +129,7 @@ async fn wait(cluster: &Cluster, request: Option<&str>, timeout: Duration) -> Co
     }
 }
 
-/// Names who is not done, and what to do there.
+/// The message that names the nodes that are not done, and what to do there.
 fn late(told: &BTreeMap<NodeName, UndoProgress>, problem: &str, timeout: Duration) -> String {
     let seconds = timeout.as_secs();
     let open: Vec<String> = told

@@ -1,10 +1,10 @@
-//! How far each node is with a request to undo everything: a pure function of what the API server has.
+//! The progress of each node with a request to undo everything: a pure function of what the API server has.
 
 use std::{collections::BTreeMap, fmt};
 
 use crate::{api::Report, cluster::NoReport, model::NodeName};
 
-/// A node as far as it matters here.
+/// What matters of a node here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct NodeInfo {
     /// Whether its labels call for an agent.
@@ -13,16 +13,16 @@ pub(super) struct NodeInfo {
     pub not_ready: Option<String>,
 }
 
-/// What the API server has.
+/// The nodes and reports that the API server has.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct ClusterState {
     /// Nodes.
     pub nodes: BTreeMap<NodeName, NodeInfo>,
-    /// What their agents report, or what is wrong with it.
+    /// The agents' reports, or why there is none.
     pub states: BTreeMap<NodeName, Result<Report, NoReport>>,
 }
 
-/// How far a node is.
+/// The progress of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum UndoProgress {
     /// Nothing of directway's is left in its kernel.
@@ -32,16 +32,16 @@ pub(super) enum UndoProgress {
         /// What is still there.
         left: String,
     },
-    /// Its agent has not answered the request.
+    /// Its agent has not reported on the request.
     Silent {
         /// Why the node is not ready, if it is not.
         not_ready: Option<String>,
-        /// What it reported last, or what is wrong with the report.
+        /// What its last report says is left, or why there is none.
         last: String,
     },
     /// Its labels call for no agent, and something is left.
     Unattended {
-        /// What.
+        /// What is left.
         left: String,
     },
 }
@@ -68,8 +68,8 @@ impl fmt::Display for UndoProgress {
     }
 }
 
-/// How far every node is on whose kernel an agent has ever reported. `request` is `None` where the switch itself has
-/// gone: then what was done for any request counts.
+/// The progress of every node that has a NodeState. `request` is `None` if the switch itself is gone: then what was
+/// done for any request counts.
 ///
 /// A labelled node without a report is not waited for: its agent never ran, or runs for the first time, and reads the
 /// switch before it does anything.
@@ -79,7 +79,7 @@ pub(super) fn progress(
 ) -> BTreeMap<NodeName, UndoProgress> {
     let known = cluster_state.states.iter();
     known
-        // The report of a node that was deleted goes with it.
+        // The report of a deleted node is deleted with it, so it does not count.
         .filter_map(|(name, report)| Some((name, report, cluster_state.nodes.get(name)?)))
         .map(|(name, report, node)| (name.clone(), node_progress(request, report, node)))
         .collect()
@@ -108,7 +108,7 @@ fn node_progress(
         Some(_) => UndoProgress::Undoing {
             left: left.unwrap_or_else(|| "settings of its interfaces".to_owned()),
         },
-        // An agent that ends with its node's labels undoes the node first.
+        // An agent undoes its node before it ends with the node's labels, so the last report counts.
         None if !node.has_role => match left {
             Some(left) => UndoProgress::Unattended { left },
             None => UndoProgress::Done,
@@ -117,7 +117,7 @@ fn node_progress(
     }
 }
 
-/// What a report says is there.
+/// What is left on the node by its report.
 fn left(report: &Report) -> Option<String> {
     let count = |count: u128, what: &str| match count {
         0 => None,
@@ -217,7 +217,7 @@ mod tests {
         let bare = || Some(NodeInfo::default());
         assert_eq!(of(Some("now"), report(0, None), bare()), "done");
         assert!(of(Some("now"), report(3, None), bare()).contains("no agent runs there; left: 3"));
-        // It may be ending just now.
+        // The agent may be ending just now.
         let ending = report(3, Some(("now", false)));
         assert!(of(Some("now"), ending, bare()).starts_with("undoing"));
     }

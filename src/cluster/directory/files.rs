@@ -12,29 +12,29 @@ use crate::{
     model::{Node, NodeName, Reason, Refusal, VsKey},
 };
 
-/// How long a file must look the same before it is read.
+/// How long a file must stay unchanged before it is read.
 const SETTLE: Duration = Duration::from_millis(50);
-/// How long before its errors count, and before anything that it had counts as gone: an editor may be at work.
+/// How long errors, and missing objects or files, must last before they count: an editor may be saving a file.
 const VANISH: Duration = Duration::from_millis(500);
 
-/// The files of a directory, with what was good in them.
+/// The files of a directory, with the last good content of each.
 #[derive(Debug)]
 pub struct Files {
     dir: PathBuf,
     files: BTreeMap<String, File>,
-    /// Whether everything was sent once.
+    /// Whether a complete list has been sent.
     listed: bool,
     /// Whether the directory could not be read last time.
     unreadable: bool,
-    /// Duplicates that were told of.
+    /// The subjects of duplicates that were reported.
     duplicates: BTreeSet<String>,
 }
 
-/// What tells one version of a file from another.
+/// Metadata that differs between two versions of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     modified: Option<SystemTime>,
-    /// Seconds and nanoseconds; permissions count too.
+    /// `st_ctime` in seconds and nanoseconds, which also changes with the permissions.
     changed: (i64, i64),
     size: u64,
     inode: u64,
@@ -42,15 +42,15 @@ struct Stamp {
 
 #[derive(Debug, Default)]
 struct File {
-    /// As it looked last, and since when it looks so.
+    /// The last stamp, and since when it has been the same.
     seen: Option<(Stamp, Duration)>,
-    /// What was read last, well or not.
+    /// The stamp of the version that was read last, with or without errors.
     read: Option<Stamp>,
-    /// Since when it is not there.
+    /// Since when it is missing.
     missing: Option<Duration>,
-    /// What it says; `None` = nothing that could be read, ever.
+    /// Its last good content; `None` if it has never been read.
     good: Option<Content>,
-    /// Some of its documents never could be read.
+    /// Whether some of its documents have never been readable.
     partial: bool,
     failed: bool,
 }
@@ -61,20 +61,20 @@ struct Content {
     nodes: BTreeMap<NodeName, Node>,
 }
 
-/// What a file is good for now.
+/// The result of a look at one file.
 enum Reading {
-    /// It has not settled.
+    /// It has not settled: look again after this time.
     Wait(Duration),
-    /// Nothing new.
+    /// It has not changed since it was read.
     Same,
-    /// Its content is new.
+    /// It was read without errors.
     New(Content),
-    /// It is broken; documents of it that are not.
+    /// Its errors, and its good documents.
     Broken(String, Content),
 }
 
 impl Files {
-    /// Nothing is read yet.
+    /// Reads nothing yet.
     pub fn new(dir: &Path) -> Self {
         Self {
             dir: dir.to_owned(),
@@ -92,7 +92,7 @@ impl Files {
         let names = match manifest_names(&self.dir) {
             Ok(names) => names,
             Err(error) => {
-                // Everything known stays: an unmounted directory is not an empty one.
+                // All known objects stay, because an unmounted directory does not mean an empty one.
                 let message =
                     format!("{error}; give --source dir:PATH a directory that the agent can read");
                 look.changes.push(problem(&path, message));
@@ -153,7 +153,7 @@ impl Files {
             different = true;
         }
         look.again = wait;
-        // Nothing is listed as complete while a file has never been read.
+        // The first list is sent only when every file has been read.
         let unread = self.files.values().any(|file| file.good.is_none());
         if different && (self.listed || !unread) {
             self.listed = true;
@@ -162,7 +162,7 @@ impl Files {
         look
     }
 
-    /// Everything that all files say.
+    /// Adds a complete list of the objects in all files.
     fn publish(&mut self, changes: &mut Vec<Change>) {
         let mut virtual_services: BTreeMap<&VsKey, Vec<(&str, &ParsedVirtualService)>> =
             BTreeMap::new();
@@ -199,7 +199,7 @@ impl Files {
             let Some((file, first)) = found.first() else {
                 continue;
             };
-            // A node cannot be refused without taking away what it has; every agent reads the same first file.
+            // A refused node would lose its roles, so the first file counts. That is the same file for every agent.
             if found.iter().any(|(_, node)| node != first) {
                 let subject = format!("Node {name}");
                 let message = format!(
@@ -241,7 +241,7 @@ impl File {
         let settled_for = match self.seen {
             Some((seen, since)) if seen == stamp => now.saturating_sub(since),
             Some(_) => Duration::ZERO,
-            // Seen for the first time: its age says since when it looks so.
+            // At the first look, its modification time tells how long it has been unchanged.
             None => age(stamp).unwrap_or_default().min(VANISH),
         };
         if self.seen.is_none_or(|(seen, _)| seen != stamp) {
@@ -272,7 +272,7 @@ impl File {
 }
 
 impl Content {
-    /// Adds what is good in `newer`, and what is not where there was nothing before.
+    /// Takes over the good objects of `newer`, and refused ones where there was no object before.
     fn overlay(&mut self, newer: Self) {
         for (key, admitted) in newer.virtual_services {
             if admitted.parsed.is_ok() || !self.virtual_services.contains_key(&key) {
@@ -289,7 +289,7 @@ impl Content {
     }
 }
 
-/// The good documents of a file, and what is wrong with the others.
+/// The objects of a file, and what is wrong with it.
 fn parse(name: &str, bytes: Vec<u8>) -> (Result<(), String>, Content) {
     let mut content = Content::default();
     let mut problems = Vec::new();
@@ -299,7 +299,7 @@ fn parse(name: &str, bytes: Vec<u8>) -> (Result<(), String>, Content) {
     };
     let manifests = parse_manifests(name, &text);
     if manifests.is_empty() {
-        // What a crash or a full disk leaves behind.
+        // A crash or a full disk leaves such a file, so it does not delete the objects that it had.
         problems.push(format!(
             "{name}: has no objects; delete the file to delete what it had"
         ));
@@ -337,7 +337,7 @@ fn parse(name: &str, bytes: Vec<u8>) -> (Result<(), String>, Content) {
     }
 }
 
-/// Nobody tells of endpoints here.
+/// Refuses `spec.realServers.service`, because a directory has no endpoints.
 fn refuse_service(file: &str, admitted: &mut ParsedVirtualService) {
     let service = admitted
         .parsed
@@ -353,12 +353,12 @@ fn refuse_service(file: &str, admitted: &mut ParsedVirtualService) {
     }
 }
 
-/// The manifests that are there; a link to nothing is not.
+/// The manifest files of the directory, without dangling links.
 fn manifest_names(dir: &Path) -> io::Result<BTreeMap<String, Stamp>> {
     let mut names = BTreeMap::new();
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();
-        // A name that is not text cannot end in one of these.
+        // A name that is not UTF-8 is skipped.
         let Some(name) = name.to_str() else { continue };
         let is_manifest = [".yaml", ".yml", ".json"]
             .iter()

@@ -8,7 +8,7 @@ use crate::{
     model::{NodeName, VsKey},
 };
 
-/// A directory, what reads it and what is known from it; with a clock of its own.
+/// A directory, its reader and its store, with a clock of their own.
 struct Fixture {
     dir: TempDir,
     files: Files,
@@ -45,14 +45,14 @@ impl Fixture {
         fs::write(self.dir.path().join(name), text).unwrap();
     }
 
-    /// Looks once, `later` than last time; tells whether anything is different.
+    /// Looks once, `later` milliseconds after the last time; returns whether anything changed.
     fn look(&mut self, later: u64) -> bool {
         self.now += Duration::from_millis(later);
         let look = self.files.look(self.now);
         self.store.apply(look.changes)
     }
 
-    /// Looks as often as asked for, until nothing is left to wait for.
+    /// Looks again after each wait that a look returns, until one returns none.
     fn settle(&mut self) {
         for _ in 0..100 {
             let look = self.files.look(self.now);
@@ -139,7 +139,7 @@ fn a_half_written_file_changes_nothing() {
     let whole = format!("{}---\n{}", service("web", 80), service("mail", 25));
     fixture.write("web.yaml", &whole);
     fixture.settle();
-    // Cut within a document, at its end, and to nothing: each is what a slow writer leaves for a moment.
+    // Cut within a document, at its end, and to nothing, as a slow writer leaves it for a moment.
     let first = whole.find("---").unwrap();
     for cut in [0, first / 2, first, whole.len() - 4] {
         fixture.write("web.yaml", &whole[..cut]);

@@ -17,14 +17,14 @@ use crate::{
     model::{Endpoints, ServiceName, Slices},
 };
 
-/// How many bytes of Services' names may go into a request: it is a part of the URL.
+/// How many bytes of Services' names may go into a request, because they become a part of the URL.
 const MAX_NAMES: usize = 4096;
-/// Between the beginnings of two lists, at least: VirtualServices tend to come in numbers.
+/// The least time between the beginnings of two lists, because many VirtualServices may be applied at once.
 const PAUSE: Duration = Duration::from_secs(1);
-/// ... and this many times as long as the last one took.
+/// That time is also at least this many times as long as the last list took.
 const PAUSE_SHARE: u32 = 10;
 
-/// The endpoints of those Services.
+/// The source of the endpoints of `services`.
 pub(super) struct Source {
     client: Client,
     services: watch::Receiver<BTreeSet<ServiceName>>,
@@ -35,7 +35,7 @@ impl Source {
         Self { client, services }
     }
 
-    /// Namespace by namespace: that is as much as many users may read.
+    /// Lists namespace by namespace, because many users may not read all of them at once.
     async fn list(self, pace: Pace) -> Result<Vec<Change>, ListError> {
         let services = self.services.borrow().clone();
         let namespaces: BTreeSet<String> = services
@@ -61,7 +61,7 @@ impl Source {
         Ok(vec![Change::Endpoints(endpoints)])
     }
 
-    /// Follows the endpoints of those Services, whatever they are now.
+    /// Follows the endpoints of the Services, and begins anew when the set of Services changes.
     async fn follow(mut self, pace: Pace, feed: ChangeSender) -> Closed {
         let wanted = &mut self.services;
         loop {
@@ -119,7 +119,7 @@ fn without_slices(services: BTreeSet<ServiceName>) -> Endpoints {
     services.map(|service| (service, Slices::new())).collect()
 }
 
-/// Those of these Services by name, in whatever namespace; of all Services if there are too many to name.
+/// Selects slices of Services with these names, in any namespace; those of all Services if the names are too long.
 fn selector(services: &BTreeSet<ServiceName>) -> String {
     let names: BTreeSet<&str> = services
         .iter()
@@ -133,7 +133,7 @@ fn selector(services: &BTreeSet<ServiceName>) -> String {
     }
 }
 
-/// Turns events into changes: a list becomes one, when it is complete, and names every Service that was asked for.
+/// Turns events into changes. A complete list becomes one change, which names every wanted Service.
 fn reader(
     services: BTreeSet<ServiceName>,
     mut on_listed: impl FnMut(),
@@ -225,7 +225,7 @@ mod tests {
             counts,
             [("shop/api".to_owned(), 0), ("shop/web".to_owned(), 1)]
         );
-        // A list that began anew forgets what the one before had.
+        // A new list does not contain what the one before had.
         read(Event::Init);
         let changes = read(Event::InitDone);
         assert!(

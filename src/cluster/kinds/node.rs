@@ -105,14 +105,14 @@ impl Resource for LightNode {
 }
 
 impl LightNode {
-    /// Why Kubernetes holds it for not ready.
+    /// The reason of its Ready condition if that is not True.
     pub fn not_ready(&self) -> Option<String> {
         let mut conditions = self.status.conditions.iter().flatten();
         let ready = conditions.find(|one| one.type_ == "Ready")?;
         (ready.status != "True").then(|| ready.reason.clone().unwrap_or_default())
     }
 
-    /// Its name, what directway needs of it, and addresses that are none.
+    /// Its name, the parts that directway needs, and a problem for each address that cannot be parsed.
     pub fn read(self) -> (NodeName, Node, Vec<String>) {
         let conditions = self.status.conditions.into_iter().flatten();
         let conditions = conditions.map(|light| NodeCondition {

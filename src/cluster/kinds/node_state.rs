@@ -14,10 +14,10 @@ use crate::{
 /// Why a NodeState has no report.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoReport {
-    /// Nothing is written there.
+    /// It has no status.
     #[error("its agent has not reported yet")]
     NotYet,
-    /// It makes no sense.
+    /// Its status cannot be parsed.
     #[error("{0}")]
     Garbled(String),
 }
@@ -32,7 +32,7 @@ pub(super) fn kind(client: &Client, wanted: &Wanted) -> Kind<DynamicObject> {
         meaning: Box::new(move |object| {
             let name = name(&object);
             match &said {
-                // What an agent writes is no news to it.
+                // An agent skips the NodeState that it writes itself.
                 Some(own) if own.node == name => Vec::new(),
                 Some(_) | None if details => vec![Change::Report(name, Box::new(report(object)))],
                 Some(_) | None => peer_changes(name, object),
@@ -65,7 +65,7 @@ fn report(mut object: DynamicObject) -> Result<Report, NoReport> {
     }
 }
 
-/// The part that other nodes act on.
+/// The changes for a reader that needs only the part that other nodes act on.
 fn peer_changes(name: NodeName, object: DynamicObject) -> Vec<Change> {
     let (source, subject) = (SourceName::NodeStates, format!("NodeState {name}"));
     let peer = match report(object) {

@@ -1,8 +1,8 @@
-//! The switch by which everything is undone: a ConfigMap whose key `undo` names a request, or is empty.
+//! The switch that has everything undone: a ConfigMap whose key `undo` names a request, or is empty.
 //!
-//! It is part of what is installed and goes with it. An agent that was asked to undo its node and then sees the switch
-//! vanish is about to be taken away itself, so that only a switch that is there and says otherwise ends an undoing.
-//! An installation starts with a switch of its own, which says nothing.
+//! The switch is a part of the release and is deleted with it. When it disappears after a request, the agents are about
+//! to be deleted too, so they go on undoing: only a switch that exists and names no request ends that. A new release
+//! starts with an empty switch.
 
 use std::{fmt, str::FromStr};
 
@@ -32,7 +32,7 @@ impl FromStr for UndoSwitch {
     type Err = InvalidSwitch;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // A name goes into a field selector and into a path.
+        // The parts go into a field selector and into a URL's path, so no other characters are allowed.
         let is_name = |part: &str| {
             let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
             !part.is_empty() && part.bytes().all(allowed)
@@ -59,12 +59,12 @@ pub(super) fn kind(client: &Client, switch: &UndoSwitch) -> Kind<ConfigMap> {
         api: Api::namespaced(client.clone(), &switch.namespace),
         only: Some(format!("metadata.name={}", switch.name)),
         meaning: Box::new(|map| vec![change(&map)]),
-        // One that is deleted changes nothing.
+        // A deleted switch changes nothing.
         ends: Box::new(|_| None),
     }
 }
 
-/// What a switch that is there says.
+/// The change that an existing switch means.
 fn change(map: &ConfigMap) -> Change {
     let request = map.data.as_ref().and_then(|data| data.get(KEY));
     Change::Undo(request.filter(|request| !request.is_empty()).cloned())

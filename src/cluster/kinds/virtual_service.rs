@@ -15,16 +15,16 @@ use crate::{
     model::VsKey,
 };
 
-/// A VirtualService beyond what it asks for.
+/// What the controller and the subcommands read of a VirtualService beside its spec.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object {
     /// The API server's identity of the object.
     pub uid: String,
     /// Counts changes of the spec.
     pub generation: i64,
-    /// What is written there now; `None` if nothing, or nothing that makes sense.
+    /// Its present status; `None` if there is none or it cannot be parsed.
     pub status: Option<VirtualServiceStatus>,
-    /// For events.
+    /// What Events refer to.
     pub reference: ObjectReference,
 }
 
@@ -43,7 +43,7 @@ pub(super) fn kind(client: &Client, wanted: &Wanted) -> Kind<DynamicObject> {
     }
 }
 
-/// What a VirtualService says. Its status is read separately, so that neither can spoil the other.
+/// The changes that a VirtualService means. An error in its status does not affect its spec, nor the other way round.
 pub fn changes(object: &DynamicObject, details: bool) -> Vec<Change> {
     let admitted = parse_virtual_service(object);
     if !details {

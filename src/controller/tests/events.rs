@@ -1,4 +1,4 @@
-//! Which transitions and moves are told, and how often.
+//! Which transitions and moves become Events, and how often.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn news_are_told_once_and_not_too_often() {
     ground.report("d", |report| report.peer.directing[0].ready.clear());
     let down = ground.status("web").conditions;
     assert_eq!(restarted.events(&key, &down, now).len(), 1);
-    // It flaps: one event per pause, and the last state is told in the end.
+    // A condition that flaps has one Event per pause, and in the end one for its last state.
     let mut count = 0;
     for round in 0..100 {
         now += Duration::from_millis(100);
@@ -50,7 +50,7 @@ fn news_that_is_held_back_has_its_time() {
     };
     let second = Duration::from_secs(1);
     assert_eq!(pass(&serving, Duration::ZERO), (2, None));
-    // Also a pass that has nothing to write says when to look again.
+    // Also a pass that has nothing to write returns when the next one is due.
     assert_eq!(pass(&down, 4 * second), (0, Some(6 * second)));
     assert_eq!(pass(&down, 5 * second), (0, Some(5 * second)));
     assert_eq!(pass(&serving, 6 * second), (0, None));

@@ -1,4 +1,4 @@
-//! Who is named as the holder when several say that they are, or when nobody knows.
+//! Which node is named as the holder when several report that they are, or when none does.
 
 use super::*;
 

@@ -13,7 +13,7 @@ use super::{
     world::World,
 };
 
-/// Applies one op on `name`'s kernel or wire.
+/// Applies one op on `name`'s kernel, unless a fault is due.
 pub(super) fn apply(world: &mut World, name: &str, op: &Op) -> Result<(), OpError> {
     let result = match injected(world, name) {
         Some(errno) => Err(refused(op, errno)),
@@ -25,7 +25,7 @@ pub(super) fn apply(world: &mut World, name: &str, op: &Op) -> Result<(), OpErro
     result
 }
 
-/// Counts down this machine's faults; the one that is due.
+/// Counts down this machine's faults; returns the one that is due.
 fn injected(world: &mut World, name: &str) -> Option<Errno> {
     let mut due = None;
     world.faults.retain_mut(|fault| {
@@ -68,7 +68,7 @@ fn attempt(world: &mut World, name: &str, op: &Op) -> Result<(), OpError> {
     change(machine, op).map_err(|errno| refused(op, errno))
 }
 
-/// The device that must be there; ops on IPVS have none.
+/// The device that the op needs; ops on IPVS need none.
 fn device_of(op: &Op) -> Option<&Dev> {
     match op {
         Op::DelDummy(dev) => Some(dev),
@@ -167,7 +167,7 @@ pub(super) fn failure(doing: &str, cause: impl Into<String>) -> KernelError {
     }
 }
 
-/// What a call on a machine without power, or by an agent that was killed, gets.
+/// The error of a call on a machine without power, or by a killed agent.
 pub(super) fn gone(doing: &str) -> KernelError {
     failure(doing, "there is nobody to do it: killed, or without power")
 }

@@ -1,5 +1,5 @@
-//! Who answers for an address on a segment, and who learns what: by ARP (`arp_process`, net/ipv4/arp.c), or by neighbour
-//! discovery (`ndisc_recv_ns`, net/ipv6/ndisc.c).
+//! Which machines answer for an address on a segment, and what they learn: by ARP (`arp_process`, net/ipv4/arp.c), or
+//! by neighbour discovery (`ndisc_recv_ns`, net/ipv6/ndisc.c).
 
 use std::net::IpAddr;
 
@@ -13,11 +13,11 @@ use crate::{
 use super::{log::Event, machine::Machine, world::World};
 
 impl Machine {
-    /// Whether a question for `target` that arrives on `ingress` is answered; `sender` is `None` in a probe.
+    /// Whether this machine answers a request for `target` that arrives on `ingress`; `sender` is `None` in a probe.
     fn answers(&self, ingress: &Dev, sender: Option<IpAddr>, target: IpAddr) -> bool {
         match target {
             IpAddr::V4(_) => self.answers_arp(ingress, sender, target),
-            // Neighbour discovery looks at the receiving device alone.
+            // In neighbour discovery only the receiving device's addresses count.
             IpAddr::V6(_) => self.has(ingress, target),
         }
     }
@@ -55,7 +55,7 @@ impl Machine {
             .any(|address| address.dev == *dev && address.net.addr() == ip)
     }
 
-    /// The sender's address in a question for `target`, sent because of a packet from `source`.
+    /// The sender address of a request for `target`, sent because of a packet from `source`.
     pub(super) fn asks_as(
         &self,
         dev: &Dev,
@@ -69,7 +69,7 @@ impl Machine {
         offered.or_else(|| self.source_for(dev, target))
     }
 
-    /// The packet's own source, where `arp_announce` lets a request have it (`arp_solicit`).
+    /// The packet's own source, if `arp_announce` allows it as the request's sender address (`arp_solicit`).
     fn offered_by_arp(&self, dev: &Dev, target: IpAddr, source: Option<IpAddr>) -> Option<IpAddr> {
         let own = source.filter(|source| self.is_local(*source));
         let announce = self
@@ -90,7 +90,7 @@ impl Machine {
 }
 
 impl World {
-    /// Asks who has `target`, by broadcast on `dev`. All who answer, in the order of their names.
+    /// Broadcasts a request for `target` on `dev`. Returns the machines that answer, in the order of their names.
     pub fn ask(
         &mut self,
         machine: &str,
@@ -101,7 +101,7 @@ impl World {
         self.ask_one(machine, dev, sender, target, None)
     }
 
-    /// The same; only the host with the MAC `to` is asked, if one is given.
+    /// The same, but by unicast to the MAC `to`, if one is given.
     pub fn ask_one(
         &mut self,
         machine: &str,
@@ -138,8 +138,8 @@ impl World {
             let answered = host.answers(&hearer.ingress, sender, target);
             if let Some(sender) = sender {
                 let entry = (hearer.ingress.clone(), sender);
-                // Who answers learns the asker; others only correct what they know; who keeps quiet about
-                // an address of its own learns nothing.
+                // A machine that answers learns the sender's MAC. One without the target address only updates
+                // an entry that it has. One that has the address but does not answer learns nothing.
                 if answered || (!host.is_local(target) && host.neighbours.contains_key(&entry)) {
                     host.neighbours.insert(entry, mac);
                 }
@@ -165,7 +165,7 @@ impl World {
         answers
     }
 
-    /// Gratuitous ARP, or an unsolicited advertisement: whoever has an entry for `ip` changes it, whatever its age.
+    /// Gratuitous ARP, or an unsolicited advertisement: a machine with an entry for `ip` updates it, whatever its age.
     pub fn announce(&mut self, machine: &str, dev: &Dev, ip: IpAddr) {
         let Some(mac) = self.mac_of(machine, dev) else {
             return;

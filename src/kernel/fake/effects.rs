@@ -1,4 +1,4 @@
-//! Lets agents have effects, and counts them.
+//! Counts agents' effects, and causes the misfortune at the effect with its number.
 
 use std::fmt::Display;
 
@@ -12,7 +12,7 @@ use super::{
 };
 
 impl World {
-    /// Whether an agent on `name` can do anything.
+    /// An error if `name` has no power, or its agent was killed.
     pub fn check(&self, name: &str, doing: &dyn Display) -> Result<(), KernelError> {
         let machine = self.machines.get(name);
         let powered = machine.is_some_and(|machine| machine.powered);
@@ -23,7 +23,7 @@ impl World {
         }
     }
 
-    /// Counts an effect and lets `act` have it. `Ok(None)`: the kernel refuses it.
+    /// Counts an effect and runs `act` for it. `Ok(None)`: the kernel refuses it.
     pub fn effect<T>(
         &mut self,
         name: &str,

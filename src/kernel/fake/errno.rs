@@ -7,13 +7,13 @@ pub enum Errno {
     NoEntry,
     /// `ESRCH`: no such service or route.
     NotFound,
-    /// `EEXIST`: it is there already.
+    /// `EEXIST`: the thing to add is there already.
     Exists,
     /// `ENODEV`: no such device.
     NoDevice,
     /// `EINVAL`: a value that the kernel refuses.
     Invalid,
-    /// `ERANGE`: a weight that is no positive `int`.
+    /// `ERANGE`: a weight greater than an `int` can hold.
     Range,
     /// `EOPNOTSUPP`: the device cannot do that.
     NotSupported,

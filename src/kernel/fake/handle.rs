@@ -17,7 +17,7 @@ use super::{
     world::World,
 };
 
-/// An agent's hold on one machine's kernel. When the agent is killed, the machine goes on without it.
+/// An agent's access to one machine's kernel. When the agent is killed, its calls fail and the machine runs on.
 #[derive(Clone, Debug)]
 pub struct FakeKernel {
     lan: FakeLan,

@@ -147,7 +147,7 @@ impl Machine {
         stopped.map(drop).ok_or(Errno::NotFound)
     }
 
-    /// Sets how many services by firewall mark somebody else has.
+    /// Sets the number of foreign services by firewall mark.
     pub fn set_fwmark_services(&mut self, count: usize) {
         if let Some(table) = &mut self.ipvs {
             table.fwmark_services = count;
@@ -161,8 +161,8 @@ impl Machine {
         }
     }
 
-    /// The hook at LOCAL_IN (`ip_vs_in_hook`, net/netfilter/ipvs/ip_vs_core.c). It comes before the socket: a
-    /// real server that has the service too schedules again.
+    /// The hook at LOCAL_IN (`ip_vs_in_hook`, net/netfilter/ipvs/ip_vs_core.c). It sees packets before sockets do,
+    /// so a real server that has the service too schedules again.
     pub(super) fn local_in(&mut self, flow: Flow, opening: bool) -> IpvsDecision {
         match &mut self.ipvs {
             Some(table) => table.take(flow, opening),
@@ -197,7 +197,7 @@ impl Table {
         let sticky = template
             .and_then(|template| self.templates.get(&template))
             .copied()
-            // Weight 0 is good enough here while expire_quiescent_template is 0.
+            // Weight 0 does not matter here, as in a kernel whose expire_quiescent_template is 0.
             .filter(|address| self.has(&key, *address));
         let chosen = sticky.or_else(|| self.pick(flow));
         let Some(address) = chosen else {
@@ -234,7 +234,7 @@ impl Table {
         counts
     }
 
-    /// Connections of each destination without weight.
+    /// Connections of each destination of weight 0.
     pub fn draining(&self) -> BTreeMap<(ServiceKey, IpAddr), Connections> {
         let mut draining = BTreeMap::new();
         for (key, entry) in &self.services {

@@ -26,7 +26,7 @@ use super::{
 
 type Watcher = Box<dyn FnMut(&FakeLan, &str, &dyn fmt::Display) + Send>;
 
-/// Machines on wires. Clones are the same LAN.
+/// Machines on segments. Clones are the same LAN.
 #[derive(Clone, Default)]
 pub struct FakeLan {
     world: Arc<Mutex<World>>,
@@ -46,11 +46,11 @@ impl FakeLan {
     }
 
     pub(super) fn world(&self) -> MutexGuard<'_, World> {
-        // A test that panicked while it held the lock left whole values behind.
+        // A test that panicked while it held the lock left no half-made change behind.
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a machine; as it is now it will come up after every loss of power.
+    /// Adds a machine. After every loss of power it boots in the state that it has now.
     pub fn add(&self, name: &str, mut machine: Machine) {
         let mut world = self.world();
         let count = world.machines.len() + 1;
@@ -64,14 +64,14 @@ impl FakeLan {
         self.world().machines.get_mut(name).map(act)
     }
 
-    /// What a machine's kernel shows, whether its agent lives or not.
+    /// What a machine's kernel shows, even if its agent was killed.
     pub fn observe(&self, name: &str) -> Result<Observed, KernelError> {
         let observed = self.on(name, |machine| machine.observe());
         observed.unwrap_or_else(|| Err(gone("observe")))
     }
 
-    /// Calls `watcher` after every effect that any machine's kernel accepted: the place for what must hold at all times.
-    /// It may look at the LAN and send packets, but have no effects itself.
+    /// Calls `watcher` after every effect that a kernel accepted, to check what must hold at all times. It may look at
+    /// the LAN and send packets, but must not cause effects itself.
     pub fn after_every_effect(
         &self,
         watcher: impl FnMut(&Self, &str, &dyn fmt::Display) + Send + 'static,
@@ -82,7 +82,7 @@ impl FakeLan {
             .push(Box::new(watcher));
     }
 
-    /// Applies an op on a machine and lets the watchers look.
+    /// Applies an op on a machine; if it is accepted, calls the watchers.
     pub(super) fn apply(&self, name: &str, op: &Op) -> Result<(), OpError> {
         let result = self.world().apply(name, op);
         if result.is_ok() {
@@ -91,7 +91,7 @@ impl FakeLan {
         result
     }
 
-    /// Has another effect than an op and lets the watchers look.
+    /// Runs an effect that is no op; if it is accepted, calls the watchers.
     pub(super) fn effect<T>(
         &self,
         name: &str,
@@ -113,12 +113,12 @@ impl FakeLan {
         }
     }
 
-    /// How many effects agents tried to have so far.
+    /// How many effects all agents have tried so far.
     pub fn effects(&self) -> u64 {
         self.world().effects.tried
     }
 
-    /// Has a misfortune happen, at the effect with its number.
+    /// Sets the misfortune to come, if any. It happens at the effect with its number.
     pub fn expect(&self, misfortune: Option<Misfortune>) {
         self.world().effects.misfortune = misfortune;
     }
@@ -128,17 +128,17 @@ impl FakeLan {
         self.world().killed.contains(name)
     }
 
-    /// Lets the machine have an agent again.
+    /// Allows a new agent on a machine whose agent was killed.
     pub fn revive(&self, name: &str) {
         self.world().killed.remove(name);
     }
 
-    /// Time since the LAN came into being.
+    /// Time since the LAN was created.
     pub fn now(&self) -> Duration {
         self.world().clock
     }
 
-    /// Lets time pass until `clock`: addresses whose lifetime is over are gone.
+    /// Advances the time to `clock` and removes addresses whose lifetime is over.
     pub fn wait_until(&self, clock: Duration) {
         let mut world = self.world();
         world.clock = world.clock.max(clock);
@@ -164,12 +164,12 @@ impl FakeLan {
         });
     }
 
-    /// Lets ops that were to be refused through.
+    /// Cancels all faults that [`Self::fail_op`] set.
     pub fn forget_faults(&self) {
         self.world().faults.clear();
     }
 
-    /// Takes the power.
+    /// Takes a machine's power.
     pub fn power_off(&self, name: &str) {
         self.on(name, |machine| machine.powered = false);
     }
@@ -200,25 +200,25 @@ impl FakeLan {
         });
     }
 
-    /// Everything heard on the wires so far.
+    /// All frames of address resolution so far.
     pub fn log(&self) -> Vec<Event> {
         self.world().log.clone()
     }
 
-    /// Forgets what was heard.
+    /// Empties [`Self::log`].
     pub fn clear_log(&self) {
         self.world().log.clear();
     }
 
-    /// The machines that ever told others that `ip` is at their MAC: by an answer, an announcement or as the
-    /// sender of a request.
+    /// The machines that, according to the log, claimed that `ip` is at their MAC: by a reply, an announcement or as
+    /// the sender of a request.
     pub fn claimants(&self, ip: IpAddr) -> BTreeSet<String> {
         let world = self.world();
         let claimants = world.log.iter().filter_map(|event| event.claims(ip));
         claimants.map(str::to_owned).collect()
     }
 
-    /// Who answers `asker` (`arping -I DEV IP`), without anybody's cache.
+    /// The machines that answer a request by `asker` (`arping -I DEV IP`), whatever is in its cache.
     pub fn who_has(&self, asker: &str, ip: IpAddr) -> Vec<(String, Mac)> {
         let mut world = self.world();
         let Some(machine) = world.machines.get(asker) else {
@@ -242,7 +242,7 @@ impl FakeLan {
         world.last_port = world.last_port.checked_add(1).unwrap_or(1);
         let source = world.machines.get(client).and_then(|machine| {
             match machine.path(vip) {
-                // A connection to oneself has one address at both ends.
+                // A machine's connection to itself has one address at both ends.
                 Path::Local => Some(vip),
                 Path::Out { dev, next } => machine.source_for(&dev, next),
                 Path::None => None,
@@ -277,7 +277,7 @@ impl FakeLan {
         trace::follow(&mut self.world(), client, flow, false)
     }
 
-    /// Ends a connection: every IPVS forgets it.
+    /// Ends a connection: the IPVS of every machine forgets it.
     pub fn close(&self, flow: Flow) {
         for machine in self.world().machines.values_mut() {
             if let Some(table) = &mut machine.ipvs {

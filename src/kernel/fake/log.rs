@@ -2,7 +2,7 @@ use std::{fmt, net::IpAddr};
 
 use crate::model::{Dev, Mac};
 
-/// What was seen on a wire.
+/// A frame of address resolution on a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// An ARP request (or neighbour solicitation).
@@ -11,7 +11,7 @@ pub enum Event {
         by: String,
         /// Its MAC.
         mac: Mac,
-        /// The address it gives as its own; `None` in a probe.
+        /// The sender address; `None` in a probe.
         sender: Option<IpAddr>,
         /// The address it asks for.
         target: IpAddr,
@@ -41,7 +41,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// The machine that, by sending this, told others that `ip` is at its MAC.
+    /// The machine that claims by this frame that `address` is at its MAC.
     pub fn claims(&self, address: IpAddr) -> Option<&str> {
         match self {
             Self::Asked { by, sender, .. } => (*sender == Some(address)).then_some(by),

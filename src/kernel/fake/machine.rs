@@ -11,15 +11,15 @@ use crate::model::{
 
 use super::table::Table;
 
-/// A host: its kernel's network state and what listens on it. A fresh one has `lo` up and IPVS at hand.
+/// A host: its kernel's network state and its listening ports. A new one has `lo` up, and IPVS.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    /// Tells this machine's MACs from others'.
+    /// Makes this machine's MACs differ from those of others.
     pub(super) number: u16,
     pub(super) powered: bool,
     pub(super) last_index: u32,
     pub(super) devices: BTreeMap<Dev, Device>,
-    /// In the order they were added: it decides which one is a device's primary.
+    /// In the order they were added, which decides a device's primary address.
     pub(super) addresses: Vec<Address>,
     pub(super) routes: Vec<Route>,
     pub(super) arp_all: ArpSettings,
@@ -40,7 +40,7 @@ pub(super) struct Device {
     pub up: bool,
     /// Where the cable goes; `None` = nowhere.
     pub segment: Option<String>,
-    /// The cable is in.
+    /// Whether the cable is plugged in.
     pub plugged: bool,
     /// The bridge or bond that receives its packets.
     pub master: Option<Dev>,
@@ -52,7 +52,7 @@ pub(super) struct Address {
     pub dev: Dev,
     pub net: IpNet,
     pub tag: ForeignTag,
-    /// When the kernel takes it off.
+    /// When the kernel removes it.
     pub until: Option<std::time::Duration>,
 }
 
@@ -130,7 +130,7 @@ impl Machine {
         self
     }
 
-    /// With a MAC of its own choice.
+    /// With this MAC instead of a generated one.
     pub fn with_mac(mut self, dev: &Dev, mac: Mac) -> Self {
         if let Some(device) = self.devices.get_mut(dev) {
             device.mac = Some(mac);
@@ -138,7 +138,7 @@ impl Machine {
         self
     }
 
-    /// With something that listens on every local address.
+    /// With a server that listens on this port of every local address.
     pub fn listening(mut self, port: u16, protocol: Protocol) -> Self {
         self.listening.insert((port, protocol));
         self
@@ -150,13 +150,13 @@ impl Machine {
         self
     }
 
-    /// As a router: forwards what is not for it.
+    /// As a router: forwards packets that are not for it.
     pub fn forwarding(mut self) -> Self {
         self.forwards = true;
         self
     }
 
-    /// Answers ARP for whatever is not its own, as a proxy-ARP router does.
+    /// Answers ARP for every address that is not its own, as a proxy-ARP router does.
     pub fn proxying_arp(mut self) -> Self {
         self.proxies_arp = true;
         self
@@ -185,7 +185,7 @@ impl Machine {
         }
     }
 
-    /// Makes `port` a port of the bridge or bond `master`, which comes into being with the first one.
+    /// Makes `port` a port of the bridge or bond `master`, which is created with its first port.
     pub fn enslave(&mut self, port: &Dev, master: &Dev) {
         if !self.devices.contains_key(master) {
             let index = self.add_device(master, LinkKind::Other);
@@ -242,7 +242,7 @@ impl Machine {
     }
 }
 
-/// What a fresh network namespace has.
+/// The setting's value in a new network namespace.
 fn initial(setting: IpvsSetting) -> u32 {
     match setting {
         IpvsSetting::ConnReuseMode => 1,

@@ -3,9 +3,9 @@
 /// What happens at an effect: an op, or an announcement or probe of a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misfortune {
-    /// The agent is killed right after it.
+    /// The agent is killed right after the effect with this number.
     KilledAfter(u64),
-    /// The agent is killed when it tries it, with everything prepared.
+    /// The agent is killed right before it: all is prepared, but the effect does not happen.
     KilledBefore(u64),
     /// The kernel refuses it.
     Refused(u64),

@@ -1,13 +1,13 @@
-//! A simulator of kernels on wires, with the real ones' errnos and rules.
+//! A simulator of kernels on segments, with the errnos and rules of real ones.
 //!
 //! A [`FakeLan`] holds [`Machine`]s – nodes, clients, strangers – whose NICs are on segments (broadcast domains).
-//! [`FakeLan::kernel`] is a node's [`Kernel`](super::Kernel); what it does, the others see on the wire.
+//! [`FakeLan::kernel`] is a node's [`Kernel`](super::Kernel); the frames that it sends reach the other machines.
 //! [`FakeLan::nic`] is a NIC for an election.
-//! [`FakeLan::send`] follows a virtual connection and says who answered it or where it was lost. A test sets up
-//! machines with the methods of [`Machine`], as a person would with `ip` and `ipvsadm`.
+//! [`FakeLan::send`] follows a virtual connection and returns which machine answered it or where it was lost. A test
+//! sets up machines with the methods of [`Machine`], as a person would with `ip` and `ipvsadm`.
 //!
-//! Refusals, ARP and scheduling follow the kernel's sources (named where they matter), because a forgiving fake
-//! proves nothing: the contract suite in `tests/contract` runs on this and on real kernels alike.
+//! Refusals, ARP and scheduling follow the kernel's sources (named where they matter), because tests on a more lenient
+//! simulator prove nothing. The contract suite in `tests/contract` runs on this and on real kernels alike.
 
 mod apply;
 mod arp;

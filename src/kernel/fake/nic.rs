@@ -18,7 +18,7 @@ pub struct FakeNic {
 }
 
 impl FakeLan {
-    /// Opens a NIC of a machine for an election. From now on it hears the segment's frames.
+    /// Opens a NIC of a machine for an election. From now on it receives the segment's frames.
     pub fn nic(&self, name: &str, dev: &Dev) -> Result<FakeNic, KernelError> {
         let mut world = self.world();
         let doing = format!("listen on {dev}");
@@ -60,7 +60,7 @@ impl FakeNic {
         Ok(act(&mut world))
     }
 
-    /// What the kernel shows of it; `None` if it is gone.
+    /// The NIC's state in the kernel; `None` if it is gone.
     pub fn state(&self) -> Option<NicState> {
         let world = self.lan.world();
         let machine = world.machines.get(&self.name)?;
@@ -84,7 +84,7 @@ impl FakeNic {
         queue.is_some_and(|queue| !queue.is_empty()) && !world.killed.contains(&self.name)
     }
 
-    /// Sets when the kernel takes VIPs off.
+    /// Sets when the kernel removes VIPs.
     fn limit(&self, vips: &BTreeSet<IpAddr>, lifetime: Option<Duration>) {
         let mut world = self.lan.world();
         let until = lifetime.map(|lifetime| world.clock + lifetime);
@@ -162,7 +162,7 @@ impl SegmentNic for FakeNic {
                     let machine = world.machines.get(name);
                     machine.is_some_and(|machine| machine.has(dev, question.about))
                 })?;
-                // Questions that come back again and again, about peers and VIPs that are here, decide nothing.
+                // Only a probe before a claim counts as an effect: all other requests are routine and decide nothing.
                 if question.to.is_some() || sender.is_some() || held {
                     return self.ask(&"send", ask);
                 }

@@ -100,7 +100,7 @@ impl Machine {
         }
     }
 
-    /// Directway's part of what a person sees with `ip`, `sysctl` and `ipvsadm`.
+    /// The part that directway deals with of what `ip`, `sysctl` and `ipvsadm` would show.
     pub fn net(&self) -> NodeNet {
         self.observe()
             .map(|observed| observed.net)

@@ -15,12 +15,12 @@ pub(super) enum Path {
     Local,
     /// Out of a device, to the destination itself or to a gateway.
     Out { dev: Dev, next: IpAddr },
-    /// Nowhere.
+    /// There is no route.
     None,
 }
 
 impl Machine {
-    /// Whether the kernel takes packets for `ip`, on whichever device the address is, up or down
+    /// Whether the kernel accepts packets for `ip`: any device may have the address, even one that is down
     /// (`fib_add_ifaddr`, net/ipv4/fib_frontend.c). On `lo` an address makes its whole network local.
     pub(super) fn is_local(&self, ip: IpAddr) -> bool {
         self.addresses.iter().any(|address| {
@@ -55,8 +55,8 @@ impl Machine {
         }
     }
 
-    /// The source address of what this machine sends to `to` out of `dev`: one of the same network if there
-    /// is any, else the device's first, else any other but loopback's (`inet_select_addr`, net/ipv4/devinet.c).
+    /// The source address of packets to `to` out of `dev`: one of the same network if there is any, else the
+    /// device's first, else any other but loopback's (`inet_select_addr`, net/ipv4/devinet.c).
     pub(super) fn source_for(&self, dev: &Dev, to: IpAddr) -> Option<IpAddr> {
         let same_family = || {
             self.addresses
@@ -70,8 +70,8 @@ impl Machine {
             .map(|address| address.net.addr())
     }
 
-    /// Whether IPVS takes `ip` as a real server: it looks at the kind of address, not for a route
-    /// (`ip_vs_new_dest`, net/netfilter/ipvs/ip_vs_ctl.c). With `lo` down nothing passes.
+    /// Whether IPVS accepts `ip` as a real server: it checks the kind of address, not the route
+    /// (`ip_vs_new_dest`, net/netfilter/ipvs/ip_vs_ctl.c). With `lo` down it accepts none.
     pub(super) fn can_be_destination(&self, ip: IpAddr) -> bool {
         let lo_is_up = self
             .devices

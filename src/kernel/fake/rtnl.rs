@@ -35,7 +35,7 @@ impl Machine {
         Ok(())
     }
 
-    /// `ip link set DEV up|down`. Going down takes the routes along and leaves the addresses.
+    /// `ip link set DEV up|down`. Going down deletes the routes and keeps the addresses.
     pub fn set_up(&mut self, dev: &Dev, up: bool) -> Result<(), Errno> {
         let device = self.devices.get_mut(dev).ok_or(Errno::NoDevice)?;
         device.up = up;
@@ -46,7 +46,7 @@ impl Machine {
         Ok(())
     }
 
-    /// `sysctl -w net.ipv4.conf.DEV.arp_…`; the kernel takes any number.
+    /// `sysctl -w net.ipv4.conf.DEV.arp_…`; the kernel accepts any number.
     pub fn set_arp(&mut self, dev: &Dev, which: Arp, value: u32) -> Result<(), Errno> {
         let device = self.devices.get_mut(dev).ok_or(Errno::NoDevice)?;
         match which {
@@ -70,13 +70,13 @@ impl Machine {
         self.arp_all = settings;
     }
 
-    /// `ip addr add NET dev DEV`; other devices may have the same.
+    /// `ip addr add NET dev DEV`; other devices may have the same address.
     pub fn add_address(&mut self, dev: &Dev, net: IpNet, tag: ForeignTag) -> Result<(), Errno> {
         self.devices.get(dev).ok_or(Errno::NoDevice)?;
         let is_there = |address: &Address| {
             address.dev == *dev
                 && address.net.addr() == net.addr()
-                // IPv6 tells addresses apart without their prefix (ipv6_add_addr, net/ipv6/addrconf.c).
+                // IPv6 identifies an address without its prefix (ipv6_add_addr, net/ipv6/addrconf.c).
                 && (address.net.prefix_len() == net.prefix_len() || net.addr().is_ipv6())
         };
         if self.addresses.iter().any(is_there) {
@@ -134,7 +134,7 @@ impl Machine {
         Ok(())
     }
 
-    /// `ip route del NET dev DEV`, with `proto` if only one of directway's will do.
+    /// `ip route del NET dev DEV`, with `proto` if it must be one of directway's.
     pub fn del_route(&mut self, net: IpNet, dev: &Dev, ours: bool) -> Result<(), Errno> {
         self.devices.get(dev).ok_or(Errno::NoDevice)?;
         let index = self

@@ -1,5 +1,5 @@
-//! Who gets the next connection. rr and wrr are the kernel's own algorithms; the hashing ones keep what matters of
-//! theirs (the same choice for the same client, few changes when a destination comes or goes), not their tables.
+//! Which destination gets the next connection. rr and wrr use the kernel's algorithms. The hashing ones do
+//! without its tables, but choose the same destination for the same client and change little when destinations do.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use crate::model::{Destination, Flag, Scheduler};
 
 use super::table::{Entry, Flow, Turn};
 
-/// Chooses among those with weight, given their connection counts.
+/// Chooses a destination whose weight is not 0, given the connection counts.
 pub(super) fn pick(
     entry: &mut Entry,
     flow: Flow,
@@ -20,7 +20,7 @@ pub(super) fn pick(
     let all = &entry.destinations;
     let count = |ip: &IpAddr| u64::from(counts.get(ip).copied().unwrap_or(0));
     let weighted = || all.iter().filter(|(_, destination)| destination.weight > 0);
-    // The least of `cost / weight`, the first one of equals.
+    // The destination with the least `cost / weight`, the first one of equals.
     let least = |cost: &dyn Fn(&IpAddr) -> u64, by_weight: bool| {
         let mut best: Option<(u64, u64, IpAddr)> = None;
         for (ip, destination) in weighted() {
@@ -122,7 +122,7 @@ fn heaviest<'a>(from: impl Iterator<Item = &'a (IpAddr, Destination)>) -> Option
     best.map(|(_, ip)| ip)
 }
 
-/// A quiesced destination keeps its place (`last_weight` in net/netfilter/ipvs/ip_vs_mh.c).
+/// The weights to hash with: a quiesced destination keeps its last one (`last_weight`, net/netfilter/ipvs/ip_vs_mh.c).
 fn places(entry: &Entry) -> impl Iterator<Item = (IpAddr, u32)> {
     entry.places.iter().map(|(ip, weight)| (*ip, *weight))
 }

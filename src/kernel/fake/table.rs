@@ -21,7 +21,7 @@ pub(super) struct Table {
     pub services: BTreeMap<ServiceKey, Entry>,
     /// Connections by flow; they outlive services and destinations.
     pub connections: BTreeMap<Flow, IpAddr>,
-    /// Persistent clients' choices.
+    /// Persistence templates: the destination of each service's client network.
     pub templates: BTreeMap<(ServiceKey, IpAddr), IpAddr>,
     pub fwmark_services: usize,
     pub sloppy_tcp: bool,
@@ -35,25 +35,25 @@ pub(super) struct Entry {
     pub settings: Service,
     /// In the order they were added: schedulers go by it.
     pub destinations: Vec<(IpAddr, Destination)>,
-    /// The weights for which hashing schedulers keep places: the last ones that were not 0, or the first ones.
+    /// The weights that hashing schedulers use: each destination's last one that was not 0, or 0 if it never had one.
     pub places: BTreeMap<IpAddr, u32>,
     pub turn: Turn,
 }
 
-/// What IPVS makes of a packet for a local address.
+/// What IPVS does with a packet for a local address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IpvsDecision {
-    /// None of its business: on to the socket.
+    /// Nothing: the packet goes on to the socket.
     Pass,
-    /// On to this real server.
+    /// Sends it to this real server.
     Forward(IpAddr),
-    /// No destination has a weight.
+    /// The scheduler found no destination.
     NoDestination,
     /// The connection's destination was deleted.
     DestinationGone,
 }
 
-/// Where a round-robin scheduler stands.
+/// The position of a round-robin scheduler.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Turn {
     /// Index of the destination that got the last connection.
@@ -63,7 +63,7 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// A destination left the list: the one before it had the last turn.
+    /// Call this when a destination was deleted: if it had the last turn, the one before it has had it now.
     pub fn removed(&mut self, index: usize) {
         self.last = match self.last {
             Some(last) if index <= last => last.checked_sub(1),

@@ -10,14 +10,14 @@ use super::{
     world::World,
 };
 
-/// What became of a connection's packet.
+/// The way of a connection's packet and of the answer to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
-    /// The connection; [`FakeLan::send_more`](super::FakeLan::send_more) goes on with it.
+    /// The connection; [`FakeLan::send_more`](super::FakeLan::send_more) sends another packet of it.
     pub flow: Flow,
     /// Every frame, in order.
     pub hops: Vec<Hop>,
-    /// Every question for a link address that had to be asked.
+    /// Every request for a MAC that was in no neighbour entry.
     pub arp_requests: Vec<ArpRequest>,
     /// How it ended.
     pub delivery: Delivery,
@@ -40,14 +40,14 @@ pub struct Hop {
     pub destination: IpAddr,
 }
 
-/// A question for a link address on the way.
+/// A request for a MAC on the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArpRequest {
-    /// Who asked.
+    /// The machine that sent it.
     pub by: String,
-    /// For which address.
+    /// The address it asks for.
     pub target: IpAddr,
-    /// Who answered. With several it is chance who wins; the trace follows the first.
+    /// The machines that answered. On a real segment any of them may win; the trace follows the first.
     pub answers: Vec<(String, Mac)>,
 }
 
@@ -59,7 +59,7 @@ pub enum Delivery {
         /// From this machine.
         by: String,
     },
-    /// The client got a reset: nobody listens on the port.
+    /// The client got a reset: nothing listens on the port.
     Refused {
         /// From this machine.
         by: String,
@@ -78,19 +78,19 @@ pub enum Delivery {
 pub enum Loss {
     /// There is no route to this address.
     NoRoute(IpAddr),
-    /// Nobody answers ARP for this address.
+    /// No machine answers ARP for this address.
     NoNeighbour(IpAddr),
-    /// Nobody on the wire has this MAC (any more).
+    /// No machine on the segment has this MAC (any more).
     NoSuchMac(Mac),
     /// The machine has no such address: on a real server, the VIP is missing.
     NotLocal(IpAddr),
-    /// The machine is the packet's source, by its own account.
+    /// The packet's source is an address of the machine that received it.
     Martian(IpAddr),
-    /// No destination of the service has a weight.
+    /// The service's scheduler found no destination.
     NoDestination,
     /// The destination of this connection was deleted.
     DestinationGone,
-    /// The packet goes round and round.
+    /// The packet is forwarded in a loop.
     Loop,
 }
 
@@ -192,7 +192,7 @@ impl Walk<'_> {
         };
         let mut at = client.to_owned();
         let mut from_wire = false;
-        // More hops than any honest path has: a loop ends here as it would by its TTL.
+        // More hops than any path without a loop has; in a real network, the TTL would end the loop.
         for _ in 0..32 {
             let step = match self.handle(&at, &mut packet, from_wire) {
                 Ok(step) => step,
@@ -202,7 +202,7 @@ impl Walk<'_> {
                 Step::Arrived(delivery) => return delivery,
                 Step::Towards(ip) => match self.transmit(&at, &packet, ip) {
                     Ok(Some(next)) => (at, from_wire) = (next, true),
-                    // Delivered on the spot: the machine talks to itself.
+                    // The address is the machine's own, so it handles the packet itself.
                     Ok(None) => {}
                     Err(why) => return Delivery::Lost { at, why },
                 },
@@ -261,7 +261,7 @@ impl Walk<'_> {
         Ok(Step::Towards(flow.client))
     }
 
-    /// Puts the packet on the wire towards `ip`, or its gateway. The machine it reaches.
+    /// Sends the packet to `ip`, or its gateway. Returns the machine it reaches; `None` if `ip` is this machine's.
     fn transmit(&mut self, at: &str, packet: &Packet, ip: IpAddr) -> Result<Option<String>, Loss> {
         let machine = self.world.machines.get(at).ok_or(Loss::NoRoute(ip))?;
         let (dev, next) = match machine.path(ip) {

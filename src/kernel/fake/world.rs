@@ -10,7 +10,7 @@ use crate::{
 
 use super::{errno::Errno, log::Event, machine::Machine, misfortune::Effects};
 
-/// All machines and what went over the wires between them.
+/// All machines and the frames between them.
 #[derive(Debug, Default)]
 pub(super) struct World {
     pub machines: BTreeMap<String, Machine>,
@@ -24,7 +24,7 @@ pub(super) struct World {
     pub effects: Effects,
     /// Machines whose agent was killed.
     pub killed: BTreeSet<String>,
-    /// Time since the LAN came into being.
+    /// Time since the LAN was created.
     pub clock: Duration,
     /// Frames that wait for an election, by machine and NIC.
     pub sockets: BTreeMap<(String, Dev), VecDeque<Received>>,
@@ -93,7 +93,7 @@ impl World {
             .collect()
     }
 
-    /// Every interface that hears a broadcast from `dev`.
+    /// Every interface that receives a broadcast from `dev`.
     pub fn hearers(&self, machine: &str, dev: &Dev) -> Vec<Attached> {
         self.segments_of(machine, dev)
             .iter()
@@ -102,7 +102,7 @@ impl World {
             .collect()
     }
 
-    /// Lets an election on the receiving NIC hear a frame.
+    /// Queues a frame for an election on the receiving NIC, if there is one.
     pub fn deliver(&mut self, machine: &str, dev: &Dev, heard: Received) {
         let socket = (machine.to_owned(), dev.clone());
         if let Some(queue) = self.sockets.get_mut(&socket) {

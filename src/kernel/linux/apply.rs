@@ -1,4 +1,4 @@
-//! Ops become messages and frames, sent in batches.
+//! Ops become netlink messages, sent in batches; settings of IPVS are written to files.
 
 use std::{io::Write as _, num::NonZeroU32};
 
@@ -19,7 +19,7 @@ use super::{
     rtnl::{address, link, route},
 };
 
-/// An op on its way.
+/// An op that is ready to be sent, or settled already.
 enum Prepared {
     Rtnl(ChangeRequest<Request>),
     Ipvs(IpvsMessage),
@@ -75,7 +75,7 @@ fn prepare(linux: &mut Linux, op: &Op) -> Prepared {
             message: link::add_dummy(dev),
         }),
         Op::DelDummy(dev) => match linux.fresh_link(dev) {
-            // The name may have come to belong to another device since it was written down.
+            // Another device may have got the name since the ledger was written.
             Ok(Some((_, kind))) if kind != LinkKind::Dummy => Prepared::Failed(explain::unsent(
                 op,
                 format!("{dev} is no dummy device; it is left alone"),
@@ -127,7 +127,7 @@ fn prepare(linux: &mut Linux, op: &Op) -> Prepared {
 
 fn set_ipvs(linux: &Linux, set: IpvsChange) -> std::io::Result<()> {
     let path = linux.settings.join(set.setting.name());
-    // Never made: what is not there, the kernel does not know.
+    // The file is never created: without it, the kernel does not know the setting.
     let mut file = std::fs::OpenOptions::new().write(true).open(path)?;
     writeln!(file, "{}", set.to)
 }

@@ -1,4 +1,4 @@
-//! Questions to a segment: who has these VIPs, and where are these neighbours?
+//! Requests on a segment: which hosts have these VIPs, and what are the MACs of these neighbours?
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,22 +14,22 @@ use crate::{
 
 use super::packet::LinkSocket;
 
-/// A message, and the address it is sent from.
+/// The address it is sent from, if any, and the message.
 type Outgoing = (Option<IpAddr>, Message);
 
-/// How often a question is asked. RFC 5227 asks three times within three to seven seconds, for networks of any kind; on the
-/// segments that directway serves, a host that is there answers within milliseconds.
+/// How often each question is sent. RFC 5227 asks three times within three to seven seconds, for networks of any kind;
+/// on the segments that directway serves, a host answers within milliseconds.
 const ROUNDS: u32 = 3;
-/// From one probe to the next, and from the last one to the end: a claim waits that long, and clients with it. Held VIPs are
-/// probed again and again, so who was too slow to answer is found out later.
+/// The time from one probe to the next, and after the last one. The caller waits for all of them. Agents repeat their
+/// probes, so a host that was too slow to answer is found the next time.
 const PROBE_INTERVAL: Duration = Duration::from_millis(40);
-/// The same for neighbours. Answers end the waiting, so only a missing one takes the time.
+/// The same for neighbours. The waiting ends when all have answered, so only a missing answer takes the time.
 const RESOLVE_INTERVAL: Duration = Duration::from_millis(100);
-/// Frames sent at once, and the pause after them: some ten thousand questions per second at most.
+/// Frames sent at once, and the pause after them: at most 16,000 questions per second.
 const BURST: usize = 64;
 const PAUSE: Duration = Duration::from_millis(4);
 
-/// Probes for `vips`: per VIP, the MACs of everybody who has it or is about to take it. `own` MACs don't count.
+/// Probes for `vips`: per VIP, the MACs of all hosts that have it or are about to take it. `own` MACs don't count.
 pub fn probe(
     socket: &LinkSocket,
     vips: &BTreeSet<IpAddr>,
@@ -46,13 +46,13 @@ pub fn probe(
         {
             claims.entry(vip).or_default().insert(heard.from);
         }
-        // A second answer is as telling as the first: listen to the end.
+        // More hosts may answer, so listen to the end.
         false
     })?;
     Ok(claims)
 }
 
-/// Resolves neighbours, each asked for from the source address that goes with it, if any. Who does not answer is left out.
+/// Resolves neighbours, each with its sender address for the request, if any. Those that don't answer are left out.
 pub fn resolve(
     socket: &LinkSocket,
     neighbours: &BTreeMap<IpAddr, Option<IpAddr>>,
@@ -76,7 +76,7 @@ pub fn resolve(
     Ok(found)
 }
 
-/// Asks everybody.
+/// A request to all hosts.
 fn question(about: IpAddr, sender: Sender) -> Message {
     Message::Request(Request {
         about,
@@ -85,7 +85,7 @@ fn question(about: IpAddr, sender: Sender) -> Message {
     })
 }
 
-/// Sends every question in every round, `interval` apart, and hands all that is heard to `take`, until it is content or the time is up.
+/// Sends all questions in every round, and gives every frame to `take`, until that returns true or the time is up.
 fn ask(
     socket: &LinkSocket,
     questions: &[Outgoing],

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Time since the machine was started, the time that it slept included (CLOCK_BOOTTIME): a director that wakes up must see
-/// that it was away.
+/// Time since the machine booted, including the time that it was suspended (CLOCK_BOOTTIME): a director that wakes up
+/// must notice that.
 #[allow(unsafe_code)]
 pub fn boot_time() -> Duration {
     let mut time = libc::timespec {

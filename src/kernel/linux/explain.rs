@@ -20,7 +20,7 @@ pub fn op_error(op: &Op, error: &NetlinkError) -> OpError {
     }
 }
 
-/// An op that did not get as far as the kernel.
+/// The failure of an op that was not sent, or whose result is not known.
 pub fn unsent(op: &Op, cause: impl ToString) -> OpError {
     super::failure(op.to_string(), cause).into()
 }

@@ -1,7 +1,7 @@
 //! The Linux kernel, spoken to over netlink and packet sockets.
 //!
-//! Needs CAP_NET_ADMIN and, for frames, CAP_NET_RAW; nothing is written below /proc or /sys but settings of IPVS, which have
-//! no other way. Everything concerns the network namespace of the thread that calls.
+//! Needs CAP_NET_ADMIN and, for frames, CAP_NET_RAW. Nothing is written below /proc or /sys but settings of IPVS, which
+//! can be set in no other way. Everything concerns the network namespace of the calling thread.
 
 mod apply;
 mod ask;
@@ -135,7 +135,7 @@ impl Linux {
         self.rtnl.change(changes)
     }
 
-    /// Reads a table of rtnetlink; `parse` leaves out what does not belong there.
+    /// Reads a table of rtnetlink; `parse` returns `None` for entries to leave out.
     fn dump_rtnl<T>(
         &mut self,
         doing: &str,

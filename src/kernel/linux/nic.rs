@@ -1,4 +1,4 @@
-//! One NIC, looked at without all the rest.
+//! One NIC and its VIPs, without the rest of the node's state.
 
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
@@ -41,7 +41,7 @@ impl Linux {
         Ok(Some(Nic { link, vips }))
     }
 
-    /// Puts VIPs on `dev`, in their order, which the kernel takes off after `lifetime`; `None` = never. One result each:
+    /// Adds VIPs to `dev`, in their order. The kernel removes them after `lifetime`; `None` = never. One result each:
     /// EEXIST for one that is there already.
     pub fn add_held(
         &mut self,

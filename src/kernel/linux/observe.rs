@@ -1,4 +1,4 @@
-//! Everything that the kernel has, as one value of the model.
+//! The kernel's network state, as one value of the model.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -28,11 +28,11 @@ use super::{
     rtnl::{address, route},
 };
 
-/// Where `net.ipv4.conf.all` is. Readable without privileges; netlink does not tell these two values of `all`
+/// Where `net.ipv4.conf.all` is. Readable without privileges; netlink does not report these two values of `all`
 /// (`inet_netconf_fill_devconf`, net/ipv4/devinet.c).
 const CONF_ALL: &str = "/proc/sys/net/ipv4/conf/all";
 
-/// Looks at everything once.
+/// Reads the whole state once.
 pub fn observe(linux: &mut Linux) -> Result<Observed, KernelError> {
     let mut observed = Observed::default();
     linux.list_links()?;
@@ -72,7 +72,7 @@ fn arp_all() -> Result<ArpSettings, KernelError> {
     })
 }
 
-/// Settings of IPVS; none as long as it is not loaded, and none that this kernel does not know.
+/// The settings of IPVS that this kernel has; none as long as IPVS is not loaded.
 fn ipvs_settings() -> Result<BTreeMap<IpvsSetting, u32>, KernelError> {
     let mut settings = BTreeMap::new();
     for setting in IpvsSetting::ALL {
@@ -96,7 +96,7 @@ fn addresses(
     observed: &mut Observed,
 ) -> Result<(), KernelError> {
     for seen in linux.dump_rtnl("list the addresses", &address::list(), address::parse)? {
-        // An interface that came or went in between is seen by the next look.
+        // An interface that appeared after the links were listed is left to the next observation.
         let Some(dev) = names.get(&seen.index) else {
             continue;
         };
@@ -182,14 +182,14 @@ fn services(linux: &mut Linux, observed: &mut Observed) -> Result<(), KernelErro
     Ok(())
 }
 
-/// Reads all destinations from the text that the kernel offers. Returns the services that it shows.
+/// Reads all destinations from the kernel's text file. Returns the services that the file shows.
 fn read_destinations(observed: &mut Observed) -> Result<HashSet<ServiceKey>, KernelError> {
     let mut shown = HashSet::new();
     let result = std::fs::File::open(procfs::PATH).and_then(|file| {
         procfs::read(BufReader::new(file), |entry| match entry {
             Entry::Service(key) => {
                 shown.insert(key);
-                // Shown twice, the second time counts.
+                // If a service is shown twice, the second time counts.
                 if let Some(service) = observed.net.services.get_mut(&key) {
                     service.destinations.clear();
                 }
@@ -211,7 +211,7 @@ fn insert(observed: &mut Observed, key: ServiceKey, seen: SeenDestination) {
         destination,
         connections,
     } = seen;
-    // Direct routing cannot remap the port. A destination with another one is somebody else's, by translation.
+    // Direct routing cannot remap the port, so a destination with another port is foreign.
     let Some(service) = observed
         .net
         .services

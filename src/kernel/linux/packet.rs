@@ -17,13 +17,13 @@ use crate::{
 
 /// Room for the answers to a burst of questions.
 const RECEIVE_BUFFER: usize = 1 << 20;
-/// Longer frames are cut, which address resolution never needs.
+/// Longer frames are cut; those of address resolution are shorter.
 const BUFFER: usize = 128;
 
 /// Sends and receives the address resolution of one family on one interface. Needs CAP_NET_RAW.
 ///
-/// Bound to that protocol, it hears what the kernel's own address resolution hears: frames of a VLAN or of a bridge's port arrive on
-/// the VLAN's or bridge's device (`__netif_receive_skb_core`, net/core/dev.c), and never what this host sends.
+/// Bound to that protocol, it receives what the kernel's own address resolution receives: frames of a VLAN or of a
+/// bridge's port on the VLAN's or bridge's device (`__netif_receive_skb_core`, net/core/dev.c), and none of this host.
 #[derive(Debug)]
 pub struct LinkSocket {
     socket: Socket,
@@ -35,7 +35,7 @@ impl LinkSocket {
     /// Opens a socket on the interface with this index and Ethernet address.
     pub fn open(index: NonZeroU32, mac: Mac, family: Family) -> io::Result<Self> {
         let resolution = family.resolution();
-        // Protocol 0 hears nothing: no frame of another interface gets in before the socket is bound.
+        // A socket of protocol 0 receives nothing, so no frame of another interface gets in before it is bound.
         let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
         let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
         socket.bind(&link_layer_address(index, resolution.ethertype())?)?;
@@ -100,7 +100,7 @@ impl LinkSocket {
         self.resolution.decode(self.mac, buffer.get(..length)?)
     }
 
-    /// How many frames were lost since this was last asked, for want of room.
+    /// How many frames the kernel dropped since the last call, because the receive buffer was full.
     #[allow(unsafe_code)]
     pub fn lost(&self) -> io::Result<u32> {
         let mut stats = libc::tpacket_stats {
@@ -134,7 +134,7 @@ impl LinkSocket {
             if left.is_zero() {
                 return Ok(None);
             }
-            // A timeout of less than a microsecond would mean none at all.
+            // A timeout of less than a microsecond would be rounded to 0, which means no timeout.
             self.socket
                 .set_read_timeout(Some(left.max(Duration::from_micros(1))))?;
             let length = match (&self.socket).read(&mut buffer) {

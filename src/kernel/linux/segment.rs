@@ -1,4 +1,4 @@
-//! Probes, neighbours and announcements, on every interface and in every address family concerned at the same time.
+//! Probes and neighbours, on every interface and in every address family concerned at the same time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +21,7 @@ use super::{
     rtnl::route::{self, Path},
 };
 
-/// What concerns one socket each: a device and the family that is spoken there.
+/// One value per socket: per device and address family.
 type Sockets<T> = BTreeMap<(Dev, Family), T>;
 
 impl Linux {
@@ -104,7 +104,7 @@ impl Linux {
         let doing = || format!("look up the route to {address}");
         let replies: Vec<Reply> = match self.rtnl.ask(&route::look_up(address)) {
             Ok(replies) => replies,
-            // No route, or one that says so: unreachable, prohibit, blackhole.
+            // No route, or one of type unreachable, prohibit or blackhole.
             Err(NetlinkError::Refused {
                 errno: libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL,
                 ..
@@ -148,7 +148,7 @@ impl Linux {
     }
 }
 
-/// Leaves out targets whose family is not supported; [`result_of`] says so.
+/// Leaves out targets whose family is not supported; [`result_of`] returns the error for them.
 fn by_socket(targets: &BTreeSet<AddressKey>) -> Sockets<BTreeSet<IpAddr>> {
     let mut by_socket: Sockets<BTreeSet<IpAddr>> = BTreeMap::new();
     for key in targets {
@@ -160,7 +160,7 @@ fn by_socket(targets: &BTreeSet<AddressKey>) -> Sockets<BTreeSet<IpAddr>> {
     by_socket
 }
 
-/// What became of `key` on its socket.
+/// The result for `key` on its socket.
 fn result_of<'a, A>(
     results: &'a Sockets<Result<A, String>>,
     key: &AddressKey,

@@ -20,7 +20,7 @@ pub struct LinuxNic {
 }
 
 impl LinuxNic {
-    /// Opens it for VIPs of the family of `own`, its address. Its socket never waits.
+    /// Opens it for VIPs of the family of `own`, its address. Its socket never blocks.
     pub fn open(dev: &Dev, own: IpAddr) -> Result<Self, KernelError> {
         let doing = || format!("listen on {dev}");
         let family = Family::of(own).map_err(|error| failure(doing(), error))?;
@@ -36,7 +36,7 @@ impl LinuxNic {
         })
     }
 
-    /// What becomes readable when frames have arrived.
+    /// The socket; it becomes readable when frames have arrived.
     pub fn socket(&self) -> &Arc<LinkSocket> {
         &self.socket
     }
@@ -90,7 +90,7 @@ impl SegmentNic for LinuxNic {
         match self.socket.try_receive() {
             Ok(heard) => Ok(Some(heard)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            // Told once, when the NIC goes down; it may come up again.
+            // The socket returns this once when the NIC goes down; the NIC may come up again.
             Err(error) if error.raw_os_error() == Some(libc::ENETDOWN) => Ok(None),
             Err(error) => Err(self.failure(error)),
         }

@@ -1,4 +1,4 @@
-//! Whatever arrives on the wire, reading it does not panic, and a question that was read is what would be sent.
+//! Reading any frame does not panic, and a request that was read is the same after it was encoded and read again.
 //!
 //! `cargo +nightly fuzz run --fuzz-dir tests/fuzz wire`
 #![no_main]
@@ -15,7 +15,7 @@ const OWN: Mac = Mac([2, 0, 0, 0, 0, 1]);
 
 fuzz_target!(|bytes: &[u8]| {
     check(bytes);
-    // Most bytes are no ARP at all; these get past the first look.
+    // Most random bytes are no ARP; with this header they get past the first check.
     let mut arp = bytes.to_vec();
     if let Some(start) = arp.get_mut(12..21) {
         start.copy_from_slice(&[8, 6, 0, 1, 8, 0, 6, 4, 0]);

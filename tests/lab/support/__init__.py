@@ -1,4 +1,4 @@
-"""What the scenarios share: the site (the nodes of a run), the agents at work on it, the objects they are given."""
+"""What the scenarios share: the site (the nodes of a run), the agents that run on it, the objects that they read."""
 
 from ground.objects import BACKEND, DIRECTOR, VIP, virtual_service
 

@@ -1,4 +1,4 @@
-"""ARP questions: many in a short time, and without end."""
+"""ARP requests: many in a short time, and repeated ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ground.netns import Namespace
 
 
 def arping_many(place: Namespace, ip: str, device: str = "lan", tries: int = 20, at_once: int = 10) -> set[str]:
-    """MACs that `arping` names in so many tries. It asks once a second, so several ask at once, and each hears all answers."""
+    """MACs that `arping` prints in so many tries. It sends one request per second, so several run at once, and each receives all answers."""
     asking = [
         place.spawn(["arping", "-b", "-I", device, "-c", str(tries // at_once), ip], f"arping-{ip}-{n}.log") for n in range(at_once)
     ]
@@ -54,7 +54,7 @@ def repeated_requests(place: Namespace, *ips: str, sender: str, device: str = "l
 
 @dataclass(frozen=True)
 class Conflict:
-    """From when to when (seconds since the epoch) questions for an address had answers from several MACs."""
+    """Begin and end (seconds since the epoch) of a time in which several MACs answered requests for an address."""
 
     ip: str
     begin: float
@@ -66,9 +66,9 @@ class Conflict:
 
 
 def conflicts(frames: list[Frame], asker: str, ip: str) -> list[Conflict]:
-    """Times in which questions of `asker` (its MAC) were answered by more than one; those in a row make one conflict.
+    """Times in which several MACs answered requests of `asker` (its MAC); requests in a row make one conflict.
 
-    An answer belongs to the last question before it.
+    An answer belongs to the last request before it.
     """
     asked = [f.time for f in frames if f.arp == "request" and f.src_mac == asker and f.arp_target_ip == ip]
     answers: dict[int, dict[str, float]] = {}

@@ -1,4 +1,4 @@
-"""Two directors: who holds the VIP, and how to get there."""
+"""Two directors: sets them up, and finds which one holds the VIP."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ground.wait import wait_until
 from .arp_requests import repeated_requests
 
 DIRECTORS = ("d", "r3")
-# How many connections are kept open.
+# Number of connections that are kept open.
 KEPT = 300
 
 
 @pytest.fixture(autouse=True)
 def only_here(fleets):
-    """Ends what pair() sets; for files that import it."""
+    """Resets the sysctl that pair() sets; for files that import it."""
     yield
     for node in map(fleets.site.lab.__getitem__, DIRECTORS):
         if node.powered:
@@ -62,10 +62,10 @@ def wait_destinations(fleet, name, count=2, timeout=15):
 
 
 def pair(fleet, real_servers=("r1", "r2"), sloppy=True, **spec):
-    """Two directors at work, one of which holds the VIP and should; returns the holder and the standby."""
+    """Starts two directors, the preferred one of which holds the VIP; returns the holder and the standby."""
     fleet.assign_roles(directors=DIRECTORS, real_servers=real_servers)
     for name in DIRECTORS:
-        # Connections whose beginning another director has seen.
+        # With sloppy_tcp a director accepts connections whose beginning another one has seen.
         fleet.lab[name].sh(f"sysctl -qw net.ipv4.vs.sloppy_tcp={int(sloppy)}")
     fleet.start()
     fleet.apply(virtual_service(scheduler="mh", **{"directors": {"preferred": "r3"}, **spec}))
@@ -79,7 +79,7 @@ def pair(fleet, real_servers=("r1", "r2"), sloppy=True, **spec):
 
 @contextmanager
 def two_halves(fleet, *away):
-    """The nodes `away` have a LAN of their own, until the end of the block."""
+    """Puts the nodes `away` on a bridge of their own, until the end of the block."""
     host, ports = fleet.host, [fleet.lab[name].nics[0].port for name in away]
     host.sh("ip link add half type bridge forward_delay 0 mcast_snooping 0 && ip link set half up")
     try:
@@ -90,7 +90,7 @@ def two_halves(fleet, *away):
 
 
 def revive(fleet, name):
-    """Boots a node again whose power was cut. Until its agent reports, real servers keep the VIP for what it last said."""
+    """Boots a node whose power was cut, and starts its agent. Until it reports, real servers keep the VIP because of its old report."""
     fleet.site.discard(name)
     fleet.site.up(name)
     fleet.start(name)
@@ -101,13 +101,13 @@ def more(load, count=200, timeout=20):
 
 
 def keep_open(fleet, vip=VIP):
-    """Connections that are kept open: half of them say something all the time, half of them every few seconds."""
+    """Opens connections and keeps them open: half of them send a request each second, half of them every three seconds."""
     loads = [clients.hold(fleet.host, vip, n=KEPT // 2, interval=interval) for interval in (1, 3)]
     return [load.wait_answers(KEPT // 2, 20) for load in loads]
 
 
 def not_kept(loads):
-    """Waits until each of these connections was used again; returns what became of those that did not live on, or not where they were."""
+    """Waits until each of these connections was used again; returns the errors of those that ended, and the servers of those that moved."""
     since = time.time()
 
     def used(load):

@@ -17,7 +17,7 @@ STATES = {
 
 
 class Endpoints:
-    """What runs where: `endpoints.write(r1="ready", r2="starting")`; a node that is not named runs nothing."""
+    """The pods by node: `endpoints.write(r1="ready", r2="starting")`; a node that is not named has none."""
 
     def __init__(self, cluster: Cluster, service: str = "web", port: int = 80):
         self.cluster, self.service, self.port = cluster, service, port
@@ -28,7 +28,7 @@ class Endpoints:
         return f"{SLICES}/{self.service}-1"
 
     def write(self, addresses: dict[str, str] | None = None, **states: str) -> None:
-        """All that runs now; on the host's network unless `addresses` names a pod's own address by node."""
+        """Writes all pods that run now, on the host's network unless `addresses` has a pod's own address by node."""
         self.states = states
         address = lambda name: (addresses or {}).get(name) or self.cluster.site.address(name)
         slice = {
@@ -45,7 +45,7 @@ class Endpoints:
         self.cluster.api.request("PATCH", f"{self._path}?fieldManager=scenario&force=true", slice, "application/apply-patch+yaml")
 
     def change(self, name: str, state: str | None) -> None:
-        """One node's pod changes; None: it is gone."""
+        """Changes the state of one node's pod; None deletes it."""
         states = {**self.states, name: state}
         self.write(**{node: state for node, state in states.items() if state is not None})
 

@@ -1,4 +1,4 @@
-"""Faults of directors, drawn at random: what happens to whom, for how long, and how it is done and undone."""
+"""Faults of directors, drawn at random: kind, director and duration, and how each is done and undone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from .directors import revive
 
-# How often each comes: booting a node takes the longest.
+# Relative frequencies: "power" is rare, because booting a node takes the longest.
 WEIGHTS = {"kill": 3, "pause": 3, "cut LAN": 3, "cut API": 2, "cut both": 2, "flap": 2, "restart": 2, "power": 1}
 
 
@@ -37,9 +37,9 @@ def draw(chance: random.Random, directors: tuple[str, ...]) -> list[Fault]:
 
 
 class FaultInjector:
-    """Does what faults say to the directors of a fleet, and notes when segments were whole again.
+    """Applies faults to the directors of a fleet, and notes when the segment was whole again.
 
-    A holder whose agent is dead or stands still cannot give way: if its segment became whole in the meantime, it is only when that agent is back.
+    A holder whose agent is dead or paused cannot yield. If its segment became whole meanwhile, the time counts from the agent's return.
     """
 
     def __init__(self, fleet):
@@ -48,11 +48,11 @@ class FaultInjector:
         self.absent: dict[str, float] = {}
 
     def run(self, faults: list[Fault]) -> None:
-        """All of them, each at its time; returns when the last one is over."""
+        """Applies all faults, each at its time; returns when the last one is over."""
         steps: list[tuple[float, Callable[[str], None], str]] = []
         for fault in faults:
             begin, end = self._how(fault.kind)
-            # A cable that flaps: off and on, off and on, off and on.
+            # A cable that flaps is cut and joined three times.
             parts = 5 if fault.kind == "flap" else 1
             for number in range(parts + 1):
                 steps.append((fault.after + fault.seconds * number / parts, end if number % 2 else begin, fault.node))

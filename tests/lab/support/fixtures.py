@@ -7,7 +7,7 @@ from .site import Site
 
 
 class Fleets:
-    """Both fleets of a run, made when first needed; only one has agents at work."""
+    """Both fleets of a run, made when first needed; only one at a time has running agents."""
 
     def __init__(self, site: Site):
         self.site = site
@@ -36,7 +36,7 @@ def fleets():
 
 @pytest.fixture
 def cluster(fleets):
-    """Agents fed from the API server. Afterwards every node must be as it was before."""
+    """Agents that read from the API server. Afterwards every node must be as it was before."""
     fleet = fleets.get(Cluster)
     yield fleet
     fleet.reset()
@@ -44,7 +44,7 @@ def cluster(fleets):
 
 @pytest.fixture
 def hosts(fleets):
-    """Agents fed from a directory. Afterwards every node must be as it was before."""
+    """Agents that read from a directory. Afterwards every node must be as it was before."""
     fleet = fleets.get(Hosts)
     yield fleet
     fleet.reset()

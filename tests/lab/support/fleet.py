@@ -1,4 +1,4 @@
-"""The agents at work on the nodes of a site, fed from the Kubernetes API or from a directory of manifests on each node."""
+"""The agents on the nodes of a site, which read from the Kubernetes API or from a directory of manifests on each node."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SERVICES = "/apis/directway.dev/v1alpha1/namespaces/default/virtualservices"
 
 
 class Fleet:
-    """Common part. Scenarios assign_roles nodes, apply VirtualServices and look at what the kernels do."""
+    """Base class. Scenarios call assign_roles(), apply VirtualServices and check what the kernels do."""
 
     source: str
 
@@ -29,10 +29,10 @@ class Fleet:
         self.services: dict[str, dict] = {}
         self.assigned: list[str] = []
 
-    # What the sources say: the differences between the fleets -----------------------------------------
+    # Writing to the sources: the differences between the fleets ----------------------------------------
 
     def _prepare(self, name: str) -> None:
-        """Before an agent starts on a node, which may be freshly booted."""
+        """Runs before an agent starts on a node, which may have just booted."""
 
     def _write_node(self, name: str) -> None:
         raise NotImplementedError
@@ -46,7 +46,7 @@ class Fleet:
     # Nodes ------------------------------------------------------------------------------------------
 
     def assign_roles(self, directors: tuple[str, ...] = ("d",), real_servers: tuple[str, ...] = ("r1", "r2")) -> "Fleet":
-        """Gives exactly these nodes their roles; boots them, doesn't start their agents."""
+        """Gives these nodes, and no others, their roles; boots them, but does not start their agents."""
         self.assigned = list(dict.fromkeys([*directors, *real_servers]))
         self.site.up(*self.assigned)
         for name in dict.fromkeys([*self.assigned, *self.labels]):
@@ -66,7 +66,7 @@ class Fleet:
     # Agents -----------------------------------------------------------------------------------------
 
     def start(self, *names: str, wait: bool = True, **options) -> list[Agent]:
-        """Starts the agents of all nodes that have a role (or of `names`) that don't run."""
+        """Starts the agents that do not run yet, on all nodes that have a role or on `names`."""
         agents = []
         for name in names or self.assigned:
             node = self.site.node(name)
@@ -115,7 +115,7 @@ class Fleet:
         return [name for name, labels in self.labels.items() if labels.items() >= BACKEND.items()]
 
     def weights(self, service: dict, port: int | None = None) -> dict[str, int]:
-        """Weight by node name, as ipvsadm on the director has it; the address where it is no node's."""
+        """Weight by node name, from ipvsadm on the director; by address where it is no node's."""
         names = {self.site.address(name): name for name in self.lab.nodes}
         found = judges.weights(self.director(), key_of(service, port))
         return {names.get(address, address): weight for address, weight in found.items()}
@@ -133,7 +133,7 @@ class Fleet:
         return judges.devices_with(node or self.director(), vip_of(service)) not in ([], ["lo"])
 
     def wait_serving(self, service: dict, real_servers: list[str] | None = None, timeout: float = 15) -> None:
-        """The VIP on the director's NIC, and every real server (or those named) a destination with its weight."""
+        """Waits until the director has the VIP on its NIC, and every real server (or those named) as a destination with its weight."""
         names = self.real_servers() if real_servers is None else real_servers
         default = service["spec"]["realServers"].get("weight", 1)
         self.wait_weights(service, {n: int(self.annotations[n].get(WEIGHT, default)) for n in names}, timeout)
@@ -145,7 +145,7 @@ class Fleet:
         """Waits until `ip addr`, `ip route`, `ipvsadm -Sn` and sysctls of all nodes are, to the byte, what they were."""
         def clean() -> bool:
             for name in self.assigned:
-                # One after the other: to look at all of them would keep them busy.
+                # One node after the other: looking at all of them at once would keep them busy.
                 assert not (seen := self.site.differences(name)), f"\n{seen}"
             return True
 
@@ -164,12 +164,12 @@ class Fleet:
             raise AssertionError(f"after the scenario: {reason}\n{state}") from None
 
     def retire(self) -> None:
-        """Ends the agents, so that another fleet can have the nodes."""
+        """Ends the agents, so that the other fleet can use the nodes."""
         self.stop()
 
 
 class Cluster(Fleet):
-    """Fed from the API server; the controller runs."""
+    """Agents read from the API server; the controller runs."""
 
     source = "kubernetes"
 
@@ -209,7 +209,7 @@ class Cluster(Fleet):
         return self.api.get(f"{SERVICES}/{name}")
 
     def wait_condition(self, kind: str, status: str, reason: str | None = None, name: str = "web", timeout: float = 15) -> str:
-        """Waits for a condition that speaks of the present generation; returns its message."""
+        """Waits for a condition that has observed the present generation; returns its message."""
         def reached() -> dict:
             service = self.get(name)
             one = condition(service, kind)
@@ -221,7 +221,7 @@ class Cluster(Fleet):
 
 
 class Hosts(Fleet):
-    """Fed from a directory on every node, kept equal by the scenario as by any configuration management."""
+    """Agents read from a directory on every node; the fleet keeps the directories equal, as configuration management would."""
 
     source = "dir"
 

@@ -1,4 +1,4 @@
-"""What scenarios of the lab ask of VirtualServices, and Nodes as a directory of manifests has them."""
+"""Helpers for VirtualServices in the lab's scenarios, and Nodes for a directory of manifests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ WEIGHT = "directway.dev/weight"
 
 
 def many_vips(count: int) -> list[str]:
-    """VIPs outside of the segment's own network, to be held on an interface by its name; no client asks for them."""
+    """VIPs outside of the segment's own network, so that `spec.directors.interface` must name the NIC; no client uses them."""
     return [f"10.{100 + n // 62500}.{n // 250 % 250}.{n % 250 + 1}" for n in range(count)]
 
 
@@ -20,7 +20,7 @@ def key_of(service: dict, port: int | None = None) -> str:
 
 
 def node_manifest(name: str, address: str, labels: dict[str, str], annotations: dict[str, str]) -> dict:
-    """A v1 Node as a directory of manifests has it."""
+    """A v1 Node for a directory of manifests."""
     return {
         "apiVersion": "v1",
         "kind": "Node",

@@ -1,6 +1,6 @@
 """The site: one lab for all scenarios of a run. Its nodes boot when a scenario first needs them.
 
-    lan  10.77.0.0/24   clients (the lab itself), director d, real servers r1 r2 r3, and the odd ones
+    lan  10.77.0.0/24   clients (the lab itself), director d, real servers r1 r2 r3, and nodes for single scenarios
     back 10.78.0.0/24   a second segment of the director; real server `inner` lives only there
     far  10.79.0.0/24   behind the router; real server `far`
     spare               a NIC of r3 that carries nothing
@@ -19,7 +19,7 @@ from ground.wait import wait_until
 
 ROUTER = {"lan": "10.77.0.1/24", "back": "10.78.0.1/24", "far": "10.79.0.1/24"}
 VLAN = "ip link add link eth0 name eth0.5 type vlan id 5; ip link set eth0.5 up"
-# name: NICs, gateway, what a boot does beyond addresses
+# name: NICs, gateway, commands after the boot
 LAYOUT: dict[str, tuple[list, str | None, str]] = {
     "d": (["lan", "back"], "10.77.0.1", f"{VLAN}; ip addr add 10.77.5.10/24 dev eth0.5"),
     "r1": (["lan"], None, ""),
@@ -39,7 +39,7 @@ ADDRESS = {"bridged": "10.77.0.71", "tagged": "10.77.5.72", "visitor": "10.77.5.
 
 
 class Site:
-    """`lab` for all that the ground can do; `node()` for a node that is up and has a web server."""
+    """`lab` is the ground's lab; `node()` returns a node that is up and has a web server."""
 
     def __init__(self):
         self.lab = Lab()
@@ -64,7 +64,7 @@ class Site:
         return self.lab[name].nics[nic].mac
 
     def up(self, *names: str) -> list[Node]:
-        """Boots those that are off, all at once; a web server on each, and its state remembered as the baseline."""
+        """Boots those that are off, all at once, starts a web server on each, and records its state as the baseline."""
         fresh = [self.lab[name] for name in names if not self.lab[name].powered]
         for node in fresh:
             node.start()
@@ -81,8 +81,8 @@ class Site:
         return [self.lab[name] for name in names]
 
     def set_up_ipvs(self, node: Node) -> None:
-        """IPVS keeps an ended connection for two minutes. Without this setting, a client that comes again from the same
-        port, for a real server that is gone, is met with silence: scenarios would disturb each other.
+        """IPVS keeps an ended connection for two minutes. Without this setting, a new connection from the same port would go to
+        the old real server, which may be gone: one scenario would make another one fail.
         """
         node.sh("modprobe ip_vs; sysctl -qw net.ipv4.vs.expire_nodest_conn=1")
 
@@ -93,7 +93,7 @@ class Site:
         return [node for node in self.lab.nodes.values() if node.powered]
 
     def differences(self, *names: str) -> str:
-        """What on these nodes (those that are off don't count) is not as it was after their boot; empty when all is."""
+        """How the state of these nodes differs from that after their boot (without nodes that are off); empty if it does not."""
         lines = []
         for node in (self.lab[name] for name in names):
             if node.powered:
@@ -102,7 +102,7 @@ class Site:
         return "\n".join(lines)
 
     def discard(self, *names: str) -> None:
-        """Switches nodes off, whatever state they are in; the next use boots them afresh."""
+        """Switches nodes off, whatever state they are in; the next use boots them."""
         for name in names:
             node = self.lab[name]
             node.agent = None
@@ -111,5 +111,5 @@ class Site:
             del node.nics[len(LAYOUT[name][0]):]
 
     def forget_neighbours(self) -> None:
-        """The client asks by ARP again."""
+        """Empties the client's ARP table, so that it sends ARP requests again."""
         self.host.sh("ip neigh flush all")

@@ -1,4 +1,4 @@
-//! The kernel's refusals, as FACTS of real kernels say; `tests/contract` asks the same of both.
+//! The simulated kernel's refusals. They are those of real kernels: `tests/contract` checks both alike.
 
 use libc::{EADDRNOTAVAIL, EEXIST, EINVAL, ENETDOWN, ENODEV, ENOENT, EOPNOTSUPP, ERANGE, ESRCH};
 

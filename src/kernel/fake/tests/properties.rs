@@ -79,7 +79,7 @@ fn ops() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// What an accepted op means, said once more and as simply as can be.
+/// The effect of an accepted op, implemented a second time and as simply as possible.
 fn expect(net: &mut NodeNet, op: &Op) {
     match op {
         Op::AddDummy(dev) => {
@@ -150,7 +150,7 @@ fn expect(net: &mut NodeNet, op: &Op) {
     }
 }
 
-/// Ops on different things; those on the same depend on their order.
+/// What the op changes. Ops that change the same thing depend on their order.
 fn thing(op: &Op) -> String {
     let address = |key: &AddressKey| format!("{} {}", key.dev, key.ip);
     match op {

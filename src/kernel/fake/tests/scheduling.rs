@@ -6,7 +6,7 @@ use crate::{
     model::{Flag, Persistence},
 };
 
-/// Who answers `count` connections.
+/// How many of `count` connections each machine answers.
 fn spread(lan: &FakeLan, count: usize) -> BTreeMap<String, usize> {
     let mut answers = BTreeMap::new();
     for _ in 0..count {
@@ -71,7 +71,7 @@ fn hashing_without_fallback_refuses_the_share_of_weight_zero() {
 #[test]
 fn every_scheduler_skips_weight_zero_and_finds_somebody() {
     for scheduler in Scheduler::ALL {
-        // Hashing to a destination without weight finds nobody; dh knows no way around that.
+        // dh refuses a connection that it hashes to a destination of weight 0, and has no fallback flag.
         if scheduler == Scheduler::Dh {
             continue;
         }
@@ -87,7 +87,7 @@ fn every_scheduler_skips_weight_zero_and_finds_somebody() {
             weigh(&lan, "10.0.0.11", 0);
             weigh(&lan, "10.0.0.12", weight);
             let expected = if scheduler == Scheduler::Ovf && weight == 1 {
-                // Overflow refuses when everybody is full.
+                // ovf refuses when every destination has as many connections as its weight.
                 1
             } else {
                 20

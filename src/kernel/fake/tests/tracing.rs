@@ -195,7 +195,7 @@ fn a_segment_of_the_next_segment_needs_a_router() {
 fn a_director_is_no_client_of_its_own_vip() {
     let lan = by_hand(Scheduler::Rr);
     let send = || lan.send("d", ip(VIP), 80, Protocol::Tcp);
-    // Its ARP request says the VIP is its own, which the real server says too: martian, no answer.
+    // The ARP request's sender address is the VIP, which the real server has too: it drops the request as martian.
     assert_eq!(
         send().delivery,
         lost("d", Loss::NoNeighbour(ip("10.0.0.11")))

@@ -35,7 +35,7 @@ pub const FORWARD_DIRECT: u32 = 3;
 pub enum DestinationAttribute {
     /// The real server's address.
     Address(Address),
-    /// The port, in the machine's order here, in network order on the wire.
+    /// The port, in the machine's order here, in network order in the message.
     Port(u16),
     /// Forwarding method (under [`FORWARD_MASK`]) and other `IP_VS_CONN_F_*` bits.
     Forward(u32),
@@ -51,7 +51,7 @@ pub enum DestinationAttribute {
     InactiveConnections(u32),
     /// Persistence templates.
     PersistentConnections(u32),
-    /// `AF_INET` or `AF_INET6`; absent in kernels before 3.18: the service's.
+    /// `AF_INET` or `AF_INET6`; kernels before 3.18 leave it out, as it is always the service's.
     Family(u16),
     /// Counters.
     Stats64(Vec<StatsAttribute>),

@@ -1,4 +1,4 @@
-//! What IPVS says about itself, `IPVS_INFO_ATTR_*`.
+//! IPVS's version and table size, `IPVS_INFO_ATTR_*`.
 
 use netlink_packet_core::{DecodeError, DefaultNla, ErrorContext, Nla, NlaBuffer, Parseable};
 

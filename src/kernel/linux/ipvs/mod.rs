@@ -75,9 +75,9 @@ pub enum Command {
     GetDestination,
     /// Start a synchronisation daemon; also the command of each entry in a dump of daemons.
     NewDaemon,
-    /// Stop one.
+    /// Stop a synchronisation daemon.
     DeleteDaemon,
-    /// Read which run, as a dump.
+    /// Read the running synchronisation daemons as a dump.
     GetDaemon,
     /// The answer to [`Command::GetInfo`].
     SetInfo,
@@ -138,7 +138,7 @@ pub enum Attribute {
     Destination(Vec<DestinationAttribute>),
     /// A synchronisation daemon.
     Daemon(Vec<DaemonAttribute>),
-    /// Part of the answer to [`Command::GetInfo`], whose attributes are numbered by themselves.
+    /// Part of the answer to [`Command::GetInfo`], whose attributes have numbers of their own.
     Info(InfoAttribute),
     /// Not known to this code.
     Other(DefaultNla),

@@ -2,8 +2,8 @@
 //!
 //! Over netlink the destinations of each service have to be asked for one service at a time; with 10,000 services and
 //! 100,000 destinations that takes nine times as long as reading this text. It lacks thresholds, counters of traffic and
-//! the tunnel's type of a destination, none of which directway has an opinion on, and it shows a *service's* persistence in
-//! jiffies and not its flags, so services are read over netlink (`ip_vs_info_seq_show`, net/netfilter/ipvs/ip_vs_ctl.c).
+//! the tunnel's type of a destination, none of which directway uses, and it shows a *service's* persistence in jiffies
+//! and not its flags, so services are read over netlink (`ip_vs_info_seq_show`, net/netfilter/ipvs/ip_vs_ctl.c).
 
 use std::{
     io::{self, BufRead},
@@ -17,7 +17,7 @@ use super::report::SeenDestination;
 /// Where the kernel shows the table of this thread's network namespace.
 pub const PATH: &str = "/proc/thread-self/net/ip_vs";
 
-/// What a reader of the table is told.
+/// An entry of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entry {
     /// A service; the destinations that follow are its own.
@@ -28,8 +28,8 @@ pub enum Entry {
 
 /// Reads the table line by line. Services by firewall mark are left out with their destinations.
 ///
-/// A service is shown as a whole by one call of the kernel. Others may change the table between two reads and so hide a
-/// service here or show it twice; who reads this compares it with the list of services.
+/// The kernel shows a service as a whole in one call. Other programs may change the table between two reads and so hide
+/// a service here or show it twice; the caller compares the entries with the list of services.
 pub fn read(mut table: impl BufRead, mut take: impl FnMut(Entry)) -> io::Result<()> {
     let mut current = None;
     let mut line = String::new();

@@ -39,7 +39,7 @@ pub struct SeenDestination {
     pub connections: Connections,
 }
 
-/// Decodes an entry of a dump of services at once: ten thousand of them with all their attributes take some memory.
+/// Decodes a service as soon as it is received: ten thousand of them with all their attributes take some memory.
 impl NetlinkDeserializable for SeenService {
     type Error = DecodeError;
 

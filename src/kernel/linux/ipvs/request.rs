@@ -89,7 +89,7 @@ pub fn start_sync(half: SyncHalf, daemon: &SyncDaemon) -> IpvsMessage {
     )
 }
 
-/// Stops it.
+/// Stops a synchronisation daemon.
 pub fn stop_sync(half: SyncHalf) -> IpvsMessage {
     let which = DaemonAttribute::State(state_of(half));
     daemon_message(Command::DeleteDaemon, vec![which])
@@ -139,7 +139,7 @@ fn identified(key: &ServiceKey) -> Vec<ServiceAttribute> {
     ]
 }
 
-/// The kernel wants all of these, also when only one of them changes (`ip_vs_genl_parse_service`, full entry).
+/// The kernel requires all of these, even if only one of them changes (`ip_vs_genl_parse_service`, full entry).
 fn described(key: &ServiceKey, service: &Service) -> Vec<ServiceAttribute> {
     let mut flags = service.flags.iter().fold(0, |bits, flag| bits | flag.bit());
     let (timeout, prefix) = match service.persistence {
@@ -165,7 +165,7 @@ fn described(key: &ServiceKey, service: &Service) -> Vec<ServiceAttribute> {
     attributes
 }
 
-/// A mask for IPv4, a prefix length for IPv6; each client alone unless said otherwise.
+/// A mask for IPv4, a prefix length for IPv6; without `prefix`, that of a single client.
 fn netmask(vip: IpAddr, prefix: Option<u8>) -> [u8; 4] {
     match vip {
         IpAddr::V4(_) => {

@@ -24,7 +24,7 @@ const IPVS_SVC_ATTR_STATS64: u16 = 12;
 pub struct ServiceFlags {
     /// `IP_VS_SVC_F_*`.
     pub flags: u32,
-    /// Which bits of `flags` count. The kernel keeps its own `IP_VS_SVC_F_HASHED` out of it.
+    /// Which bits of `flags` count. The kernel sets `IP_VS_SVC_F_HASHED` itself, whatever is here.
     pub mask: u32,
 }
 
@@ -52,7 +52,7 @@ pub enum ServiceAttribute {
     Protocol(u16),
     /// The VIP.
     Address(Address),
-    /// The port, in the machine's order here, in network order on the wire.
+    /// The port, in the machine's order here, in network order in the message.
     Port(u16),
     /// The firewall mark that identifies a service instead of protocol, address and port.
     FirewallMark(u32),

@@ -143,7 +143,7 @@ fn information_has_attribute_numbers_of_its_own() {
     assert_eq!(message.attributes, expected.map(Attribute::Info));
 }
 
-/// Everything captured, those with attributes that this code keeps as `Other` among them.
+/// All captured messages, including some with attributes that this code keeps as `Other`.
 const CAPTURED: [&str; 6] = [
     include_str!("captured/add_service.hex"),
     include_str!("captured/add_destination.hex"),

@@ -8,10 +8,10 @@ use netlink_packet_core::{DecodeError, NLA_HEADER_SIZE, NlaBuffer};
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 
-/// `union nf_inet_addr`: always 16 bytes, an IPv4 address in the first four. The family is told by another attribute.
+/// `union nf_inet_addr`: always 16 bytes, an IPv4 address in the first four. The family is in another attribute.
 pub type Address = [u8; 16];
 
-/// The wire form of `address`.
+/// `address` as messages contain it.
 pub fn address_bytes(address: IpAddr) -> Address {
     match address {
         IpAddr::V4(v4) => {
@@ -66,7 +66,7 @@ pub(super) fn u32_of(value: &[u8]) -> Result<u32, DecodeError> {
     exact(value).map(u32::from_ne_bytes)
 }
 
-/// A string that may or may not end with a zero byte; what is no UTF-8 is replaced.
+/// A string that may or may not end with a zero byte; invalid UTF-8 is replaced.
 pub(super) fn string_of(value: &[u8]) -> String {
     let end = value.iter().position(|b| *b == 0).unwrap_or(value.len());
     String::from_utf8_lossy(&value[..end]).into_owned()

@@ -1,4 +1,4 @@
-//! What a netlink datagram holds: headers, answers and refusals. Pure, so that it can be fuzzed.
+//! The contents of a netlink datagram: headers, answers and refusals. Without I/O, so that it can be fuzzed.
 
 use netlink_packet_core::{
     DecodeError, NLA_HEADER_SIZE, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLMSG_ALIGNTO, NetlinkBuffer,
@@ -7,7 +7,7 @@ use netlink_packet_core::{
 
 /// `sizeof(struct nlmsghdr)`.
 const NETLINK_HEADER_LEN: usize = 16;
-/// `NLMSGERR_ATTR_MSG` of `linux/netlink.h`: the kernel's own words about a refusal.
+/// `NLMSGERR_ATTR_MSG` of `linux/netlink.h`: the kernel's explanation of a refusal.
 const NLMSGERR_ATTR_MSG: u16 = 1;
 
 /// One message of a datagram.
@@ -110,7 +110,7 @@ fn split_errno(payload: &[u8]) -> Result<(i32, &[u8]), DecodeError> {
     Ok((parse_i32(code)?.saturating_neg(), &payload[4..]))
 }
 
-/// The text is a courtesy: a malformed one is no reason to lose the errno.
+/// The kernel's text is optional: a malformed one must not hide the errno.
 fn explanation(flags: u16, attributes: &[u8]) -> Option<String> {
     if flags & NLM_F_ACK_TLVS == 0 {
         return None;

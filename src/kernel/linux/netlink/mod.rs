@@ -3,7 +3,7 @@
 //! One message at a time with an acknowledgement each costs two system calls per change; that is 36 times slower than
 //! batches when there are many. A batch asks for an acknowledgement only on its last message. The kernel works through the
 //! messages of a datagram in order and answers a *failed* one in any case (`netlink_rcv_skb`, net/netlink/af_netlink.c), so
-//! the sequence numbers of the `NLMSG_ERROR`s tell which messages failed, and the last one's answer that all are done.
+//! the sequence numbers of the `NLMSG_ERROR`s show which messages failed, and the answer to the last one ends a batch.
 
 pub mod message;
 mod socket;
@@ -23,13 +23,13 @@ pub use self::socket::KernelSocket;
 
 /// How many messages go into one datagram.
 pub const BATCH: usize = 64;
-/// How often a dump that the kernel marked as inconsistent is begun anew.
+/// How often a dump is tried while the kernel marks it as inconsistent.
 const DUMP_ATTEMPTS: usize = 8;
-/// The longest that one exchange may take. The kernel answers while it takes the request, so this is never reached unless
-/// something is wrong; it exists so that nothing here can hang.
+/// After this time, an exchange receives no more messages, so that nothing here can hang. The kernel answers while it
+/// takes the request, so the limit is reached only if something is wrong.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What can go wrong between us and the kernel.
+/// Why an exchange with the kernel failed.
 #[derive(Debug, thiserror::Error)]
 pub enum NetlinkError {
     /// The kernel understood the message and refused it.
@@ -84,7 +84,7 @@ pub trait Transport {
     fn send(&mut self, datagram: &[u8]) -> io::Result<()>;
     /// Waits for one datagram. Returns its full length, even if it exceeds `buffer`, and the sender's port (0 = kernel).
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<(usize, u32)>;
-    /// Starts afresh, forgetting whatever is still under way.
+    /// Starts afresh: answers that are still under way are lost.
     fn reopen(&mut self) -> io::Result<()>;
 }
 
@@ -104,7 +104,7 @@ pub struct Channel<W = KernelSocket> {
     sequence: u32,
     sent: Sent,
     buffer: Vec<u8>,
-    /// An exchange ended early: late answers, or a dump that is still running, must not meet the next request.
+    /// The last exchange ended early. The next one reopens the socket, to get no late answers and no running dump.
     stale: bool,
 }
 
@@ -129,7 +129,7 @@ impl Channel {
 }
 
 impl<W: Transport> Channel<W> {
-    /// A channel over any wire.
+    /// A channel over any transport.
     pub fn over(transport: W) -> Self {
         // The kernel fills at most 32 KiB of a dump per datagram (netlink_recvmsg), one message may be as large again.
         Self {
@@ -162,7 +162,7 @@ impl<W: Transport> Channel<W> {
         answers.finish().map(|(answers, _)| answers)
     }
 
-    /// Reads a whole table. Begins again, a bounded number of times, when the kernel says that it changed meanwhile.
+    /// Reads a whole table. Begins again, a bounded number of times, if the kernel reports that it changed meanwhile.
     ///
     /// Where a table's dump does not carry that mark (IPVS), a change by others during the dump can hide or repeat an entry.
     pub fn dump<Q, A>(&mut self, question: &Q) -> Result<Vec<A>, NetlinkError>
@@ -280,13 +280,13 @@ impl<W: Transport> Channel<W> {
             })
     }
 
-    /// Hands every message from the kernel to `take` until it says that the exchange is over.
+    /// Gives every message from the kernel to `take` until that returns true: the exchange is over.
     fn exchange(
         &mut self,
         mut take: impl FnMut(&RawMessage<'_>) -> bool,
     ) -> Result<(), NetlinkError> {
         let deadline = Instant::now() + TIMEOUT;
-        // Cleared only where the exchange came to its proper end.
+        // Cleared only when `take` has got its last message.
         self.stale = true;
         loop {
             if Instant::now() >= deadline {
@@ -344,8 +344,8 @@ impl<A> Default for Answers<A> {
 }
 
 impl<A: NetlinkDeserializable> Answers<A> {
-    /// Takes one message; true when it was the last. After a malformed one the rest is still read, so that the
-    /// dump is not left running.
+    /// Takes one message; true when it was the last. After a malformed one the following are still read, so that
+    /// the dump is not left running.
     fn take(&mut self, message: &RawMessage<'_>, sequence: u32) -> bool {
         if message.header.sequence_number != sequence {
             return false;

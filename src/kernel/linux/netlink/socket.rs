@@ -1,4 +1,4 @@
-//! The real wire: a netlink socket of this thread's network namespace.
+//! The transport to the kernel: a netlink socket of this thread's network namespace.
 
 use std::io;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use socket2::SockRef;
 
 use super::Transport;
 
-/// The longest that one receive blocks. Shorter than an exchange's limit, which counts.
+/// The longest that one receive blocks. The exchange then fails with `NetlinkError::Silent`.
 const RECEIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Room for the refusals of a whole batch and for bursts of notifications.
 const RECEIVE_BUFFER: usize = 1 << 20;
@@ -33,11 +33,11 @@ impl KernelSocket {
 fn connect(protocol: isize) -> io::Result<Socket> {
     let mut socket = Socket::new(protocol)?;
     socket.bind_auto()?;
-    // Refusals without a copy of the request, but with an explanation.
+    // Refusals shall have no copy of the request, but an explanation.
     socket.set_cap_ack(true)?;
     socket.set_ext_ack(true)?;
     if protocol == NETLINK_ROUTE {
-        // The kernel filters a dump of routes by table; before Linux 4.20 it can't, and whoever reads the dump does.
+        // The kernel filters a dump of routes by table. Before Linux 4.20 it can't, and only `parse_host_route` does.
         let _ = socket.set_netlink_get_strict_chk(true);
     }
     let options = SockRef::from(&socket);

@@ -39,7 +39,7 @@ impl NetlinkDeserializable for Parsed {
 /// Turns what was sent into the datagrams to be received.
 type Script = Box<dyn FnMut(&[NetlinkHeader]) -> Vec<(Vec<u8>, u32)>>;
 
-/// A kernel that answers by a script; once it has nothing left to say, it times out.
+/// A kernel that answers by a script; after the script's last answer, receiving times out.
 struct Scripted {
     script: Script,
     inbox: VecDeque<(Vec<u8>, u32)>,

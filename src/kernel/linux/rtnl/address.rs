@@ -15,7 +15,7 @@ const RTM_GETADDR: u16 = 22;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_CACHEINFO: u16 = 6;
-/// Since Linux 5.18; older kernels pass over it.
+/// Since Linux 5.18; older kernels ignore it.
 const IFA_PROTO: u16 = 11;
 
 /// No duplicate address detection by the kernel, which would keep an IPv6 VIP unusable for a second.
@@ -37,7 +37,7 @@ pub struct SeenAddress {
     pub index: u32,
     /// The address itself, not a peer's.
     pub ip: IpAddr,
-    /// How many leading bits name the network.
+    /// The length of the network prefix in bits.
     pub prefix: u8,
     /// `IFA_PROTO`, 0 where there is none.
     pub protocol: u8,
@@ -82,7 +82,7 @@ pub fn delete(index: NonZeroU32, ip: IpAddr) -> Request {
         .with_ip(IFA_ADDRESS, ip)
 }
 
-/// Reads one entry of a dump; `None` for what is no IP address.
+/// Reads one entry of a dump; `None` for anything but an IP address.
 pub fn parse(reply: &Reply) -> Result<Option<SeenAddress>, DecodeError> {
     if reply.kind != RTM_NEWADDR {
         return Ok(None);

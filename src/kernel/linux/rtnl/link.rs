@@ -83,7 +83,7 @@ fn name(dev: &Dev) -> Vec<u8> {
     name
 }
 
-/// Reads one entry of a dump; `None` for an interface whose name no manifest could spell.
+/// Reads one entry of a dump; `None` for an interface whose name is no valid [`Dev`].
 pub fn parse(reply: &Reply) -> Result<Option<Link>, DecodeError> {
     if reply.kind != RTM_NEWLINK {
         return Ok(None);
@@ -128,14 +128,14 @@ pub fn parse(reply: &Reply) -> Result<Option<Link>, DecodeError> {
         up: flags & IFF_UP != 0,
         carrier: flags & IFF_LOWER_UP != 0,
         arp_capable: ethernet && flags & IFF_NOARP == 0,
-        // A VRF's member has a master too, but goes on receiving for itself.
+        // A member of a VRF has a master too, but still receives its packets itself.
         enslaved: has_master && port_of != "vrf",
         addresses: Vec::new(),
         arp,
     }))
 }
 
-/// An interface without IPv4 (too small an MTU) has no settings, and no ARP either: all zero.
+/// All zero for an interface without IPv4 (too small an MTU), which has no settings and no ARP.
 fn arp_settings(specifics: Attributes<'_>) -> ArpSettings {
     let values = specifics
         .find(AF_INET.into())

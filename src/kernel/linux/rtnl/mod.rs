@@ -1,7 +1,7 @@
 //! Links, addresses and routes over rtnetlink.
 //!
-//! Only the few attributes that matter here are read, and every other one is passed over undecoded: an exotic device must not
-//! keep a node from being observed.
+//! Only the few attributes that matter here are read, and all others are skipped undecoded, so that an exotic device
+//! cannot keep a node from being observed.
 
 pub mod address;
 pub mod link;
@@ -40,7 +40,7 @@ fn ip_of(name: &str, value: &[u8]) -> Result<IpAddr, DecodeError> {
     }
 }
 
-/// Text up to the first zero byte; what is no UTF-8 is replaced.
+/// Text up to the first zero byte; invalid UTF-8 is replaced.
 fn text_of(value: &[u8]) -> String {
     let end = value.iter().position(|b| *b == 0).unwrap_or(value.len());
     String::from_utf8_lossy(&value[..end]).into_owned()

@@ -39,14 +39,14 @@ fn header(family: u8, prefix: u8, table: u8, protocol: u8, scope: u8, kind: u8) 
     ]
 }
 
-/// A route to one address, straight out of an interface.
+/// A route to one address, without a gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostRoute {
-    /// Where to.
+    /// The address.
     pub ip: IpAddr,
     /// The interface's index.
     pub index: u32,
-    /// Who added it (`RTPROT_*`).
+    /// The program or protocol that added it (`RTPROT_*`).
     pub protocol: u8,
 }
 
@@ -55,11 +55,11 @@ pub struct HostRoute {
 pub enum Path {
     /// It is this node's own.
     Local,
-    /// Straight out of an interface.
+    /// Directly out of an interface, without a gateway.
     OnLink {
         /// The interface's index.
         index: u32,
-        /// The source address that goes with it.
+        /// The source address of packets to it.
         source: Option<IpAddr>,
     },
     /// Through a router, or not at all.
@@ -173,7 +173,7 @@ fn parse(reply: &Reply) -> Result<Option<Parsed>, DecodeError> {
     Ok(Some(parsed))
 }
 
-/// Reads one entry of a dump; `None` for what is no host route straight out of an interface in the main table.
+/// Reads one entry of a dump; `None` for anything but a host route without a gateway in the main table.
 pub fn parse_host_route(reply: &Reply) -> Result<Option<HostRoute>, DecodeError> {
     let Some(route) = parse(reply)? else {
         return Ok(None);

@@ -7,13 +7,13 @@ use crate::model::{Reason, words};
 words! {
     /// The conditions of a VirtualService.
     pub enum ConditionType {
-        /// The spec is valid, and no older VirtualService has a claim to the same.
+        /// The spec is valid and collides with no older VirtualService.
         Accepted = "Accepted",
         /// The holder has done its part: the VIP is on its NIC, the services are in its kernel.
         Programmed = "Programmed",
         /// Clients are served: accepted, programmed, and at least one real server gets new connections.
         Ready = "Ready",
-        /// Somebody else on the wire answers for a VIP.
+        /// Another host on the segment answers for a VIP.
         VipConflict = "VIPConflict",
         /// kube-proxy on a director deletes a VIP's services, or will.
         KubeProxyConflict = "KubeProxyConflict",
@@ -73,7 +73,7 @@ words! {
         True = "True",
         /// It doesn't.
         False = "False",
-        /// Nobody can tell yet.
+        /// Not known yet.
         Unknown = "Unknown",
     }
 }

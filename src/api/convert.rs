@@ -1,7 +1,7 @@
-//! API object → model: validation's third ring.
+//! API object → model: the third check of an object, after the CRD's schema and its CEL rules.
 //!
-//! Everything that the API server checks is checked again, because admission can be bypassed, and a
-//! directory has none. All problems of an object are told at once.
+//! Everything that the API server checks is checked again, because admission can be bypassed, and manifests in a
+//! directory have none. All problems of an object are reported at once.
 
 use std::{net::IpAddr, str::FromStr, sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ use crate::model::{
     Requirement, Scheduler, Selector, ServiceName, VirtualService, VsKey, listed,
 };
 
-/// A VirtualService as a source gave it, broken or not.
+/// A VirtualService from a source, valid or not.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParsedVirtualService {
     /// Namespace and name.
@@ -35,12 +35,12 @@ pub struct ParsedVirtualService {
     pub parsed: Result<Arc<VirtualService>, Refusal>,
 }
 
-/// Judges one object from a watch. Never fails: what is wrong stays with the object.
+/// Checks one object from a watch. Never fails: its problems become its refusal.
 pub fn parse_virtual_service(object: &DynamicObject) -> ParsedVirtualService {
     parse_parts(&object.metadata, &object.data, Unknown::Ignore, Vec::new())
 }
 
-/// Judges metadata and the rest of an object; `problems` were found before.
+/// Checks an object; `problems` were found before.
 pub(super) fn parse_parts(
     metadata: &ObjectMeta,
     data: &Value,
@@ -56,7 +56,7 @@ pub(super) fn parse_parts(
         .as_ref()
         .map_or(0, |time| time.0.as_second());
 
-    // The status is not ours to judge: whoever garbled it, the controller writes it anew.
+    // The status is not checked: if it is garbled, the controller writes it anew.
     let spec = data.get("spec").unwrap_or(&Value::Null);
     let schema = &schema::VIRTUAL_SERVICE["properties"]["spec"];
     problems.extend(schema::check(spec, schema, "spec", unknown));
@@ -82,7 +82,7 @@ pub(super) fn parse_parts(
     }
 }
 
-/// What the schema cannot say. Every `None` comes with a problem.
+/// Checks what the schema cannot express. `None` comes with at least one entry in `problems`.
 fn convert(
     spec: &VirtualServiceSpec,
     key: &VsKey,
@@ -267,7 +267,7 @@ fn real_servers(
         .filter_map(|server| external(server, vips, problems));
     let external = external.collect();
     Some(RealServerPolicy {
-        // A Service alone says where among all backends.
+        // With a Service and no selector, all backends are selected.
         selector: selected.or_else(|| service.map(|_| Selector::default())),
         service: service.map(|service| ServiceName::new(namespace, &service.name)),
         device: device("spec.realServers.vipDevice", &api.vip_device, problems)?,

@@ -6,10 +6,10 @@ use crate::model::{
     Endpoint, EndpointPorts, EndpointState, NodeName, Protocol, ServiceName, Slice,
 };
 
-/// The label that says whose endpoints a slice has.
+/// The label that names a slice's Service.
 pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
-/// Whose slice it is, if it is a Service's; its own name; and what it says.
+/// The slice's Service, if it has one; its own name; and its content.
 pub fn endpoint_slice(object: &EndpointSlice) -> (Option<ServiceName>, String, Slice) {
     let metadata = &object.metadata;
     let labels = metadata.labels.as_ref();
@@ -43,7 +43,7 @@ fn ports(ports: &[EndpointPort]) -> EndpointPorts {
     EndpointPorts::These(known.collect())
 }
 
-/// One for each address; an address that is a host's name is no node's.
+/// One for each IP address. A host name (address type FQDN) is left out, because no node has it as its address.
 fn endpoints(endpoint: &ApiEndpoint) -> impl Iterator<Item = Endpoint> {
     let addresses = endpoint.addresses.iter();
     addresses.filter_map(|address| {
@@ -55,7 +55,7 @@ fn endpoints(endpoint: &ApiEndpoint) -> impl Iterator<Item = Endpoint> {
     })
 }
 
-/// What is not said counts as the API's description asks: ready, serving as ready says, not terminating.
+/// A missing condition counts as the API documents: ready is true, serving is what ready is, terminating is false.
 fn state(endpoint: &ApiEndpoint) -> EndpointState {
     let conditions = endpoint.conditions.as_ref();
     let ready = conditions.and_then(|given| given.ready).unwrap_or(true);

@@ -1,4 +1,4 @@
-//! What the schema says of the model's closed sets: lists and sentences that name all of a set come from the set.
+//! The schema's lists and sentences that name all members of a closed set of the model, made from the set.
 
 use crate::model::{ArpMode, Flag, Protocol, Scheduler, TakeCause, listed};
 

@@ -1,7 +1,7 @@
 //! Manifests in files: what `kubectl apply -f` would read, without an API server behind it.
 //!
-//! Nobody prunes or defaults here, so fields that are not known are refused by name, and every error says
-//! where it is.
+//! No API server prunes these objects, so fields that are not known are refused by name, and every error names its
+//! file and line.
 
 use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde::Deserialize;
@@ -18,15 +18,15 @@ use crate::model::{Node, NodeName, Reason, Refusal};
 /// One object of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Manifest {
-    /// A VirtualService, broken or not.
+    /// A VirtualService, valid or not.
     VirtualService(Box<ParsedVirtualService>),
     /// A node.
     Node(NodeName, Node),
 }
 
-/// Reads a file of YAML documents. One that is broken is its refusal, and disturbs no other.
+/// Reads a file of YAML documents. An invalid one becomes a refusal and does not affect the others.
 ///
-/// `file` is how the messages call the file.
+/// `file` is the file's name in messages.
 pub fn parse_manifests(file: &str, text: &str) -> Vec<Result<Manifest, Refusal>> {
     let mut manifests = Vec::new();
     for document in documents(text) {
@@ -40,7 +40,7 @@ pub fn parse_manifests(file: &str, text: &str) -> Vec<Result<Manifest, Refusal>>
     manifests
 }
 
-/// One document. The parser's limits are against documents that blow up; a List of ten thousand objects does not.
+/// Parses a document. The limits stop documents whose aliases expand enormously; a List of ten thousand objects passes.
 pub(super) fn read(text: &str) -> Result<Value, serde_saphyr::Error> {
     let mut options = serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_nodes: 8_000_000, max_events: 32_000_000 },
@@ -49,8 +49,8 @@ pub(super) fn read(text: &str) -> Result<Value, serde_saphyr::Error> {
     serde_saphyr::from_str_with_options(text, options)
 }
 
-/// The parser counts lines from the document's start, people from the file's: it reads again behind as many
-/// empty lines as there are before.
+/// The parser counts lines from the start of the document, but the message must count from the start of the file: so
+/// the document is parsed again, after as many empty lines as there are lines before it.
 fn not_yaml(file: &str, document: &Document, error: &serde_saphyr::Error) -> Refusal {
     let padded = format!("{}{}", "\n".repeat(document.line - 1), document.text);
     let complaint = read(&padded).map_or_else(
@@ -65,13 +65,13 @@ fn invalid(place: &str, complaint: impl std::fmt::Display) -> Refusal {
 }
 
 struct Document {
-    /// Of the file, from 1.
+    /// Its first line in the file, from 1.
     line: usize,
     text: String,
 }
 
-/// Splits at `---`, which YAML 1.2 (9.1.2) allows at the start of a line for nothing else: one
-/// broken document must not hide those after it, as it would from one parser over the whole stream.
+/// Splits at `---`, which YAML 1.2 (9.1.2) allows at the start of a line for nothing else: a broken document must not
+/// hide those after it, as it would if one parser read the whole file.
 fn documents(text: &str) -> Vec<Document> {
     let mut documents = vec![Document {
         line: 1,
@@ -165,7 +165,7 @@ fn top_level(value: &Value, known: &[&str]) -> Vec<String> {
 
 fn parse_node(place: &str, value: Value) -> Result<Manifest, Refusal> {
     let (_, mut problems) = metadata(&value).map_err(|problem| invalid(place, problem))?;
-    // Its metadata is checked already, and is not in the schema.
+    // This schema includes the metadata, whose problems are found twice and then deduplicated.
     problems.extend(schema::check(&value, &schema::NODE, "", Unknown::Refuse));
     problems.sort_unstable();
     problems.dedup();

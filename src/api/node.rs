@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1 as core;
 
 use crate::model::{Node, NodeName, WEIGHT_ANNOTATION};
 
-/// A node's name, what directway needs of it, and addresses that are none.
+/// A node's name, what directway needs of it, and a problem per address that is invalid.
 pub fn node(object: &core::Node) -> (NodeName, Node, Vec<String>) {
     let metadata = &object.metadata;
     let name = NodeName(metadata.name.clone().unwrap_or_default());
@@ -48,7 +48,7 @@ pub fn node(object: &core::Node) -> (NodeName, Node, Vec<String>) {
 }
 
 /// The node lifecycle controller sets Ready to Unknown when a kubelet has not renewed its Lease for 40 s
-/// (`--node-monitor-grace-period`). False is the kubelet's own word, and so is a sign of life.
+/// (`--node-monitor-grace-period`). False was set by the kubelet itself, so the node is alive.
 fn is_silent(object: &core::Node) -> bool {
     let status = object.status.iter();
     let mut conditions = status.flat_map(|status| status.conditions.iter().flatten());

@@ -1,9 +1,9 @@
-//! Which VirtualServices a node's report speaks of.
+//! For which VirtualServices a node's report counts.
 //!
-//! A report is worth something for an object only if the node had seen that object's present generation.
-//! One digest over all objects would tell that only while nothing changes anywhere, and a list of all of
-//! them is too long. So there are buckets: an object falls into one by its uid, and a bucket's digest
-//! tells whether the node saw the same objects, in the same generations, as the reader.
+//! A report counts for an object only if the node had seen that object's present generation. One digest over all
+//! objects would differ after a change of any of them, and a list of all of them is too long. So there are buckets: an
+//! object falls into one by its uid, and a bucket's digest shows whether the node saw the same objects, in the same
+//! generations, as the reader.
 
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -12,7 +12,7 @@ const DIGITS: usize = 8;
 /// Bounds on the number of buckets: a short line for a small cluster, 4 KiB for a large one.
 const BUCKETS: std::ops::RangeInclusive<usize> = 8..=512;
 
-/// The objects that somebody has seen: uid → generation.
+/// The objects that an agent or controller has seen: uid → generation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObservedGenerations(BTreeMap<String, i64>);
 
@@ -48,7 +48,7 @@ impl ObservedGenerations {
         buckets
     }
 
-    /// What a report with this digest speaks of, in the eyes of somebody who has seen `self`.
+    /// For which objects a report with this digest counts, where the reader has seen `self`.
     pub fn compare(&self, digest: &str) -> GenerationMatch {
         let count = digest.len() / DIGITS;
         let well_formed = digest.is_ascii()
@@ -72,7 +72,7 @@ impl ObservedGenerations {
     }
 }
 
-/// Of which objects two parties have seen the same generation.
+/// Of which objects the writer and the reader of a report have seen the same generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GenerationMatch(Vec<bool>);
 

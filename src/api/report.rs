@@ -1,4 +1,4 @@
-//! A NodeState's content as plain values, written compactly and read with suspicion.
+//! A NodeState's content as plain values, written compactly and checked when read.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,8 +18,8 @@ use crate::model::{
     PreflightCheck, Reason, Refusal, TakeCause, VsKey,
 };
 
-/// What refusals and conflicts may take of the object, in bytes. The rest is ranges; together they stay well
-/// under 256 KiB, and etcd's limit is 1.5 MiB.
+/// How many bytes refusals, conflicts, moves and failed checks may take of the object. The rest is ranges; together
+/// they stay well under 256 KiB, and etcd's limit is 1.5 MiB.
 const DETAIL_BUDGET: usize = 96 * 1024;
 /// No real cluster has as many real servers behind one VIP; a range that claims more is garbage.
 const MAX_SERVERS: usize = 65_536;
@@ -43,7 +43,7 @@ pub struct Report {
     pub peer: PeerState,
     /// VirtualServices for which the node cannot do its part.
     pub refused: BTreeMap<VsKey, Refusal>,
-    /// VIPs that somebody else answers for.
+    /// VIPs that other hosts answer for.
     pub conflicts: BTreeMap<(IpAddr, Dev), Conflict>,
     /// VIPs that came to the node, the newest last.
     pub moves: Vec<Move>,
@@ -85,7 +85,7 @@ pub struct ReportedNic {
     pub arp: ArpSettings,
 }
 
-/// A NodeState that no agent of ours wrote: worth nothing, and no reason to stop.
+/// A NodeState that no agent of directway's can have written. Its content is not used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {cause}")]
 pub struct InvalidReport {
@@ -239,7 +239,7 @@ impl Report {
             };
             conflicts.insert(key, conflict);
         }
-        // An upgraded agent may know causes that this program does not.
+        // An upgraded agent may report causes that this program does not know: those moves are skipped.
         let moves = status.moves.iter().filter_map(|entry| {
             let cause = TakeCause::from_name(&entry.cause)?;
             Some(moved(entry, cause))
@@ -283,7 +283,7 @@ impl Report {
     }
 }
 
-/// What may still be spelt out.
+/// How many bytes of details still fit, and how many entries did not.
 struct Budget {
     bytes: usize,
     left_out: usize,
@@ -309,7 +309,7 @@ impl Budget {
             .collect()
     }
 
-    /// Of an entry for thousands of objects, as many as fit.
+    /// Keeps as many of an entry's objects as fit, because there may be thousands.
     fn keep_refused(&mut self, mut entries: Vec<RefusedEntry>) -> Vec<RefusedEntry> {
         entries.retain_mut(|entry| {
             if !self.fits(entry.message.len() + entry.reason.len()) {
@@ -450,8 +450,8 @@ fn parse<T: FromStr<Err: ToString>>(field: &'static str, text: &str) -> Result<T
         .map_err(|error: T::Err| invalid(field, format!("{text:?}: {}", error.to_string())))
 }
 
-/// A refusal as it was written. During an upgrade a newer agent may have reasons that this program doesn't
-/// know; what else it reports is worth as much as before, so the word moves into the message.
+/// A refusal as it was written. During an upgrade a newer agent may have reasons that this program doesn't know; the
+/// rest of its report still counts, so the unknown word moves into the message.
 fn refusal(reason: &str, message: &str) -> Refusal {
     Reason::from_name(reason).map_or_else(
         || Refusal::new(Reason::Pending, format!("{reason}: {message}")),

@@ -116,7 +116,7 @@ fn ten_thousand_virtual_services_fit_into_256_kib() {
     let mut large = report();
     large.peer.bound = vips(10_000);
     large.peer.held = vips(10_000);
-    // Fifty sets of real servers, VIPs dealt out in turn: no two neighbours share a set.
+    // Fifty sets of real servers, VIPs dealt out in turn: no two consecutive VIPs share a set.
     large.peer.directing = (0..50)
         .map(|group| Directing {
             vips: (1..=10_000)
@@ -127,7 +127,7 @@ fn ten_thousand_virtual_services_fit_into_256_kib() {
             ..Directing::default()
         })
         .collect();
-    // And everything refused besides, each with a message of its own.
+    // And every VirtualService is refused, each with a message of its own.
     large.refused = (0..10_000)
         .map(|index| {
             let message = format!(

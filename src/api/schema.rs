@@ -1,5 +1,5 @@
-//! A small validator for structural schemas: the part of the API server's work that is left to us
-//! when an object did not pass it – bypassed admission, or a manifest in a directory.
+//! A small validator for structural schemas, for objects that the API server did not validate: admission was
+//! bypassed, or the manifest is in a directory.
 
 use std::sync::LazyLock;
 
@@ -19,7 +19,7 @@ use super::VirtualService;
 pub(super) enum Unknown {
     /// The API server prunes them; an object that still has one is newer than this program.
     Ignore,
-    /// In a directory nobody else would tell about a misspelt field.
+    /// For a directory: nothing else would report a misspelt field.
     Refuse,
 }
 
@@ -254,7 +254,7 @@ fn has_type(value: &Value, wanted: &str) -> bool {
         "boolean" => value.is_boolean(),
         "integer" => value.is_i64() || value.is_u64(),
         "number" => value.is_number(),
-        // A type that JSON schema doesn't have: nothing to hold the value against.
+        // A type that JSON schema doesn't have, so there is nothing to check.
         _ => true,
     }
 }
@@ -270,7 +270,7 @@ fn article(wanted: &str) -> &str {
     }
 }
 
-/// A value as it fits into a message.
+/// A value, shortened for a message.
 fn short(value: &Value) -> String {
     const LIMIT: usize = 80;
     let text = value.to_string();

@@ -74,7 +74,7 @@ fn says(problems: &str, case: &Case, who: &str) {
     }
 }
 
-/// The first ring, as far as it can run here: schema, defaults, then CEL.
+/// What the API server checks, as far as it can run here: schema, defaults, then CEL.
 fn api_server(spec: &Value) -> (Vec<String>, Vec<String>) {
     let schema = &*schema::VIRTUAL_SERVICE;
     let by_schema = schema::check(spec, &schema["properties"]["spec"], "spec", Unknown::Refuse);

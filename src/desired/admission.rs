@@ -8,13 +8,13 @@ use crate::model::{Reason, Refusal, ServiceKey, Snapshot, VirtualService, VsKey}
 /// Which VirtualServices are served at all: the same answer on every node.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Admission<'a> {
-    /// Those that are.
+    /// Those that are served.
     pub accepted: BTreeMap<&'a VsKey, &'a VirtualService>,
-    /// Those that are not.
+    /// Those that are not, each with the reason.
     pub refused: BTreeMap<&'a VsKey, Refusal>,
 }
 
-/// Sorts out broken objects and those that claim what an older one has.
+/// Refuses invalid objects and those that collide with a node's address or with an older object.
 pub fn admit(snapshot: &Snapshot) -> Admission<'_> {
     let mut admission = Admission::default();
     let mut candidates = Vec::new();
@@ -26,7 +26,7 @@ pub fn admit(snapshot: &Snapshot) -> Admission<'_> {
             }
         }
     }
-    // Of two that claim the same, the older wins; the name decides between twins.
+    // Of two that claim the same, the older wins; the name decides between two of the same age.
     candidates.sort_by_key(|(key, virtual_service)| (virtual_service.created, *key));
 
     let node_addresses: BTreeMap<IpAddr, _> = snapshot
@@ -76,7 +76,7 @@ fn check_addresses<N: std::fmt::Display>(
     Ok(())
 }
 
-/// Who claimed what so far.
+/// What the objects accepted so far claim.
 #[derive(Default)]
 struct Claims<'a> {
     services: BTreeMap<ServiceKey, &'a VsKey>,

@@ -7,18 +7,17 @@ use super::{
     quiet::{keep_quiet, require_quiet},
 };
 
-/// Without reports from directors, how long a real server keeps a VIP that nobody asks of it any more, so that
+/// Without reports from directors, how long beyond the drain time a real server keeps an unwanted VIP, so that
 /// every director has read the same manifests and deleted the destination.
 const SILENT_GRACE: Duration = Duration::from_secs(3);
-/// With reports, how long it keeps the VIP although no director reports a destination: that report may have been on
-/// its way, or not written yet, when the director added one. Reports are written within a second.
+/// With reports, how long it keeps the VIP although no director reports a destination: a director that has added one
+/// may not have reported it yet. Agents write reports within a second.
 const REPORT_GRACE: Duration = Duration::from_secs(3);
 /// While everything is undone, how long it keeps the VIP for a director that still reports a destination: one that is
-/// switched off will never report anything else, and nobody else is left to send it packets.
+/// switched off will never report anything else, and all others delete their destinations.
 const UNDO_GRACE: Duration = Duration::from_secs(20);
 
-/// Adds what makes the node carry `vip` quietly on `dev`, where directors hold it on an interface of their network or on the one
-/// that is `named`.
+/// Adds what the node needs to carry `vip` quietly on `dev`. `named` is `spec.directors.interface`.
 pub(super) fn carry(
     vip: IpAddr,
     named: Option<&Dev>,
@@ -39,7 +38,7 @@ pub(super) fn carry(
         Some(LinkKind::Dummy) | None => {
             net.dummies.insert(dev.clone());
         }
-        // 8 silences the NIC altogether, which is why it may carry nothing else.
+        // 8 silences the NIC altogether, so it may carry nothing else.
         Some(LinkKind::Other) => {
             net.arp.insert(
                 dev.clone(),
@@ -59,7 +58,7 @@ pub(super) fn carry(
     Ok(())
 }
 
-/// A VIP that this node has for reasons of its own is not a VIP.
+/// Refuses a VIP that is an address of this node and not directway's.
 fn check_own_address(vip: IpAddr, dev: &Dev, inputs: &Inputs<'_>) -> Result<(), Refusal> {
     let observed = inputs.observed;
     let networked = observed
@@ -117,7 +116,7 @@ fn check_empty_nic(vip: IpAddr, dev: &Dev, inputs: &Inputs<'_>) -> Result<(), Re
     }
 }
 
-/// Keeps VIPs that the node carries quietly and that some director still sends packets for:
+/// Keeps VIPs that the node carries quietly while a director may still send packets for them:
 /// the destination goes first, the VIP after it.
 pub(super) fn keep_while_directed(
     inputs: &Inputs<'_>,

@@ -10,7 +10,7 @@ use super::{
     endpoints::{EndpointCheck, check_endpoint},
 };
 
-/// The interface on which a director would answer ARP for `vip`: the one that its VirtualService has `named`, else one in the
+/// The interface on which a director would answer ARP for `vip`: `named` (`spec.directors.interface`), else one in the
 /// VIP's network.
 pub fn clients_nic<'a>(
     named: Option<&Dev>,
@@ -34,7 +34,7 @@ pub fn clients_nic<'a>(
         }
         return Ok(link);
     }
-    // Of several interfaces in one network the first is as good as any, but it must stay the same one.
+    // Any of several interfaces in one network will do, but every pass must choose the same one.
     observed
         .links
         .values()
@@ -48,7 +48,7 @@ pub fn clients_nic<'a>(
         })
 }
 
-/// What stands against serving `virtual_service` for `vip` on this director.
+/// Refuses if the kernel lacks IPVS or has a foreign service with one of `keys`.
 pub(super) fn may_serve(
     vip: IpAddr,
     keys: &[ServiceKey],
@@ -71,7 +71,7 @@ pub(super) fn may_serve(
     Ok(())
 }
 
-/// How the real servers of `virtual_service` for `vip` stand.
+/// The states of the real servers of `virtual_service` for `vip`.
 pub(super) fn states(
     virtual_service: &VirtualService,
     vip: IpAddr,
@@ -95,7 +95,7 @@ pub(super) fn states(
     }
     let gets_some =
         |state: &RealServerState| matches!(state, RealServerState::Ready { weight: 1.. });
-    // As kube-proxy does: while nobody else takes connections, one that is about to end still does (KEP-1669).
+    // As in kube-proxy (KEP-1669): while no other real server takes connections, those with a terminating endpoint do.
     if !states.values().any(gets_some) {
         for (address, real_server) in leaving {
             let state = readiness(vip, address, real_server, inputs);
@@ -107,7 +107,7 @@ pub(super) fn states(
     states
 }
 
-/// Whether a real server may get new connections for `vip`, whatever a Service's endpoints say.
+/// Whether a real server may get new connections for `vip`, apart from a Service's endpoints.
 fn readiness(
     vip: IpAddr,
     address: IpAddr,
@@ -159,7 +159,7 @@ fn readiness(
                     Reason::Pending,
                     format!("whether {address} is quiet about the VIP has not been probed yet"),
                 )),
-                // Another director may hold the VIP, and so answer for it.
+                // A real server that is also a director may hold the VIP, and so answer for it.
                 Some(Answer { macs })
                     if macs.contains(&mac) && !is_director(real_server, inputs) =>
                 {
@@ -192,8 +192,9 @@ fn is_director(real_server: &RealServer, inputs: &Inputs<'_>) -> bool {
     }
 }
 
-/// The destinations a service should have: ready members with their weight; unready and leaving ones keep
-/// their connections with weight 0 for as long as they are there; so do, for a while, those without an endpoint.
+/// The destinations that a service should have, and which of them are draining: ready real servers with their weight;
+/// unready ones with weight 0 if they are destinations now; those without an endpoint and those that left the spec
+/// with weight 0 for the drain time at most.
 pub(super) fn destinations(
     key: ServiceKey,
     virtual_service: &VirtualService,
@@ -225,8 +226,8 @@ pub(super) fn destinations(
                     wanted.insert(*address, Destination::direct(found.weight));
                 }
             }
-            // Where endpoints come and go, the next one may come soon: the place is kept for as long as connections
-            // may last, so that mh keeps its table.
+            // A new endpoint may come soon: the place is kept for as long as connections may last, so that mh keeps
+            // its table.
             RealServerState::Absent => {
                 let there = present.is_some_and(|present| present.contains_key(address));
                 let id = (key, *address);

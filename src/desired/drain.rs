@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use crate::model::{AddressKey, ServiceKey};
 
-/// What a node's passes remember between each other; times on the agent's monotonic clock.
+/// What a pass remembers for the next one; times on the agent's monotonic clock.
 ///
 /// Losing it (a restart) only restarts the waiting times.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub struct DrainTimers {
     pub leaving: BTreeMap<(ServiceKey, IpAddr), Duration>,
     /// Destinations on nodes where no endpoint runs any more.
     pub absent: BTreeMap<(ServiceKey, IpAddr), Absence>,
-    /// Since when nobody asks for an address that the node still carries quietly.
+    /// Since when no VirtualService asks for an address that the node still carries quietly.
     pub unwanted: BTreeMap<AddressKey, Duration>,
 }
 
@@ -42,7 +42,7 @@ impl DrainTimers {
         true
     }
 
-    /// Whether something is on its way out.
+    /// Whether a destination or an address is still to be removed.
     pub fn is_leaving(&self) -> bool {
         !(self.leaving.is_empty() && self.unwanted.is_empty())
     }
@@ -65,7 +65,7 @@ impl DrainTimers {
         now.saturating_sub(since) >= limit
     }
 
-    /// The same for an address.
+    /// For how long the node has carried an unwanted address; starts the clock.
     pub(super) fn unwanted_for(
         &self,
         next: &mut Self,

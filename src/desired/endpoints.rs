@@ -4,22 +4,22 @@ use crate::model::{
 
 use super::RealServerId;
 
-/// What the endpoints of the Service that a VirtualService names say of one of its real servers.
+/// What the endpoints of a VirtualService's Service mean for one of its real servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum EndpointCheck {
-    /// Nothing against it.
+    /// It may get connections.
     Takes,
-    /// It is about to end, but still takes connections: better than nobody.
+    /// Its endpoint is terminating, but still serves: it gets connections only while no other real server does.
     Leaves(Refusal),
-    /// It must get none.
+    /// It must get no new connections.
     Refuses(Refusal),
-    /// None of them runs there.
+    /// No endpoint runs there.
     Absent,
-    /// They have not been read.
+    /// The endpoints have not been read yet.
     Unread(Refusal),
 }
 
-/// How `real_server` stands with the Service, if one is named.
+/// Checks `real_server` against the endpoints of the Service, if one is named.
 pub(super) fn check_endpoint(
     virtual_service: &VirtualService,
     real_server: &RealServerId,
@@ -40,8 +40,8 @@ pub(super) fn check_endpoint(
     }
 }
 
-// The messages name neither the Service nor the pod: VIPs whose real servers stand alike share an entry of the
-// NodeState, which must stay small.
+// The messages name neither the Service nor the pod, so that VIPs whose real servers have equal states share an entry
+// of the NodeState, which must stay small.
 fn on_node(
     virtual_service: &VirtualService,
     service: &ServiceName,
@@ -102,7 +102,7 @@ fn ending() -> Refusal {
     Refusal::new(Reason::Draining, "its endpoint is terminating")
 }
 
-/// Why a VirtualService has nobody to serve it although nodes are selected.
+/// The refusal of a VirtualService that has no real server although nodes are selected.
 pub fn no_endpoints(service: &ServiceName) -> Refusal {
     let ServiceName { namespace, name } = service;
     Refusal::new(

@@ -1,4 +1,4 @@
-//! What stays although no VirtualService asks for it: taking it away now would not be safe.
+//! What stays although no VirtualService asks for it, because removing it now would not be safe.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::{
     quiet::{keep_quiet, require_quiet},
 };
 
-/// A VIP leaves its NIC before anything behind it goes: whatever serves one that an election still holds stays as it is.
+/// A VIP leaves its NIC first: its services and its quiet address stay while an election still holds it.
 pub(super) fn until_yielded(inputs: &Inputs<'_>, desired: &mut Desired) {
     let Inputs {
         observed,
@@ -40,7 +40,7 @@ pub(super) fn until_yielded(inputs: &Inputs<'_>, desired: &mut Desired) {
     }
 }
 
-/// An address that is carried quietly, with whatever makes it so.
+/// Keeps an address that is carried quietly, with its device, its route and the ARP settings that keep it quiet.
 pub(super) fn quiet_address(
     key: &AddressKey,
     inputs: &Inputs<'_>,
@@ -49,7 +49,7 @@ pub(super) fn quiet_address(
 ) {
     let observed = inputs.observed;
     match observed.links.get(&key.dev) {
-        // A NIC that is silent altogether.
+        // A NIC as quiet device, with `arp_ignore` 8.
         Some(link) if link.kind == LinkKind::Other => {
             net.arp.insert(key.dev.clone(), link.arp);
         }
@@ -58,7 +58,7 @@ pub(super) fn quiet_address(
         }
         Some(_) | None => {}
     }
-    // A node that can no longer be quiet says so in its verdicts.
+    // The address stays although the node can no longer be quiet; a note reports that.
     if let Err(refusal) = require_quiet(key.ip, None, observed, &mut net.arp) {
         notes.push(refusal.to_string());
     }
@@ -68,7 +68,7 @@ pub(super) fn quiet_address(
     net.addresses.insert(key.clone(), Role::Quiet);
 }
 
-/// Everything that is there and ours: where not all manifests can be read, nobody knows what may go.
+/// Keeps all that directway has added or changed: while not all manifests can be read, what may go is unknown.
 pub(super) fn all_of_ours(wanted: &mut NodeNet, observed: &Observed, ledger: &Ledger) {
     for (key, role) in &observed.net.addresses {
         if ledger.owns_address(key, observed) {

@@ -1,9 +1,9 @@
-//! Snapshot → what this node's network should be, and a verdict per VirtualService.
+//! Snapshot → what this node's network should be, and a state per VirtualService.
 //!
-//! Decisions that every node must take alike (who is admitted, who is a real server, who holds a VIP) are in
-//! `admission`, `real_servers` and `placement`; they look at the snapshot alone. What one node does about it is in
-//! `director`, `bind`, `quiet`, `keep`, `rivals` and `drain`; they also look at what the node observes. What directors agree on among
-//! themselves, on the wire, is prepared in `segments`.
+//! Decisions that every node must take alike (which VirtualServices are admitted, which hosts are real servers, which
+//! director should hold a VIP) are in `admission`, `real_servers` and `placement`; they use the snapshot alone. What
+//! one node does about it is in `director`, `bind`, `quiet`, `keep`, `rivals` and `drain`; they also use what the node
+//! observes. `segments` prepares the elections, in which directors agree by ARP.
 
 mod admission;
 mod bind;

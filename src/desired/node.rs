@@ -20,19 +20,19 @@ use super::{
 pub struct Inputs<'a> {
     /// This node.
     pub node: &'a NodeName,
-    /// What the sources say.
+    /// The content of the sources.
     pub snapshot: &'a Snapshot,
-    /// Whether that is everything. If not (a manifest that never could be read), nothing of ours is taken away.
+    /// Whether the snapshot is complete. If a manifest could never be read, it is not, and nothing of ours is removed.
     pub complete: bool,
     /// Which VirtualServices are served, from [`super::admit`].
     pub admission: &'a Admission<'a>,
-    /// What the node's administrator wants, whatever is served.
+    /// What the node's administrator has configured.
     pub options: &'a NodeOptions,
     /// What the kernel shows.
     pub observed: &'a Observed,
-    /// What is ours.
+    /// What directway added or changed.
     pub ledger: &'a Ledger,
-    /// What the wire answered.
+    /// What ARP requests found out.
     pub wire: &'a WireEvidence,
     /// Which VIPs the elections of this node's NICs hold.
     pub elected: &'a Elected,
@@ -42,7 +42,7 @@ pub struct Inputs<'a> {
     pub now: Duration,
 }
 
-/// Settings of a node for as long as it directs anything.
+/// Settings that a node has for as long as it has services.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeOptions {
     /// Settings of IPVS (`net.ipv4.vs.*`).
@@ -51,25 +51,25 @@ pub struct NodeOptions {
     pub sync: Option<SyncDaemon>,
 }
 
-/// What one node should be.
+/// What one node should have.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Desired {
     /// Its network.
     pub net: Arc<NodeNet>,
-    /// Per VirtualService in which this node has a part: how it stands.
+    /// The state of each VirtualService in which this node has a part.
     pub virtual_services: BTreeMap<VsKey, VirtualServiceState>,
-    /// VIPs that an election of this node holds and nobody wants any more. Their services stay until the election has taken them
-    /// from the NIC.
+    /// VIPs that an election of this node holds although this node should not any more. Their services stay until the
+    /// election has taken them from the NIC.
     pub yielding: BTreeSet<AddressKey>,
-    /// For people: why some things are not done.
+    /// For users: why some things are not done.
     pub notes: Vec<String>,
     /// To be given to the next pass.
     pub timers: DrainTimers,
 }
 
 impl Desired {
-    /// Whether this address stays only until nobody relies on it any more. It is no longer to be reported as bound:
-    /// a director that learnt of it late would send packets to where nothing is.
+    /// Whether this address stays only until no director sends packets for it. The agent no longer reports it as
+    /// bound: a director that read that late would send packets to a node without the VIP.
     pub fn is_leaving(&self, key: &AddressKey) -> bool {
         self.timers.unwanted.contains_key(key)
     }
@@ -82,7 +82,8 @@ pub struct VirtualServiceState {
     pub refusal: Option<Refusal>,
     /// Whether this node is one of its real servers.
     pub is_real_server: bool,
-    /// Per VIP on this director its real servers' states. No map: there are 10,000 of these, with one or two VIPs each.
+    /// Per VIP on this director its real servers' states. No map, because there are 10,000 of these, with one or two
+    /// VIPs each.
     pub real_servers: Vec<(IpAddr, BTreeMap<IpAddr, RealServerState>)>,
     /// Destinations that left the spec and keep their connections.
     pub draining: BTreeSet<IpAddr>,
@@ -106,13 +107,13 @@ pub enum RealServerState {
     },
     /// May not.
     Unready(Box<Refusal>),
-    /// Nobody can tell yet: whatever it gets now, it goes on getting.
+    /// Not known yet: it keeps the weight that it has.
     Unknown(Box<Refusal>),
-    /// Is selected, but none now: no endpoint of the Service runs there.
+    /// Is selected, but no endpoint of the Service runs there.
     Absent,
 }
 
-/// What `inputs.node` should be. Pure: the same inputs give the same answer.
+/// What `inputs.node` should have. Pure: the same inputs give the same answer.
 pub fn desired(inputs: &Inputs<'_>) -> Desired {
     let mut desired = Desired::default();
     let wanted = inputs.admission.accepted.iter();
@@ -170,7 +171,7 @@ fn serve(
             is_director,
             may_hold,
         };
-        // One VIP that cannot be served leaves the other family's alone.
+        // A VIP that cannot be served does not affect the other family's.
         let served = part
             .carry(inputs, &vs_state, desired)
             .and_then(|()| part.direct(inputs, &mut vs_state, desired));
@@ -196,11 +197,11 @@ pub(super) fn directs(
 fn holds(virtual_service: &VirtualService, elected: &Elected) -> bool {
     let vips = virtual_service.vips.iter();
     let mut devices = vips.filter_map(|vip| elected.held.get(vip)).flatten();
-    // A NIC as quiet device is no claim.
+    // On a NIC that is the quiet device, a VIP is bound, not held.
     devices.any(|dev| *dev != virtual_service.real_servers.device)
 }
 
-/// Says which VirtualServices cannot be served because a NIC's election cannot be held.
+/// Refuses the VirtualServices whose VIPs cannot be held because the election on their NIC cannot run.
 fn refuse_without_election(desired: &mut Desired, inputs: &Inputs<'_>) {
     for (dev, cause) in &inputs.elected.problems {
         for (key, vs_state) in &mut desired.virtual_services {
@@ -223,9 +224,9 @@ struct Part<'a> {
     virtual_service: &'a VirtualService,
     vip: IpAddr,
     real_servers: &'a RealServerSet,
-    /// It has the services.
+    /// Whether it has the services.
     is_director: bool,
-    /// It may hold the VIP.
+    /// Whether it may hold the VIP.
     may_hold: bool,
 }
 
@@ -271,7 +272,7 @@ impl Part<'_> {
         Ok(())
     }
 
-    /// A director stands for election and has the services, unless it stands by and is a real server itself.
+    /// A director that may hold the VIP is a candidate. As a standby it has the services unless it is a real server.
     fn direct(
         &self,
         inputs: &Inputs<'_>,
@@ -289,7 +290,7 @@ impl Part<'_> {
             let net = Arc::make_mut(&mut desired.net);
             net.claims.insert(claim.clone());
         }
-        // A standby that is also a real server would schedule again what the holder sent it: IPVS hooks
+        // A standby that is also a real server would schedule the holder's packets again, because IPVS hooks
         // LOCAL_IN before the socket.
         if holds || !vs_state.is_real_server {
             self.add_services(inputs, vs_state, desired);
@@ -297,7 +298,7 @@ impl Part<'_> {
         if let Some(refusal) = rivals::refusal(&claim, holds, inputs) {
             vs_state.refusal.get_or_insert(refusal);
         }
-        // A candidate that finds the VIP on its NIC adopts it or takes it off: the election's business alone.
+        // If the VIP is on a candidate's NIC, the election alone adopts it or takes it off.
         if holds || (self.may_hold && inputs.observed.net.addresses.contains_key(&claim)) {
             let net = Arc::make_mut(&mut desired.net);
             net.addresses.insert(claim, Role::Held);

@@ -26,15 +26,15 @@ pub fn directors<'a>(
         .map(|(name, _)| name)
 }
 
-/// Who should hold which VIP: for agents, status and forecasts alike.
+/// Which director should hold which VIP: for agents, status and forecasts alike.
 ///
-/// It looks at the snapshot alone, so every node computes the same answer. A director that cannot serve a VIP here and now is
-/// passed over in that VIP's order, and no other VIP goes elsewhere for that.
+/// It uses the snapshot alone, so every node computes the same answer. If a director cannot serve a VIP now, the next
+/// in that VIP's order holds it, and no other VIP moves because of that.
 pub fn placement<'a>(snapshot: &'a Snapshot, admission: &Admission<'a>) -> Placement<'a> {
     let mut placement_inputs: BTreeMap<IpAddr, PlacementInput<'a>> = BTreeMap::new();
     for virtual_service in admission.accepted.values() {
         for vip in &virtual_service.vips {
-            // All that share a VIP have the same `spec.directors`.
+            // All VirtualServices that share a VIP have the same `spec.directors`.
             placement_inputs
                 .entry(*vip)
                 .or_insert_with(|| PlacementInput {
@@ -50,8 +50,8 @@ pub fn placement<'a>(snapshot: &'a Snapshot, admission: &Admission<'a>) -> Place
     place(&placement_inputs, &cordoned)
 }
 
-/// What `node` would hold if directors elected now, for forecasts: whoever is preferred takes a VIP, whoever has one and is not
-/// cordoned keeps it, and any other goes to its first choice.
+/// What `node` would hold if directors elected now, for forecasts: a preferred director takes its VIP, a holder that is
+/// not cordoned keeps its VIP, and any other VIP goes to its first choice.
 pub fn presumed(
     node: &NodeName,
     snapshot: &Snapshot,
@@ -91,7 +91,7 @@ pub fn presumed(
     elected
 }
 
-/// The director that is preferred, or that reports that it holds `vip` and may go on.
+/// The first director if it is preferred, else the one that reports `vip` as held, or the first if that is cordoned.
 fn present_holder<'a>(
     virtual_service: &VirtualService,
     vip: IpAddr,

@@ -4,16 +4,16 @@ use crate::model::{AddressKey, Elected, NodeName, Observed, Peers, Snapshot};
 
 use super::{Admission, RealServerId, director::clients_nic, node::directs, real_servers};
 
-/// What a director must ask the wire before it can decide.
+/// What a director must find out by ARP before it can decide.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Questions {
-    /// Addresses of real servers: how are they reached?
+    /// Addresses of real servers, to learn how they are reached.
     pub reach: BTreeSet<IpAddr>,
-    /// VIPs whose silence stands in for a real server's report: does anybody else answer?
+    /// VIPs with real servers whose agents cannot report: probed, because such a real server must not answer.
     pub silence: BTreeSet<AddressKey>,
 }
 
-/// What `node` must ask before [`super::desired`] can decide. The elections watch for rivals by themselves.
+/// What `node` must find out before [`super::desired`] can decide. The elections watch for rivals by themselves.
 pub fn questions(
     node: &NodeName,
     snapshot: &Snapshot,

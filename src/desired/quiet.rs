@@ -4,10 +4,10 @@ use crate::model::{Arp, ArpSettings, Dev, Ledger, Link, Observed, Reason, Refusa
 
 /// Which interfaces must be quiet for a node that carries `vip` on a device that is not the clients' NIC.
 ///
-/// Linux answers an ARP request for any local address on whatever interface it arrives (net/ipv4/arp.c), so with
-/// one NIC in the VIP's network every NIC that could share its segment counts, and one without an address may be
-/// given one at any time. A node whose NICs are all in other networks is never asked for the VIP, unless
-/// the directors' interface is `named`: then the VIP may be on any segment, whatever its network.
+/// Linux answers an ARP request for any local address on whatever interface it arrives (net/ipv4/arp.c). So if one
+/// NIC is in the VIP's network, all count, because any of them may be on the same segment. One without an address
+/// always counts, because it may get one. A node whose NICs are all in other networks gets no ARP requests for the
+/// VIP, unless the directors' interface is `named`: then the VIP may be on any segment, whatever its network.
 pub(super) fn quiet_nics<'a>(
     vip: IpAddr,
     named: Option<&Dev>,
@@ -50,8 +50,8 @@ pub(super) fn require_quiet(
     Ok(())
 }
 
-/// Adds to `arp` whatever directway made quiet and still is: the VirtualService that says which interfaces count may be gone
-/// before its VIP is.
+/// Adds to `arp` the interfaces that directway made quiet and that still are, because the VirtualService that says
+/// which interfaces count may be gone before its VIP is.
 pub(super) fn keep_quiet(
     observed: &Observed,
     ledger: &Ledger,

@@ -14,7 +14,7 @@ pub struct RealServer {
 /// Who a real server is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RealServerId {
-    /// A node, whose agent speaks for it.
+    /// A node, whose agent reports for it.
     Node(NodeName),
     /// A host outside the cluster.
     External,
@@ -75,7 +75,7 @@ pub fn real_servers(
         }
     }
     for external in &policy.external {
-        // A node that is also listed by its address stays a node: its agent knows more than the wire.
+        // A node that is also listed by its address stays a node: its agent reports more than ARP shows.
         real_servers
             .by_address
             .entry(external.address)

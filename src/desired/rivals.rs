@@ -7,7 +7,7 @@ use crate::model::{
 
 use super::Inputs;
 
-/// Says so if the election heard others answer for a VIP that this director holds or may hold.
+/// The refusal if the election heard other hosts answer for a VIP that this director holds or may hold.
 pub(super) fn refusal(claim: &AddressKey, holds: bool, inputs: &Inputs<'_>) -> Option<Refusal> {
     let rivals = inputs.elected.conflicts.get(claim)?;
     if rivals.is_empty() {
@@ -34,7 +34,7 @@ pub(super) fn refusal(claim: &AddressKey, holds: bool, inputs: &Inputs<'_>) -> O
     ))
 }
 
-/// Who the rivals are: a director the election knows, and a real server is looked for on the wire.
+/// Names the rivals: the election knows directors, and the ARP replies for real servers' addresses show their MACs.
 pub fn conflict(
     claim: &AddressKey,
     rivals: Rivals,

@@ -1,4 +1,4 @@
-//! What the election on each of a node's segments has to know: who else is there, and who should hold what.
+//! The configuration of the election on each of a node's segments: its peers, and who should hold which VIP.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,11 +23,11 @@ pub struct Segment {
     pub index: NonZeroU32,
     /// Its Ethernet address.
     pub mac: Mac,
-    /// Who is there, and who should hold what.
+    /// Its peers, and who should hold which VIP.
     pub config: Arc<ElectionConfig>,
 }
 
-/// By NIC.
+/// Segments by NIC.
 pub type Segments = BTreeMap<Dev, Segment>;
 
 /// Nodes that were directors, with their addresses: they may have VIPs on their NICs for a while yet.
@@ -38,15 +38,15 @@ pub type FormerDirectors = BTreeMap<NodeName, Vec<IpAddr>>;
 pub struct SegmentInputs<'a> {
     /// This node.
     pub node: &'a NodeName,
-    /// What the sources say.
+    /// The content of the sources.
     pub snapshot: &'a Snapshot,
     /// Which VirtualServices are served.
     pub admission: &'a Admission<'a>,
-    /// What the kernel shows, after whatever was to be done.
+    /// What the kernel shows after the ops of this pass.
     pub observed: &'a Observed,
-    /// What the node should be.
+    /// What the node should have.
     pub desired: &'a Desired,
-    /// Who was a director lately.
+    /// Nodes that were directors lately.
     pub former: &'a FormerDirectors,
     /// Whether the sources can be read now.
     pub fresh: bool,
@@ -64,11 +64,11 @@ pub fn segments<'a>(inputs: &'a SegmentInputs<'a>) -> Segments {
     for AddressKey { dev, ip } in &inputs.desired.net.claims {
         by_nic.entry(dev).or_default().insert(*ip);
     }
-    // What it holds although it may no longer.
+    // VIPs that it holds although it may no longer hold them.
     for (key, role) in &inputs.desired.net.addresses {
         if *role == Role::Held {
             let vips = by_nic.entry(&key.dev).or_default();
-            // An election takes off what it is no longer told of.
+            // An election takes off the VIPs that its configuration no longer has.
             if !inputs.desired.yielding.contains(key) {
                 vips.insert(key.ip);
             }
@@ -97,7 +97,7 @@ pub fn segments<'a>(inputs: &'a SegmentInputs<'a>) -> Segments {
 struct Facts<'a> {
     placement: Placement<'a>,
     specs: BTreeMap<IpAddr, &'a VirtualService>,
-    /// VIPs of which not everything is there that comes before the VIP on the NIC.
+    /// VIPs whose services or quiet address, which come before the VIP on the NIC, are not all in the kernel.
     unprogrammed: BTreeSet<IpAddr>,
     /// VIPs without a destination that gets connections.
     idle: BTreeSet<IpAddr>,
@@ -140,7 +140,7 @@ impl Facts<'_> {
         ids
     }
 
-    /// All others there that hold VIPs or may, and those that did lately.
+    /// All others on the segment that hold VIPs or may hold them, and those that were directors lately.
     fn peers_on(
         &self,
         link: &Link,
@@ -188,7 +188,7 @@ impl Facts<'_> {
         };
         let inputs = self.inputs;
         let order = self.placement.order(vip).iter();
-        // Nothing would be served by a director that is not programmed, so it does not stand for election.
+        // A director whose kernel is not programmed would serve nothing, so it is no candidate.
         let order: Vec<&NodeName> = order
             .copied()
             .filter(|name| *name != inputs.node || !self.unprogrammed.contains(&vip))
@@ -223,13 +223,13 @@ fn macs(observed: &Observed) -> BTreeSet<Mac> {
         .collect()
 }
 
-/// The address by which directors on a segment know a node: of its internal ones the first that is there, else the lowest
-/// that its agent reports there.
+/// The address by which directors on a segment know a node: the first of its internal ones in the segment's network,
+/// else the lowest that its agent reports there.
 fn address_on(link: &Link, mut addresses: impl Iterator<Item = IpAddr>) -> Option<IpAddr> {
     addresses.find(|address| address.is_ipv4() && link.is_in_network_of(*address))
 }
 
-/// The same for this node. Where it has none there, no other can know it either; but it may be the only director.
+/// The same for this node. If it has none there, no other director knows it, but it may be the only one: any will do.
 fn own_address(link: &Link, inputs: &SegmentInputs<'_>) -> Option<DirectorId> {
     let node = inputs.snapshot.nodes.get(inputs.node);
     let internal = node.map_or(&[][..], |node| &node.addresses).iter().copied();
@@ -240,7 +240,7 @@ fn own_address(link: &Link, inputs: &SegmentInputs<'_>) -> Option<DirectorId> {
         .map(DirectorId)
 }
 
-/// Whether a director that stands for election could serve `vip` now: this one as its kernel is, another as it reported.
+/// Whether a candidate could serve `vip` now: this node by what its kernel has, another by its report.
 fn is_ready(
     name: &NodeName,
     vip: IpAddr,
@@ -251,7 +251,7 @@ fn is_ready(
         return !idle.contains(&vip);
     }
     match &inputs.snapshot.peers {
-        // Without reports, nothing is known to the contrary.
+        // Without reports, all others count as ready.
         Peers::Silent => true,
         Peers::Reported(reports) => {
             let node = inputs.snapshot.nodes.get(name);
@@ -262,8 +262,8 @@ fn is_ready(
     }
 }
 
-/// VIPs with services and not a single destination that gets connections: whoever has one should have the VIP. A director
-/// that was cut off from its real servers is such a one.
+/// VIPs with services but no destination that gets connections, for instance on a director that is cut off from its
+/// real servers: a director with such a destination should hold the VIP.
 fn idle(inputs: &SegmentInputs<'_>) -> BTreeSet<IpAddr> {
     let wanted = inputs.desired.net.services.keys();
     let mut idle: BTreeSet<IpAddr> = wanted.map(|key| key.vip).collect();
@@ -275,7 +275,7 @@ fn idle(inputs: &SegmentInputs<'_>) -> BTreeSet<IpAddr> {
     idle
 }
 
-/// VIPs of which not everything is there that comes before the VIP on the NIC.
+/// VIPs whose services or quiet address, which come before the VIP on the NIC, are not all in the kernel.
 fn unprogrammed(inputs: &SegmentInputs<'_>) -> BTreeSet<IpAddr> {
     let there = &inputs.observed.net;
     let services = inputs.desired.net.services.iter();

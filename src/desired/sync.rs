@@ -6,9 +6,9 @@ use super::{Desired, Inputs, directors};
 
 /// Adds the daemons that keep the directors' connection tables alike, if the node's administrator wants them.
 ///
-/// A director that is also a real server of a service tells others of its connections, but takes none: while it stands by,
+/// A director that is also a real server of a service sends its connections to others, but receives none: as a standby
 /// it has no such service, and a connection to the holder's own application arrives marked as local
-/// (`IP_VS_CONN_F_LOCALNODE`). After a move it would be handed to the local socket here, which resets it.
+/// (`IP_VS_CONN_F_LOCALNODE`). After a move the kernel would hand it to a local socket here, which resets it.
 pub(super) fn synchronise(wanted: &mut Desired, inputs: &Inputs<'_>) {
     let Some(daemon) = &inputs.options.sync else {
         return;

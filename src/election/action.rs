@@ -14,20 +14,20 @@ pub struct Actions {
     pub yields: BTreeSet<IpAddr>,
     /// VIPs to add to the NIC. The driver then reports what the NIC carries.
     pub claims: BTreeSet<IpAddr>,
-    /// A claim must begin by this time, because the silence that allowed it is out of date afterwards. A later one
-    /// counts as failed.
+    /// The driver must begin a claim by this time, because the silent probes that allowed it are out of date
+    /// afterwards. A later claim counts as failed.
     pub claim_until: Duration,
     /// VIPs to announce.
     pub announcements: BTreeSet<IpAddr>,
-    /// Ask.
+    /// ARP requests to send.
     pub questions: Vec<Request>,
-    /// What people read of it: events, metrics, status, log.
+    /// What to report in events, metrics, status and log.
     pub notices: Vec<Notice>,
     /// When the next [`super::Event::Tick`] is due at the latest. `None`: not before another event.
     pub wake: Option<Duration>,
 }
 
-/// Something that people read: an event, a metric, a line of the log.
+/// Something to report: an event, a metric, a line of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// A peer's kernel answers, or no longer does.
@@ -41,18 +41,18 @@ pub enum Notice {
     Took {
         /// The VIP.
         vip: IpAddr,
-        /// Who had it, as far as known.
+        /// Its previous holder, if known.
         from: Option<DirectorId>,
         /// Why.
         cause: TakeCause,
-        /// Since it was known to be vacant or the move began.
+        /// The time since the VIP was known to be vacant, or since the move began.
         after: Duration,
     },
     /// This director takes a VIP from its NIC.
     Gave {
         /// The VIP.
         vip: IpAddr,
-        /// Who has it now, as far as known.
+        /// Its new holder, if known.
         to: Option<DirectorId>,
         /// Why.
         cause: GiveCause,
@@ -66,7 +66,7 @@ pub enum Notice {
         /// Which director it is; `None` = a stranger.
         director: Option<DirectorId>,
     },
-    /// Nobody else answers for the VIP any more.
+    /// The conflict is over: the other host no longer answers, or this director gave the VIP up to another one.
     ConflictOver {
         /// The VIP.
         vip: IpAddr,
@@ -102,7 +102,7 @@ impl Actions {
         self.questions.push(Request { about, to, sender });
     }
 
-    /// What is to be sent, in this order.
+    /// The frames to send, in this order.
     pub fn messages(&self) -> impl Iterator<Item = Message> {
         let announcements = self.announcements.iter().copied().map(Message::Announce);
         announcements.chain(self.questions.iter().copied().map(Message::Request))

@@ -26,7 +26,7 @@ impl Announcing {
         }
     }
 
-    /// It was announced now.
+    /// The VIP was announced at `now`: schedules the next announcement.
     pub fn done(&mut self, now: Duration, refresh: Duration) {
         let in_burst = BURST
             .iter()

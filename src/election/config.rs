@@ -6,8 +6,7 @@ use std::{
 
 use crate::model::{Mac, NodeName};
 
-/// A director on the segment, identified by its own address there: the one name by which all directors and ARP know
-/// it.
+/// A director on the segment, identified by its own address there, which all directors know and ARP can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DirectorId(pub IpAddr);
 
@@ -22,8 +21,8 @@ pub struct ElectionConfig {
     pub peers: BTreeMap<DirectorId, PeerConfig>,
     /// Every VIP of the segment that this node has a part in.
     pub vips: BTreeMap<IpAddr, Arc<VipConfig>>,
-    /// Whether the sources can be read now. If not, VIPs fail over as they are known, but none is moved for
-    /// preference.
+    /// Whether the sources can be read now. If not, VIPs still fail over by the last known configuration, but
+    /// directors move none for preference.
     pub fresh: bool,
 }
 
@@ -32,17 +31,17 @@ pub struct ElectionConfig {
 pub struct PeerConfig {
     /// The node's name.
     pub name: NodeName,
-    /// Its MAC on the segment. `None`: the wire is asked.
+    /// Its MAC on the segment. `None`: learnt by ARP.
     pub mac: Option<Mac>,
 }
 
 /// Who should hold a VIP.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct VipConfig {
-    /// All that may, the best first; from [`super::place`].
+    /// All directors that may hold it, the best first; from [`super::place`].
     pub order: Vec<Candidate>,
-    /// Whether the first is `spec.directors.preferred`. Then a move does not wait until the VIP has been in its place
-    /// for a while.
+    /// Whether the first is `spec.directors.preferred`. Then a move does not wait until the VIP has been at its holder
+    /// for the hold-down.
     pub on_request: bool,
 }
 

@@ -35,7 +35,7 @@ pub(super) enum ContestState {
 }
 
 impl Contest {
-    /// The holder agreed to yield, and will.
+    /// The rival agreed to yield to this director.
     pub fn expected(rival: DirectorId, now: Duration) -> Self {
         Self {
             rival,
@@ -84,7 +84,7 @@ impl Contest {
         self.real
     }
 
-    /// Whether people should know of it.
+    /// Whether to report the contest as a conflict.
     pub fn is_disputed(&self, cx: &Context<'_>) -> bool {
         !self.expected || cx.now >= self.since + cx.timing.contest
     }

@@ -19,7 +19,7 @@ pub(super) struct Context<'a> {
     pub config: &'a ElectionConfig,
     pub peers: &'a Peers,
     pub carrier: bool,
-    /// How many VIPs there are.
+    /// How many VIPs this election has.
     pub count: usize,
     pub rate_limiters: &'a mut RateLimiters,
     pub common: &'a mut CommonState,
@@ -63,7 +63,7 @@ impl Context<'_> {
         self.rank(director) < self.rank(self.config.me)
     }
 
-    /// Whether it agrees to give the VIP to `director`, which asks for it and so says that it is ready.
+    /// Whether this director agrees to move the VIP to `director`, which is ready: otherwise it would not ask.
     pub fn would_give_to(&self, director: DirectorId) -> bool {
         self.rank(director).as_ready() < self.rank(self.config.me)
     }

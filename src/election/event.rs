@@ -18,8 +18,8 @@ pub enum Event {
     Carrier(bool),
     /// The configuration has changed.
     Config(Arc<ElectionConfig>),
-    /// What the NIC carries, after every claim and yield and whenever somebody else changes addresses. A claim that
-    /// failed is absent.
+    /// What the NIC carries, after every claim and yield and whenever another program changes addresses. The VIP of a
+    /// claim that failed is absent.
     Nic {
         /// VIPs that are on the NIC.
         present: Vec<IpAddr>,

@@ -43,7 +43,7 @@ pub(super) fn classify(
     let kind = match (heard.meaning, heard.has) {
         (Meaning::Request(_), None) if heard.to_us => FrameKind::Asked,
         (Meaning::Request(_), None) => FrameKind::Probed,
-        // Whatever it asks for, it announces its own address.
+        // A request announces its sender's address, whatever it asks for.
         (Meaning::Request(_), Some(_)) => FrameKind::Announced,
         (Meaning::Reply(to), own) if to == own => FrameKind::Announced,
         (Meaning::Reply(Some(_)), _) if heard.to_us => FrameKind::Confirmed,

@@ -25,7 +25,7 @@ pub(super) struct Holding {
     detection: ConflictDetection,
     /// Another director that seems to have it too.
     contest: Option<Contest>,
-    /// To whom this director agreed to give it, and until when.
+    /// The director that it agreed to give the VIP to, and until when that is valid.
     agreed: Option<(DirectorId, Duration)>,
     /// When the VIP was last defended against a stranger.
     defended: Option<Duration>,
@@ -34,7 +34,7 @@ pub(super) struct Holding {
     at: Duration,
 }
 
-/// A holder asks everybody who else has the VIP.
+/// A holder probes for other holders of the VIP.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct ConflictDetection {
     next: Duration,
@@ -46,7 +46,7 @@ struct ConflictDetection {
 }
 
 impl Holding {
-    /// Just added, after silence or by agreement.
+    /// The VIP was just added, after silent probes or by agreement.
     pub fn claimed(from: Option<DirectorId>, sure: bool, cx: &mut Context<'_>) -> State {
         cx.common.settled = cx.now + cx.timing.hold_down;
         let mut holding = Self::new(sure, cx);
@@ -98,12 +98,12 @@ impl Holding {
         self.at
     }
 
-    /// Something changed that the state depends on: looks at it at `now`.
+    /// Something changed that this state depends on, so it is due at `now`.
     pub fn look(&mut self, now: Duration) {
         self.at = now;
     }
 
-    /// Whether nobody else had it at the last check.
+    /// Whether no other director had the VIP at the last check.
     pub fn is_sure(&self) -> bool {
         self.detection.doubts == 0
     }
@@ -137,7 +137,7 @@ impl Holding {
             let third = contest.third();
             self.contest = third.map(|third| Contest::suspected(third, cx));
             if self.detection.doubts == 1 {
-                // A switch that answered a broadcast for it must not keep the holder unsure.
+                // A switch that answered a broadcast for the rival must not keep the holder unsure.
                 self.detection.next = cx.now;
             }
         }
@@ -173,7 +173,7 @@ impl Holding {
             return;
         }
         if detection.doubts == 1 && self.contest.is_none() {
-            // Nobody answered the last of the probes.
+            // No director answered the last probe.
             detection.doubts = 0;
             detection.urgent = false;
             detection.next = cx.now + cx.check_interval();
@@ -215,12 +215,11 @@ impl Holding {
         cx: &mut Context<'_>,
     ) -> NextState {
         match kind {
-            // The successor that was expected.
+            // The successor that this director agreed to.
             FrameKind::Announced if self.has_agreed_to(director, cx) => {
                 Some(Yielding::start(Some(director), GiveCause::Outranked, cx))
             }
-            // Only that director can say whether it has the VIP, because the frame may be old or a switch's. So it is
-            // asked.
+            // The frame may be old or a switch's, so this director asks the other one by unicast.
             FrameKind::Announced => {
                 self.suspect(director, cx);
                 if let Some(contest) = &mut self.contest {
@@ -233,8 +232,8 @@ impl Holding {
                 None
             }
             FrameKind::Confirmed => {
-                // An answer to no question of this contest may be old: it waited in a buffer while this director
-                // stood still.
+                // An answer that this contest did not ask for may be old: it may have waited in a buffer while this
+                // director stood still.
                 if self.contest.as_ref().is_some_and(Contest::has_asked) {
                     return self.rival(director, mac, cx);
                 }
@@ -272,7 +271,7 @@ impl Holding {
 
     /// `director` has the VIP too, so one of both must yield.
     fn rival(&mut self, director: DirectorId, mac: Mac, cx: &mut Context<'_>) -> NextState {
-        // A better director may be unsure and about to yield. If this one yielded too, nobody would have the VIP.
+        // A better director may be unsure and about to yield. If this one yielded too, no director would have the VIP.
         let contest = self.contest.as_ref();
         let is_firm = contest.is_some_and(|contest| contest.is_firm(director, cx));
         let is_outranked = is_firm && cx.is_outranked_by(director);

@@ -10,7 +10,7 @@ use super::{
     vip::{NextState, State},
 };
 
-/// After this many requests without an agreement the holder is left alone for a while.
+/// After this many requests without an agreement this director does not ask the holder again for the time `retry`.
 const TRIES: u32 = 5;
 
 /// This director asks the holder, by a unicast probe, to agree that the VIP moves here. The holder's kernel answers
@@ -21,8 +21,8 @@ pub(super) struct Moving {
     holder: DirectorId,
     since: Duration,
     tries: u32,
-    /// Whether its kernel has the VIP. If not, its probe is a request and no agreement: it takes this director for
-    /// the holder.
+    /// Whether the holder's kernel answered that it has the VIP. If not, a probe from it is a request, not an
+    /// agreement: it takes this director for the holder.
     has: bool,
     at: Duration,
 }
@@ -68,7 +68,7 @@ impl Moving {
         None
     }
 
-    /// Leaves the VIP at its holder, with the time that it has been there.
+    /// Leaves the VIP at its holder, without restarting its hold-down there.
     pub fn abandon(&self, cx: &mut Context<'_>) -> State {
         let settled = cx.common.settled;
         let state = Standby::behind(self.holder, cx);

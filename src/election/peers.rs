@@ -1,7 +1,7 @@
-//! Whether the other directors' kernels are there: asked per pair of directors, however many VIPs there are.
+//! Whether the other directors' kernels are up: asked by ARP per pair of directors, however many VIPs there are.
 //!
 //! The kernel answers these questions, so a peer whose agent crashed, hangs or is starved of CPU is up. Only an
-//! answer to a unicast question counts: a switch that suppresses ARP answers broadcasts for the dead, and a frame
+//! answer to a unicast question counts: a switch that suppresses ARP answers broadcasts for dead hosts, and a frame
 //! that a peer sends unasked does not prove that it receives any.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -31,7 +31,7 @@ struct Peer {
     liveness: Liveness,
     /// The question that waits for an answer.
     asked: Option<Asked>,
-    /// Questions without an answer since the last that had one.
+    /// Unanswered questions in a row.
     misses: u32,
     due: Duration,
 }
@@ -42,7 +42,7 @@ enum Asked {
     Broadcast,
 }
 
-/// A peer that is down is looked for by broadcast this often, because its MAC may have changed.
+/// Every this many misses, a peer that is down is asked by broadcast, because its MAC may have changed.
 const LOOK_AGAIN: u32 = 5;
 
 impl Peer {
@@ -95,7 +95,7 @@ impl Peer {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Peers(BTreeMap<DirectorId, Peer>);
 
-/// A peer that came or went.
+/// A peer whose liveness changed, and the new one.
 pub(super) type PeerChange = (DirectorId, Liveness);
 
 impl Peers {
@@ -114,7 +114,7 @@ impl Peers {
         }
     }
 
-    /// Asks those who are due.
+    /// Asks the peers that are due.
     pub fn tick(&mut self, timing: &Timing, now: Duration, out: &mut Actions) -> Vec<PeerChange> {
         let mut changes = Vec::new();
         for (id, peer) in &mut self.0 {

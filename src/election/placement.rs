@@ -1,10 +1,10 @@
 //! Who should hold which VIP: rendezvous hashing with bounded load.
 //!
 //! Every VIP ranks its directors by [`score`]; a director takes the VIPs that score it highest, but no more than its
-//! bound, 1.25 times its fair share, rounded up. Where all VIPs may be anywhere, the fair share is the mean; a VIP whose
-//! selector narrows its directors counts only there. Who is refused goes to its next choice. Both sides rank by the same
-//! scores, so there is one stable outcome and no order of processing (Gale and Shapley's deferred acceptance): a director
-//! that comes or goes moves the VIPs that it gets or had, and the few that the bound passes on.
+//! bound: 1.25 times its fair share, rounded up. The fair share is the mean where all VIPs may be anywhere; a VIP whose
+//! selector narrows its directors counts in their shares alone. A VIP that a director refuses goes to its next choice.
+//! Both sides rank by the same scores, so there is one outcome in any order (Gale and Shapley's deferred acceptance): a
+//! director that comes or goes moves only the VIPs that it gets or had, and the few that the bound passes on.
 //!
 //! A preferred director gets its VIP whatever its load; such VIPs fill its bound first, so it gets fewer of the others.
 //! A cordoned one comes after all that are not, even where it is preferred.
@@ -24,7 +24,7 @@ use super::hash::score;
 pub struct PlacementInput<'a> {
     /// The VIP.
     pub vip: IpAddr,
-    /// Who may hold it, cordoned ones too.
+    /// The directors that may hold it, cordoned ones too.
     pub eligible: Vec<&'a NodeName>,
     /// `spec.directors.preferred`.
     pub preferred: Option<&'a NodeName>,
@@ -33,14 +33,14 @@ pub struct PlacementInput<'a> {
 /// Where the VIPs should be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Placement<'a> {
-    /// Per VIP all its eligible directors: who should hold it, who if that one were not there, then the others, best first.
+    /// Per VIP all its eligible directors: the one that should hold it, its successor, then the others, best first.
     pub orders: BTreeMap<IpAddr, Vec<&'a NodeName>>,
     /// Hashes computed: one for each VIP and eligible director.
     pub hashes: usize,
 }
 
 impl<'a> Placement<'a> {
-    /// Who should hold `vip`.
+    /// The director that should hold `vip`.
     pub fn first(&self, vip: IpAddr) -> Option<&'a NodeName> {
         self.order(vip).first().copied()
     }
@@ -69,8 +69,8 @@ pub fn place<'a>(
         .collect();
     let ranked: Vec<&Ranked> = vips.values().collect();
     let winners = assign(&ranked, names.len(), None);
-    // Who would hold a VIP if its winner were not there. A winner that goes makes that the outcome for its VIPs, so none
-    // of them moves twice: at once, and again when the placement is computed without it.
+    // The holder of each VIP as if its winner were not there. When a winner goes, its VIPs go to these successors, and
+    // do not move again when the placement is computed without it.
     let mut successors = vec![None; ranked.len()];
     for gone in 0..names.len() {
         if !winners.contains(&Some(gone)) {
@@ -108,7 +108,7 @@ pub fn place<'a>(
 /// A VIP's directors, best first.
 struct Ranked {
     choices: Vec<Choice>,
-    /// Empty where all are cordoned: nobody else can take the VIP then.
+    /// Empty where all are cordoned: then they are the `choices`.
     cordoned: Vec<Choice>,
     preferred: Option<usize>,
 }
@@ -158,7 +158,7 @@ impl Ranked {
     }
 }
 
-/// One VIP in units of a fair share.
+/// One VIP in the fixed-point unit of shares.
 const WHOLE: u64 = 1 << 32;
 
 /// The holder of each VIP, as if `gone` were not there.
@@ -184,7 +184,7 @@ fn assign(vips: &[&Ranked], directors: usize, gone: Option<usize>) -> Vec<Option
         .map(|(share, pinned)| (share * 5).div_ceil(WHOLE * 4).saturating_sub(*pinned) as usize)
         .collect();
 
-    // Per director the VIPs that it has, the worst on top.
+    // Per director the VIPs that it has, the one with the lowest score on top.
     let mut taken: Vec<BinaryHeap<(Reverse<u64>, usize)>> = vec![BinaryHeap::new(); directors];
     let mut tried = vec![0_usize; vips.len()];
     let mut looking: Vec<usize> = (0..vips.len())
@@ -192,7 +192,7 @@ fn assign(vips: &[&Ranked], directors: usize, gone: Option<usize>) -> Vec<Option
         .collect();
     while let Some(vip) = looking.pop() {
         let Some(choice) = vips[vip].choices.iter().filter(open).nth(tried[vip]) else {
-            // Refused by all, which only narrow selectors can bring about: the best one takes it above its bound.
+            // All its directors refused it, which only narrow selectors cause: the best one takes it above its bound.
             holders[vip] = vips[vip]
                 .choices
                 .iter()

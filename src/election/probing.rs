@@ -108,8 +108,8 @@ impl Probing {
                     );
                 }
                 let first = *self.rivals.entry(director).or_insert(cx.now);
-                // The other one heard our probes and goes on, so it takes itself for the better one. The lower
-                // address decides, which is the same on both.
+                // The other one heard our probes and goes on, so it takes itself for the better one. Then the
+                // lower address decides, because both agree on that.
                 let insists = cx.now >= first + cx.timing.probe / 2;
                 let is_better = if insists && !cx.is_outranked_by(director) {
                     director < cx.config.me

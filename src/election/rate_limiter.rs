@@ -24,7 +24,7 @@ impl RateLimiter {
     }
 }
 
-/// How often each of `count` things can have its turn at `rate`.
+/// The interval at which each of `count` VIPs has its turn at `rate`.
 pub(super) fn interval(count: usize, rate: Rate) -> Duration {
     let count = u32::try_from(count).unwrap_or(u32::MAX);
     rate.every.saturating_mul(count) / rate.count.max(1)

@@ -30,7 +30,7 @@ pub struct Election {
     steady: Duration,
     peers: Peers,
     vips: BTreeMap<IpAddr, Entry>,
-    /// When each VIP wants to be looked at.
+    /// When each VIP is due.
     queue: BTreeSet<(Duration, IpAddr)>,
     rate_limiters: RateLimiters,
     /// The time by which the next event was due.
@@ -59,12 +59,12 @@ impl Entry {
     }
 }
 
-/// The state of a VIP on one director, for people.
+/// The state of a VIP on one director, for users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VipState {
     /// On the NIC.
     Holds {
-        /// Whether nobody else had it at the last check.
+        /// Whether no other director had it at the last check.
         sure: bool,
     },
     /// Another director has it.
@@ -72,7 +72,7 @@ pub enum VipState {
         /// Who.
         holder: DirectorId,
     },
-    /// Nobody has it. It is another director's turn, or this one probes.
+    /// No host has it, as far as known. It is another director's turn, or this one probes.
     Vacant,
     /// A stranger has it.
     Blocked {
@@ -88,8 +88,8 @@ pub enum VipState {
 }
 
 impl Election {
-    /// A director that starts. `held` are the VIPs that its NIC carries by an earlier agent's doing: it goes on holding
-    /// them, but asks the wire before it announces anything.
+    /// A director that starts. `held` are the VIPs that an earlier agent left on its NIC: it goes on holding them, but
+    /// probes before it announces anything.
     pub fn new(
         timing: Arc<Timing>,
         config: Arc<ElectionConfig>,

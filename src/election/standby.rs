@@ -10,7 +10,7 @@ use super::{
     vip::{NextState, State},
 };
 
-/// The VIP is not here.
+/// The VIP is not on this director's NIC.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Standby {
     holder: CurrentHolder,
@@ -19,29 +19,29 @@ pub(super) struct Standby {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum CurrentHolder {
-    /// Nobody, or nobody knows.
+    /// No host, as far as known.
     Vacant(Vacancy),
     /// A director.
     Director(DirectorId, HolderCheck),
-    /// A host that is no director. Its VIP is left alone until this time.
+    /// A stranger. This director leaves the VIP alone until this time.
     Stranger(Duration),
 }
 
-/// A VIP that nobody has, as far as known.
+/// A VIP that no host has, as far as known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Vacancy {
     /// Since when.
     pub since: Duration,
-    /// From when on candidates have their turns.
+    /// The time from which the candidates' turns count.
     pub from: Duration,
-    /// Who had it.
+    /// Its last holder.
     pub last: Option<DirectorId>,
-    /// What happened.
+    /// Why it is vacant.
     pub cause: TakeCause,
 }
 
-/// The holder is asked from time to time whether it still has the VIP. Its kernel may be up without the address:
-/// somebody deleted it, or its lifetime ended after the agent died.
+/// A standby asks the holder from time to time whether it still has the VIP. The holder's kernel may be up without
+/// the address: an administrator deleted it, or its lifetime ended after the agent died.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct HolderCheck {
     /// Questions without an answer.
@@ -55,7 +55,7 @@ impl Standby {
         State::Standby(Self { holder, at })
     }
 
-    /// Nobody has it from `now` on.
+    /// The VIP is vacant from `now` on.
     pub fn vacant(now: Duration, last: Option<DirectorId>, cause: TakeCause) -> State {
         let vacancy = Vacancy {
             since: now,
@@ -95,7 +95,7 @@ impl Standby {
         self.at
     }
 
-    /// Something changed that the state depends on: looks at it at `now`.
+    /// Something changed that this state depends on, so it is due at `now`.
     pub fn look(&mut self, now: Duration) {
         self.at = Some(now);
     }
@@ -144,7 +144,7 @@ impl Standby {
             return None;
         }
         if !cx.peers.settled() {
-            // Looks again as soon as one of them is known to be up or down.
+            // The change of a peer's liveness makes this VIP due again.
             return None;
         }
         match cx.rate_limiters.urgent.take(cx.timing.urgent, cx.now) {
@@ -208,7 +208,7 @@ impl Standby {
                     return Some(Self::behind(director, cx));
                 }
                 if kind == FrameKind::Confirmed {
-                    // The next in line looks more often than those who come later.
+                    // The first successor asks more often than those after it.
                     let ahead = cx.ahead(Some(director));
                     watch.asked = 0;
                     watch.next =
@@ -230,7 +230,7 @@ impl Standby {
         }
     }
 
-    /// A stranger says that it has the VIP. A director that has it keeps it.
+    /// A stranger announces the VIP or answers for it. If a director is known to hold it, that changes nothing.
     pub fn stranger(&mut self, cx: &Context<'_>) {
         match self.holder {
             CurrentHolder::Vacant(_) | CurrentHolder::Stranger(_) => {

@@ -12,7 +12,7 @@ enum Field<'a> {
 
 type Select = fn(&mut Timing) -> Field<'_>;
 
-/// All timers by the names by which people set them.
+/// All timers by the names that users set.
 const TIMERS: [(&str, Select); 20] = [
     ("ask", |it| Field::Time(&mut it.ask)),
     ("misses", |it| Field::Count(&mut it.misses)),
@@ -53,7 +53,7 @@ pub struct Timer {
 }
 
 impl Timer {
-    /// All there are.
+    /// The names of all timers.
     pub const NAMES: [&str; TIMERS.len()] = {
         let mut names = [""; TIMERS.len()];
         let mut at = 0;
@@ -65,7 +65,7 @@ impl Timer {
     };
 
     /// # Errors
-    /// There is none of that name.
+    /// No timer has that name.
     pub fn new(name: &str, value: u32) -> Result<Self, UnknownTimer> {
         let known = TIMERS.into_iter().find(|(known, _)| *known == name);
         let (_, select) = known.ok_or_else(|| UnknownTimer(name.to_owned()))?;
@@ -76,7 +76,8 @@ impl Timer {
 impl Timing {
     /// The defaults with some timers changed.
     ///
-    /// # Errors A value is outside its bounds.
+    /// # Errors
+    /// A value is outside its bounds.
     pub fn with(timers: &[Timer]) -> Result<Self, InvalidTiming> {
         let mut timing = Self::default();
         for timer in timers {

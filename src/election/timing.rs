@@ -5,7 +5,7 @@ use std::time::Duration;
 pub struct Timing {
     /// How often each peer's kernel is asked whether it is there.
     pub ask: Duration,
-    /// Unanswered questions in a row after which a peer is down, or a VIP's holder is without the VIP.
+    /// Unanswered questions in a row after which a peer counts as down, or a holder as without its VIP.
     pub misses: u32,
     /// How often a peer that is down is asked.
     pub ask_down: Duration,
@@ -17,7 +17,7 @@ pub struct Timing {
     pub turn: Duration,
     /// How much longer a director that is not ready leaves a vacant VIP to those that are.
     pub patience: Duration,
-    /// How long two holders may disagree about who yields before the wire's own order decides.
+    /// How long two holders may disagree about who yields before their addresses decide.
     pub contest: Duration,
     /// How late an event may be before everything has to be checked again: the agent or its machine stood still.
     pub pause: Duration,
@@ -30,13 +30,14 @@ pub struct Timing {
     /// How long a stranger's VIP is left alone before it is probed again, and how long after a stranger was last heard
     /// the conflict is over.
     pub stranger: Duration,
-    /// How long a director is steady, and a VIP in its place, before the VIP is moved for no more than preference.
+    /// How long a director must be steady, and a VIP at its holder, before the VIP moves for mere preference.
     pub hold_down: Duration,
-    /// Until a planned move that the holder did not agree to is asked for again, or a claim that failed is repeated.
+    /// How long to wait before asking again for a move that the holder did not agree to, or repeating a failed claim.
     pub retry: Duration,
     /// How long a director that may no longer hold a VIP keeps it when it has no successor.
     pub retire: Duration,
-    /// Frames that decide where a VIP is: probes of vacant VIPs and checks after a fault. Each probe is followed by up to five.
+    /// Frames that decide where a VIP is: probes of vacant VIPs and checks after a fault. The first one of a VIP is
+    /// followed by up to five more.
     pub urgent: Rate,
     /// Checks of VIPs that are in order, and planned moves.
     pub background: Rate,
@@ -147,7 +148,7 @@ impl Timing {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("failover timer {field} is {value}: set it to {least} or more and {most} or less")]
 pub struct InvalidTiming {
-    /// Which.
+    /// The timer's name.
     pub field: &'static str,
     value: String,
     least: String,

@@ -18,19 +18,19 @@ use super::{
 /// What a VIP is to this director.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum State {
-    /// Not here, and nothing to be done about it now.
+    /// Not on the NIC: another host has it, or it is not this director's turn to take it.
     Standby(Standby),
-    /// Vacant, as far as known: everybody is asked.
+    /// Vacant, as far as known: this director probes for it.
     Probing(Probing),
     /// It should move here: its holder is asked to agree.
     Moving(Moving),
-    /// On its way to the NIC.
+    /// Being added to the NIC.
     Claiming(Claiming),
     /// On the NIC.
     Holding(Holding),
-    /// On its way from the NIC.
+    /// Being taken from the NIC.
     Yielding(Yielding),
-    /// Neither here nor wanted.
+    /// Neither on the NIC nor wanted, so the election forgets it.
     Gone,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Vip {
 }
 
 impl Vip {
-    /// When it wants to be looked at.
+    /// When it is due.
     pub fn next(&self) -> Option<Duration> {
         match &self.state {
             State::Standby(standby) => standby.next(),
@@ -63,7 +63,7 @@ impl Vip {
         }
     }
 
-    /// Its time has come.
+    /// Does what is due by now.
     pub fn due(&mut self, cx: &mut Context<'_>) {
         if cx.conflict_ends().is_some_and(|end| cx.now >= end) {
             cx.conflict_over();
@@ -98,7 +98,7 @@ impl Vip {
         self.go(next);
     }
 
-    /// A peer came or went.
+    /// A peer's liveness changed.
     pub fn peer(&mut self, change: PeerChange, cx: &mut Context<'_>) {
         let next = match &mut self.state {
             State::Standby(standby) => standby.peer(change, cx.now),
@@ -115,9 +115,9 @@ impl Vip {
             (State::Claiming(claiming), _) => Some(claiming.done(present, cx)),
             (State::Yielding(yielding), false) => Some(yielding.done(cx)),
             (State::Yielding(_) | State::Holding(_), true) => None,
-            // Somebody else took it from the NIC.
+            // Another program took it from the NIC.
             (State::Holding(_), false) => Some(Standby::vacant(cx.now, None, TakeCause::Vacant)),
-            // Somebody else put it there, or a claim took longer than its time limit.
+            // Another program put it there, or a claim took longer than its time limit.
             (State::Standby(_) | State::Probing(_) | State::Moving(_) | State::Gone, true) => {
                 Some(Holding::adopted(cx))
             }
@@ -164,7 +164,7 @@ impl Vip {
         self.go(next);
     }
 
-    /// The sources say something else.
+    /// The configuration has changed.
     pub fn config(&mut self, cx: &mut Context<'_>) {
         let ready = cx.me().is_some_and(|me| me.ready);
         if ready && !cx.common.ready && !matches!(self.state, State::Holding(_)) {
@@ -196,7 +196,7 @@ impl Vip {
     }
 }
 
-/// A host that is no director says that it has the VIP.
+/// A frame about the VIP from a host that is no director.
 fn stranger(state: &mut State, host: Host, kind: FrameKind, cx: &mut Context<'_>) -> NextState {
     match kind {
         FrameKind::Announced | FrameKind::Answered | FrameKind::Confirmed => {}

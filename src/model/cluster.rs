@@ -8,23 +8,23 @@ use super::{
     BACKEND_LABEL, DIRECTOR_LABEL, Endpoints, IpRanges, NodeName, Refusal, VirtualService, VsKey,
 };
 
-/// What the sources say, all of them synced: the same on every node.
+/// The content of all sources once each has been read completely: the same on every node.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
-    /// Every VirtualService; a broken one is its refusal and disturbs no other. Shared with the source, so that ten
-    /// thousand of them are in memory once.
+    /// Every VirtualService; an invalid one is kept as its refusal and does not affect the others. Shared with the
+    /// source, so that ten thousand of them are in memory once.
     pub virtual_services: BTreeMap<VsKey, Result<Arc<VirtualService>, Refusal>>,
     /// Every node.
     pub nodes: BTreeMap<NodeName, Node>,
     /// What the nodes' agents report.
     pub peers: Peers,
-    /// Everything is to be undone on every node, whatever else is wanted; the text tells one request from another.
+    /// The request to undo everything on every node, if there is one. The text identifies the request.
     pub undo: Option<String>,
     /// The endpoints of the Services that VirtualServices name. Only directors read them.
     pub endpoints: Endpoints,
 }
 
-/// A node as its manifest says.
+/// A node as its Node object describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
     /// Its labels.
@@ -33,9 +33,9 @@ pub struct Node {
     pub weight: Option<String>,
     /// Internal addresses, in the manifest's order.
     pub addresses: Vec<IpAddr>,
-    /// Taken out of use for new work (`kubectl cordon`): it holds a VIP only where nobody else can.
+    /// Taken out of use for new work (`kubectl cordon`): it holds a VIP only where no other director can.
     pub cordoned: bool,
-    /// Its kubelet has reported nothing for a while: the machine may be gone, and what its agent last said be out of date.
+    /// Its kubelet has not reported for a while: the machine may be gone, and its agent's report out of date.
     pub silent: bool,
 }
 
@@ -76,10 +76,10 @@ impl Snapshot {
     }
 }
 
-/// Whether agents can tell each other what they observe.
+/// Whether agents can report to each other what they observe.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Peers {
-    /// They can't: manifests come from a directory, and only the wire speaks.
+    /// They can't: manifests come from a directory, and agents learn about each other by ARP only.
     #[default]
     Silent,
     /// They can, through their NodeStates.
@@ -125,15 +125,15 @@ pub struct Directing {
     pub vips: IpRanges,
     /// Addresses of the destinations that get new connections.
     pub ready: BTreeSet<IpAddr>,
-    /// Real servers that don't, with the refusal that says why.
+    /// Real servers that get none, each with the reason.
     pub unready: BTreeMap<IpAddr, Refusal>,
     /// Destinations that keep old connections only: the real server must not drop the VIP yet.
     pub draining: BTreeSet<IpAddr>,
 }
 
 impl PeerState {
-    /// Whether this director could take `vip` over now. One that is also a backend may be a real server of it; then it has
-    /// the services only while it holds the VIP, and serves itself.
+    /// Whether this director could take `vip` over now. A director that is also a real server of `vip` has the services
+    /// only while it holds the VIP, so there it is enough that it has the VIP bound: it can answer clients itself.
     pub fn stands_by(&self, vip: IpAddr, is_backend: bool) -> bool {
         let mut groups = self.directing.iter();
         let directs = groups.any(|group| group.vips.contains(vip) && !group.ready.is_empty());

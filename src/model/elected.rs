@@ -5,16 +5,16 @@ use std::{
 
 use super::{AddressKey, Dev, Rivals};
 
-/// How the election on this node's segments stands.
+/// The state of the elections on this node's segments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Elected {
-    /// VIPs that this node holds, and on which NICs: there, on their way, or not off yet.
+    /// VIPs that this node holds, is adding or has not taken off yet, each with its NICs.
     pub held: BTreeMap<IpAddr, BTreeSet<Dev>>,
-    /// NICs whose election runs: what is held there, it takes off by itself. Elsewhere `held` is what an earlier agent left.
+    /// NICs whose election runs, and takes VIPs off by itself. On other NICs, `held` is what an earlier agent left.
     pub running: BTreeSet<Dev>,
-    /// Who else answers for a VIP.
+    /// Other hosts that answer for a VIP.
     pub conflicts: BTreeMap<AddressKey, Rivals>,
-    /// Why an election cannot be held, by NIC.
+    /// Why no election can run, by NIC.
     pub problems: BTreeMap<Dev, String>,
 }
 

@@ -12,7 +12,7 @@ pub type Endpoints = BTreeMap<ServiceName, Slices>;
 /// A Service's EndpointSlices by name.
 pub type Slices = BTreeMap<String, Slice>;
 
-/// What matters of an EndpointSlice.
+/// What directway needs of an EndpointSlice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Slice {
     /// What its endpoints listen on.
@@ -24,7 +24,7 @@ pub struct Slice {
 /// What endpoints listen on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum EndpointPorts {
-    /// Nobody says; whatever they are asked for.
+    /// The slice does not limit the ports.
     #[default]
     Any,
     /// These.
@@ -34,29 +34,29 @@ pub enum EndpointPorts {
 /// An endpoint of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// A node's own address if it is on the host's network.
+    /// The node's own address if the pod is on the host's network.
     pub address: IpAddr,
-    /// The node that it runs on, if it says.
+    /// The node that it runs on, if the slice names it.
     pub node: Option<NodeName>,
     /// Whether it takes connections.
     pub state: EndpointState,
 }
 
-/// Whether an endpoint takes connections; the better one is less.
+/// Whether an endpoint takes connections; the better state compares as less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EndpointState {
-    /// It does.
+    /// It takes connections.
     Ready,
-    /// It is going to end, but still does.
+    /// It is terminating, but still takes connections.
     ServingTerminating,
-    /// It is going to end, and doesn't.
+    /// It is terminating and takes none.
     Terminating,
-    /// It doesn't, now.
+    /// It takes none now.
     NotReady,
 }
 
 impl EndpointPorts {
-    /// Whether a connection to this port finds somebody.
+    /// Whether the endpoints listen on this port.
     pub fn contains(&self, port: u16, protocol: Protocol) -> bool {
         match self {
             Self::Any => true,

@@ -3,10 +3,10 @@ use std::str::FromStr;
 use super::words;
 
 words! {
-    /// A setting of the node's IPVS (`net.ipv4.vs.NAME`) that directway sets if it is told to.
+    /// A setting of the node's IPVS (`net.ipv4.vs.NAME`) that directway sets if it is configured.
     ///
-    /// Only what direct routing may want, and what nothing else than IPVS depends on: see Documentation/networking/ipvs-sysctl.rst
-    /// of the kernel. They are for all services of the node, foreign ones too, which is why none is set by itself.
+    /// Only settings that can help direct routing and that affect nothing but IPVS: see the kernel's
+    /// Documentation/networking/ipvs-sysctl.rst. They apply to foreign services too, so directway sets none by default.
     pub enum IpvsSetting {
         /// A client that comes again from the same port is scheduled anew (2, 3), or sent where it was before (0, 1).
         ConnReuseMode = "conn_reuse_mode",
@@ -19,8 +19,8 @@ words! {
         ScheduleIcmp = "schedule_icmp",
         /// Any segment but a RST makes a connection entry: connections outlive their director.
         SloppyTcp = "sloppy_tcp",
-        /// The packet of a connection at which other directors are told of it, and again with every so many more. The kernel keeps
-        /// both numbers here; this is the first, and the second stays as it is (`proc_do_sync_threshold`).
+        /// The packet at which a connection is first sent to the other directors; it is sent again after every so many
+        /// more. The kernel keeps both numbers here; directway sets the first alone (`proc_do_sync_threshold`).
         SyncThreshold = "sync_threshold",
     }
 }

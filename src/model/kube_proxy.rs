@@ -1,5 +1,5 @@
-//! kube-proxy in ipvs mode as a danger to services that are not its own: it deletes them, unless their addresses are in its
-//! excludeCIDRs (`cleanLegacyService`, pkg/proxy/ipvs/proxier.go). Whether a VIP is in danger is decided here, from signs.
+//! kube-proxy in ipvs mode deletes IPVS services that are not its own, unless their addresses are in its excludeCIDRs
+//! (`cleanLegacyService`, pkg/proxy/ipvs/proxier.go). This module decides whether it endangers a VIP.
 
 use std::net::IpAddr;
 
@@ -9,12 +9,12 @@ use super::{Observed, Reason, Refusal};
 
 /// The device that kube-proxy makes in ipvs mode, at its first sync (`defaultDummyDevice`).
 const DEVICE: &str = "kube-ipvs0";
-/// Its name for this mode.
+/// kube-proxy's name for this mode.
 const IPVS: &str = "ipvs";
-/// Ranges named in a message; who has more knows where to look.
+/// How many ranges a message names at most.
 const NAMED: usize = 8;
 
-/// What to do about a danger.
+/// What a user can do about the danger.
 pub const PROXY_FIX: &str = "set ipvs.excludeCIDRs in kube-proxy's configuration to a range that holds all VIPs and restart it, or use its nftables or iptables mode";
 
 /// kube-proxy's configuration, as far as it matters here.
@@ -32,24 +32,24 @@ pub enum ProxyAnswer {
     /// It has not been asked.
     #[default]
     NotAsked,
-    /// Nothing, or nothing that makes sense.
+    /// No answer, or none that can be parsed.
     Silence,
-    /// This.
+    /// Its configuration.
     Config(KubeProxy),
 }
 
 /// How kube-proxy endangers a VIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProxyDanger {
-    /// It is in ipvs mode; whether the VIP is excluded, nobody tells.
+    /// It is in ipvs mode; whether the VIP is excluded is unknown.
     Possible,
-    /// It is in ipvs mode, and the VIP is not excluded: its services go with kube-proxy's next sync.
+    /// It is in ipvs mode, and the VIP is not excluded: kube-proxy's next sync deletes its services.
     Certain,
-    /// They have gone already.
+    /// The VIP's services were deleted lately.
     Happening,
 }
 
-/// Whether kube-proxy in ipvs mode has been at work in this kernel.
+/// Whether the device of kube-proxy in ipvs mode exists: it runs in that mode, or did.
 pub fn has_proxy_device(observed: &Observed) -> bool {
     observed.links.keys().any(|dev| dev.as_str() == DEVICE)
 }
@@ -74,7 +74,7 @@ impl KubeProxy {
 }
 
 impl ProxyAnswer {
-    /// Whether kube-proxy is in ipvs mode here; what it says counts more than the device, which outlasts a change of mode.
+    /// Whether kube-proxy is in ipvs mode here. Its answer outranks the device, which outlasts a change of mode.
     pub fn is_ipvs(&self, device: bool) -> bool {
         match self {
             Self::NotAsked | Self::Silence => device,
@@ -82,11 +82,11 @@ impl ProxyAnswer {
         }
     }
 
-    /// How kube-proxy endangers `vip`. `device`: [`has_proxy_device`]. `vanished`: services of it were gone lately that
-    /// nobody on our side had deleted.
+    /// How kube-proxy endangers `vip`. `device`: [`has_proxy_device`]. `vanished`: services of `vip` were found deleted
+    /// lately, and not by directway.
     pub fn danger(&self, device: bool, vip: IpAddr, vanished: bool) -> Option<ProxyDanger> {
         let known = match self {
-            // Better nothing than a guess that the answer may put right a moment later.
+            // No guess, because the answer may refute it a moment later.
             Self::NotAsked => return None,
             Self::Silence if !device => return None,
             Self::Silence => ProxyDanger::Possible,
@@ -100,7 +100,7 @@ impl ProxyAnswer {
         })
     }
 
-    /// The same for people; `danger` from [`Self::danger`].
+    /// The danger as a text for users; `danger` from [`Self::danger`].
     pub fn found(&self, danger: ProxyDanger) -> String {
         let excluded = match self {
             Self::NotAsked | Self::Silence => {
@@ -120,7 +120,7 @@ impl ProxyAnswer {
         format!("kube-proxy is in ipvs mode and {excluded}: {what}")
     }
 
-    /// The same as a reason, with what to do.
+    /// The danger as a refusal, with what to do.
     pub fn explain(&self, danger: ProxyDanger) -> Refusal {
         let reason = match danger {
             ProxyDanger::Possible => Reason::KubeProxyUnknown,

@@ -4,9 +4,9 @@ use super::{
     AddressKey, Arp, Dev, ForeignTag, IpvsSetting, Observed, ServiceKey, SyncDaemon, SyncHalf,
 };
 
-/// What is ours on this node, as far as the kernel cannot tell by itself.
+/// What directway added or changed on this node, because the kernel does not record that for everything.
 ///
-/// Written before the first op that it speaks of (a crash in between leaves an entry
+/// Written before the first op that it lists (a crash in between leaves an entry
 /// for something that is not there, which does no harm), and trimmed after the last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
@@ -22,16 +22,16 @@ pub struct Ledger {
     pub arp: BTreeMap<(Dev, Arp), SettingChange>,
     /// Settings of IPVS that directway changed.
     pub ipvs: BTreeMap<IpvsSetting, SettingChange>,
-    /// Daemons of IPVS that directway started. Two of a half while one takes the other's place.
+    /// Sync daemons that directway started. Two of one half while one replaces the other.
     pub sync: BTreeSet<(SyncHalf, SyncDaemon)>,
 }
 
 /// A setting's value before directway changed it, and the one it was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SettingChange {
-    /// To be restored.
+    /// The value to restore.
     pub before: u32,
-    /// Restored only while it still has this value: any other is somebody else's decision.
+    /// directway restores the setting only while it still has this value: another program set any other.
     pub set: u32,
 }
 
@@ -55,8 +55,8 @@ impl Ledger {
 }
 
 impl Ledger {
-    /// What must be ours where the ledger itself was lost: addresses and routes carry our tag, and nobody else
-    /// adds services for VIPs that do. Changed sysctls and daemons cannot be told from others' and stay as they are.
+    /// The ledger to start with where the file was lost. Addresses and routes carry our tag, and only directway adds
+    /// services for tagged VIPs. Changed sysctls and daemons cannot be recognised, so they stay as they are.
     pub fn adopt(observed: &Observed) -> Self {
         let tagged = |key: &&AddressKey| {
             observed

@@ -17,7 +17,7 @@ pub struct Link {
     pub kind: LinkKind,
     /// Administratively up (`IFF_UP`).
     pub up: bool,
-    /// A cable is in and somebody is at its other end (`IFF_LOWER_UP`).
+    /// A cable is in, with a device at its other end (`IFF_LOWER_UP`).
     pub carrier: bool,
     /// Takes part in ARP: Ethernet without `IFF_NOARP`.
     pub arp_capable: bool,
@@ -91,12 +91,12 @@ impl Link {
         networks.filter(move |net| !link_local(net.addr()))
     }
 
-    /// Whether a host with this interface would be asked for `ip` on it.
+    /// Whether `ip` is in a network of this interface, so that neighbours send ARP requests for it there.
     pub fn is_in_network_of(&self, ip: IpAddr) -> bool {
         self.addresses.iter().any(|net| net.contains(&ip))
     }
 
-    /// Whether ARP requests from a wire can arrive here.
+    /// Whether ARP requests from a segment can arrive here.
     pub fn hears_arp(&self) -> bool {
         self.arp_capable && !self.enslaved && self.kind == LinkKind::Other
     }

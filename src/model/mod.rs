@@ -1,4 +1,4 @@
-//! The vocabulary: plain values that every other part speaks in.
+//! The vocabulary: plain values that all other modules use.
 //!
 //! Nothing here does I/O, knows Kubernetes or depends on time.
 

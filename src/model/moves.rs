@@ -11,22 +11,22 @@ pub struct Move {
     pub at: Timestamp,
     /// Which VIPs.
     pub vips: IpRanges,
-    /// Who had them, as far as known.
+    /// Their previous holder, if known.
     pub from: Option<String>,
     /// Why.
     pub cause: TakeCause,
-    /// How long that took: since they were known to be vacant, or since the move began. Of several the longest.
+    /// How long that took: since they were known to be vacant, or since the move began. The longest of all `vips`.
     pub after: Duration,
 }
 
 words! {
     /// Why a director took a VIP.
     pub enum TakeCause {
-        /// Nobody had it.
+        /// No host had it.
         Vacant = "vacant",
         /// Its holder's kernel no longer answered.
         HolderDown = "holder-down",
-        /// Its holder is there, but no longer has the VIP.
+        /// Its holder's kernel is up, but no longer has the VIP.
         HolderSilent = "holder-silent",
         /// Its holder agreed to a move.
         Planned = "planned",

@@ -35,7 +35,7 @@ pub enum Role {
     Held,
 }
 
-/// The part of a node's network that directway is about: the same type says what is wanted and what is there.
+/// The part of a node's network that directway manages, wanted or observed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeNet {
     /// Dummy devices.
@@ -43,7 +43,7 @@ pub struct NodeNet {
     /// Host-sized addresses on devices. Observed ones count as held wherever they answer ARP: on
     /// every device but `lo` and dummies.
     pub addresses: BTreeMap<AddressKey, Role>,
-    /// VIPs that an election may add to a NIC at any time. Nothing that is observed.
+    /// VIPs that an election may add to a NIC at any time. Observed: empty.
     pub claims: BTreeSet<AddressKey>,
     /// Host routes in the main table: VIP → device.
     pub routes: BTreeSet<AddressKey>,

@@ -5,10 +5,10 @@ use std::{
 
 use super::{AddressKey, ArpSettings, Dev, Link, Mac, NodeNet, Rivals, ServiceKey};
 
-/// Everything that one look at the kernel shows.
+/// Everything that one reading of the kernel shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
-    /// All of it, ours and foreign.
+    /// The node's network, directway's part and the foreign one.
     pub net: NodeNet,
     /// How each address of `net` is tagged.
     pub addresses: BTreeMap<AddressKey, ObservedAddress>,
@@ -46,7 +46,7 @@ pub enum Ipvs {
     Missing(String),
 }
 
-/// What the kernel says of a host-sized address.
+/// What the kernel reports of a host-sized address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObservedAddress {
     /// Who added it, as far as the kernel can tell.
@@ -62,7 +62,7 @@ pub enum ForeignTag {
     Ours,
     /// None, or a kernel before 5.18: the ledger decides.
     Untagged,
-    /// Somebody else's number.
+    /// Another program's number.
     Theirs(u8),
 }
 
@@ -72,11 +72,11 @@ pub enum ForeignTag {
 pub struct Connections {
     /// Established, as far as IPVS knows.
     pub active: u32,
-    /// All others that are not yet forgotten.
+    /// All others whose entries have not expired.
     pub inactive: u32,
 }
 
-/// What was seen on the wire.
+/// What ARP requests found out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WireEvidence {
     /// For each real server's own address asked about: how it is reached.
@@ -94,10 +94,10 @@ pub enum Reach {
     Neighbour {
         /// The interface towards it.
         dev: Dev,
-        /// Who answered.
+        /// The MAC that answered.
         mac: Mac,
     },
-    /// The segment is common, but nobody answered for it.
+    /// The segment is common, but no host answered for the real server's address.
     Silent {
         /// The interface towards it.
         dev: Dev,
@@ -114,7 +114,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Who that is; the wire knows no names.
+    /// The hosts that answered, without names, because an ARP reply has none.
     pub fn rivals(&self) -> Rivals {
         self.macs.iter().map(|mac| (*mac, None)).collect()
     }

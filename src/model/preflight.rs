@@ -16,7 +16,7 @@ pub struct Preflight {
 /// What is checked on a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PreflightCheck {
-    /// What the work of all VirtualServices rests on, by the reason it is refused for.
+    /// Something that all VirtualServices need, by the reason for which they are refused without it.
     Needs(Reason),
     /// Whether the IPVS sync daemons are directway's.
     ConnectionSync,
@@ -27,7 +27,7 @@ pub enum PreflightCheck {
 }
 
 impl PreflightCheck {
-    /// Its word.
+    /// Its name.
     pub fn name(&self) -> &str {
         match self {
             Self::Needs(reason) => reason.name(),
@@ -37,7 +37,7 @@ impl PreflightCheck {
         }
     }
 
-    /// The check whose word this is.
+    /// The check with this name.
     pub fn from_name(name: &str) -> Self {
         let reason = Reason::from_name(name).map(Self::Needs);
         let of_node = [Self::ConnectionSync, Self::Source];

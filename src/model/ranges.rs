@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, fmt, net::IpAddr, str::FromStr};
 
-/// A set of addresses, kept and printed as ranges: ten thousand neighbours are one line.
+/// A set of addresses, kept and printed as ranges: ten thousand consecutive ones are one line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IpRanges(Vec<(IpAddr, IpAddr)>);
 
@@ -51,7 +51,7 @@ impl IpRanges {
         self.0.iter().map(size).fold(0, u128::saturating_add)
     }
 
-    /// Every address. Look at [`Self::len`] first where the ranges come from outside.
+    /// Every address. Check [`Self::len`] first where the ranges come from outside.
     pub fn iter(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.0.iter().flat_map(|(first, last)| {
             std::iter::successors(Some(*first), move |ip| next(*ip).filter(|ip| ip <= last))

@@ -8,7 +8,7 @@ words! {
         InvalidSpec = "InvalidSpec",
         /// An older VirtualService claims the same VIP, port and protocol.
         PortClaimed = "PortClaimed",
-        /// Another VirtualService with the same VIP wants it held or carried differently.
+        /// An older VirtualService with the same VIP has other `spec.directors`.
         VipShapeDiffers = "VIPShapeDiffers",
         /// The VIP is a node's own address.
         VipIsNodeAddress = "VIPIsNodeAddress",
@@ -34,7 +34,7 @@ words! {
         NoInterface = "NoInterface",
         /// The device named as `vipDevice` carries something else, or does not exist.
         DeviceInUse = "DeviceInUse",
-        /// A stricter sysctl on the node (`arp_ignore` 3–7) cannot be made quiet.
+        /// `arp_ignore` 3–7 in `conf/all` keeps the node from being quiet, or a real server answers ARP for the VIP.
         NotQuiet = "NotQuiet",
         /// The kernel has no IPVS.
         IpvsMissing = "IPVSMissing",
@@ -42,7 +42,7 @@ words! {
         SchedulerMissing = "SchedulerMissing",
         /// An IPVS service with the same key is there and is not ours.
         ForeignService = "ForeignService",
-        /// Somebody else on the wire answers for the VIP.
+        /// Another host on the segment answers for the VIP.
         VipConflict = "VIPConflict",
         /// The ledger cannot be written, so nothing may be changed.
         LedgerUnwritable = "LedgerUnwritable",
@@ -52,28 +52,28 @@ words! {
         NotBound = "NotBound",
         /// The real server is behind a router.
         NotOnSegment = "NotOnSegment",
-        /// Nobody on the segment answers for the real server's address.
+        /// No host on the segment answers for the real server's address.
         Unreachable = "Unreachable",
         /// The real server is leaving; its connections go on until it is drained.
         Draining = "Draining",
-        /// kube-proxy is in ipvs mode, and nobody tells whether it leaves the VIP's services alone.
+        /// kube-proxy is in ipvs mode, and whether the VIP is in its excludeCIDRs is unknown.
         KubeProxyUnknown = "KubeProxyUnknown",
         /// kube-proxy is in ipvs mode, and the VIP is not in its excludeCIDRs.
         KubeProxyIpvs = "KubeProxyIPVS",
         /// kube-proxy in ipvs mode has deleted the VIP's services.
         KubeProxyDeletes = "KubeProxyDeletes",
-        /// Not yet seen by the node concerned.
+        /// Not yet read, probed or reported by the node concerned.
         Pending = "Pending",
     }
 }
 
-/// A "no" with its reason; the message names the field or object, the value and the fix.
+/// Why something is refused; the message names the field or object, the value and the fix.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[error("{reason}: {message}")]
 pub struct Refusal {
     /// From the closed set.
     pub reason: Reason,
-    /// For people.
+    /// For users.
     pub message: String,
 }
 

@@ -45,7 +45,7 @@ words! {
 pub struct UnknownScheduler(pub String);
 
 impl Scheduler {
-    /// What a VirtualService gets that names none.
+    /// The scheduler of a VirtualService that names none.
     pub const DEFAULT: Self = Self::Mh;
 
     /// The scheduler that the kernel calls `name`, known to the API or not.

@@ -80,14 +80,14 @@ pub struct Persistence {
 pub enum Forward {
     /// By its MAC (direct routing): the only one directway programs.
     Direct,
-    /// The real server is this node, by the word of whoever added it. With any other method the kernel finds that out per
-    /// packet (`__ip_vs_get_out_rt`, net/netfilter/ipvs/ip_vs_xmit.c) and leaves the method as it is.
+    /// The real server is this node, as declared by the program that added it. With any other method the kernel finds
+    /// that out per packet (`__ip_vs_get_out_rt`, net/netfilter/ipvs/ip_vs_xmit.c) and leaves the method as it is.
     Local,
     /// By a tunnel.
     Tunnel,
     /// By address translation.
     Masquerade,
-    /// Past IPVS.
+    /// To the packet's own destination, past the real servers.
     Bypass,
 }
 

@@ -4,7 +4,7 @@ use super::{
     Dev, Flag, NodeName, Persistence, Protocol, Scheduler, Selector, ServiceName, VsKey, words,
 };
 
-/// A VirtualService that passed validation: the API's object without its optional corners.
+/// A VirtualService that passed validation, with its defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VirtualService {
     /// Namespace and name.
@@ -29,7 +29,7 @@ pub struct VirtualService {
     pub persistence_v6: Option<Persistence>,
     /// Who may hold the VIPs, and where.
     pub directors: DirectorPolicy,
-    /// Who answers.
+    /// Which hosts answer the clients.
     pub real_servers: RealServerPolicy,
     /// How long a leaving real server keeps its connections.
     pub drain: Duration,
@@ -49,9 +49,9 @@ pub struct Port {
 pub struct DirectorPolicy {
     /// Narrows the nodes labelled director.
     pub selector: Selector,
-    /// Holds the VIPs whenever it can.
+    /// The node that holds the VIPs whenever it can.
     pub preferred: Option<NodeName>,
-    /// The interface that faces the clients; `None` = the one whose subnet holds the VIP.
+    /// The interface that faces the clients; `None` = the one whose network contains the VIP.
     pub interface: Option<Dev>,
 }
 
@@ -68,7 +68,7 @@ pub struct RealServerPolicy {
     pub weight: u16,
     /// Whether to add a host route for the VIP to the main table.
     pub host_route: bool,
-    /// Hosts outside the cluster; nobody but the wire speaks for them.
+    /// Hosts outside the cluster. They have no agent, so directors check them by ARP.
     pub external: Vec<ExternalServer>,
 }
 

@@ -1,5 +1,5 @@
-/// A closed set of words. The enum, the list of all and the way between variant and word come from one table, so that
-/// another one is one line. With `; Other(String)` at its end the set also takes words that are not in the table.
+/// A closed set of words. The enum, the list of all and the conversion of variant and word come from one table, so that
+/// a new word is one line. With `; Other(String)` at its end the set also takes words that are not in the table.
 macro_rules! words {
     (
         $(#[$meta:meta])*
@@ -55,7 +55,7 @@ macro_rules! words {
             /// Those of the table, in order.
             pub const ALL: [Self; [$($word),+].len()] = [$(Self::$variant),+];
 
-            /// The one of the table whose word this is.
+            /// The variant of the table with this word.
             pub fn from_name(name: &str) -> Option<Self> {
                 Self::ALL.into_iter().find(|it| it.name() == name)
             }

@@ -153,7 +153,7 @@ class ClusterSite:
 
 
 def traces(node) -> str:
-    """What directway leaves in a kernel: services, VIPs (all /32 or /128 of the scenarios), quiet NICs."""
+    """What directway leaves in a kernel: services, VIPs (the /32 addresses of 10.77.0.0/16), quiet NICs."""
     held = [f"{device} {address}" for device, found in judges.addresses(node).items() for address in found
             if address.endswith("/32") and address.startswith("10.77.")]
     quiet = judges.arp_mode(node, "eth0")

@@ -45,7 +45,7 @@ class Agent:
         return self.process.text()
 
     def get(self, path: str) -> str:
-        """Body of an admin page, asked inside the node: /healthz, /readyz, /metrics."""
+        """Body of an admin page, fetched inside the node: /healthz, /readyz, /metrics."""
         return self.node.http(f"127.0.0.1:{self.port}", path)
 
     def metrics(self) -> dict[str, float]:

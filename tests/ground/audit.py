@@ -17,7 +17,7 @@ def asked(api: "ApiServer", service_account: str) -> dict[Right, list[dict]]:
     for event in api.audit(service_account):
         target = event.get("objectRef", {})
         if "resource" not in target:
-            continue  # discovery and the like, which everybody may read
+            continue  # discovery and the like, which every account may read
         resource = "/".join(filter(None, (target["resource"], target.get("subresource"))))
         verbs = [event["verb"]]
         # Server-side apply of a missing object needs the right to create it, too.

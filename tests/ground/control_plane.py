@@ -49,7 +49,7 @@ class ControlPlane(ApiServer):
         return flags
 
     def wait_ready(self, timeout: float = 60) -> "ControlPlane":
-        """Also starts controller manager and scheduler, which give up after ten seconds without a server."""
+        """Also starts controller manager and scheduler, only now: the former gives up after ten seconds without a server."""
         super().wait_ready(timeout)
         own = {
             "service-account-private-key-file": self.dir / "accounts.key",

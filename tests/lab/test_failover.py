@@ -34,7 +34,7 @@ def test_h1_the_holder_loses_power(fleet):
 
 
 def test_h2_the_holders_cable(cluster):
-    """Cut off, the holder keeps the VIP, but no client reaches it. Once it is back, one of the two yields, and at last the preferred one holds it alone."""
+    """Cut off, the holder keeps the VIP, but no client reaches it. When it is back, one of the two yields; at last the preferred one holds it alone."""
     holder, standby = pair(cluster)
     asking = repeated_requests(cluster.host, VIP, sender=cluster.lab.address(), interval=0.02)
     with clients.steady(cluster.host, VIP) as load, Capture(cluster.host, "lan", "arp") as capture, asking:

@@ -1,4 +1,4 @@
-"""kube-proxy in nftables mode beside directway, on the ground `vm`, because user-mode-linux has no NAT for nftables. tests/cluster has the other modes."""
+"""kube-proxy in nftables mode beside directway; user-mode-linux has no NAT for nftables. The other modes are in tests/cluster."""
 
 import pytest
 from ground import clients, kube_proxy

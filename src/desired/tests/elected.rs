@@ -1,4 +1,4 @@
-//! Directors that elect who holds what.
+//! Directors that elect who holds which VIP.
 
 use std::net::IpAddr;
 
@@ -235,7 +235,7 @@ fn directors_of_today_and_of_lately_are_no_strangers() {
     assert_eq!(config.me, DirectorId(ip("10.77.0.10")));
     let peers: Vec<String> = config.peers.keys().map(|id| id.0.to_string()).collect();
     assert_eq!(peers, ["10.77.0.20", "10.77.0.30"]);
-    // A director that no one can reach on this segment cannot hold the VIP there.
+    // A director without an address on this segment cannot hold the VIP there.
     let e = lan.snapshot.nodes.get_mut(&"e".into()).unwrap();
     e.addresses = vec![ip("192.168.0.20")];
     assert!(order(&lan).is_empty());

@@ -164,7 +164,7 @@ fn one_that_ends_serves_while_there_is_no_other() {
     assert_eq!(lan.weights(), weights(&[(R2, 1)]));
     lan.endpoints(&[(R1, Terminating), (R2, NotReady)]);
     assert_eq!(lan.weights(), weights(&[]));
-    // It is no better than the others: it must be bound, too.
+    // Its agent must report the VIP as bound, too.
     lan.endpoints(&[(R1, ServingTerminating)]);
     lan.snapshot.peers = Peers::Reported(Default::default());
     assert_eq!(lan.weights(), weights(&[]));
@@ -195,7 +195,7 @@ fn a_pod_with_its_own_network_is_refused_by_its_node() {
     assert_eq!(lan.weights(), weights(&[]));
     assert_eq!(lan.unready(R1), Reason::EndpointOnPodNetwork);
     assert_eq!(lan.state(R2), RealServerState::Absent);
-    // Beside one on the host's network it does not matter.
+    // Beside an endpoint on the host's network it does not matter.
     lan.slice("b", EndpointPorts::Any, vec![endpoint(R1, "r1", Ready)]);
     assert_eq!(lan.weights(), weights(&[(R1, 1)]));
 }

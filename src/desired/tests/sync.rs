@@ -1,4 +1,4 @@
-//! The daemons that tell directors of each other's connections.
+//! The daemons by which directors exchange their connections.
 
 use super::fixture::*;
 use crate::{

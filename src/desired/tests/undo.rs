@@ -1,4 +1,4 @@
-//! Everything is to be undone: the node as if it had no labels, and nobody waits for ever.
+//! Everything is to be undone: the node acts as if it had no labels, and no real server waits for ever.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The parts of directway that read what others send, compiled without all the rest: instrumented for fuzzing, the Kubernetes
-//! client alone would take longer to build than the fuzzing lasts.
+//! Only the parts of directway that decode frames and netlink messages, and what these need: instrumented for fuzzing, the
+//! Kubernetes client alone would take longer to build than the fuzzing lasts.
 
 #[path = "../../../src/kernel/mod.rs"]
 pub mod kernel;

@@ -29,7 +29,7 @@ class Fleet:
         self.services: dict[str, dict] = {}
         self.assigned: list[str] = []
 
-    # What the sources say: the differences between the fleets -----------------------------------------
+    # Writing to the sources: the differences between the fleets ----------------------------------------
 
     def _prepare(self, name: str) -> None:
         """Runs before an agent starts on a node, which may have just booted."""

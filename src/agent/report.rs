@@ -209,22 +209,25 @@ fn warnings(state: &PassState<'_>) -> BTreeMap<Refusal, IpRanges> {
 
 fn refused(store: &Store, end: &PassResult<'_>, state: &PassState<'_>) -> BTreeMap<VsKey, Refusal> {
     let mut refused = BTreeMap::new();
-    let failed: BTreeMap<IpAddr, Refusal> = end
-        .outcome
-        .failures()
-        .filter_map(|(op, error)| match op.subject() {
-            Subject::Vip(vip) => Some((vip, failure(op, error))),
-            Subject::Node => None,
-        })
-        .collect();
+    let mut failed: BTreeMap<Subject, Refusal> = BTreeMap::new();
+    for (op, error) in end.outcome.failures() {
+        // The first failure is the cause of others on the same subject.
+        failed
+            .entry(op.subject())
+            .or_insert_with(|| failure(op, error));
+    }
     for (key, vs_state) in &state.desired.virtual_services {
         if let Some(refusal) = &vs_state.refusal {
             refused.insert(key.clone(), refusal.clone());
             continue;
         }
         let accepted = state.admission.accepted.get(key);
-        let mut vips = accepted.into_iter().flat_map(|object| &object.vips);
-        if let Some(refusal) = vips.find_map(|vip| failed.get(vip)) {
+        // Objects that share a VIP have services of their own: the failure of one does not concern the others.
+        let mut subjects = accepted.into_iter().flat_map(|object| {
+            let vips = object.vips.iter().copied().map(Subject::Vip);
+            vips.chain(object.services().map(Subject::Service))
+        });
+        if let Some(refusal) = subjects.find_map(|subject| failed.get(&subject)) {
             refused.insert(key.clone(), refusal.clone());
         }
     }
@@ -249,6 +252,7 @@ fn failure(op: &Op, error: &OpError) -> Refusal {
             RefusalKind::AlreadyThere
             | RefusalKind::NotThere
             | RefusalKind::NoDevice
+            | RefusalKind::NoIpv4
             | RefusalKind::NotPermitted
             | RefusalKind::Other => Reason::KernelRefused,
         },

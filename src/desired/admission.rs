@@ -1,7 +1,4 @@
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::model::{Reason, Refusal, ServiceKey, Snapshot, VirtualService, VsKey};
 
@@ -85,7 +82,7 @@ struct Claims<'a> {
 
 impl<'a> Claims<'a> {
     fn check(&self, candidate: &VirtualService) -> Result<(), Refusal> {
-        for service in service_keys(candidate) {
+        for service in candidate.services() {
             if let Some(winner) = self.services.get(&service) {
                 return Err(Refusal::new(
                     Reason::PortClaimed,
@@ -115,24 +112,11 @@ impl<'a> Claims<'a> {
     }
 
     fn add(&mut self, winner: &'a VirtualService) {
-        for service in service_keys(winner) {
+        for service in winner.services() {
             self.services.insert(service, &winner.key);
         }
         for vip in &winner.vips {
             self.vips.entry(*vip).or_insert(winner);
         }
     }
-}
-
-/// Every IPVS service that this object asks for.
-pub(super) fn service_keys(virtual_service: &VirtualService) -> BTreeSet<ServiceKey> {
-    let vips = virtual_service.vips.iter();
-    vips.flat_map(|vip| {
-        virtual_service.ports.iter().map(|port| ServiceKey {
-            vip: *vip,
-            port: port.port,
-            protocol: port.protocol,
-        })
-    })
-    .collect()
 }

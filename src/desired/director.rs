@@ -50,17 +50,17 @@ pub fn clients_nic<'a>(
 
 /// Refuses if the kernel lacks IPVS or has a foreign service with one of `keys`.
 pub(super) fn may_serve(
+    virtual_service: &VirtualService,
     vip: IpAddr,
-    keys: &[ServiceKey],
     inputs: &Inputs<'_>,
 ) -> Result<(), Refusal> {
     if let Ipvs::Missing(why) = &inputs.observed.ipvs {
         return Err(Refusal::new(Reason::IpvsMissing, why.clone()));
     }
-    let foreign = |key: &&ServiceKey| {
+    let foreign = |key: &ServiceKey| {
         inputs.observed.net.services.contains_key(key) && !inputs.ledger.services.contains(key)
     };
-    if let Some(key) = keys.iter().find(foreign) {
+    if let Some(key) = virtual_service.services_of(vip).find(foreign) {
         return Err(Refusal::new(
             Reason::ForeignService,
             format!(

@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::model::{
-    AddressKey, Dev, Elected, IpvsSetting, Ledger, NodeName, NodeNet, Observed, Port, Reason,
-    Refusal, Role, Service, ServiceKey, Snapshot, SyncDaemon, VirtualService, VsKey, WireEvidence,
+    AddressKey, Dev, Elected, IpvsSetting, Ledger, NodeName, NodeNet, Observed, Reason, Refusal,
+    Role, Service, Snapshot, SyncDaemon, VirtualService, VsKey, WireEvidence,
 };
 
 use super::{
@@ -235,16 +235,6 @@ impl Part<'_> {
         self.virtual_service.directors.interface.as_ref()
     }
 
-    fn keys(&self) -> Vec<ServiceKey> {
-        let ports = self.virtual_service.ports.iter();
-        let key = |port: &Port| ServiceKey {
-            vip: self.vip,
-            port: port.port,
-            protocol: port.protocol,
-        };
-        ports.map(key).collect()
-    }
-
     /// Directors and real servers carry the VIP quietly.
     fn carry(
         &self,
@@ -282,7 +272,7 @@ impl Part<'_> {
         if !self.is_director {
             return Ok(());
         }
-        director::may_serve(self.vip, &self.keys(), inputs)?;
+        director::may_serve(self.virtual_service, self.vip, inputs)?;
         let nic = director::clients_nic(self.interface(), self.vip, inputs.observed)?;
         let claim = AddressKey::new(nic.dev.clone(), self.vip);
         let holds = inputs.elected.holds_on(&claim);
@@ -318,7 +308,7 @@ impl Part<'_> {
             ..
         } = *self;
         let states = director::states(virtual_service, vip, self.real_servers, inputs);
-        for key in self.keys() {
+        for key in virtual_service.services_of(vip) {
             let (destinations, draining) =
                 director::destinations(key, virtual_service, &states, inputs, &mut desired.timers);
             vs_state.draining.extend(draining);

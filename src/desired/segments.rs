@@ -97,7 +97,7 @@ pub fn segments<'a>(inputs: &'a SegmentInputs<'a>) -> Segments {
 struct Facts<'a> {
     placement: Placement<'a>,
     specs: BTreeMap<IpAddr, &'a VirtualService>,
-    /// VIPs whose services or quiet address, which come before the VIP on the NIC, are not all in the kernel.
+    /// VIPs of which this director can serve nothing.
     unprogrammed: BTreeSet<IpAddr>,
     /// VIPs without a destination that gets connections.
     idle: BTreeSet<IpAddr>,
@@ -275,19 +275,22 @@ fn idle(inputs: &SegmentInputs<'_>) -> BTreeSet<IpAddr> {
     idle
 }
 
-/// VIPs whose services or quiet address, which come before the VIP on the NIC, are not all in the kernel.
+/// VIPs of which this director can serve nothing: the quiet VIP is missing, or every service is.
+///
+/// One service that the kernel refuses – its scheduler's module is missing – must not take the VIP from those that are
+/// served, and a service whose edit is refused goes on as it was.
 fn unprogrammed(inputs: &SegmentInputs<'_>) -> BTreeSet<IpAddr> {
-    let there = &inputs.observed.net;
-    let services = inputs.desired.net.services.iter();
-    let services = services
-        .filter(|(key, wanted)| {
-            let present = there.services.get(key);
-            !present.is_some_and(|present| wanted.same_settings(present))
-        })
-        .map(|(key, _)| key.vip);
-    let quiet = inputs.desired.net.addresses.iter();
-    let quiet = quiet
+    let (wanted, there) = (&inputs.desired.net, &inputs.observed.net);
+    let (mut served, mut all) = (BTreeSet::new(), BTreeSet::new());
+    for key in wanted.services.keys() {
+        all.insert(key.vip);
+        if there.services.contains_key(key) {
+            served.insert(key.vip);
+        }
+    }
+    let quiet = wanted.addresses.iter();
+    let unbound = quiet
         .filter(|(key, role)| **role == Role::Quiet && !there.addresses.contains_key(key))
         .map(|(key, _)| key.ip);
-    services.chain(quiet).collect()
+    all.difference(&served).copied().chain(unbound).collect()
 }

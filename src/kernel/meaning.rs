@@ -31,6 +31,8 @@ pub enum RefusalKind {
     NoIpvs,
     /// There is no such device.
     NoDevice,
+    /// The device has no IPv4.
+    NoIpv4,
     /// The process lacks a capability.
     NotPermitted,
     /// Anything else; the message explains it.
@@ -44,6 +46,7 @@ impl RefusalKind {
             (_, EEXIST) => Self::AlreadyThere,
             (_, ENOENT | ESRCH | EADDRNOTAVAIL) => Self::NotThere,
             (_, ENODEV) => Self::NoDevice,
+            (Op::Quiet(_) | Op::Restore(_), EAFNOSUPPORT) => Self::NoIpv4,
             (_, EPERM) => Self::NotPermitted,
             _ => Self::Other,
         }

@@ -1,7 +1,8 @@
 use std::{net::IpAddr, time::Duration};
 
 use super::{
-    Dev, Flag, NodeName, Persistence, Protocol, Scheduler, Selector, ServiceName, VsKey, words,
+    Dev, Flag, NodeName, Persistence, Protocol, Scheduler, Selector, ServiceKey, ServiceName,
+    VsKey, words,
 };
 
 /// A VirtualService that passed validation, with its defaults filled in.
@@ -90,6 +91,20 @@ pub struct ExternalServer {
 }
 
 impl VirtualService {
+    /// Every IPVS service that it asks for.
+    pub fn services(&self) -> impl Iterator<Item = ServiceKey> {
+        self.vips.iter().flat_map(|vip| self.services_of(*vip))
+    }
+
+    /// The IPVS services that it asks for on one VIP.
+    pub fn services_of(&self, vip: IpAddr) -> impl Iterator<Item = ServiceKey> {
+        self.ports.iter().map(move |port| ServiceKey {
+            vip,
+            port: port.port,
+            protocol: port.protocol,
+        })
+    }
+
     /// The persistence that applies to this VIP's family.
     pub fn persistence(&self, vip: IpAddr) -> Option<Persistence> {
         match vip {

@@ -72,13 +72,15 @@ pub struct IpvsChange {
     pub to: u32,
 }
 
-/// What an op is about: after certain failures, later ops on the same VIP are skipped in this pass (`kernel::execute`).
+/// What an op is about, and whom its failure concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
     /// The whole node.
     Node,
     /// One VIP.
     Vip(IpAddr),
+    /// One IPVS service.
+    Service(ServiceKey),
 }
 
 impl Op {
@@ -126,7 +128,7 @@ impl Op {
             | Self::AddDestination(key, ..)
             | Self::EditDestination(key, ..)
             | Self::QuiesceDestination(key, _)
-            | Self::DelDestination(key, _) => Subject::Vip(key.vip),
+            | Self::DelDestination(key, _) => Subject::Service(*key),
         }
     }
 

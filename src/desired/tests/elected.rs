@@ -187,6 +187,25 @@ fn a_director_counts_as_ready_when_its_kernel_is() {
     );
 }
 
+/// What is served behind a VIP keeps it, whatever is refused beside it.
+#[test]
+fn a_director_stands_for_a_vip_while_it_serves_anything_behind_it() {
+    let mut lan = pair();
+    lan.carrying("lo", Role::Quiet);
+    lan.serving(&[("10.77.0.11", 1)]);
+    let stands = |lan: &Lan| order(lan).iter().any(|(who, _)| who == "10.77.0.10");
+    assert!(stands(&lan));
+    lan.web().scheduler = Scheduler::Lblc;
+    assert!(stands(&lan), "the kernel still has the service as it was");
+    let mut second = virtual_service("second");
+    second.ports[0].port = 8080;
+    let object = (second.key.clone(), Ok(second.into()));
+    lan.snapshot.virtual_services.extend([object]);
+    assert!(stands(&lan), "another object's service is missing");
+    lan.observed.net.services.clear();
+    assert!(!stands(&lan), "nothing is served");
+}
+
 #[test]
 fn directors_without_an_internal_address_on_the_segment_know_each_other_by_what_they_report() {
     let mut lan = pair();

@@ -53,7 +53,7 @@ fn attempt(world: &mut World, name: &str, op: &Op) -> Result<(), OpError> {
         return Err(no_device(op, dev));
     }
     let has_ipvs = machine.ipvs.is_some();
-    if let (Subject::Vip(_), None, false) = (op.subject(), device_of(op), has_ipvs) {
+    if matches!(op.subject(), Subject::Service(_)) && !has_ipvs {
         return Err(no_ipvs(op));
     }
     if let Op::DelDummy(dev) = op

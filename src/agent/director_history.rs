@@ -8,16 +8,22 @@ use crate::{
     model::{Node, NodeName, Snapshot},
 };
 
-/// How long: longer than a director by default keeps a VIP that it may no longer hold (`Timing::retire`).
-const REMEMBERED: Duration = Duration::from_secs(60);
+/// How much longer than a director keeps a VIP that it may no longer hold.
+const MARGIN: Duration = Duration::from_secs(50);
 
 /// Nodes that were directors or holders lately: their addresses, and when they last were.
 #[derive(Debug, Default)]
 pub struct DirectorHistory(BTreeMap<NodeName, (Vec<IpAddr>, Duration)>);
 
 impl DirectorHistory {
-    /// Adds the present directors and holders, and returns all that were one lately.
-    pub fn update(&mut self, snapshot: &Snapshot, now: Duration) -> FormerDirectors {
+    /// Adds the present directors and holders, and returns all that were one lately. A director keeps a VIP that it may no
+    /// longer hold for up to `retire`.
+    pub fn update(
+        &mut self,
+        snapshot: &Snapshot,
+        retire: Duration,
+        now: Duration,
+    ) -> FormerDirectors {
         let directors = snapshot
             .nodes
             .iter()
@@ -30,7 +36,7 @@ impl DirectorHistory {
             let seen = (snapshot.addresses_of(name).collect(), now);
             self.0.insert(name.clone(), seen);
         }
-        self.0.retain(|_, (_, seen)| now <= *seen + REMEMBERED);
+        self.0.retain(|_, (_, seen)| now <= *seen + retire + MARGIN);
         let remembered = self.0.iter();
         remembered
             .map(|(name, (addresses, _))| (name.clone(), addresses.clone()))
@@ -43,6 +49,8 @@ mod tests {
     use super::*;
     use crate::model::{DIRECTOR_LABEL, PeerState, Peers};
 
+    const RETIRE: Duration = Duration::from_secs(600);
+
     #[test]
     fn who_was_a_director_is_known_for_a_while() {
         let mut snapshot = Snapshot::default();
@@ -53,12 +61,17 @@ mod tests {
         };
         snapshot.nodes.insert("a".into(), node);
         let mut director_history = DirectorHistory::default();
-        assert_eq!(director_history.update(&snapshot, Duration::ZERO).len(), 1);
+        assert_eq!(
+            director_history
+                .update(&snapshot, RETIRE, Duration::ZERO)
+                .len(),
+            1
+        );
         snapshot.nodes.clear();
-        let known = director_history.update(&snapshot, REMEMBERED);
+        let known = director_history.update(&snapshot, RETIRE, RETIRE + MARGIN);
         assert_eq!(known[&"a".into()], [IpAddr::from([10, 0, 0, 1])]);
-        let later = REMEMBERED + Duration::from_millis(1);
-        assert!(director_history.update(&snapshot, later).is_empty());
+        let later = RETIRE + MARGIN + Duration::from_millis(1);
+        assert!(director_history.update(&snapshot, RETIRE, later).is_empty());
         // One that holds a VIP without being a director.
         let holder = PeerState {
             addresses: [[10, 0, 0, 2].into()].into(),
@@ -66,9 +79,9 @@ mod tests {
             ..PeerState::default()
         };
         snapshot.peers = Peers::Reported([("b".into(), holder)].into());
-        assert_eq!(director_history.update(&snapshot, later).len(), 1);
+        assert_eq!(director_history.update(&snapshot, RETIRE, later).len(), 1);
         snapshot.peers = Peers::Reported(BTreeMap::new());
-        let known = director_history.update(&snapshot, later + REMEMBERED);
+        let known = director_history.update(&snapshot, RETIRE, later + RETIRE + MARGIN);
         assert_eq!(known[&"b".into()], [IpAddr::from([10, 0, 0, 2])]);
     }
 }

@@ -283,6 +283,10 @@ impl Passes {
             .and_then(|()| self.run_dir.save(&state.ledger).map(drop))
             .map_err(PassError::from)
             .and_then(|()| self.act(kernel, plan.ops, &mut state, end, now));
+        if let Err(PassError::Kernel(_)) = acted {
+            // The ops were applied, but what the kernel has now is not known: a report would be a guess.
+            return acted;
+        }
         if acted.is_ok() {
             self.hold_elections(input, &state, now)?;
         }
@@ -337,7 +341,9 @@ impl Passes {
         state: &PassState<'_>,
         now: Duration,
     ) -> Result<(), KernelError> {
-        let former: FormerDirectors = self.director_history.update(input.snapshot, now);
+        let former: FormerDirectors =
+            self.director_history
+                .update(input.snapshot, self.elections.retire(), now);
         let segments = segments(&SegmentInputs {
             node: &self.node,
             snapshot: input.snapshot,

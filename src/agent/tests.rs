@@ -1,5 +1,6 @@
 //! Whole agents on simulated kernels.
 
+mod faults;
 mod ipvs;
 mod kube_proxy;
 mod large;
@@ -21,7 +22,7 @@ use crate::{
     election::Timing,
     kernel::{
         Kernel,
-        fake::{Delivery, FakeKernel, FakeLan, Machine, Misfortune},
+        fake::{Delivery, FakeLan, Machine, Misfortune},
     },
     model::{AddressKey, Conflict, Dev, NodeName, Observed, PreflightCheck, Protocol, Reason},
 };
@@ -150,7 +151,7 @@ impl World {
         self.pass_on(name, kernel)
     }
 
-    fn pass_on(&mut self, name: &str, mut kernel: FakeKernel) -> (Summary, Option<Report>) {
+    fn pass_on(&mut self, name: &str, mut kernel: impl Kernel) -> (Summary, Option<Report>) {
         let now = self.now;
         // Lets the elections reach the time of the passes.
         self.wait(now.saturating_sub(self.lan.now()));

@@ -83,6 +83,11 @@ impl Elections {
         }
     }
 
+    /// How long a director keeps a VIP that it may no longer hold.
+    pub fn retire(&self) -> Duration {
+        self.timing.retire
+    }
+
     /// The VIPs held now.
     pub fn held(&self) -> Held {
         self.status.elected().held

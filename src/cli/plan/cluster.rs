@@ -119,9 +119,9 @@ fn as_applied(
             new.created = old.created;
             new.uid.clone_from(&old.uid);
         }
-        // The age of a refused object is not known: the manifest's stays, by default that of the oldest.
-        Some(Err(_)) => {}
-        None => new.created = i64::MAX,
+        // The age of an invalid object is not known either, unless the manifest has it.
+        Some(Err(_)) if new.created > 0 => {}
+        Some(Err(_)) | None => new.created = i64::MAX,
     }
     Ok(shared)
 }

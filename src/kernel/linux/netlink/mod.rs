@@ -49,7 +49,7 @@ pub enum NetlinkError {
         source: io::Error,
     },
     /// No answer within the time limit; whether the message had an effect is not known.
-    #[error("the kernel did not answer within {} s", TIMEOUT.as_secs())]
+    #[error("the kernel did not answer in time")]
     Silent,
     /// The table changed during every one of several attempts to read it.
     #[error("the kernel's table kept changing while it was read ({DUMP_ATTEMPTS} attempts)")]

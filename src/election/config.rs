@@ -50,7 +50,7 @@ pub struct VipConfig {
 pub struct Candidate {
     /// Who.
     pub director: DirectorId,
-    /// Whether its services and destinations are programmed. For this director from its kernel, for others from their
+    /// Whether it has a destination that gets connections. For this director from its kernel, for others from their
     /// last report.
     pub ready: bool,
 }

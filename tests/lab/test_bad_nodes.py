@@ -1,6 +1,6 @@
 """Nodes that cannot do their part: IPVS or a scheduler missing, strangers, a second agent, no place for the ledger."""
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from ground import arp, clients, judges
@@ -8,6 +8,7 @@ from ground.agent import Agent
 from ground.place import CommandFailed
 from ground.wait import wait_until
 from support import VIP, virtual_service
+from support.directors import more, only_here, pair, wait_holder  # noqa: F401
 
 MODULES = "/lib/modules/$(uname -r)/kernel/net/netfilter/ipvs"
 
@@ -57,6 +58,33 @@ def test_scheduler_missing(cluster):
         cluster.set_weight("r1", 2)
         cluster.wait_weights(good, {"r1": 2, "r2": 1})
     cluster.wait_serving(service, timeout=40)
+
+
+def test_a_vip_stays_while_anything_behind_it_is_served(cluster):
+    """Both directors lack a scheduler that another object on the VIP asks for, and then the served object, too."""
+    names = holder, _ = pair(cluster)
+    preferred = {"directors": {"preferred": holder}}
+    weights = lambda: [judges.weights(cluster.lab[name], f"{VIP}:80") for name in names]
+    with ExitStack() as stack:
+        for name in names:
+            cluster.lab[name].sh("! lsmod | grep -q ^ip_vs_lblc")
+            stack.enter_context(hidden(cluster.lab[name], "/dev/null", f"{MODULES}/ip_vs_lblc.ko"))
+        with clients.steady(cluster.host, VIP) as load:
+            more(load)
+            cluster.apply(virtual_service("other", VIP, 8080, scheduler="lblc", **preferred))
+            cluster.wait_condition("Programmed", "False", "SchedulerMissing", name="other")
+            # What is served there goes on changing, and is not blamed.
+            cluster.set_weight("r1", 2)
+            wait_until(lambda: weights() == [{cluster.site.address("r1"): 2, cluster.site.address("r2"): 1}] * 2, "r1's new weight")
+            cluster.label("r2", {})
+            wait_until(lambda: weights() == [{cluster.site.address("r1"): 2}] * 2, "r2 to be gone")
+            cluster.wait_condition("Programmed", "True")
+            cluster.apply(virtual_service(scheduler="lblc", **preferred))
+            cluster.wait_condition("Programmed", "False", "SchedulerMissing")
+            wait_holder(cluster, holder)
+            more(load)
+            outcome = load.stop()
+    assert outcome.errors == [], outcome
 
 
 @pytest.mark.vm

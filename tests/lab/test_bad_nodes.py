@@ -67,7 +67,7 @@ def test_a_vip_stays_while_anything_behind_it_is_served(cluster):
     weights = lambda: [judges.weights(cluster.lab[name], f"{VIP}:80") for name in names]
     with ExitStack() as stack:
         for name in names:
-            cluster.lab[name].sh("! lsmod | grep -q ^ip_vs_lblc")
+            cluster.lab[name].sh("! lsmod | grep -q '^ip_vs_lblc '")
             stack.enter_context(hidden(cluster.lab[name], "/dev/null", f"{MODULES}/ip_vs_lblc.ko"))
         with clients.steady(cluster.host, VIP) as load:
             more(load)

@@ -139,6 +139,7 @@ impl Lan {
                     external: self.servers(10).map(external).collect(),
                 },
                 drain: Duration::ZERO,
+                without: std::collections::BTreeSet::new(),
             };
             (key, Ok(Arc::new(object)))
         });

@@ -3,7 +3,7 @@
 //! Everything that the API server checks is checked again, because admission can be bypassed, and manifests in a
 //! directory have none. All problems of an object are reported at once.
 
-use std::{net::IpAddr, str::FromStr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, str::FromStr, sync::Arc, time::Duration};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DynamicObject;
@@ -139,6 +139,7 @@ fn convert(
             "spec.drainSeconds",
             problems,
         )?),
+        without: BTreeSet::new(),
     })
 }
 

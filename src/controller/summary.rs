@@ -167,17 +167,31 @@ impl<'a> Summariser<'a> {
             "no VIP yet".to_owned(),
         ));
         let ready = self.ready(&programmed, &counts, &holders);
-        let accepted = "the spec is valid and collides with no other".to_owned();
         vec![
-            (
-                ConditionType::Accepted,
-                ConditionValue::known(true, ConditionReason::Valid, accepted),
-            ),
+            (ConditionType::Accepted, self.accepted()),
             (ConditionType::Programmed, programmed),
             (ConditionType::Ready, ready),
             (ConditionType::VipConflict, self.conflict()),
             (ConditionType::KubeProxyConflict, self.proxy_conflict()),
         ]
+    }
+
+    fn accepted(&self) -> ConditionValue {
+        match self
+            .context
+            .admission
+            .refused
+            .get(&self.virtual_service.key)
+        {
+            Some(refusal) => {
+                let message = format!("{}; everything else is served", refusal.message);
+                ConditionValue::known(false, refusal.reason, message)
+            }
+            None => {
+                let message = "the spec is valid and collides with no other".to_owned();
+                ConditionValue::known(true, ConditionReason::Valid, message)
+            }
+        }
     }
 
     fn report(&self, name: &NodeName) -> Option<&'a Report> {

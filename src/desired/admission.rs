@@ -1,122 +1,162 @@
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
-use crate::model::{Reason, Refusal, ServiceKey, Snapshot, VirtualService, VsKey};
+use crate::model::{
+    DirectorPolicy, NodeName, Reason, Refusal, ServiceKey, Snapshot, VirtualService, VsKey,
+};
 
-/// Which VirtualServices are served at all: the same answer on every node.
+/// What is served of each VirtualService: the same answer on every node.
+///
+/// A refused part does not take the rest with it. An object that is edited into a conflict keeps what it has beside that,
+/// so it may be in both maps.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Admission<'a> {
-    /// Those that are served.
-    pub accepted: BTreeMap<&'a VsKey, &'a VirtualService>,
-    /// Those that are not, each with the reason.
+    /// What is served, without the refused parts.
+    pub accepted: BTreeMap<&'a VsKey, Cow<'a, VirtualService>>,
+    /// Why an object, or a part of it, is not served.
     pub refused: BTreeMap<&'a VsKey, Refusal>,
 }
 
-/// Refuses invalid objects and those that collide with a node's address or with an older object.
+/// Sorts out broken objects, and parts that cannot be served or that an older object has.
 pub fn admit(snapshot: &Snapshot) -> Admission<'_> {
     let mut admission = Admission::default();
     let mut candidates = Vec::new();
     for (key, object) in &snapshot.virtual_services {
         match object {
-            Ok(virtual_service) => candidates.push((key, virtual_service)),
+            Ok(virtual_service) => candidates.push((key, &**virtual_service)),
             Err(refusal) => {
                 admission.refused.insert(key, refusal.clone());
             }
         }
     }
-    // Of two that claim the same, the older wins; the name decides between two of the same age.
+    // Of two that claim the same, the older wins; the name decides between twins.
     candidates.sort_by_key(|(key, virtual_service)| (virtual_service.created, *key));
-
-    let node_addresses: BTreeMap<IpAddr, _> = snapshot
-        .nodes
-        .iter()
-        .flat_map(|(name, node)| node.addresses.iter().map(move |address| (*address, name)))
-        .collect();
-    let mut claims = Claims::default();
-    for (key, virtual_service) in candidates {
-        let checked = check_addresses(virtual_service, &node_addresses)
-            .and_then(|()| claims.check(virtual_service));
-        match checked {
-            Ok(()) => {
-                claims.add(virtual_service);
-                admission.accepted.insert(key, virtual_service);
-            }
-            Err(refusal) => {
-                admission.refused.insert(key, refusal);
-            }
-        }
+    let mut claims = Claims {
+        node_addresses: node_addresses(snapshot),
+        services: BTreeMap::new(),
+        vips: BTreeMap::new(),
+    };
+    for (key, candidate) in candidates {
+        let (served, refusal) = claims.admit(candidate);
+        admission
+            .accepted
+            .extend(served.map(|served| (key, served)));
+        admission
+            .refused
+            .extend(refusal.map(|refusal| (key, refusal)));
     }
     admission
 }
 
-fn check_addresses<N: std::fmt::Display>(
-    virtual_service: &VirtualService,
-    node_addresses: &BTreeMap<IpAddr, N>,
-) -> Result<(), Refusal> {
-    for (index, vip) in virtual_service.vips.iter().enumerate() {
-        if vip.is_ipv6() {
-            return Err(Refusal::new(
-                Reason::Ipv6NotServed,
-                format!(
-                    "spec.vips[{index}] {vip}: IPv6 VIPs cannot be served yet; use an IPv4 address"
-                ),
-            ));
-        }
-        if let Some(node) = node_addresses.get(vip) {
-            return Err(Refusal::new(
-                Reason::VipIsNodeAddress,
-                format!(
-                    "spec.vips[{index}] {vip} is the address of node {node}; use an address that no host has"
-                ),
-            ));
-        }
-    }
-    Ok(())
+/// The addresses that nodes have of their own. A kubelet that starts while its node holds a VIP may report the VIP as the
+/// node's address; the node's agent knows better.
+fn node_addresses(snapshot: &Snapshot) -> BTreeMap<IpAddr, &NodeName> {
+    let nodes = snapshot.nodes.iter();
+    let addresses = nodes.flat_map(|(name, node)| node.addresses.iter().map(move |it| (*it, name)));
+    addresses
+        .filter(|(address, name)| !snapshot.has_as_vip(name, *address))
+        .collect()
 }
 
-/// What the objects accepted so far claim.
-#[derive(Default)]
+/// What older objects have.
 struct Claims<'a> {
+    node_addresses: BTreeMap<IpAddr, &'a NodeName>,
     services: BTreeMap<ServiceKey, &'a VsKey>,
-    vips: BTreeMap<IpAddr, &'a VirtualService>,
+    vips: BTreeMap<IpAddr, (&'a VsKey, &'a DirectorPolicy)>,
 }
 
 impl<'a> Claims<'a> {
-    fn check(&self, candidate: &VirtualService) -> Result<(), Refusal> {
-        for service in candidate.services() {
-            if let Some(winner) = self.services.get(&service) {
-                return Err(Refusal::new(
-                    Reason::PortClaimed,
-                    format!(
-                        "{service} is claimed by the older VirtualService {winner}; use another VIP or port"
-                    ),
-                ));
-            }
-        }
+    /// What is served of `candidate`, which becomes its own, and the first reason why something is not.
+    fn admit(
+        &mut self,
+        candidate: &'a VirtualService,
+    ) -> (Option<Cow<'a, VirtualService>>, Option<Refusal>) {
+        let mut refusals = Vec::new();
+        let shared = candidate.vips.iter().find_map(|vip| self.vips.get(vip));
+        // Nodes must agree on who may hold a VIP, so the oldest object on it decides for all.
+        let directors = shared.map_or(&candidate.directors, |(_, directors)| directors);
+        let mut vips = Vec::new();
         for (index, vip) in candidate.vips.iter().enumerate() {
-            // A VIP is held by one node on one interface, whatever number of objects share it.
-            if let Some(first) = self
-                .vips
-                .get(vip)
-                .filter(|first| first.directors != candidate.directors)
-            {
-                return Err(Refusal::new(
-                    Reason::VipShapeDiffers,
-                    format!(
-                        "spec.vips[{index}] {vip} is shared with the older VirtualService {}, which has other spec.directors; make them equal",
-                        first.key
-                    ),
-                ));
+            let field = format!("spec.vips[{index}] {vip}");
+            if let Err(refusal) = self.check_address(&field, *vip) {
+                refusals.push(refusal);
+                continue;
+            }
+            match self.vips.get(vip) {
+                Some((older, its)) if **its != candidate.directors => {
+                    refusals.push(shape_differs(&field, older));
+                    if *its != directors {
+                        continue;
+                    }
+                }
+                Some(_) | None => {}
+            }
+            vips.push(*vip);
+        }
+        let mut without = BTreeSet::new();
+        for service in vips.iter().flat_map(|vip| candidate.services_of(*vip)) {
+            if let Some(winner) = self.services.get(&service) {
+                refusals.push(port_claimed(service, winner));
+                without.insert(service);
             }
         }
-        Ok(())
+        vips.retain(|vip| candidate.services_of(*vip).any(|it| !without.contains(&it)));
+        let refusal = refusals.into_iter().next();
+        if vips.is_empty() {
+            return (None, refusal);
+        }
+        let served = if refusal.is_none() {
+            Cow::Borrowed(candidate)
+        } else {
+            Cow::Owned(VirtualService {
+                vips,
+                without,
+                directors: directors.clone(),
+                ..candidate.clone()
+            })
+        };
+        for vip in &served.vips {
+            self.vips.entry(*vip).or_insert((&candidate.key, directors));
+        }
+        let services = served.services().map(|service| (service, &candidate.key));
+        self.services.extend(services);
+        (Some(served), refusal)
     }
 
-    fn add(&mut self, winner: &'a VirtualService) {
-        for service in winner.services() {
-            self.services.insert(service, &winner.key);
+    fn check_address(&self, field: &str, vip: IpAddr) -> Result<(), Refusal> {
+        if vip.is_ipv6() {
+            return Err(Refusal::new(
+                Reason::Ipv6NotServed,
+                format!("{field}: IPv6 VIPs cannot be served yet; use an IPv4 address"),
+            ));
         }
-        for vip in &winner.vips {
-            self.vips.entry(*vip).or_insert(winner);
+        match self.node_addresses.get(&vip) {
+            Some(node) => Err(Refusal::new(
+                Reason::VipIsNodeAddress,
+                format!("{field} is the address of node {node}; use an address that no host has"),
+            )),
+            None => Ok(()),
         }
     }
+}
+
+fn port_claimed(service: ServiceKey, winner: &VsKey) -> Refusal {
+    Refusal::new(
+        Reason::PortClaimed,
+        format!(
+            "{service} is claimed by the older VirtualService {winner}; use another VIP or port"
+        ),
+    )
+}
+
+fn shape_differs(field: &str, older: &VsKey) -> Refusal {
+    Refusal::new(
+        Reason::VipShapeDiffers,
+        format!(
+            "{field} is shared with the older VirtualService {older}, which has other spec.directors; make them equal. Until then the older one's are used"
+        ),
+    )
 }

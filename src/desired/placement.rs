@@ -30,7 +30,7 @@ pub fn directors<'a>(
 ///
 /// It uses the snapshot alone, so every node computes the same answer. If a director cannot serve a VIP now, the next
 /// in that VIP's order holds it, and no other VIP moves because of that.
-pub fn placement<'a>(snapshot: &'a Snapshot, admission: &Admission<'a>) -> Placement<'a> {
+pub fn placement<'a>(snapshot: &'a Snapshot, admission: &'a Admission<'_>) -> Placement<'a> {
     let mut placement_inputs: BTreeMap<IpAddr, PlacementInput<'a>> = BTreeMap::new();
     for virtual_service in admission.accepted.values() {
         for vip in &virtual_service.vips {

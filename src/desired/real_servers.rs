@@ -51,7 +51,7 @@ pub fn real_servers(
             if !node.is_backend() || !selector.matches(&node.labels) {
                 continue;
             }
-            let Some(address) = node.address_for(vip) else {
+            let Some(address) = snapshot.real_server_address(name, vip) else {
                 let refusal = Refusal::new(
                     Reason::NoNodeAddress,
                     format!(

@@ -34,6 +34,7 @@ fn web() -> VirtualService {
             external: vec![],
         },
         drain: Duration::from_secs(60),
+        without: std::collections::BTreeSet::new(),
     }
 }
 

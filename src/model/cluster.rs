@@ -55,24 +55,37 @@ impl Node {
     pub fn is_backend(&self) -> bool {
         self.has_role(BACKEND_LABEL)
     }
-
-    /// Its first internal address of the VIP's family: where a director sends packets for it.
-    pub fn address_for(&self, vip: IpAddr) -> Option<IpAddr> {
-        self.addresses
-            .iter()
-            .copied()
-            .find(|address| address.is_ipv4() == vip.is_ipv4())
-    }
 }
 
 impl Snapshot {
-    /// All addresses of the node `name`: those of its object first, then what its agent reports.
+    /// Whether the agent of `name` reports `address` as a VIP on one of its devices.
+    pub fn has_as_vip(&self, name: &NodeName, address: IpAddr) -> bool {
+        let report = self.peers.report(name);
+        report.is_some_and(|it| it.held.contains(address) || it.bound.contains(address))
+    }
+
+    /// The address to which a director sends packets for `vip` to the node `name`: the first internal one of the family. If
+    /// its kubelet reports nothing but VIPs there, the first that its agent reports.
+    pub fn real_server_address(&self, name: &NodeName, vip: IpAddr) -> Option<IpAddr> {
+        let is_of_family = |address: &IpAddr| address.is_ipv4() == vip.is_ipv4();
+        let mut internal = self
+            .nodes
+            .get(name)?
+            .addresses
+            .iter()
+            .filter(|it| is_of_family(it));
+        internal.next()?;
+        self.addresses_of(name).find(is_of_family)
+    }
+
+    /// All addresses of the node `name` but VIPs: those of its object first, then what its agent reports.
     pub fn addresses_of(&self, name: &NodeName) -> impl Iterator<Item = IpAddr> {
         let node = self.nodes.get(name).into_iter();
         let report = self.peers.report(name).into_iter();
         let internal = node.flat_map(|node| &node.addresses);
         let reported = report.flat_map(|report| &report.addresses);
-        internal.chain(reported).copied()
+        let addresses = internal.chain(reported).copied();
+        addresses.filter(|address| !self.has_as_vip(name, *address))
     }
 }
 

@@ -1,4 +1,4 @@
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use super::{
     Dev, Flag, NodeName, Persistence, Protocol, Scheduler, Selector, ServiceKey, ServiceName,
@@ -34,6 +34,8 @@ pub struct VirtualService {
     pub real_servers: RealServerPolicy,
     /// How long a leaving real server keeps its connections.
     pub drain: Duration,
+    /// Services that an older VirtualService has: those of this one beside them are served (`desired::admit`).
+    pub without: BTreeSet<ServiceKey>,
 }
 
 /// A served port.
@@ -91,18 +93,19 @@ pub struct ExternalServer {
 }
 
 impl VirtualService {
-    /// Every IPVS service that it asks for.
+    /// Every IPVS service that it asks for and gets.
     pub fn services(&self) -> impl Iterator<Item = ServiceKey> {
         self.vips.iter().flat_map(|vip| self.services_of(*vip))
     }
 
-    /// The IPVS services that it asks for on one VIP.
+    /// Those of one VIP.
     pub fn services_of(&self, vip: IpAddr) -> impl Iterator<Item = ServiceKey> {
-        self.ports.iter().map(move |port| ServiceKey {
+        let ports = self.ports.iter().map(move |port| ServiceKey {
             vip,
             port: port.port,
             protocol: port.protocol,
-        })
+        });
+        ports.filter(|key| !self.without.contains(key))
     }
 
     /// The persistence that applies to this VIP's family.

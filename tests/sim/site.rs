@@ -159,6 +159,7 @@ pub fn web() -> VirtualService {
             external: vec![],
         },
         drain: Duration::from_secs(20),
+        without: std::collections::BTreeSet::new(),
     }
 }
 

@@ -1,3 +1,5 @@
+use std::net::IpAddr;
+
 use super::fixture::*;
 use crate::{desired::admit, model::*};
 
@@ -87,6 +89,105 @@ fn a_shared_vip_has_one_kind_of_director() {
         reasons(&lan),
         [("shop/tls".to_owned(), Reason::VipShapeDiffers)]
     );
+}
+
+fn port(number: u16) -> Port {
+    Port {
+        port: number,
+        protocol: Protocol::Tcp,
+    }
+}
+
+/// The services of `name` that are served, as ports by VIP.
+fn served(lan: &Lan, name: &str) -> Vec<(IpAddr, u16)> {
+    let admission = admit(&lan.snapshot);
+    let accepted = admission.accepted.get(&VsKey::new("shop", name));
+    let services = accepted.into_iter().flat_map(|it| it.services());
+    services.map(|key| (key.vip, key.port)).collect()
+}
+
+#[test]
+fn an_edit_into_a_conflict_takes_nothing_that_is_beside_it() {
+    let mut lan = Lan::director();
+    let other = ip("10.77.0.101");
+    let older = VirtualService {
+        created: 1,
+        ports: vec![port(443)],
+        ..virtual_service("older")
+    };
+    add(&mut lan, older);
+    lan.web().vips = vec![ip(VIP), other];
+    lan.web().ports = vec![port(80), port(443)];
+    let expected = [(ip(VIP), 80), (other, 80), (other, 443)];
+    assert_eq!(served(&lan, "web"), expected);
+    assert_eq!(served(&lan, "older"), [(ip(VIP), 443)]);
+    assert_eq!(
+        reasons(&lan),
+        [("shop/web".to_owned(), Reason::PortClaimed)]
+    );
+    assert_eq!(lan.desired().net.services.len(), 4);
+    // What is refused is nobody's: a third object can have neither.
+    let third = VirtualService {
+        created: 300,
+        ports: vec![port(80), port(443)],
+        ..virtual_service("third")
+    };
+    add(&mut lan, third);
+    assert_eq!(served(&lan, "third"), []);
+}
+
+#[test]
+fn directors_that_differ_on_a_shared_vip_are_those_of_the_older() {
+    let mut lan = Lan::director();
+    lan.web().directors.preferred = Some("d".into());
+    let younger = VirtualService {
+        created: 200,
+        ports: vec![port(443)],
+        ..virtual_service("tls")
+    };
+    add(&mut lan, younger);
+    assert_eq!(
+        reasons(&lan),
+        [("shop/tls".to_owned(), Reason::VipShapeDiffers)]
+    );
+    assert_eq!(served(&lan, "tls"), [(ip(VIP), 443)]);
+    let admission = admit(&lan.snapshot);
+    let tls = &admission.accepted[&VsKey::new("shop", "tls")];
+    assert_eq!(tls.directors.preferred, Some("d".into()));
+}
+
+#[test]
+fn a_vip_that_cannot_be_served_leaves_the_others_alone() {
+    let mut lan = Lan::director();
+    for (refused, reason) in [
+        ("fd00::1", Reason::Ipv6NotServed),
+        ("10.77.0.12", Reason::VipIsNodeAddress),
+    ] {
+        lan.web().vips = vec![ip(refused), ip(VIP)];
+        assert_eq!(served(&lan, "web"), [(ip(VIP), 80)]);
+        assert_eq!(reasons(&lan), [("shop/web".to_owned(), reason)]);
+    }
+}
+
+/// A kubelet that starts on the holder may take the VIP for its node's address.
+#[test]
+fn a_vip_that_a_kubelet_adopts_is_still_a_vip() {
+    let mut lan = Lan::director();
+    let r1 = NodeName::from("r1");
+    lan.snapshot.nodes.get_mut(&r1).unwrap().addresses = vec![ip(VIP)];
+    assert_eq!(
+        reasons(&lan),
+        [("shop/web".to_owned(), Reason::VipIsNodeAddress)]
+    );
+    let report = PeerState {
+        addresses: [ip("10.77.0.11")].into(),
+        held: [ip(VIP)].into_iter().collect(),
+        ..PeerState::default()
+    };
+    lan.snapshot.peers = Peers::Reported([(r1.clone(), report)].into());
+    assert_eq!(reasons(&lan), []);
+    let address = lan.snapshot.real_server_address(&r1, ip(VIP));
+    assert_eq!(address, Some(ip("10.77.0.11")), "not the VIP itself");
 }
 
 #[test]

@@ -53,6 +53,7 @@ pub fn virtual_service(name: &str) -> VirtualService {
             external: vec![],
         },
         drain: Duration::from_secs(60),
+        without: BTreeSet::new(),
     }
 }
 

@@ -7,6 +7,7 @@ from ground import clients, judges
 from ground.place import CommandFailed
 from ground.wait import wait_until
 from support import VIP, virtual_service
+from support.directors import more
 
 GOOD = "10.77.0.101"
 
@@ -62,6 +63,29 @@ def test_the_older_wins_and_the_other_learns_who_did(serving):
     serving.wait_condition("Ready", "False", name="younger")
     events = serving.api.kubectl("get events --field-selector involvedObject.name=younger -o json")
     assert any(e["reason"] == "PortClaimed" and "default/good" in e.get("message", e.get("note", "")) for e in json.loads(events)["items"])
+
+
+def test_an_edit_that_is_refused_takes_nothing_with_it(cluster):
+    """The younger of two objects on a VIP is edited into one conflict after the other, under load."""
+    cluster.assign_roles()
+    cluster.start()
+    cluster.apply(virtual_service("older", VIP, 443))
+    cluster.serve()
+    with clients.steady(cluster.host, VIP) as load:
+        for spec, reason in (
+            ({"vips": [VIP, "fd00:77::100"]}, "IPv6NotServed"),
+            ({"ports": [{"port": port, "protocol": "TCP"} for port in (80, 443)]}, "PortClaimed"),
+            ({"directors": {"interface": "eth1"}}, "VIPShapeDiffers"),
+        ):
+            cluster.apply(virtual_service(**spec))
+            message = cluster.wait_condition("Accepted", "False", reason)
+            assert message.endswith("everything else is served"), message
+            cluster.wait_condition("Ready", "True")
+            more(load)
+        cluster.apply(virtual_service())
+        cluster.wait_condition("Accepted", "True")
+        outcome = load.stop()
+    assert outcome.errors == [], outcome
 
 
 def test_when_the_older_goes_the_younger_gets_its_turn(cluster):

@@ -1,6 +1,9 @@
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
-use crate::model::{AddressKey, ArpSettings, Dev, LinkKind, NodeNet, Peers, Reason, Refusal, Role};
+use crate::model::{
+    AddressKey, ArpSettings, Dev, LinkKind, NodeName, NodeNet, PeerState, Peers, Reason, Refusal,
+    Role,
+};
 
 use super::{
     DrainTimers, Inputs, keep,
@@ -68,10 +71,8 @@ fn check_own_address(vip: IpAddr, dev: &Dev, inputs: &Inputs<'_>) -> Result<(), 
         .map(|link| &link.dev);
     let foreign = || {
         observed
-            .net
-            .addresses
-            .iter()
-            .filter(|(key, role)| key.ip == vip && **role == Role::Held && key.dev != *dev)
+            .devices_with(vip)
+            .filter(|(key, role)| *role == Role::Held && key.dev != *dev)
             .find(|(key, _)| !inputs.ledger.owns_address(key, observed))
             .map(|(key, _)| &key.dev)
     };
@@ -125,6 +126,7 @@ pub(super) fn keep_while_directed(
     notes: &mut Vec<String>,
 ) {
     let observed = inputs.observed;
+    let reliance = Reliance::new(inputs);
     let mut kept = false;
     for (key, role) in &observed.net.addresses {
         let quiet = *role == Role::Quiet
@@ -135,7 +137,7 @@ pub(super) fn keep_while_directed(
         if !quiet || net.addresses.contains_key(key) || !inputs.ledger.owns_address(key, observed) {
             continue;
         }
-        let Some(why) = still_needed(key, inputs, timers) else {
+        let Some(why) = reliance.on(key, timers) else {
             continue;
         };
         notes.push(format!("{} stays on {}: {why}", key.ip, key.dev));
@@ -147,50 +149,69 @@ pub(super) fn keep_while_directed(
     }
 }
 
-fn still_needed(key: &AddressKey, inputs: &Inputs<'_>, timers: &mut DrainTimers) -> Option<String> {
-    match &inputs.snapshot.peers {
-        Peers::Silent => {
-            let drain = inputs
-                .snapshot
-                .virtual_services
-                .values()
-                .filter_map(|object| object.as_ref().ok())
-                .filter(|virtual_service| virtual_service.vips.contains(&key.ip))
-                .map(|virtual_service| virtual_service.drain)
-                .max()
-                .unwrap_or_default();
-            let limit = drain.saturating_add(SILENT_GRACE);
-            (inputs.timers.unwanted_for(timers, key, inputs.now) < limit)
-                .then(|| "directors may not have deleted their destinations yet".to_owned())
-        }
-        Peers::Reported(peers) => {
-            let own = || {
-                let networks = inputs
-                    .observed
-                    .links
-                    .values()
-                    .flat_map(|link| &link.addresses);
-                networks.map(ipnet::IpNet::addr)
-            };
-            let waited = inputs.timers.unwanted_for(timers, key, inputs.now);
-            let others_direct = || {
-                let mut nodes = inputs.snapshot.nodes.iter();
-                nodes.any(|(name, node)| name != inputs.node && node.is_director())
-            };
-            if inputs.snapshot.undo.is_some() && waited >= UNDO_GRACE {
-                return None;
+/// Who may still send packets for VIPs that nothing asks of this node any more. What is the same for all of them is
+/// computed once.
+struct Reliance<'a> {
+    inputs: &'a Inputs<'a>,
+    /// The drain times of VIPs that are still served elsewhere, where directors cannot report.
+    drains: BTreeMap<IpAddr, Duration>,
+    /// The addresses by which directors may know this node.
+    own: Vec<IpAddr>,
+    /// The reports of other nodes.
+    peers: Vec<(&'a NodeName, &'a PeerState)>,
+    /// Whether other nodes are directors.
+    others_direct: bool,
+}
+
+impl<'a> Reliance<'a> {
+    fn new(inputs: &'a Inputs<'a>) -> Self {
+        let snapshot = inputs.snapshot;
+        let mut drains: BTreeMap<IpAddr, Duration> = BTreeMap::new();
+        if snapshot.peers == Peers::Silent {
+            let objects = snapshot.virtual_services.values();
+            for object in objects.filter_map(|object| object.as_ref().ok()) {
+                for vip in &object.vips {
+                    let drain = drains.entry(*vip).or_default();
+                    *drain = object.drain.max(*drain);
+                }
             }
-            peers
-                .iter()
-                .filter(|(name, _)| {
-                    *name != inputs.node && inputs.snapshot.nodes.contains_key(*name)
-                })
-                .find(|(_, peer)| own().any(|address| peer.directs(key.ip, address)))
-                .map(|(name, _)| format!("director {name} still has this node as a destination"))
-                .or_else(|| {
-                    (waited < REPORT_GRACE && others_direct())
-                        .then(|| "a director's report may be on its way".to_owned())
-                })
+        }
+        let is_other = |name: &NodeName| name != inputs.node;
+        let networks = inputs.observed.links.values();
+        let networks = networks.flat_map(|link| &link.addresses);
+        let mut nodes = snapshot.nodes.iter();
+        let reports = snapshot.peers.reports();
+        Self {
+            inputs,
+            drains,
+            own: networks.map(ipnet::IpNet::addr).collect(),
+            peers: reports
+                .filter(|(name, _)| is_other(name) && snapshot.nodes.contains_key(*name))
+                .collect(),
+            others_direct: nodes.any(|(name, node)| is_other(name) && node.is_director()),
+        }
+    }
+
+    /// Why a quiet VIP must stay; `None` if nobody relies on it.
+    fn on(&self, key: &AddressKey, timers: &mut DrainTimers) -> Option<String> {
+        let inputs = self.inputs;
+        let waited = inputs.timers.unwanted_for(timers, key, inputs.now);
+        if inputs.snapshot.peers == Peers::Silent {
+            let drain = self.drains.get(&key.ip).copied().unwrap_or_default();
+            return (waited < drain.saturating_add(SILENT_GRACE))
+                .then(|| "directors may not have deleted their destinations yet".to_owned());
+        }
+        if inputs.snapshot.undo.is_some() && waited >= UNDO_GRACE {
+            return None;
+        }
+        let sends = |peer: &PeerState| self.own.iter().any(|own| peer.directs(key.ip, *own));
+        let director = self.peers.iter().find(|(_, peer)| sends(peer));
+        match director {
+            Some((name, _)) => Some(format!(
+                "director {name} still has this node as a destination"
+            )),
+            None => (waited < REPORT_GRACE && self.others_direct)
+                .then(|| "a director's report may be on its way".to_owned()),
         }
     }
 }

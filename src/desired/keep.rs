@@ -26,13 +26,13 @@ pub(super) fn until_yielded(inputs: &Inputs<'_>, desired: &mut Desired) {
     for claim in &desired.yielding {
         let net = Arc::make_mut(&mut desired.net);
         net.addresses.insert(claim.clone(), Role::Held);
-        for (key, service) in &observed.net.services {
-            if key.vip == claim.ip && ledger.services.contains(key) {
+        for (key, service) in observed.net.services_of(claim.ip) {
+            if ledger.services.contains(key) {
                 net.services.entry(*key).or_insert_with(|| service.clone());
             }
         }
-        for (key, role) in &observed.net.addresses {
-            if key.ip == claim.ip && *role == Role::Quiet && ledger.owns_address(key, observed) {
+        for (key, role) in observed.devices_with(claim.ip) {
+            if role == Role::Quiet && ledger.owns_address(key, observed) {
                 quiet_address(key, inputs, net, &mut desired.notes);
             }
         }

@@ -12,7 +12,7 @@ use crate::model::{
 
 use super::{
     Admission, DrainTimers, RealServerId, RealServerSet, bind, director, directors, keep,
-    quiet::quiet_nics, real_servers, rivals, sync,
+    quiet::quiet_nics, real_servers::RealServerSets, rivals, sync,
 };
 
 /// All that one node's decision depends on.
@@ -116,9 +116,10 @@ pub enum RealServerState {
 /// What `inputs.node` should have. Pure: the same inputs give the same answer.
 pub fn desired(inputs: &Inputs<'_>) -> Desired {
     let mut desired = Desired::default();
+    let mut sets = RealServerSets::new(inputs.snapshot);
     let wanted = inputs.admission.accepted.iter();
     for (key, virtual_service) in wanted.filter(|_| inputs.snapshot.undo.is_none()) {
-        if let Some(vs_state) = serve(virtual_service, inputs, &mut desired) {
+        if let Some(vs_state) = serve(virtual_service, inputs, &mut sets, &mut desired) {
             desired.virtual_services.insert((*key).clone(), vs_state);
         }
     }
@@ -143,9 +144,10 @@ pub fn desired(inputs: &Inputs<'_>) -> Desired {
 }
 
 /// Adds this node's part in a VirtualService; `None` if it has none.
-fn serve(
-    virtual_service: &VirtualService,
+fn serve<'a>(
+    virtual_service: &'a VirtualService,
     inputs: &Inputs<'_>,
+    sets: &mut RealServerSets<'a>,
     desired: &mut Desired,
 ) -> Option<VirtualServiceState> {
     let may_hold = directors(virtual_service, inputs.snapshot).any(|name| name == inputs.node);
@@ -153,7 +155,7 @@ fn serve(
     let mut vs_state = VirtualServiceState::default();
     let mut has_part = is_director;
     for vip in &virtual_service.vips {
-        let real_servers = real_servers(virtual_service, *vip, inputs.snapshot);
+        let real_servers = sets.get(virtual_service, *vip);
         let me = RealServerId::Node(inputs.node.clone());
         vs_state.is_real_server |= real_servers
             .by_address

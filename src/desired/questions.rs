@@ -2,7 +2,9 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use crate::model::{AddressKey, Elected, NodeName, Observed, Peers, Snapshot};
 
-use super::{Admission, RealServerId, director::clients_nic, node::directs, real_servers};
+use super::{
+    Admission, RealServerId, director::clients_nic, node::directs, real_servers::RealServerSets,
+};
 
 /// What a director must find out by ARP before it can decide.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,12 +27,13 @@ pub fn questions(
     if snapshot.undo.is_some() {
         return questions;
     }
+    let mut sets = RealServerSets::new(snapshot);
     for virtual_service in admission.accepted.values() {
         if !directs(virtual_service, node, snapshot, elected) {
             continue;
         }
         for vip in &virtual_service.vips {
-            let real_servers = real_servers(virtual_service, *vip, snapshot);
+            let real_servers = sets.get(virtual_service, *vip);
             questions.reach.extend(real_servers.by_address.keys());
             let named = virtual_service.directors.interface.as_ref();
             let Ok(nic) = clients_nic(named, *vip, observed) else {

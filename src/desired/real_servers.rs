@@ -1,6 +1,8 @@
-use std::{collections::BTreeMap, fmt, net::IpAddr};
+use std::{collections::BTreeMap, fmt, net::IpAddr, rc::Rc};
 
-use crate::model::{NodeName, Reason, Refusal, Snapshot, VirtualService, WEIGHT_ANNOTATION};
+use crate::model::{
+    NodeName, RealServerPolicy, Reason, Refusal, Snapshot, VirtualService, WEIGHT_ANNOTATION,
+};
 
 /// A real server of a VirtualService.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,14 +40,53 @@ pub struct RealServerSet {
     pub refused: BTreeMap<NodeName, Refusal>,
 }
 
+/// The sets of one snapshot. Each is computed once for all VirtualServices with one policy, of which there are few where
+/// there are ten thousand VirtualServices.
+pub(super) struct RealServerSets<'a> {
+    snapshot: &'a Snapshot,
+    known: Vec<(&'a RealServerPolicy, bool, Rc<RealServerSet>)>,
+}
+
+/// More policies than this are not looked through.
+const KNOWN: usize = 32;
+
+impl<'a> RealServerSets<'a> {
+    /// None is computed yet.
+    pub fn new(snapshot: &'a Snapshot) -> Self {
+        Self {
+            snapshot,
+            known: Vec::new(),
+        }
+    }
+
+    /// Who the real servers of `virtual_service` for `vip` are.
+    pub fn get(&mut self, virtual_service: &'a VirtualService, vip: IpAddr) -> Rc<RealServerSet> {
+        let policy = &virtual_service.real_servers;
+        let is_v4 = vip.is_ipv4();
+        let known = self.known.iter().rev().take(KNOWN);
+        let mut same = known.filter(|(its, v4, _)| (*v4, *its) == (is_v4, policy));
+        if let Some((_, _, set)) = same.next() {
+            return Rc::clone(set);
+        }
+        let set = Rc::new(of_policy(policy, vip, self.snapshot));
+        self.known.push((policy, is_v4, Rc::clone(&set)));
+        set
+    }
+}
+
 /// Who the real servers of `virtual_service` for `vip` are: the same answer on every node.
 pub fn real_servers(
     virtual_service: &VirtualService,
     vip: IpAddr,
     snapshot: &Snapshot,
 ) -> RealServerSet {
-    let policy = &virtual_service.real_servers;
+    of_policy(&virtual_service.real_servers, vip, snapshot)
+}
+
+/// Depends on the family of `vip`, not on the VIP.
+fn of_policy(policy: &RealServerPolicy, vip: IpAddr, snapshot: &Snapshot) -> RealServerSet {
     let mut real_servers = RealServerSet::default();
+    let family = if vip.is_ipv4() { "IPv4" } else { "IPv6" };
     if let Some(selector) = &policy.selector {
         for (name, node) in &snapshot.nodes {
             if !node.is_backend() || !selector.matches(&node.labels) {
@@ -54,9 +95,7 @@ pub fn real_servers(
             let Some(address) = snapshot.real_server_address(name, vip) else {
                 let refusal = Refusal::new(
                     Reason::NoNodeAddress,
-                    format!(
-                        "node {name} has no InternalIP of the family of {vip} in status.addresses"
-                    ),
+                    format!("node {name} has no {family} InternalIP in status.addresses"),
                 );
                 real_servers.refused.insert(name.clone(), refusal);
                 continue;

@@ -3,7 +3,7 @@ use std::{
     net::IpAddr,
 };
 
-use super::{ArpSettings, Dev, IpvsSetting, Service, ServiceKey, SyncDaemons};
+use super::{ArpSettings, Dev, IpvsSetting, Protocol, Service, ServiceKey, SyncDaemons};
 
 /// An address on a device.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,6 +58,17 @@ pub struct NodeNet {
 }
 
 impl NodeNet {
+    /// The services of one VIP, by lookup.
+    pub fn services_of(&self, vip: IpAddr) -> impl Iterator<Item = (&ServiceKey, &Service)> {
+        let first = ServiceKey {
+            vip,
+            port: 0,
+            protocol: Protocol::ALL[0],
+        };
+        let services = self.services.range(first..);
+        services.take_while(move |(key, _)| key.vip == vip)
+    }
+
     /// Whether any device carries `ip`.
     pub fn carries(&self, ip: IpAddr) -> bool {
         self.addresses.keys().any(|key| key.ip == ip)

@@ -3,7 +3,7 @@ use std::{
     net::IpAddr,
 };
 
-use super::{AddressKey, ArpSettings, Dev, Link, Mac, NodeNet, Rivals, ServiceKey};
+use super::{AddressKey, ArpSettings, Dev, Link, Mac, NodeNet, Rivals, Role, ServiceKey};
 
 /// Everything that one reading of the kernel shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +27,15 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// Where a host-sized address is, by lookup: there may be ten thousand of them, on a few devices.
+    pub fn devices_with(&self, ip: IpAddr) -> impl Iterator<Item = (&AddressKey, Role)> {
+        self.links.keys().filter_map(move |dev| {
+            let key = AddressKey::new(dev.clone(), ip);
+            let (key, role) = self.net.addresses.get_key_value(&key)?;
+            Some((key, *role))
+        })
+    }
+
     /// The node's own addresses on interfaces that can answer ARP.
     pub fn own_addresses(&self) -> BTreeSet<IpAddr> {
         let nics = self.links.values().filter(|link| link.hears_arp());

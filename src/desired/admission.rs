@@ -75,35 +75,35 @@ impl<'a> Claims<'a> {
         candidate: &'a VirtualService,
     ) -> (Option<Cow<'a, VirtualService>>, Option<Refusal>) {
         let mut refusals = Vec::new();
-        let shared = candidate.vips.iter().find_map(|vip| self.vips.get(vip));
-        // Nodes must agree on who may hold a VIP, so the oldest object on it decides for all.
-        let directors = shared.map_or(&candidate.directors, |(_, directors)| directors);
-        let mut vips = Vec::new();
+        let (mut vips, mut without) = (Vec::new(), BTreeSet::new());
         for (index, vip) in candidate.vips.iter().enumerate() {
-            let field = format!("spec.vips[{index}] {vip}");
-            if let Err(refusal) = self.check_address(&field, *vip) {
+            if let Some(refusal) = self.refuses_address(index, *vip) {
                 refusals.push(refusal);
                 continue;
             }
-            match self.vips.get(vip) {
-                Some((older, its)) if **its != candidate.directors => {
-                    refusals.push(shape_differs(&field, older));
-                    if *its != directors {
-                        continue;
-                    }
+            let mut is_served = false;
+            for service in candidate.services_of(*vip) {
+                if let Some(winner) = self.services.get(&service) {
+                    refusals.push(port_claimed(service, winner));
+                    without.insert(service);
+                } else {
+                    is_served = true;
                 }
-                Some(_) | None => {}
             }
-            vips.push(*vip);
-        }
-        let mut without = BTreeSet::new();
-        for service in vips.iter().flat_map(|vip| candidate.services_of(*vip)) {
-            if let Some(winner) = self.services.get(&service) {
-                refusals.push(port_claimed(service, winner));
-                without.insert(service);
+            if is_served {
+                vips.push((index, *vip));
             }
         }
-        vips.retain(|vip| candidate.services_of(*vip).any(|it| !without.contains(&it)));
+        // Nodes must agree on who may hold a VIP, so the oldest object on it decides for all.
+        let shared = vips.iter().find_map(|(_, vip)| self.vips.get(vip));
+        let directors = shared.map_or(&candidate.directors, |(_, directors)| directors);
+        vips.retain(|(index, vip)| match self.vips.get(vip) {
+            Some((older, its)) if **its != candidate.directors => {
+                refusals.push(shape_differs(*index, *vip, older));
+                *its == directors
+            }
+            Some(_) | None => true,
+        });
         let refusal = refusals.into_iter().next();
         if vips.is_empty() {
             return (None, refusal);
@@ -112,7 +112,7 @@ impl<'a> Claims<'a> {
             Cow::Borrowed(candidate)
         } else {
             Cow::Owned(VirtualService {
-                vips,
+                vips: vips.into_iter().map(|(_, vip)| vip).collect(),
                 without,
                 directors: directors.clone(),
                 ..candidate.clone()
@@ -126,20 +126,22 @@ impl<'a> Claims<'a> {
         (Some(served), refusal)
     }
 
-    fn check_address(&self, field: &str, vip: IpAddr) -> Result<(), Refusal> {
+    fn refuses_address(&self, index: usize, vip: IpAddr) -> Option<Refusal> {
         if vip.is_ipv6() {
-            return Err(Refusal::new(
+            return Some(Refusal::new(
                 Reason::Ipv6NotServed,
-                format!("{field}: IPv6 VIPs cannot be served yet; use an IPv4 address"),
+                format!(
+                    "spec.vips[{index}] {vip}: IPv6 VIPs cannot be served yet; use an IPv4 address"
+                ),
             ));
         }
-        match self.node_addresses.get(&vip) {
-            Some(node) => Err(Refusal::new(
-                Reason::VipIsNodeAddress,
-                format!("{field} is the address of node {node}; use an address that no host has"),
-            )),
-            None => Ok(()),
-        }
+        let node = self.node_addresses.get(&vip)?;
+        Some(Refusal::new(
+            Reason::VipIsNodeAddress,
+            format!(
+                "spec.vips[{index}] {vip} is the address of node {node}; use an address that no host has"
+            ),
+        ))
     }
 }
 
@@ -152,11 +154,11 @@ fn port_claimed(service: ServiceKey, winner: &VsKey) -> Refusal {
     )
 }
 
-fn shape_differs(field: &str, older: &VsKey) -> Refusal {
+fn shape_differs(index: usize, vip: IpAddr, older: &VsKey) -> Refusal {
     Refusal::new(
         Reason::VipShapeDiffers,
         format!(
-            "{field} is shared with the older VirtualService {older}, which has other spec.directors; make them equal. Until then the older one's are used"
+            "spec.vips[{index}] {vip} is shared with the older VirtualService {older}, which has other spec.directors; make them equal. Until then the older one's are used"
         ),
     )
 }

@@ -1,4 +1,9 @@
-use std::{collections::BTreeMap, fmt, net::IpAddr, rc::Rc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    net::IpAddr,
+    rc::Rc,
+};
 
 use crate::model::{
     NodeName, RealServerPolicy, Reason, Refusal, Snapshot, VirtualService, WEIGHT_ANNOTATION,
@@ -44,10 +49,10 @@ pub struct RealServerSet {
 /// there are ten thousand VirtualServices.
 pub(super) struct RealServerSets<'a> {
     snapshot: &'a Snapshot,
-    known: Vec<(&'a RealServerPolicy, bool, Rc<RealServerSet>)>,
+    known: VecDeque<(&'a RealServerPolicy, bool, Rc<RealServerSet>)>,
 }
 
-/// More policies than this are not looked through.
+/// How many sets are kept: to look through more would cost as much as to compute one, and each has all real servers.
 const KNOWN: usize = 32;
 
 impl<'a> RealServerSets<'a> {
@@ -55,7 +60,7 @@ impl<'a> RealServerSets<'a> {
     pub fn new(snapshot: &'a Snapshot) -> Self {
         Self {
             snapshot,
-            known: Vec::new(),
+            known: VecDeque::with_capacity(KNOWN),
         }
     }
 
@@ -63,13 +68,13 @@ impl<'a> RealServerSets<'a> {
     pub fn get(&mut self, virtual_service: &'a VirtualService, vip: IpAddr) -> Rc<RealServerSet> {
         let policy = &virtual_service.real_servers;
         let is_v4 = vip.is_ipv4();
-        let known = self.known.iter().rev().take(KNOWN);
-        let mut same = known.filter(|(its, v4, _)| (*v4, *its) == (is_v4, policy));
-        if let Some((_, _, set)) = same.next() {
+        let mut known = self.known.iter();
+        if let Some((_, _, set)) = known.find(|(its, v4, _)| (*v4, *its) == (is_v4, policy)) {
             return Rc::clone(set);
         }
         let set = Rc::new(of_policy(policy, vip, self.snapshot));
-        self.known.push((policy, is_v4, Rc::clone(&set)));
+        self.known.truncate(KNOWN - 1);
+        self.known.push_front((policy, is_v4, Rc::clone(&set)));
         set
     }
 }

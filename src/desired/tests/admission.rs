@@ -157,6 +157,28 @@ fn directors_that_differ_on_a_shared_vip_are_those_of_the_older() {
 }
 
 #[test]
+fn directors_count_only_on_a_vip_that_is_shared() {
+    let mut lan = Lan::director();
+    let older = VirtualService {
+        created: 1,
+        ..virtual_service("older")
+    };
+    add(&mut lan, older);
+    lan.web().directors.preferred = Some("d".into());
+    // The port is the conflict, whatever the directors are.
+    assert_eq!(
+        reasons(&lan),
+        [("shop/web".to_owned(), Reason::PortClaimed)]
+    );
+    let own = ip("10.77.0.101");
+    lan.web().vips = vec![ip(VIP), own];
+    assert_eq!(served(&lan, "web"), [(own, 80)]);
+    let admission = admit(&lan.snapshot);
+    let web = &admission.accepted[&VsKey::new("shop", "web")];
+    assert_eq!(web.directors.preferred, Some("d".into()));
+}
+
+#[test]
 fn a_vip_that_cannot_be_served_leaves_the_others_alone() {
     let mut lan = Lan::director();
     for (refused, reason) in [

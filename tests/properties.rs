@@ -313,7 +313,8 @@ fn in_safe_order(plan: &Plan, observed: &Observed) -> Result<(), TestCaseError> 
             | Op::StartSync(..)
             | Op::StopSync(_)
             | Op::AddRoute(_)
-            | Op::DelRoute(_) => {}
+            | Op::DelRoute(_)
+            | Op::DelForeignDestination(..) => {}
         }
         let text = op.to_string();
         prop_assert!(

@@ -40,6 +40,8 @@ fn is_drift(op: &Op, before: &NodeNet, now: &NodeNet) -> bool {
                 (Some(_), None) | (None, Some(_)) => false,
             }
         }
+        // Nobody ever wants one.
+        Op::DelForeignDestination(..) => true,
         Op::AddDestination(key, address, _)
         | Op::EditDestination(key, address, _)
         | Op::QuiesceDestination(key, address)

@@ -12,8 +12,9 @@ use crate::{
     kernel::{OpError, RefusalKind},
     metrics::Gauges,
     model::{
-        AddressKey, Directing, IpRanges, Ipvs, NodeName, PeerState, Peers, Preflight,
-        PreflightCheck, ProxyDanger, Reason, Refusal, Role, Service, VsKey, has_proxy_device,
+        AddressKey, Directing, IpRanges, Ipvs, IpvsSetting, NodeName, PeerState, Peers, Preflight,
+        PreflightCheck, Protocol, ProxyDanger, Reason, Refusal, Role, Service, VsKey,
+        has_proxy_device,
     },
     plan::{Op, Subject},
 };
@@ -306,6 +307,14 @@ fn preflight(store: &Store, end: &PassResult<'_>, state: &PassState<'_>) -> Vec<
             "stop it (ipvsadm --stop-daemon), or leave --sync-interface out",
         );
     }
+    let is_unset = observed.net.ipvs.get(&IpvsSetting::ExpireNodestConn) == Some(&0);
+    if is_unset && serves_udp(state) {
+        add(
+            PreflightCheck::ExpireNodestConn,
+            "net.ipv4.vs.expire_nodest_conn=0: a UDP client that keeps its port gets no answer after its real server is gone, until it has been quiet for five minutes".to_owned(),
+            "--ipvs-setting expire_nodest_conn=1 for the agent (agent.ipvsSettings in the chart)",
+        );
+    }
     for (op, error) in end.outcome.failures() {
         if op.subject() == Subject::Node {
             let refusal = failure(op, error);
@@ -329,6 +338,11 @@ fn preflight(store: &Store, end: &PassResult<'_>, state: &PassState<'_>) -> Vec<
         );
     }
     entries
+}
+
+fn serves_udp(state: &PassState<'_>) -> bool {
+    let mut ours = state.desired.net.services.keys();
+    ours.any(|key| key.protocol == Protocol::Udp)
 }
 
 /// The report as gauges.

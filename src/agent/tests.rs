@@ -24,7 +24,10 @@ use crate::{
         Kernel,
         fake::{Delivery, FakeLan, Machine, Misfortune},
     },
-    model::{AddressKey, Conflict, Dev, NodeName, Observed, PreflightCheck, Protocol, Reason},
+    model::{
+        AddressKey, Conflict, Destination, Dev, NodeName, Observed, PreflightCheck, Protocol,
+        Reason,
+    },
 };
 
 const VIP: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 100));
@@ -403,6 +406,14 @@ fn what_somebody_else_changed_is_put_right_and_counted() {
     assert_eq!((end.ops.len(), end.drift), (1, 1), "{:?}", end.ops);
     let (end, _) = world.pass("d");
     assert_eq!((end.ops.len(), end.drift), (0, 0));
+    let other = "10.0.0.12:8080".parse().unwrap();
+    world.lan.on("d", |machine| {
+        machine.add_foreign_destination(key, other, Destination::direct(5));
+    });
+    let (end, _) = world.pass("d");
+    assert_eq!(end.ops, ["ipvsadm -d -t 10.0.0.100:80 -r 10.0.0.12:8080"]);
+    assert_eq!(end.drift, 1);
+    assert!(world.look("d").foreign_destinations.is_empty());
     // A change of the VirtualService is no drift.
     world.change(|| changes(&SERVICE.replace("rr", "wrr")));
     let (end, _) = world.pass("d");

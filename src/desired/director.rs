@@ -1,8 +1,8 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::model::{
-    Answer, Destination, Dev, Ipvs, Link, Node, Observed, Peers, Reach, Reason, Refusal, Service,
-    ServiceKey, VirtualService,
+    Answer, Destination, Dev, Ipvs, Link, Node, Observed, Peers, Protocol, Reach, Reason, Refusal,
+    Service, ServiceKey, VirtualService,
 };
 
 use super::{
@@ -194,7 +194,7 @@ fn is_director(real_server: &RealServer, inputs: &Inputs<'_>) -> bool {
 
 /// The destinations that a service should have, and which of them are draining: ready real servers with their weight;
 /// unready ones with weight 0 if they are destinations now; those without an endpoint and those that left the spec
-/// with weight 0 for the drain time at most.
+/// with weight 0 for the drain time at most. Of UDP, only real servers that still serve can be drained.
 pub(super) fn destinations(
     key: ServiceKey,
     virtual_service: &VirtualService,
@@ -202,12 +202,10 @@ pub(super) fn destinations(
     inputs: &Inputs<'_>,
     timers: &mut DrainTimers,
 ) -> (BTreeMap<IpAddr, Destination>, Vec<IpAddr>) {
-    let present = inputs
-        .observed
-        .net
-        .services
-        .get(&key)
-        .map(|service: &Service| &service.destinations);
+    let service = inputs.observed.net.services.get(&key);
+    let present = service.map(|service: &Service| &service.destinations);
+    let is_present = |address| present.is_some_and(|present| present.contains_key(address));
+    let drain = virtual_service.drain;
     let mut wanted = BTreeMap::new();
     let mut draining = Vec::new();
     for (address, state) in states {
@@ -216,8 +214,8 @@ pub(super) fn destinations(
                 wanted.insert(*address, Destination::direct(*weight));
             }
             // Weight 0 rather than deletion: mh keeps its table, and connections may still live.
-            RealServerState::Unready(_) => {
-                if present.is_some_and(|present| present.contains_key(address)) {
+            RealServerState::Unready(refusal) => {
+                if is_present(address) && keeps_place(key.protocol, Some(refusal)) {
                     wanted.insert(*address, Destination::direct(0));
                 }
             }
@@ -229,12 +227,10 @@ pub(super) fn destinations(
             // A new endpoint may come soon: the place is kept for as long as connections may last, so that mh keeps
             // its table.
             RealServerState::Absent => {
-                let there = present.is_some_and(|present| present.contains_key(address));
                 let id = (key, *address);
-                if there
-                    && inputs
-                        .timers
-                        .is_kept(timers, id, inputs.now, virtual_service.drain)
+                if is_present(address)
+                    && keeps_place(key.protocol, None)
+                    && inputs.timers.is_kept(timers, id, inputs.now, drain)
                 {
                     wanted.insert(*address, Destination::direct(0));
                     draining.push(*address);
@@ -247,20 +243,27 @@ pub(super) fn destinations(
             continue;
         }
         let id = (key, *address);
-        let expired = inputs
-            .timers
-            .drain_expired(timers, id, inputs.now, virtual_service.drain);
-        let connections = inputs
-            .observed
-            .draining
-            .get(&id)
-            .copied()
-            .unwrap_or_default();
-        let dry = destination.weight == 0 && connections.active == 0;
+        let expired = inputs.timers.drain_expired(timers, id, inputs.now, drain);
+        let connections = inputs.observed.draining.get(&id);
+        let open = connections.map_or(0, |connections| connections.open(key.protocol));
+        let dry = destination.weight == 0 && open == 0;
         if !dry && !expired {
             wanted.insert(*address, Destination::direct(0));
             draining.push(*address);
         }
     }
     (wanted, draining)
+}
+
+/// Whether a real server that is not ready, because of `refusal` or without an endpoint, stays a destination with
+/// weight 0.
+///
+/// UDP has no connections that end: IPVS sends what comes from a client's port to one real server, whatever its weight
+/// is, until five minutes pass without a datagram (`udp_state_transition`, net/netfilter/ipvs/ip_vs_proto_udp.c). A
+/// client that keeps its port leaves a real server only when that is no destination any more.
+fn keeps_place(protocol: Protocol, refusal: Option<&Refusal>) -> bool {
+    match protocol {
+        Protocol::Tcp | Protocol::Sctp => true,
+        Protocol::Udp => refusal.is_some_and(|refusal| refusal.reason == Reason::Draining),
+    }
 }

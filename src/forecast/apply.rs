@@ -74,6 +74,8 @@ pub fn apply(op: &Op, observed: &mut Observed) {
         }
         Op::DelService(key) => {
             net.services.remove(key);
+            let others = &mut observed.foreign_destinations;
+            others.retain(|(of, _), _| of != key);
         }
         Op::AddDestination(key, address, destination)
         | Op::EditDestination(key, address, destination) => {
@@ -87,6 +89,9 @@ pub fn apply(op: &Op, observed: &mut Observed) {
                 found.destinations.remove(address);
             }
             observed.draining.remove(&(*key, *address));
+        }
+        Op::DelForeignDestination(key, server) => {
+            observed.foreign_destinations.remove(&(*key, *server));
         }
     }
 }

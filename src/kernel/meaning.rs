@@ -98,7 +98,8 @@ pub fn meaning(op: &Op, errno: i32) -> Option<String> {
             | Op::AddDestination(key, ..)
             | Op::EditDestination(key, ..)
             | Op::QuiesceDestination(key, _)
-            | Op::DelDestination(key, _),
+            | Op::DelDestination(key, _)
+            | Op::DelForeignDestination(key, _),
             ESRCH,
         ) => format!("there is no service {key}"),
         (Op::AddDestination(..), EEXIST) => "the destination is there already".to_owned(),
@@ -108,6 +109,9 @@ pub fn meaning(op: &Op, errno: i32) -> Option<String> {
             | Op::DelDestination(_, address),
             ENOENT,
         ) => format!("there is no destination {address}"),
+        (Op::DelForeignDestination(_, server), ENOENT) => {
+            format!("there is no destination {server}")
+        }
         (Op::AddDestination(_, address, _) | Op::EditDestination(_, address, _), EINVAL) => {
             format!(
                 "{address} is a multicast, broadcast or unspecified address and cannot be a real server (if it is none: is lo up?)"

@@ -1,9 +1,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
 };
 
-use super::{AddressKey, ArpSettings, Dev, Link, Mac, NodeNet, Rivals, Role, ServiceKey};
+use super::{
+    AddressKey, ArpSettings, Destination, Dev, Link, Mac, NodeNet, Protocol, Rivals, Role,
+    ServiceKey,
+};
 
 /// Everything that one reading of the kernel shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +25,9 @@ pub struct Observed {
     pub ipvs: Ipvs,
     /// Connections of destinations with weight 0 (they are the ones that may be draining).
     pub draining: BTreeMap<(ServiceKey, IpAddr), Connections>,
+    /// Destinations with another port than their service's. Direct routing cannot remap a port, so directway added none
+    /// of them.
+    pub foreign_destinations: BTreeMap<(ServiceKey, SocketAddr), Destination>,
     /// How many IPVS services by firewall mark there are; never ours.
     pub fwmark_services: usize,
 }
@@ -81,8 +87,18 @@ pub enum ForeignTag {
 pub struct Connections {
     /// Established, as far as IPVS knows.
     pub active: u32,
-    /// All others whose entries have not expired.
+    /// All others whose entries have not expired: closed connections of TCP and SCTP, and whatever is UDP.
     pub inactive: u32,
+}
+
+impl Connections {
+    /// How many may still go on.
+    pub fn open(self, protocol: Protocol) -> u32 {
+        match protocol {
+            Protocol::Tcp | Protocol::Sctp => self.active,
+            Protocol::Udp => self.inactive,
+        }
+    }
 }
 
 /// What ARP requests found out.

@@ -20,6 +20,8 @@ pub enum PreflightCheck {
     Needs(Reason),
     /// Whether the IPVS sync daemons are directway's.
     ConnectionSync,
+    /// Whether UDP clients leave a real server that is deleted (`net.ipv4.vs.expire_nodest_conn`).
+    ExpireNodestConn,
     /// Whether the sources can be read.
     Source,
     /// A check that only a newer agent makes.
@@ -32,6 +34,7 @@ impl PreflightCheck {
         match self {
             Self::Needs(reason) => reason.name(),
             Self::ConnectionSync => "ConnectionSync",
+            Self::ExpireNodestConn => "ExpireNodestConn",
             Self::Source => "Source",
             Self::Other(name) => name,
         }
@@ -40,7 +43,7 @@ impl PreflightCheck {
     /// The check with this name.
     pub fn from_name(name: &str) -> Self {
         let reason = Reason::from_name(name).map(Self::Needs);
-        let of_node = [Self::ConnectionSync, Self::Source];
+        let of_node = [Self::ConnectionSync, Self::ExpireNodestConn, Self::Source];
         let of_node = || of_node.into_iter().find(|it| it.name() == name);
         let known = reason.or_else(of_node);
         known.unwrap_or_else(|| Self::Other(name.to_owned()))

@@ -80,8 +80,9 @@ pub struct Persistence {
 pub enum Forward {
     /// By its MAC (direct routing): the only one directway programs.
     Direct,
-    /// The real server is this node, as declared by the program that added it. With any other method the kernel finds
-    /// that out per packet (`__ip_vs_get_out_rt`, net/netfilter/ipvs/ip_vs_xmit.c) and leaves the method as it is.
+    /// To a socket of this node, whatever the destination's address. Only another program asks for it: with direct
+    /// routing the kernel finds out per packet that a real server is this node (`__ip_vs_get_out_rt`,
+    /// net/netfilter/ipvs/ip_vs_xmit.c).
     Local,
     /// By a tunnel.
     Tunnel,
@@ -89,16 +90,6 @@ pub enum Forward {
     Masquerade,
     /// To the packet's own destination, past the real servers.
     Bypass,
-}
-
-impl Forward {
-    /// Whether a destination forwarded this way is as directway wants it.
-    pub fn is_direct(self) -> bool {
-        match self {
-            Self::Direct | Self::Local => true,
-            Self::Tunnel | Self::Masquerade | Self::Bypass => false,
-        }
-    }
 }
 
 /// A real server as a service's destination; its port is the service's.
@@ -117,11 +108,6 @@ impl Destination {
             weight,
             forward: Forward::Direct,
         }
-    }
-
-    /// Whether `observed` is what `self` wants.
-    pub fn is_met_by(self, observed: Self) -> bool {
-        self.weight == observed.weight && observed.forward.is_direct()
     }
 }
 

@@ -168,6 +168,12 @@ impl Diff<'_> {
                 self.destinations(key, &wanted.destinations, present);
             }
         }
+        // They would take a share of the connections for ever.
+        for (key, server) in self.observed.foreign_destinations.keys() {
+            if self.desired.services.contains_key(key) && self.old.services.contains(key) {
+                self.ops.push(Op::DelForeignDestination(*key, *server));
+            }
+        }
         for key in self.observed.net.services.keys() {
             if !self.desired.services.contains_key(key) && self.old.services.contains(key) {
                 self.ops.push(Op::DelService(*key));
@@ -187,7 +193,7 @@ impl Diff<'_> {
                 None => self
                     .ops
                     .push(Op::AddDestination(*key, *address, *destination)),
-                Some(found) if destination.is_met_by(*found) => {}
+                Some(found) if destination == found => {}
                 Some(_) if destination.weight == 0 => {
                     self.ops.push(Op::QuiesceDestination(*key, *address));
                 }

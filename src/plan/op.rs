@@ -1,4 +1,7 @@
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use crate::model::{
     AddressKey, Arp, Destination, Dev, Forward, IpvsSetting, PROTOCOL_TAG, Role, Service,
@@ -48,6 +51,8 @@ pub enum Op {
     QuiesceDestination(ServiceKey, IpAddr),
     /// Deletes a destination.
     DelDestination(ServiceKey, IpAddr),
+    /// Deletes a destination with another port than its service's, which another program added to a service of ours.
+    DelForeignDestination(ServiceKey, SocketAddr),
 }
 
 /// Sets one ARP value of one interface.
@@ -103,7 +108,7 @@ impl Op {
             Self::DelService(_) => Phase::DelService,
             Self::AddDestination(..) | Self::EditDestination(..) => Phase::AddDestination,
             Self::QuiesceDestination(..) => Phase::Quiesce,
-            Self::DelDestination(..) => Phase::DelDestination,
+            Self::DelDestination(..) | Self::DelForeignDestination(..) => Phase::DelDestination,
         }
     }
 
@@ -128,7 +133,8 @@ impl Op {
             | Self::AddDestination(key, ..)
             | Self::EditDestination(key, ..)
             | Self::QuiesceDestination(key, _)
-            | Self::DelDestination(key, _) => Subject::Service(*key),
+            | Self::DelDestination(key, _)
+            | Self::DelForeignDestination(key, _) => Subject::Service(*key),
         }
     }
 
@@ -156,6 +162,7 @@ impl Op {
             Self::EditDestination(..) => "edit_destination",
             Self::QuiesceDestination(..) => "quiesce_destination",
             Self::DelDestination(..) => "del_destination",
+            Self::DelForeignDestination(..) => "del_foreign_destination",
         }
     }
 }
@@ -232,12 +239,11 @@ impl fmt::Display for Op {
                 ipvsadm_destination(f, "-e", key, *address, Destination::direct(0))
             }
             Self::DelDestination(key, address) => {
-                write!(
-                    f,
-                    "ipvsadm -d {} -r {}",
-                    service_arg(key),
-                    host_port(*address, key.port)
-                )
+                let server = host_port(*address, key.port);
+                write!(f, "ipvsadm -d {} -r {server}", service_arg(key))
+            }
+            Self::DelForeignDestination(key, server) => {
+                write!(f, "ipvsadm -d {} -r {server}", service_arg(key))
             }
         }
     }

@@ -290,6 +290,29 @@ fn the_dot_of_a_vlan_s_name_stays_in_the_name() {
     );
 }
 
+/// By another port or another way of forwarding.
+#[test]
+fn what_others_added_to_our_service_is_deleted_or_made_ours() {
+    let ledger = plan(&holder(), &Observed::default(), &Ledger::default()).ledger;
+    let mut observed = in_place(holder(), ArpSettings::QUIET);
+    let server = "10.77.0.12:8080".parse().unwrap();
+    let foreign = &mut observed.foreign_destinations;
+    foreign.insert((key(), server), Destination::direct(1));
+    let expected = ["ipvsadm -d -t 10.77.0.100:80 -r 10.77.0.12:8080"];
+    assert_eq!(lines(&plan(&holder(), &observed, &ledger)), expected);
+    let nothing = Ledger::default();
+    assert!(plan(&holder(), &observed, &nothing).ops.is_empty());
+
+    observed.foreign_destinations.clear();
+    let expected = ["ipvsadm -e -t 10.77.0.100:80 -r 10.77.0.11:80 -g -w 1"];
+    for forward in [Forward::Local, Forward::Masquerade, Forward::Tunnel] {
+        let service = observed.net.services.get_mut(&key()).unwrap();
+        let ours = service.destinations.get_mut(&ip("10.77.0.11")).unwrap();
+        ours.forward = forward;
+        assert_eq!(lines(&plan(&holder(), &observed, &ledger)), expected);
+    }
+}
+
 #[test]
 fn settings_of_ipvs_are_set_kept_and_given_back() {
     let setting = IpvsSetting::ScheduleIcmp;

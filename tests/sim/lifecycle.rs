@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use directway::model::*;
+use directway::{
+    kernel::fake::{Delivery, Machine, Trace},
+    model::*,
+};
 
 use crate::{
     cluster::{Cluster, Talk, answers},
@@ -218,4 +221,29 @@ fn a_real_server_that_falls_silent_loses_its_weight_and_gets_it_back() {
     cluster.wait(Duration::from_secs(10));
     cluster.settle();
     assert_eq!(weight(&cluster), 1, "{}", cluster.story);
+}
+
+/// IPVS sends a client's datagrams to one real server for as long as they come from one port.
+#[test]
+fn a_client_that_keeps_its_port_is_drained_and_then_sent_elsewhere() {
+    let mut cluster = serving(Talk::Reports);
+    for director in DIRECTORS {
+        let expire = |machine: &mut Machine| machine.set_ipvs(IpvsSetting::ExpireNodestConn, 1);
+        cluster.lan.on(director, expire).unwrap().unwrap();
+    }
+    let answered_by = |trace: Trace| match trace.delivery {
+        Delivery::Answered { by } => by,
+        other => panic!("{other:?}"),
+    };
+    let first = cluster.lan.send(CLIENT, ip(DNS), 53, Protocol::Udp);
+    let flow = first.flow;
+    let first = answered_by(first);
+    cluster.node(&first).labels.clear();
+    for _ in 0..4 {
+        cluster.round();
+        assert_eq!(answered_by(cluster.lan.send_more(CLIENT, flow)), first);
+    }
+    cluster.settle();
+    assert_ne!(answered_by(cluster.lan.send_more(CLIENT, flow)), first);
+    cluster.safety.check(&cluster.story);
 }

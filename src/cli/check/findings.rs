@@ -369,7 +369,7 @@ fn ipvs_sysctls(facts: &Facts) -> CheckResult {
         return finding(
             Level::Warn,
             "ipvs_sysctls",
-            "net.ipv4.vs.expire_nodest_conn=0: a client that comes again from the same port within two minutes is sent to its last real server, also after that has lost its weight: it is refused, or hangs",
+            "net.ipv4.vs.expire_nodest_conn=0: a client that comes again from the same port within two minutes is sent to its last real server, also after that has lost its weight: it is refused, or hangs; one of UDP that keeps its port gets no answer for five minutes after its real server is gone",
             "on a director: --ipvs-setting expire_nodest_conn=1 for its agent (agent.ipvsSettings in the chart)",
         );
     }

@@ -258,6 +258,9 @@ pub struct Persistence {
 pub struct Destination {
     /// Its address.
     pub address: IpAddr,
+    /// Its port, if that is not its service's: another program added it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
     /// Its weight.
     pub weight: u32,
     /// How packets reach it.
@@ -285,7 +288,7 @@ pub enum Forward {
     /// Direct routing.
     #[default]
     Direct,
-    /// The real server is this node.
+    /// To a socket of this node.
     Local,
     /// A tunnel.
     Tunnel,

@@ -1,4 +1,4 @@
-use std::str::FromStr;
+use std::{net::SocketAddr, str::FromStr};
 
 use crate::model::{
     self, AddressKey, ArpSettings, Dev, Flag, ForeignTag, Ipvs, Ledger, Link, LinkKind, Observed,
@@ -240,6 +240,12 @@ fn read_service(
             weight: destination.weight,
             forward,
         };
+        if let Some(port) = destination.port.filter(|port| *port != key.port) {
+            let server = SocketAddr::new(destination.address, port);
+            let others = &mut observed.foreign_destinations;
+            others.insert((key, server), value);
+            continue;
+        }
         found.destinations.insert(destination.address, value);
         if let Some(connections) = destination.connections {
             let connections = model::Connections {
@@ -356,6 +362,13 @@ mod tests {
                     inactive: 1,
                 },
             );
+            let other = "10.0.0.2:8080".parse().unwrap();
+            let masquerade = model::Destination {
+                weight: 2,
+                forward: model::Forward::Masquerade,
+            };
+            let foreign = &mut observed.foreign_destinations;
+            foreign.insert((key, other), masquerade);
             if port == 80 {
                 ledger.services.insert(key);
             }

@@ -159,10 +159,15 @@ fn services(observation: &Observation) -> Option<Table> {
         for destination in &service.destinations {
             let forward = match destination.forward {
                 Forward::Direct => "",
-                Forward::Local => " (this node)",
+                Forward::Local => " (local)",
                 Forward::Tunnel => " (tunnel)",
                 Forward::Masquerade => " (masquerade)",
                 Forward::Bypass => " (bypass)",
+            };
+            let address = destination.address;
+            let server = match destination.port {
+                Some(port) => format!("{}, foreign", std::net::SocketAddr::new(address, port)),
+                None => address.to_string(),
             };
             let connections = destination
                 .connections
@@ -171,7 +176,7 @@ fn services(observation: &Observation) -> Option<Table> {
             table.row([
                 String::new(),
                 String::new(),
-                format!("{}{forward}", destination.address),
+                format!("{server}{forward}"),
                 format!("{}{connections}", destination.weight),
             ]);
         }

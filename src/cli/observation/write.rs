@@ -1,4 +1,7 @@
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
 
 use crate::model::{
     self, ArpSettings, ForeignTag, Ipvs, Ledger, Link, LinkKind, Observed, PROTOCOL_TAG, Role,
@@ -139,24 +142,21 @@ fn service(
     observed: &Observed,
     ledger: &Ledger,
 ) -> Service {
-    let destinations = found.destinations.iter().map(|(address, destination)| {
+    let own = found.destinations.iter().map(|(address, seen)| {
         let connections = observed.draining.get(&(*key, *address));
         Destination {
-            address: *address,
-            weight: destination.weight,
-            forward: match destination.forward {
-                model::Forward::Direct => Forward::Direct,
-                model::Forward::Local => Forward::Local,
-                model::Forward::Tunnel => Forward::Tunnel,
-                model::Forward::Masquerade => Forward::Masquerade,
-                model::Forward::Bypass => Forward::Bypass,
-            },
             connections: connections.map(|connections| Connections {
                 active: connections.active,
                 inactive: connections.inactive,
             }),
+            ..destination(*address, None, *seen)
         }
     });
+    let first = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+    let foreign = observed.foreign_destinations.range((*key, first)..);
+    let foreign = foreign.take_while(|((of, _), _)| of == key);
+    let foreign =
+        foreign.map(|((_, server), seen)| destination(server.ip(), Some(server.port()), *seen));
     Service {
         vip: key.vip,
         port: key.port,
@@ -171,7 +171,23 @@ fn service(
             timeout_seconds: persistence.timeout_seconds,
             prefix_length: persistence.prefix_length,
         }),
-        destinations: destinations.collect(),
+        destinations: own.chain(foreign).collect(),
         owner: owner(ledger.services.contains(key)),
+    }
+}
+
+fn destination(address: IpAddr, port: Option<u16>, seen: model::Destination) -> Destination {
+    Destination {
+        address,
+        port,
+        weight: seen.weight,
+        forward: match seen.forward {
+            model::Forward::Direct => Forward::Direct,
+            model::Forward::Local => Forward::Local,
+            model::Forward::Tunnel => Forward::Tunnel,
+            model::Forward::Masquerade => Forward::Masquerade,
+            model::Forward::Bypass => Forward::Bypass,
+        },
+        connections: None,
     }
 }

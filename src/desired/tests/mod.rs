@@ -2,6 +2,7 @@
 
 mod admission;
 mod bind;
+mod datagrams;
 mod director;
 mod elected;
 mod endpoints;

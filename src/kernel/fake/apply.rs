@@ -86,7 +86,8 @@ fn device_of(op: &Op) -> Option<&Dev> {
         | Op::AddDestination(..)
         | Op::EditDestination(..)
         | Op::QuiesceDestination(..)
-        | Op::DelDestination(..) => None,
+        | Op::DelDestination(..)
+        | Op::DelForeignDestination(..) => None,
     }
 }
 
@@ -118,6 +119,7 @@ fn change(machine: &mut Machine, op: &Op) -> Result<(), Errno> {
             machine.edit_destination(*key, *ip, Destination::direct(0))
         }
         Op::DelDestination(key, ip) => machine.del_destination(*key, *ip),
+        Op::DelForeignDestination(key, server) => machine.del_foreign_destination(*key, *server),
     }
 }
 

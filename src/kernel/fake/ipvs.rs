@@ -1,12 +1,15 @@
 //! Changes of an IPVS table with the kernel's refusals, and what LOCAL_IN does with a packet.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use ipnet::IpNet;
 
 use crate::model::{
-    Connections, Destination, Protocol, Scheduler, Service, ServiceKey, SyncDaemon, SyncHalf,
-    host_prefix,
+    Connections, Destination, IpvsSetting, Protocol, Scheduler, Service, ServiceKey, SyncDaemon,
+    SyncHalf, host_prefix,
 };
 
 use super::{
@@ -32,6 +35,7 @@ impl Machine {
         let entry = Entry {
             settings: service.settings(),
             destinations: Vec::new(),
+            foreign: BTreeMap::new(),
             places: BTreeMap::new(),
             turn: Turn::default(),
         };
@@ -131,6 +135,31 @@ impl Machine {
         Ok(())
     }
 
+    /// `ipvsadm -a -r SERVER:PORT` with another port than the service's, by another program.
+    pub fn add_foreign_destination(
+        &mut self,
+        key: ServiceKey,
+        server: SocketAddr,
+        destination: Destination,
+    ) {
+        let services = self.ipvs.as_mut().map(|table| &mut table.services);
+        if let Some(entry) = services.and_then(|services| services.get_mut(&key)) {
+            entry.foreign.insert(server, destination);
+        }
+    }
+
+    /// `ipvsadm -d -r SERVER:PORT`.
+    pub fn del_foreign_destination(
+        &mut self,
+        key: ServiceKey,
+        server: SocketAddr,
+    ) -> Result<(), Errno> {
+        let services = &mut self.table()?.services;
+        let entry = services.get_mut(&key).ok_or(Errno::NotFound)?;
+        let gone = entry.foreign.remove(&server);
+        gone.map(drop).ok_or(Errno::NoEntry)
+    }
+
     /// `ipvsadm --start-daemon`.
     pub fn start_sync(&mut self, half: SyncHalf, daemon: &SyncDaemon) -> Result<(), Errno> {
         let table = self.table()?;
@@ -164,22 +193,27 @@ impl Machine {
     /// The hook at LOCAL_IN (`ip_vs_in_hook`, net/netfilter/ipvs/ip_vs_core.c). It sees packets before sockets do,
     /// so a real server that has the service too schedules again.
     pub(super) fn local_in(&mut self, flow: Flow, opening: bool) -> IpvsDecision {
+        let expire = self.ipvs_settings.get(&IpvsSetting::ExpireNodestConn);
+        let expire = expire.is_some_and(|value| *value != 0);
         match &mut self.ipvs {
-            Some(table) => table.take(flow, opening),
+            Some(table) => table.take(flow, opening, expire),
             None => IpvsDecision::Pass,
         }
     }
 }
 
 impl Table {
-    fn take(&mut self, flow: Flow, opening: bool) -> IpvsDecision {
+    /// `expire`: a connection whose destination was deleted ends at its next packet, which is then scheduled.
+    fn take(&mut self, flow: Flow, opening: bool, expire: bool) -> IpvsDecision {
         let key = flow.service;
         if let Some(&address) = self.connections.get(&flow) {
-            return if self.has(&key, address) {
-                IpvsDecision::Forward(address)
-            } else {
-                IpvsDecision::DestinationGone
-            };
+            if self.has(&key, address) {
+                return IpvsDecision::Forward(address);
+            }
+            if !expire {
+                return IpvsDecision::DestinationGone;
+            }
+            self.connections.remove(&flow);
         }
         let begins = opening
             || match key.protocol {
@@ -240,10 +274,12 @@ impl Table {
         for (key, entry) in &self.services {
             let counts = self.counts(key);
             for (address, _) in entry.destinations.iter().filter(|(_, d)| d.weight == 0) {
-                let connections = Connections {
-                    active: counts.get(address).copied().unwrap_or(0),
-                    inactive: 0,
+                let count = counts.get(address).copied().unwrap_or(0);
+                let (active, inactive) = match key.protocol {
+                    Protocol::Tcp | Protocol::Sctp => (count, 0),
+                    Protocol::Udp => (0, count),
                 };
+                let connections = Connections { active, inactive };
                 draining.insert((*key, *address), connections);
             }
         }

@@ -97,6 +97,9 @@ impl Machine {
                 ..entry.settings.clone()
             };
             observed.net.services.insert(*key, service);
+            let foreign = entry.foreign.iter();
+            let foreign = foreign.map(|(server, destination)| ((*key, *server), *destination));
+            observed.foreign_destinations.extend(foreign);
         }
     }
 

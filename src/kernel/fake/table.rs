@@ -1,6 +1,9 @@
 //! An IPVS table: services, destinations, connections.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use crate::model::{Destination, Service, ServiceKey, SyncDaemons};
 
@@ -35,6 +38,8 @@ pub(super) struct Entry {
     pub settings: Service,
     /// In the order they were added: schedulers go by it.
     pub destinations: Vec<(IpAddr, Destination)>,
+    /// With another port than the service's. They are shown, and get no connections here.
+    pub foreign: BTreeMap<SocketAddr, Destination>,
     /// The weights that hashing schedulers use: each destination's last one that was not 0, or 0 if it never had one.
     pub places: BTreeMap<IpAddr, u32>,
     pub turn: Turn,

@@ -1,6 +1,6 @@
 //! Ops become netlink messages, sent in batches; settings of IPVS are written to files.
 
-use std::{io::Write as _, num::NonZeroU32};
+use std::{io::Write as _, net::SocketAddr, num::NonZeroU32};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_generic::GenlMessage;
@@ -121,7 +121,13 @@ fn prepare(linux: &mut Linux, op: &Op) -> Prepared {
         Op::QuiesceDestination(key, ip) => {
             Prepared::Ipvs(request::edit_destination(key, *ip, Destination::direct(0)))
         }
-        Op::DelDestination(key, ip) => Prepared::Ipvs(request::delete_destination(key, *ip)),
+        Op::DelDestination(key, ip) => {
+            let server = SocketAddr::new(*ip, key.port);
+            Prepared::Ipvs(request::delete_destination(key, server))
+        }
+        Op::DelForeignDestination(key, server) => {
+            Prepared::Ipvs(request::delete_destination(key, *server))
+        }
     }
 }
 

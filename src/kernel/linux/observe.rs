@@ -188,10 +188,13 @@ fn read_destinations(observed: &mut Observed) -> Result<HashSet<ServiceKey>, Ker
     let result = std::fs::File::open(procfs::PATH).and_then(|file| {
         procfs::read(BufReader::new(file), |entry| match entry {
             Entry::Service(key) => {
-                shown.insert(key);
                 // If a service is shown twice, the second time counts.
-                if let Some(service) = observed.net.services.get_mut(&key) {
-                    service.destinations.clear();
+                if !shown.insert(key) {
+                    if let Some(service) = observed.net.services.get_mut(&key) {
+                        service.destinations.clear();
+                    }
+                    let others = &mut observed.foreign_destinations;
+                    others.retain(|(of, _), _| *of != key);
                 }
             }
             Entry::Destination(key, seen) => insert(observed, key, seen),
@@ -211,15 +214,14 @@ fn insert(observed: &mut Observed, key: ServiceKey, seen: SeenDestination) {
         destination,
         connections,
     } = seen;
-    // Direct routing cannot remap the port, so a destination with another port is foreign.
-    let Some(service) = observed
-        .net
-        .services
-        .get_mut(&key)
-        .filter(|_| server.port() == key.port)
-    else {
+    let Some(service) = observed.net.services.get_mut(&key) else {
         return;
     };
+    if server.port() != key.port {
+        let others = &mut observed.foreign_destinations;
+        others.insert((key, server), destination);
+        return;
+    }
     service.destinations.insert(server.ip(), destination);
     if destination.weight == 0 {
         observed.draining.insert((key, server.ip()), connections);

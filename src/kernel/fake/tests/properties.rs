@@ -147,6 +147,8 @@ fn expect(net: &mut NodeNet, op: &Op) {
         Op::DelDestination(key, ip) => {
             net.services.get_mut(key).unwrap().destinations.remove(ip);
         }
+        // A destination that is in no [`NodeNet`].
+        Op::DelForeignDestination(..) => {}
     }
 }
 
@@ -166,6 +168,7 @@ fn thing(op: &Op) -> String {
         | Op::EditDestination(key, ip, _)
         | Op::QuiesceDestination(key, ip)
         | Op::DelDestination(key, ip) => format!("{key} {ip}"),
+        Op::DelForeignDestination(key, server) => format!("{key} {server}"),
     }
 }
 

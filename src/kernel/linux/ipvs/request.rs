@@ -1,6 +1,6 @@
 //! The messages that directway sends, built from the model.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::model::{Destination, Forward, Persistence, Service, ServiceKey, SyncDaemon, SyncHalf};
 
@@ -64,11 +64,11 @@ pub fn edit_destination(
 }
 
 /// Deletes a destination.
-pub fn delete_destination(key: &ServiceKey, address: IpAddr) -> IpvsMessage {
+pub fn delete_destination(key: &ServiceKey, server: SocketAddr) -> IpvsMessage {
     message(
         Command::DeleteDestination,
         identified(key),
-        Some(located(key, address)),
+        Some(located(server)),
     )
 }
 
@@ -176,12 +176,11 @@ fn netmask(vip: IpAddr, prefix: Option<u8>) -> [u8; 4] {
     }
 }
 
-fn located(key: &ServiceKey, address: IpAddr) -> Vec<DestinationAttribute> {
+fn located(server: SocketAddr) -> Vec<DestinationAttribute> {
     vec![
-        DestinationAttribute::Family(family_of(address)),
-        DestinationAttribute::Address(address_bytes(address)),
-        // Direct routing cannot remap the port.
-        DestinationAttribute::Port(key.port),
+        DestinationAttribute::Family(family_of(server.ip())),
+        DestinationAttribute::Address(address_bytes(server.ip())),
+        DestinationAttribute::Port(server.port()),
     ]
 }
 
@@ -197,7 +196,8 @@ fn weighed(
         Forward::Masquerade => FORWARD_MASQUERADE,
         Forward::Bypass => FORWARD_BYPASS,
     };
-    let mut attributes = located(key, address);
+    // Direct routing cannot remap the port.
+    let mut attributes = located(SocketAddr::new(address, key.port));
     attributes.extend([
         DestinationAttribute::Forward(forward),
         DestinationAttribute::Weight(destination.weight),

@@ -185,14 +185,14 @@ impl Kernel for Timed {
     fn resolve(
         &mut self,
         addresses: &BTreeSet<IpAddr>,
-    ) -> Result<BTreeMap<IpAddr, Reach>, KernelError> {
+    ) -> BTreeMap<IpAddr, Result<Reach, KernelError>> {
         self.linux.resolve(addresses)
     }
 
     fn probe(
         &mut self,
         targets: &BTreeSet<AddressKey>,
-    ) -> Result<BTreeMap<AddressKey, Answer>, KernelError> {
+    ) -> BTreeMap<AddressKey, Result<Answer, KernelError>> {
         self.linux.probe(targets)
     }
 }

@@ -1,4 +1,5 @@
-//! Tells a repair from a change: an op repairs drift if what it sets was wanted, and set, when a pass last completed.
+//! Tells a repair from a change: an op repairs drift if what it sets was wanted, and set, by the last pass that applied
+//! its ops.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,12 +10,12 @@ use std::{
 };
 
 use crate::{
+    kernel::OpResults,
     model::{NodeNet, ServiceKey},
     plan::{ArpChange, Op},
 };
 
-/// Whether `op` repairs a change that directway did not make, given what was wanted when a pass last completed and
-/// what is wanted now.
+/// Whether `op` repairs a change that directway did not make, given what the last pass wanted and what is wanted now.
 fn is_drift(op: &Op, before: &NodeNet, now: &NodeNet) -> bool {
     match op {
         Op::AddDummy(dev) | Op::DelDummy(dev) => {
@@ -61,10 +62,14 @@ const REMEMBERED: Duration = Duration::from_secs(300);
 /// What passes have set up, and which services were deleted since by others.
 #[derive(Debug, Default)]
 pub struct Drift {
-    /// What was wanted when a pass last completed.
-    completed: Option<Arc<NodeNet>>,
-    /// Whether the last pass completed.
-    is_complete: bool,
+    /// What was wanted by the last pass that applied its ops.
+    wanted: Option<Arc<NodeNet>>,
+    /// Those of its ops that failed or were skipped, as text. To try them again repairs no change.
+    undone: BTreeSet<String>,
+    /// Services that they were to add.
+    missing: BTreeSet<ServiceKey>,
+    /// Whether that was the last pass.
+    is_applied: bool,
     /// The service that was last checked.
     looked: Option<ServiceKey>,
     /// When services of a VIP were last found deleted.
@@ -74,10 +79,14 @@ pub struct Drift {
 impl Drift {
     /// How many of `ops` repair changes that directway did not make, where this pass wants `wanted`.
     pub fn count(&mut self, ops: &[Op], wanted: &NodeNet, now: Duration) -> usize {
-        let Some(before) = &self.completed else {
+        let Some(before) = &self.wanted else {
             return 0;
         };
-        let repairs = ops.iter().filter(|op| is_drift(op, before, wanted));
+        let undone = &self.undone;
+        let is_again = |op: &Op| !undone.is_empty() && undone.contains(&op.to_string());
+        let repairs = ops
+            .iter()
+            .filter(|op| is_drift(op, before, wanted) && !is_again(op));
         let count = |count, op: &Op| {
             if let Op::AddService(key, _) = op {
                 self.vanished.insert(key.vip, now);
@@ -89,13 +98,21 @@ impl Drift {
 
     /// A pass begins.
     pub fn begin(&mut self) {
-        self.is_complete = false;
+        self.is_applied = false;
     }
 
-    /// The pass has completed: the kernel has all of `wanted`.
-    pub fn completed(&mut self, wanted: &Arc<NodeNet>) {
-        self.is_complete = true;
-        self.completed = Some(Arc::clone(wanted));
+    /// The pass has applied its ops: the kernel has all of `wanted` but what failed.
+    pub fn applied(&mut self, wanted: &Arc<NodeNet>, results: &OpResults) {
+        self.is_applied = true;
+        self.wanted = Some(Arc::clone(wanted));
+        let undone = || results.undone();
+        self.undone = undone().map(ToString::to_string).collect();
+        self.missing.clear();
+        for op in undone() {
+            if let Op::AddService(key, _) = op {
+                self.missing.insert(*key);
+            }
+        }
     }
 
     /// VIPs whose services were found deleted lately.
@@ -105,22 +122,21 @@ impl Drift {
         self.vanished.keys().copied().collect()
     }
 
-    /// The service to check next, each in its turn. `None` after a pass that failed: it is retried anyway.
+    /// The service to check next, each in its turn. `None` after a pass that could apply nothing: it is retried anyway.
     pub fn next(&mut self) -> Option<ServiceKey> {
-        let wanted = self.completed.as_ref().filter(|_| self.is_complete)?;
+        let wanted = self.wanted.as_ref().filter(|_| self.is_applied)?;
         let services = &wanted.services;
-        let after = self
-            .looked
-            .map(|last| (Bound::Excluded(last), Bound::Unbounded));
-        let following = after.and_then(|range| services.range(range).next());
-        self.looked = following.or(services.iter().next()).map(|(key, _)| *key);
+        let after = self.looked.map_or(Bound::Unbounded, Bound::Excluded);
+        let following = services.range((after, Bound::Unbounded));
+        let mut keys = following.chain(services.iter()).map(|(key, _)| *key);
+        self.looked = keys.find(|key| !self.missing.contains(key));
         self.looked
     }
 
     /// Whether [`Self::next`] has a service to check.
     pub fn has_services(&self) -> bool {
-        let wanted = self.completed.as_ref().filter(|_| self.is_complete);
-        wanted.is_some_and(|wanted| !wanted.services.is_empty())
+        let wanted = self.wanted.as_ref().filter(|_| self.is_applied);
+        wanted.is_some_and(|wanted| wanted.services.len() > self.missing.len())
     }
 }
 
@@ -185,11 +201,11 @@ mod tests {
         let mut wanted = net(&[]);
         let two = ServiceKey { port: 443, ..KEY };
         wanted.services.insert(two, wanted.services[&KEY].clone());
-        drift.completed(&Arc::new(wanted.clone()));
+        drift.applied(&Arc::new(wanted.clone()), &OpResults::default());
         assert!(drift.has_services());
         assert_eq!(ports(&mut drift), [Some(80), Some(443), Some(80)]);
         wanted.services.remove(&KEY);
-        drift.completed(&Arc::new(wanted));
+        drift.applied(&Arc::new(wanted), &OpResults::default());
         assert_eq!(ports(&mut drift), [Some(443); 3]);
         drift.begin();
         assert_eq!(ports(&mut drift), [None; 3], "a pass is due anyway");

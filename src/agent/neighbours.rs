@@ -15,7 +15,7 @@ use std::{
 use crate::{
     desired::Questions,
     kernel::{Kernel, KernelError},
-    model::{AddressKey, Answer, Dev, Reach, WireEvidence},
+    model::{AddressKey, Answer, Reach, WireEvidence},
 };
 
 /// How soon a query with a good result (reached, or no other host answers for the VIP) is repeated.
@@ -81,20 +81,19 @@ impl NeighbourQueries {
         let mut told = NeighbourAnswers::default();
         let mut result = Ok(());
         if !self.reach.is_empty() {
-            match kernel.resolve(&self.reach) {
-                Ok(reach) => told.reach = reach,
-                Err(error) => result = Err(error),
+            for (address, reach) in kernel.resolve(&self.reach) {
+                match reach {
+                    Ok(reach) => drop(told.reach.insert(address, reach)),
+                    Err(error) => result = result.and(Err(error)),
+                }
             }
         }
-        // An interface that is down must not stop the probes on the others.
-        let mut by_dev: BTreeMap<Dev, BTreeSet<AddressKey>> = BTreeMap::new();
-        for key in self.probes {
-            by_dev.entry(key.dev.clone()).or_default().insert(key);
-        }
-        for targets in by_dev.into_values() {
-            match kernel.probe(&targets) {
-                Ok(answers) => told.answers.extend(answers),
-                Err(error) => result = result.and(Err(error)),
+        if !self.probes.is_empty() {
+            for (key, answer) in kernel.probe(&self.probes) {
+                match answer {
+                    Ok(answer) => drop(told.answers.insert(key, answer)),
+                    Err(error) => result = result.and(Err(error)),
+                }
             }
         }
         (told, result)

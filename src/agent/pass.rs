@@ -293,8 +293,8 @@ impl Passes {
         state.moves = self.elections.moves();
         state.conflicts = conflicts(&elected, &state.observed, &wire, input.snapshot);
         state.vanished = self.drift.vanished(now);
-        if acted.is_ok() && end.outcome.is_complete() {
-            self.drift.completed(&state.desired.net);
+        if acted.is_ok() {
+            self.drift.applied(&state.desired.net, &end.outcome);
         }
         end.state = Some(state);
         acted.and(sensed.map_err(PassError::from))

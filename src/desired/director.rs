@@ -178,6 +178,10 @@ fn readiness(
         Ok(()) => RealServerState::Ready {
             weight: real_server.weight,
         },
+        // Without an answer, the wire gives no reason to take a weight away.
+        Err(refusal) if refusal.reason == Reason::Pending => {
+            RealServerState::Unknown(refusal.into())
+        }
         Err(refusal) => RealServerState::Unready(refusal.into()),
     }
 }

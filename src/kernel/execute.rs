@@ -47,6 +47,13 @@ impl OpResults {
         self.undone.is_empty()
     }
 
+    /// The ops that failed or were skipped.
+    pub fn undone(&self) -> impl Iterator<Item = &Op> {
+        self.undone
+            .keys()
+            .filter_map(|position| self.ops.get(*position))
+    }
+
     /// The ops that failed, with their errors.
     pub fn failures(&self) -> impl Iterator<Item = (&Op, &OpError)> {
         self.done().filter_map(|(op, result)| match result {
@@ -243,15 +250,15 @@ mod tests {
         fn resolve(
             &mut self,
             _: &BTreeSet<IpAddr>,
-        ) -> Result<BTreeMap<IpAddr, Reach>, KernelError> {
-            Ok(BTreeMap::new())
+        ) -> BTreeMap<IpAddr, Result<Reach, KernelError>> {
+            BTreeMap::new()
         }
 
         fn probe(
             &mut self,
             _: &BTreeSet<AddressKey>,
-        ) -> Result<BTreeMap<AddressKey, Answer>, KernelError> {
-            Ok(BTreeMap::new())
+        ) -> BTreeMap<AddressKey, Result<Answer, KernelError>> {
+            BTreeMap::new()
         }
     }
 

@@ -33,17 +33,18 @@ pub trait Kernel: Send {
     /// Applies ops of one phase, batched; one result per op, in order. Ops don't depend on each other.
     fn apply(&mut self, ops: &[Op]) -> Vec<Result<(), OpError>>;
 
-    /// How each address is reached: by route lookup and, if it is on a segment of this node, address resolution.
+    /// How each address is reached: by route lookup and, if it is on a segment of this node, address resolution. One
+    /// result each: an interface that cannot send hides no other's answers.
     fn resolve(
         &mut self,
         addresses: &BTreeSet<IpAddr>,
-    ) -> Result<BTreeMap<IpAddr, Reach>, KernelError>;
+    ) -> BTreeMap<IpAddr, Result<Reach, KernelError>>;
 
-    /// Which other hosts answer probes (RFC 5227) for these VIPs on these interfaces; empty if none does.
+    /// Which other hosts answer probes (RFC 5227) for these VIPs on these interfaces; empty if none does. One result each.
     fn probe(
         &mut self,
         targets: &BTreeSet<AddressKey>,
-    ) -> Result<BTreeMap<AddressKey, Answer>, KernelError>;
+    ) -> BTreeMap<AddressKey, Result<Answer, KernelError>>;
 }
 
 /// A query failed, or something could not be sent.

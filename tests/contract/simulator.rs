@@ -69,14 +69,14 @@ impl Kernel for Node {
     fn resolve(
         &mut self,
         addresses: &BTreeSet<IpAddr>,
-    ) -> Result<BTreeMap<IpAddr, Reach>, KernelError> {
+    ) -> BTreeMap<IpAddr, Result<Reach, KernelError>> {
         self.kernel.resolve(addresses)
     }
 
     fn probe(
         &mut self,
         targets: &BTreeSet<AddressKey>,
-    ) -> Result<BTreeMap<AddressKey, Answer>, KernelError> {
+    ) -> BTreeMap<AddressKey, Result<Answer, KernelError>> {
         self.kernel.probe(targets)
     }
 }

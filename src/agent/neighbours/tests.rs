@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     kernel::OpError,
-    model::{Mac, Observed},
+    model::{Dev, Mac, Observed},
     plan::Op,
 };
 
@@ -10,6 +10,8 @@ use crate::{
 struct Ether {
     alive: bool,
     rival: bool,
+    /// On an interface that cannot send.
+    unaskable: Option<IpAddr>,
     resolved: usize,
     probed: usize,
 }
@@ -26,7 +28,7 @@ impl Kernel for Ether {
     fn resolve(
         &mut self,
         addresses: &BTreeSet<IpAddr>,
-    ) -> Result<BTreeMap<IpAddr, Reach>, KernelError> {
+    ) -> BTreeMap<IpAddr, Result<Reach, KernelError>> {
         self.resolved += addresses.len();
         let reach = if self.alive {
             Reach::Neighbour {
@@ -36,23 +38,32 @@ impl Kernel for Ether {
         } else {
             Reach::Silent { dev: eth0() }
         };
-        Ok(addresses
-            .iter()
-            .map(|address| (*address, reach.clone()))
-            .collect())
+        let answer = |address: &IpAddr| match self.unaskable {
+            Some(it) if it == *address => Err(failure("no buffer space")),
+            Some(_) | None => Ok(reach.clone()),
+        };
+        let answers = addresses.iter().map(|it| (*it, answer(it)));
+        answers.collect()
     }
 
     fn probe(
         &mut self,
         targets: &BTreeSet<AddressKey>,
-    ) -> Result<BTreeMap<AddressKey, Answer>, KernelError> {
+    ) -> BTreeMap<AddressKey, Result<Answer, KernelError>> {
         self.probed += targets.len();
         let macs: BTreeSet<Mac> = self.rival.then_some(MAC).into_iter().collect();
         let answer = Answer { macs };
-        Ok(targets
+        targets
             .iter()
-            .map(|key| (key.clone(), answer.clone()))
-            .collect())
+            .map(|key| (key.clone(), Ok(answer.clone())))
+            .collect()
+    }
+}
+
+fn failure(cause: &str) -> KernelError {
+    KernelError {
+        doing: "resolve".to_owned(),
+        cause: cause.to_owned(),
     }
 }
 
@@ -119,6 +130,34 @@ fn a_neighbour_is_asked_again_after_a_while_and_given_up_only_after_three_silenc
     ether.alive = true;
     at(37, &mut ether, &mut wire);
     assert!(is_neighbour(&wire), "not taken back");
+}
+
+#[test]
+fn an_interface_that_cannot_send_hides_no_other_s_answers() {
+    let far: IpAddr = [10, 1, 0, 5].into();
+    let (mut wire, mut ether) = (
+        NeighbourCache::default(),
+        Ether {
+            alive: true,
+            ..Ether::default()
+        },
+    );
+    let questions = Questions {
+        reach: [server(), far].into(),
+        ..Questions::default()
+    };
+    sense(&mut wire, &mut ether, &questions, Duration::ZERO);
+    (ether.alive, ether.unaskable) = (false, Some(far));
+    for seconds in 30..=32 {
+        let now = Duration::from_secs(seconds);
+        let (_, due) = wire.questions(&questions, now);
+        let (told, result) = due.ask(&mut ether);
+        assert_eq!(result.is_err(), seconds == 30, "asked again after {LOST:?}");
+        wire.hear(told, now);
+    }
+    assert!(!is_neighbour(&wire), "given up after three silences");
+    let far = &wire.evidence().reach[&far];
+    assert!(matches!(far, Reach::Neighbour { .. }), "{far:?}");
 }
 
 #[test]

@@ -176,8 +176,11 @@ fn probe(
         .collect();
     let mut answers: BTreeMap<IpAddr, Answer> = BTreeMap::new();
     // A VIP that could not be probed has no entry, and a finding reports that.
-    for (key, answer) in kernel.probe(&targets).unwrap_or_default() {
-        answers.entry(key.ip).or_default().macs.extend(answer.macs);
+    for (key, answer) in kernel.probe(&targets) {
+        if let Ok(answer) = answer {
+            let macs = &mut answers.entry(key.ip).or_default().macs;
+            macs.extend(answer.macs);
+        }
     }
     // Answers of the node's own interfaces on the same segment do not count.
     let own: BTreeSet<_> = observed

@@ -38,15 +38,15 @@ impl Kernel for Stubborn {
         results.collect()
     }
 
-    fn resolve(&mut self, _: &BTreeSet<IpAddr>) -> Result<BTreeMap<IpAddr, Reach>, KernelError> {
-        Ok(BTreeMap::new())
+    fn resolve(&mut self, _: &BTreeSet<IpAddr>) -> BTreeMap<IpAddr, Result<Reach, KernelError>> {
+        BTreeMap::new()
     }
 
     fn probe(
         &mut self,
         _: &BTreeSet<AddressKey>,
-    ) -> Result<BTreeMap<AddressKey, Answer>, KernelError> {
-        Ok(BTreeMap::new())
+    ) -> BTreeMap<AddressKey, Result<Answer, KernelError>> {
+        BTreeMap::new()
     }
 }
 

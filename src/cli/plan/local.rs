@@ -6,7 +6,7 @@ use crate::{
     cli::{Failure, Observation},
     desired::{Admission, admit, clients_nic, placement, questions},
     forecast::{Assumed, EvidenceSource, ForecastCluster, ForecastNode, settle},
-    kernel::{Kernel, linux::Linux},
+    kernel::{Kernel, KernelError, linux::Linux},
     model::{AddressKey, Elected, Ledger, NodeName, Observed, Snapshot, WireEvidence},
 };
 
@@ -116,12 +116,12 @@ fn ask(
         })
     });
     let targets: BTreeSet<AddressKey> = asked.silence.iter().cloned().chain(here).collect();
-    let answers = kernel.probe(&targets)?;
+    let answers = kernel.probe(&targets).into_iter();
+    let answers = answers.map(|(key, answer)| Ok((key.ip, answer?)));
+    let reach = kernel.resolve(&asked.reach).into_iter();
+    let reach = reach.map(|(address, reach)| Ok((address, reach?)));
     Ok(WireEvidence {
-        reach: kernel.resolve(&asked.reach)?,
-        answers: answers
-            .into_iter()
-            .map(|(key, answer)| (key.ip, answer))
-            .collect(),
+        answers: answers.collect::<Result<_, KernelError>>()?,
+        reach: reach.collect::<Result<_, KernelError>>()?,
     })
 }

@@ -49,6 +49,10 @@ fn without_reports_the_wire_must_say_that_it_is_there_and_quiet() {
     let mut lan = Lan::director();
     lan.snapshot.peers = Peers::Silent;
     assert_eq!(lan.weights(), weights(&[]), "nobody has asked the wire yet");
+    lan.serving(&[("10.77.0.11", 1), ("10.77.0.12", 0)]);
+    let as_they_are = weights(&[("10.77.0.11", 1), ("10.77.0.12", 0)]);
+    assert_eq!(lan.weights(), as_they_are, "nor has it answered otherwise");
+    lan.observed.net.services.clear();
     lan.wire.answers.insert(ip(VIP), Answer::default());
     assert_eq!(
         lan.weights(),

@@ -77,28 +77,24 @@ impl Kernel for FakeKernel {
     fn resolve(
         &mut self,
         addresses: &BTreeSet<IpAddr>,
-    ) -> Result<BTreeMap<IpAddr, Reach>, KernelError> {
-        self.ask("resolve real servers", |world, name| {
-            let mut reach = BTreeMap::new();
-            for ip in addresses {
-                reach.insert(*ip, resolve(world, name, *ip)?);
-            }
-            Ok(reach)
-        })
+    ) -> BTreeMap<IpAddr, Result<Reach, KernelError>> {
+        let one = |ip: &IpAddr| {
+            let doing = format!("resolve {ip}");
+            let reach = self.ask(&doing, |world, name| resolve(world, name, *ip));
+            (*ip, reach)
+        };
+        addresses.iter().map(one).collect()
     }
 
     fn probe(
         &mut self,
         targets: &BTreeSet<AddressKey>,
-    ) -> Result<BTreeMap<AddressKey, Answer>, KernelError> {
-        self.ask("probe", |world, name| {
-            let mut answers = BTreeMap::new();
-            for key in targets {
-                let macs = apply::probe(world, name, key)?;
-                answers.insert(key.clone(), Answer { macs });
-            }
-            Ok(answers)
-        })
+    ) -> BTreeMap<AddressKey, Result<Answer, KernelError>> {
+        let one = |key: &AddressKey| {
+            let macs = self.ask("probe", |world, name| apply::probe(world, name, key));
+            (key.clone(), macs.map(|macs| Answer { macs }))
+        };
+        targets.iter().map(one).collect()
     }
 }
 

@@ -199,18 +199,15 @@ impl Kernel for Linux {
     fn resolve(
         &mut self,
         addresses: &BTreeSet<IpAddr>,
-    ) -> Result<BTreeMap<IpAddr, Reach>, KernelError> {
+    ) -> BTreeMap<IpAddr, Result<Reach, KernelError>> {
         self.resolve_each(addresses)
     }
 
     fn probe(
         &mut self,
         targets: &BTreeSet<AddressKey>,
-    ) -> Result<BTreeMap<AddressKey, Answer>, KernelError> {
+    ) -> BTreeMap<AddressKey, Result<Answer, KernelError>> {
         self.probe_each(targets)
-            .into_iter()
-            .map(|(key, answer)| Ok((key, answer?)))
-            .collect()
     }
 }
 

@@ -24,6 +24,14 @@ use super::{
 /// One value per socket: per device and address family.
 type Sockets<T> = BTreeMap<(Dev, Family), T>;
 
+/// How a packet would go to an address.
+enum Way {
+    /// That is all there is to know.
+    Known(Reach),
+    /// Through this socket's interface to a neighbour, which is asked with this sender address.
+    Neighbour((Dev, Family), Option<IpAddr>),
+}
+
 impl Linux {
     /// Probes for every target; an answer or a failure for each.
     pub(super) fn probe_each(
@@ -51,53 +59,62 @@ impl Linux {
         answers.collect()
     }
 
-    /// Finds out how each address is reached.
+    /// Finds out how each address is reached; an answer or a failure for each.
     pub(super) fn resolve_each(
         &mut self,
         addresses: &BTreeSet<IpAddr>,
-    ) -> Result<BTreeMap<IpAddr, Reach>, KernelError> {
+    ) -> BTreeMap<IpAddr, Result<Reach, KernelError>> {
         let mut reach = BTreeMap::new();
         let mut neighbours: Sockets<BTreeMap<IpAddr, Option<IpAddr>>> = BTreeMap::new();
-        if !addresses.is_empty() {
-            self.list_links()?;
-        }
+        let listed = if addresses.is_empty() {
+            Ok(())
+        } else {
+            self.list_links()
+        };
         for address in addresses {
-            let (index, source) = match self.path_to(*address)? {
-                Path::Local => {
-                    reach.insert(*address, Reach::Local);
-                    continue;
+            let way = listed.clone().and_then(|()| self.way_to(*address));
+            match way {
+                Ok(Way::Known(known)) => drop(reach.insert(*address, Ok(known))),
+                Ok(Way::Neighbour(socket, source)) => {
+                    let on_socket = neighbours.entry(socket).or_default();
+                    on_socket.insert(*address, source);
                 }
-                Path::Elsewhere => {
-                    reach.insert(*address, Reach::NotOnLink);
-                    continue;
-                }
-                Path::OnLink { index, source } => (index, source),
-            };
-            let link = self.links.values().find(|link| link.index == index);
-            let Some(link) = link.filter(|link| link.arp_capable) else {
-                // A tunnel: there is no MAC that a packet could be sent to.
-                reach.insert(*address, Reach::NotOnLink);
-                continue;
-            };
-            let family = Family::of(*address)
-                .map_err(|error| failure(format!("resolve {address}"), error))?;
-            let on_socket = neighbours.entry((link.dev.clone(), family)).or_default();
-            on_socket.insert(*address, source);
+                Err(error) => drop(reach.insert(*address, Err(error))),
+            }
         }
         for ((dev, family), found) in self.on_each_socket(&neighbours, ask::resolve) {
-            let found =
-                found.map_err(|cause| failure(format!("resolve neighbours on {dev}"), cause))?;
             let asked = neighbours.get(&(dev.clone(), family));
             for ip in asked.into_iter().flat_map(BTreeMap::keys) {
-                let dev = dev.clone();
-                let answer = match found.get(ip) {
-                    Some(mac) => Reach::Neighbour { dev, mac: *mac },
-                    None => Reach::Silent { dev },
+                let answer = match &found {
+                    Ok(found) => Ok(match found.get(ip) {
+                        Some(mac) => Reach::Neighbour {
+                            dev: dev.clone(),
+                            mac: *mac,
+                        },
+                        None => Reach::Silent { dev: dev.clone() },
+                    }),
+                    Err(cause) => Err(failure(format!("resolve {ip} on {dev}"), cause)),
                 };
                 reach.insert(*ip, answer);
             }
         }
-        Ok(reach)
+        reach
+    }
+
+    fn way_to(&mut self, address: IpAddr) -> Result<Way, KernelError> {
+        let (index, source) = match self.path_to(address)? {
+            Path::Local => return Ok(Way::Known(Reach::Local)),
+            Path::Elsewhere => return Ok(Way::Known(Reach::NotOnLink)),
+            Path::OnLink { index, source } => (index, source),
+        };
+        let link = self.links.values().find(|link| link.index == index);
+        // On a tunnel there is no MAC that a packet could be sent to.
+        let Some(link) = link.filter(|link| link.arp_capable) else {
+            return Ok(Way::Known(Reach::NotOnLink));
+        };
+        let family =
+            Family::of(address).map_err(|error| failure(format!("resolve {address}"), error))?;
+        Ok(Way::Neighbour((link.dev.clone(), family), source))
     }
 
     fn path_to(&mut self, address: IpAddr) -> Result<Path, KernelError> {

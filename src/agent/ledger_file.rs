@@ -1,6 +1,7 @@
 //! The ledger on disk: it survives the agent, so that the next one knows what is ours.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{self, BufWriter, Write},
     net::IpAddr,
@@ -142,6 +143,8 @@ struct Stored {
     ipvs: Vec<StoredIpvs>,
     #[serde(default)]
     sync: Vec<StoredDaemon>,
+    #[serde(default)]
+    indexes: BTreeMap<String, u32>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -177,6 +180,8 @@ struct StoredDaemon {
     half: StoredHalf,
     dev: String,
     id: u32,
+    #[serde(default)]
+    index: Option<u32>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -239,14 +244,20 @@ impl From<&Ledger> for Stored {
             sync: ledger
                 .sync
                 .iter()
-                .map(|(half, daemon)| StoredDaemon {
+                .map(|((half, daemon), index)| StoredDaemon {
                     half: match half {
                         SyncHalf::Master => StoredHalf::Master,
                         SyncHalf::Backup => StoredHalf::Backup,
                     },
                     dev: daemon.dev.to_string(),
                     id: daemon.id,
+                    index: *index,
                 })
+                .collect(),
+            indexes: ledger
+                .indexes
+                .iter()
+                .map(|(dev, index)| (dev.to_string(), *index))
                 .collect(),
         }
     }
@@ -328,9 +339,14 @@ impl TryFrom<Stored> for Ledger {
                         StoredHalf::Master => SyncHalf::Master,
                         StoredHalf::Backup => SyncHalf::Backup,
                     };
-                    let dev = dev(stored.dev)?;
-                    Ok((half, SyncDaemon { dev, id: stored.id }))
+                    let (dev, id) = (dev(stored.dev)?, stored.id);
+                    Ok(((half, SyncDaemon { dev, id }), stored.index))
                 })
+                .collect::<Result<_, String>>()?,
+            indexes: stored
+                .indexes
+                .into_iter()
+                .map(|(name, index)| Ok((dev(name)?, index)))
                 .collect::<Result<_, String>>()?,
         })
     }
@@ -369,8 +385,9 @@ mod tests {
                 dev: "eth1".parse().unwrap(),
                 id,
             };
-            ledger.sync.insert((half, daemon));
+            ledger.sync.insert((half, daemon), (id == 1).then_some(3));
         }
+        ledger.indexes.insert(dev, 2);
         ledger
     }
 

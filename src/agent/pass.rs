@@ -24,7 +24,9 @@ use crate::{
 
 use super::{
     Elections, NeighbourAnswers, NeighbourCache, NeighbourQueries, NextPass, RunDir, RunDirError,
-    director_history::DirectorHistory, drift::Drift, ownership::assume_ours,
+    director_history::DirectorHistory,
+    drift::Drift,
+    ownership::{assume_ours, settle},
 };
 
 /// While something is leaving, how soon a pass checks whether it has left.
@@ -282,7 +284,7 @@ impl Passes {
         let acted = opened
             .and_then(|()| self.run_dir.save(&state.ledger).map(drop))
             .map_err(PassError::from)
-            .and_then(|()| self.act(kernel, plan.ops, &mut state, end, now));
+            .and_then(|()| self.act(kernel, plan.ops, &ledger, &mut state, end, now));
         if let Err(PassError::Kernel(_)) = acted {
             // The ops were applied, but what the kernel has now is not known: a report would be a guess.
             return acted;
@@ -303,18 +305,20 @@ impl Passes {
     /// What is ours, as far as known.
     fn ledger(&self, opened: bool, observed: &Observed, admission: &Admission<'_>) -> Ledger {
         match self.run_dir.ledger() {
-            Some(ledger) => ledger.clone(),
+            Some(ledger) => ledger.clone().followed(&observed.links),
             // A first start, or the file was deleted.
             None if opened => Ledger::adopt(observed),
             None => assume_ours(observed, admission),
         }
     }
 
-    /// Applies the ops, reads the kernel again and trims the ledger to what it has now.
+    /// Applies the ops, reads the kernel again and trims the ledger to what it has now. `before` was the ledger until this
+    /// pass.
     fn act(
         &mut self,
         kernel: &mut dyn Kernel,
         ops: Vec<Op>,
+        before: &Ledger,
         state: &mut PassState<'_>,
         end: &mut PassResult<'_>,
         now: Duration,
@@ -328,6 +332,7 @@ impl Passes {
         state.observed = Observed::default();
         end.outcome = execute(kernel, ops);
         state.observed = kernel.observe()?;
+        settle(&mut state.ledger, before, &end.outcome, &state.observed);
         let rest = plan(&desired.net, &state.observed, &state.ledger).ledger;
         self.run_dir.save(&rest)?;
         state.ledger = rest;

@@ -4,6 +4,7 @@ mod faults;
 mod ipvs;
 mod kube_proxy;
 mod large;
+mod nics;
 mod sync;
 mod undo;
 
@@ -520,20 +521,6 @@ fn an_incomplete_view_takes_nothing_away() {
     assert!(!world.look("d").net.addresses.contains_key(&held));
     let (end, _) = world.pass("d");
     assert!(!end.ops.is_empty());
-}
-
-#[test]
-fn a_nic_that_appears_is_made_quiet() {
-    let mut world = World::new(false);
-    world.settle();
-    let new: Dev = "eth1".parse().unwrap();
-    world.lan.on("b1", |machine| {
-        machine.plug_in(&new, "lan", ["10.0.0.77/24".parse().unwrap()])
-    });
-    let (_, report) = world.pass("b1");
-    assert!(report.unwrap().peer.bound.contains(VIP));
-    assert!(world.look("b1").links[&new].arp.is_quiet());
-    assert!(!world.lan.claimants(VIP).contains("b1"));
 }
 
 #[test]

@@ -22,6 +22,7 @@ impl RunDirArgs {
     pub(super) fn ledger(&self, observed: &Observed) -> Result<Ledger, Failure> {
         let read = LedgerFile::in_dir(&self.run_dir).load();
         let ledger = read.map_err(|error| Failure::Failed(error.to_string()))?;
-        Ok(ledger.unwrap_or_else(|| Ledger::adopt(observed)))
+        let known = ledger.map(|ledger| ledger.followed(&observed.links));
+        Ok(known.unwrap_or_else(|| Ledger::adopt(observed)))
     }
 }

@@ -131,6 +131,11 @@ pub fn settle(snapshot: &Snapshot, world: &mut ForecastCluster) -> Forecast {
                     apply(op, &mut node.observed);
                 }
                 node.ledger = plan.ledger;
+                for op in &plan.ops {
+                    if let Op::StartSync(half, daemon) = op {
+                        node.ledger.started(*half, daemon, &node.observed);
+                    }
+                }
             }
             acted |= !plan.ops.is_empty();
             let steps = plan.ops.into_iter().map(|op| Step {

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    AddressKey, Arp, Dev, ForeignTag, IpvsSetting, Observed, ServiceKey, SyncDaemon, SyncHalf,
+    AddressKey, Arp, Dev, ForeignTag, IpvsSetting, Link, Observed, ServiceKey, SyncDaemon, SyncHalf,
 };
 
 /// What directway added or changed on this node, because the kernel does not record that for everything.
@@ -22,8 +22,11 @@ pub struct Ledger {
     pub arp: BTreeMap<(Dev, Arp), SettingChange>,
     /// Settings of IPVS that directway changed.
     pub ipvs: BTreeMap<IpvsSetting, SettingChange>,
-    /// Sync daemons that directway started. Two of one half while one replaces the other.
-    pub sync: BTreeSet<(SyncHalf, SyncDaemon)>,
+    /// Sync daemons that directway started, each with the index of the interface to which it is bound, once that is
+    /// known. Two of one half while one replaces the other.
+    pub sync: BTreeMap<(SyncHalf, SyncDaemon), Option<u32>>,
+    /// The indexes of the interfaces that `addresses`, `routes` and `arp` name.
+    pub indexes: BTreeMap<Dev, u32>,
 }
 
 /// A setting's value before directway changed it, and the one it was given.
@@ -49,8 +52,43 @@ impl Ledger {
     pub fn own_daemon<'a>(&self, half: SyncHalf, observed: &'a Observed) -> Option<&'a SyncDaemon> {
         let running = observed.net.sync.get(&half)?;
         self.sync
-            .contains(&(half, running.clone()))
+            .contains_key(&(half, running.clone()))
             .then_some(running)
+    }
+
+    /// A daemon was started, and is bound to the interface that has the name now.
+    pub fn started(&mut self, half: SyncHalf, daemon: &SyncDaemon, observed: &Observed) {
+        let index = observed.index_of(&daemon.dev);
+        self.sync.insert((half, daemon.clone()), index);
+    }
+
+    /// Follows interfaces by their indexes: a name may change, or go to another interface. What was recorded of an
+    /// interface that is gone is forgotten, because it went with it.
+    #[must_use]
+    pub fn followed(mut self, links: &BTreeMap<Dev, Link>) -> Self {
+        let by_index: BTreeMap<u32, &Dev> =
+            links.values().map(|link| (link.index, &link.dev)).collect();
+        let now: BTreeMap<&Dev, Option<&Dev>> = self
+            .indexes
+            .iter()
+            .map(|(dev, index)| (dev, by_index.get(index).copied()))
+            .collect();
+        if now.iter().all(|(dev, now)| *now == Some(*dev)) {
+            return self;
+        }
+        let name = |dev: &Dev| match now.get(dev) {
+            Some(now) => now.cloned(),
+            None => Some(dev.clone()),
+        };
+        let moved = |key: &AddressKey| Some(AddressKey::new(name(&key.dev)?, key.ip));
+        let arp = self.arp.iter();
+        let arp = arp.filter_map(|((dev, which), change)| Some(((name(dev)?, *which), *change)));
+        (self.addresses, self.routes, self.arp) = (
+            self.addresses.iter().filter_map(moved).collect(),
+            self.routes.iter().filter_map(moved).collect(),
+            arp.collect(),
+        );
+        self
     }
 }
 

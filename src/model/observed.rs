@@ -42,6 +42,11 @@ impl Observed {
         })
     }
 
+    /// The index of an interface, if it is there.
+    pub fn index_of(&self, dev: &Dev) -> Option<u32> {
+        self.links.get(dev).map(|link| link.index)
+    }
+
     /// The node's own addresses on interfaces that can answer ARP.
     pub fn own_addresses(&self) -> BTreeSet<IpAddr> {
         let nics = self.links.values().filter(|link| link.hears_arp());

@@ -1,4 +1,7 @@
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use crate::model::{
     AddressKey, Arp, ArpSettings, Destination, Dev, IpvsSetting, Ledger, NodeNet, Observed, Role,
@@ -34,6 +37,7 @@ pub fn plan(desired: &NodeNet, observed: &Observed, ledger: &Ledger) -> Plan {
     diff.arp();
     diff.ipvs();
     diff.sync();
+    diff.indexes();
     // The sort is stable: within a phase ops keep the order of their keys, so that all directors add in one order.
     diff.ops.sort_by_key(Op::phase);
     Plan {
@@ -299,21 +303,41 @@ impl Diff<'_> {
             let running = self.observed.net.sync.get(&half);
             let ours = self.old.own_daemon(half, self.observed);
             let wanted = self.desired.sync.get(&half);
+            let mut is_astray = false;
             if let Some(ours) = ours {
-                self.ledger.sync.insert((half, ours.clone()));
-                if wanted != Some(ours) {
+                let id = (half, ours.clone());
+                // The kernel goes on showing the name of an interface that is gone.
+                let now = self.observed.index_of(&ours.dev);
+                let bound = self.old.sync.get(&id).copied().flatten().or(now);
+                is_astray = now.is_some() && now != bound;
+                self.ledger.sync.insert(id, bound);
+                if wanted != Some(ours) || is_astray {
                     self.ops.push(Op::StopSync(half));
                 }
             }
             // The kernel runs one daemon of each half, so a foreign one is left alone and ours is not started.
             if let Some(wanted) = wanted
-                && running != Some(wanted)
+                && (running != Some(wanted) || is_astray)
                 && running == ours
             {
                 self.ops.push(Op::StartSync(half, wanted.clone()));
-                self.ledger.sync.insert((half, wanted.clone()));
+                let id = (half, wanted.clone());
+                self.ledger.sync.entry(id).or_insert(None);
             }
         }
+    }
+
+    fn indexes(&mut self) {
+        let Ledger {
+            addresses,
+            routes,
+            arp,
+            ..
+        } = &self.ledger;
+        let keys = addresses.iter().chain(routes).map(|key| &key.dev);
+        let named: BTreeSet<&Dev> = keys.chain(arp.keys().map(|(dev, _)| dev)).collect();
+        let index = |dev: &Dev| Some((dev.clone(), self.observed.index_of(dev)?));
+        self.ledger.indexes = named.into_iter().filter_map(index).collect();
     }
 }
 

@@ -438,3 +438,38 @@ fn somebody_elses_daemon_is_left_alone() {
         assert_eq!((plan.ops.len(), plan.ledger), (0, Ledger::default()));
     }
 }
+
+/// As after an interrupted restart, too: the ledger still names the interface that is gone.
+#[test]
+fn daemons_leave_an_interface_that_is_gone_for_the_one_with_its_name() {
+    let quiet = ArpSettings::default();
+    let here = |index| {
+        let mut observed = observed(quiet);
+        observed.links.get_mut("eth0").unwrap().index = index;
+        observed.net = exchanging(1);
+        observed
+    };
+    let started = plan(&exchanging(1), &observed(quiet), &Ledger::default()).ledger;
+    let known = plan(&exchanging(1), &here(2), &started);
+    assert!(known.ops.is_empty());
+    let mut gone = here(2);
+    gone.links.clear();
+    assert!(plan(&exchanging(1), &gone, &known.ledger).ops.is_empty());
+    let again = plan(&exchanging(1), &here(3), &known.ledger);
+    let expected = [
+        "ipvsadm --stop-daemon master",
+        "ipvsadm --stop-daemon backup",
+        "ipvsadm --start-daemon master --mcast-interface eth0 --syncid 1",
+        "ipvsadm --start-daemon backup --mcast-interface eth0 --syncid 1",
+    ];
+    assert_eq!(lines(&again), expected);
+    assert_eq!(
+        lines(&plan(&exchanging(1), &here(3), &again.ledger)),
+        expected
+    );
+    let mut ledger = again.ledger;
+    for (half, daemon) in exchanging(1).sync {
+        ledger.started(half, &daemon, &here(3));
+    }
+    assert!(plan(&exchanging(1), &here(3), &ledger).ops.is_empty());
+}

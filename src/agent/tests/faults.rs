@@ -8,7 +8,9 @@ use std::{
 use super::{World, changes};
 use crate::{
     kernel::{Kernel, KernelError, OpError, fake::FakeKernel},
-    model::{AddressKey, Answer, Observed, Reach},
+    model::{
+        AddressKey, Answer, Observed, Protocol, Reach, Reason, Scheduler, Service, ServiceKey,
+    },
     plan::Op,
 };
 
@@ -19,6 +21,8 @@ struct Faulty {
     readable: u32,
     /// The ops that it refuses.
     refuses: fn(&Op) -> bool,
+    /// What another program does before the first op.
+    meanwhile: Option<Op>,
 }
 
 fn failure(doing: &str) -> KernelError {
@@ -38,6 +42,9 @@ impl Kernel for Faulty {
     }
 
     fn apply(&mut self, ops: &[Op]) -> Vec<Result<(), OpError>> {
+        if let Some(op) = self.meanwhile.take() {
+            assert_eq!(self.kernel.apply(&[op]), [Ok(())]);
+        }
         let mut apply = |op: &Op| {
             if (self.refuses)(op) {
                 return Err(failure("apply").into());
@@ -71,6 +78,7 @@ fn a_kernel_that_cannot_be_read_after_a_change_is_not_reported_as_empty() {
             kernel: world.lan.kernel("b1"),
             readable,
             refuses: |_| false,
+            meanwhile: None,
         };
         let (end, report) = world.pass_on("b1", kernel);
         assert!(end.error.is_some() && end.next.failed, "{end:?}");
@@ -102,6 +110,7 @@ fn what_always_fails_keeps_no_dead_real_server_and_no_deleted_service_from_being
         kernel: world.lan.kernel("d"),
         readable: u32::MAX,
         refuses: |op| matches!(op, Op::AddService(key, _) if key.port == 443),
+        meanwhile: None,
     };
     let pass = |world: &mut World| {
         let kernel = faulty(world);
@@ -148,4 +157,68 @@ fn what_always_fails_keeps_no_dead_real_server_and_no_deleted_service_from_being
         world.now += end.next.deadline.unwrap();
     }
     panic!("the dead real server keeps its weight");
+}
+
+#[test]
+fn what_another_program_adds_while_a_pass_runs_stays_that_program_s() {
+    let mut world = World::new(false);
+    world.pass("b1");
+    let key = ServiceKey {
+        vip: super::VIP,
+        port: 80,
+        protocol: Protocol::Tcp,
+    };
+    let foreign = Service {
+        scheduler: Scheduler::Wlc,
+        flags: Vec::new(),
+        persistence: None,
+        destinations: BTreeMap::new(),
+    };
+    let kernel = Faulty {
+        kernel: world.lan.kernel("d"),
+        readable: u32::MAX,
+        refuses: |_| false,
+        meanwhile: Some(Op::AddService(key, foreign.clone().into())),
+    };
+    let (end, _) = world.pass_on("d", kernel);
+    assert!(end.next.failed);
+    let (end, report) = world.pass("d");
+    assert!(
+        !end.ops.iter().any(|op| op.contains("ipvsadm")),
+        "{:?}",
+        end.ops
+    );
+    let refused = report.unwrap().refused.into_values();
+    assert_eq!(
+        refused.map(|it| it.reason).collect::<Vec<_>>(),
+        [Reason::ForeignService]
+    );
+    world.delete();
+    world.settle();
+    assert_eq!(world.look("d").net.services, [(key, foreign)].into());
+}
+
+/// A kernel that once leaves a service out of what it shows, as a dump does that others change meanwhile.
+#[test]
+fn a_service_that_a_reading_missed_stays_ours() {
+    let mut world = World::new(false);
+    world.settle();
+    let before = world.look("d");
+    let (key, service) = before.net.services.first_key_value().unwrap();
+    let (key, settings) = (*key, service.settings());
+    let kernel = world.lan.kernel("d");
+    let mut blind = kernel.clone();
+    assert_eq!(blind.apply(&[Op::DelService(key)]), [Ok(())]);
+    let kernel = Faulty {
+        kernel,
+        readable: u32::MAX,
+        refuses: |_| false,
+        meanwhile: Some(Op::AddService(key, settings.into())),
+    };
+    world.pass_on("d", kernel);
+    world.settle();
+    assert_eq!(world.look("d").net.services, before.net.services);
+    world.delete();
+    world.settle();
+    assert!(world.look("d").net.services.is_empty());
 }

@@ -83,3 +83,27 @@ fn somebody_elses_daemon_is_reported_and_left_alone() {
         [(SyncHalf::Backup, daemon(51))].into()
     );
 }
+
+/// The kernel's daemon stays bound to an interface that is gone, and shows its name.
+#[test]
+fn daemons_are_started_again_on_an_interface_that_was_made_anew() {
+    let mut world = told(215);
+    world.settle();
+    let replace = |machine: &mut Machine| {
+        machine.del_link(&eth0()).unwrap();
+        machine.plug_in(&eth0(), "lan", ["10.0.0.1/24".parse().unwrap()]);
+    };
+    world.lan.on("d", replace).unwrap();
+    let (end, _) = world.pass("d");
+    let again = |op: &&String| op.contains("daemon");
+    let expected = [
+        "ipvsadm --stop-daemon master",
+        "ipvsadm --stop-daemon backup",
+        "ipvsadm --start-daemon master --mcast-interface eth0 --syncid 215",
+        "ipvsadm --start-daemon backup --mcast-interface eth0 --syncid 215",
+    ];
+    assert_eq!(end.ops.iter().filter(again).collect::<Vec<_>>(), expected);
+    let (end, _) = world.pass("d");
+    assert_eq!(end.ops.iter().find(again), None, "once");
+    assert_eq!(running(&world, "d"), both(215));
+}

@@ -114,7 +114,8 @@ impl Observation {
                 id: found.sync_id,
             };
             if found.owner == Owner::Ours {
-                ledger.sync.insert((half, daemon.clone()));
+                // The document does not say whether the daemon is bound to another interface than the one with the name.
+                ledger.started(half, &daemon, &observed);
             }
             observed.net.sync.insert(half, daemon);
         }
@@ -384,7 +385,7 @@ mod tests {
                 .insert(half, model::SyncDaemon { dev, id });
         }
         let half = model::SyncHalf::Master;
-        ledger.sync.insert((half, observed.net.sync[&half].clone()));
+        ledger.started(half, &observed.net.sync[&half].clone(), &observed);
         (observed, ledger)
     }
 

@@ -35,6 +35,22 @@ impl Machine {
         Ok(())
     }
 
+    /// `ip link set FROM name TO`. The index stays, and so do settings and addresses.
+    pub fn rename(&mut self, from: &Dev, to: &Dev) -> Result<(), Errno> {
+        if self.devices.contains_key(to) {
+            return Err(Errno::Exists);
+        }
+        let device = self.devices.remove(from).ok_or(Errno::NoDevice)?;
+        self.devices.insert(to.clone(), device);
+        let addresses = self.addresses.iter_mut().map(|address| &mut address.dev);
+        let routes = self.routes.iter_mut().map(|route| &mut route.dev);
+        for dev in addresses.chain(routes).filter(|dev| *dev == from) {
+            dev.clone_from(to);
+        }
+        self.neighbours.retain(|(on, _), _| on != from);
+        Ok(())
+    }
+
     /// `ip link set DEV up|down`. Going down deletes the routes and keeps the addresses.
     pub fn set_up(&mut self, dev: &Dev, up: bool) -> Result<(), Errno> {
         let device = self.devices.get_mut(dev).ok_or(Errno::NoDevice)?;

@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     kernel::OpResults,
-    model::{NodeNet, ServiceKey},
+    model::{ArpReading, NodeNet, Observed, ServiceKey},
     plan::{ArpChange, Op},
 };
 
@@ -59,6 +59,9 @@ fn is_drift(op: &Op, before: &NodeNet, now: &NodeNet) -> bool {
 /// How long a VIP whose services were found deleted is remembered: longer than kube-proxy waits between two syncs.
 const REMEMBERED: Duration = Duration::from_secs(300);
 
+/// Of how many interfaces the ARP settings are read at once: some nodes have one for each pod.
+const INTERFACES: usize = 64;
+
 /// What passes have set up, and which services were deleted since by others.
 #[derive(Debug, Default)]
 pub struct Drift {
@@ -70,6 +73,10 @@ pub struct Drift {
     missing: BTreeSet<ServiceKey>,
     /// Whether that was the last pass.
     is_applied: bool,
+    /// The ARP settings of the interfaces that shall be quiet, as they were after that pass.
+    arp: ArpReading,
+    /// Whose turn is next, of these interfaces.
+    turn: usize,
     /// The service that was last checked.
     looked: Option<ServiceKey>,
     /// When services of a VIP were last found deleted.
@@ -102,8 +109,9 @@ impl Drift {
     }
 
     /// The pass has applied its ops: the kernel has all of `wanted` but what failed.
-    pub fn applied(&mut self, wanted: &Arc<NodeNet>, results: &OpResults) {
+    pub fn applied(&mut self, wanted: &Arc<NodeNet>, results: &OpResults, observed: &Observed) {
         self.is_applied = true;
+        self.arp = observed.arp_settings(wanted.arp.keys());
         self.wanted = Some(Arc::clone(wanted));
         let undone = || results.undone();
         self.undone = undone().map(ToString::to_string).collect();
@@ -133,17 +141,41 @@ impl Drift {
         self.looked
     }
 
-    /// Whether [`Self::next`] has a service to check.
-    pub fn has_services(&self) -> bool {
+    /// The ARP settings that should be as they were, of the next interfaces in their turn. `None` if no interface has to
+    /// be quiet, or after a pass that could apply nothing.
+    pub fn next_arp(&mut self) -> Option<ArpReading> {
+        if !self.is_quiet() {
+            return None;
+        }
+        let ArpReading { all, own } = &self.arp;
+        let skipped = self.turn % own.len();
+        let next = own.iter().cycle().skip(skipped);
+        let next = next.take(own.len().min(INTERFACES));
+        self.turn = skipped + INTERFACES;
+        Some(ArpReading {
+            all: *all,
+            own: next.map(|(dev, arp)| (dev.clone(), *arp)).collect(),
+        })
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.is_applied && !self.arp.own.is_empty()
+    }
+
+    /// Whether there is something to check.
+    pub fn is_watching(&self) -> bool {
         let wanted = self.wanted.as_ref().filter(|_| self.is_applied);
-        wanted.is_some_and(|wanted| wanted.services.len() > self.missing.len())
+        let services = wanted.map_or(0, |wanted| wanted.services.len());
+        services > self.missing.len() || self.is_quiet()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{AddressKey, Destination, Dev, Protocol, Role, Scheduler, Service};
+    use crate::model::{
+        AddressKey, ArpSettings, Destination, Dev, Protocol, Role, Scheduler, Service,
+    };
 
     const KEY: ServiceKey = ServiceKey {
         vip: IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 100)),
@@ -201,14 +233,41 @@ mod tests {
         let mut wanted = net(&[]);
         let two = ServiceKey { port: 443, ..KEY };
         wanted.services.insert(two, wanted.services[&KEY].clone());
-        drift.applied(&Arc::new(wanted.clone()), &OpResults::default());
-        assert!(drift.has_services());
+        drift.applied(
+            &Arc::new(wanted.clone()),
+            &OpResults::default(),
+            &Observed::default(),
+        );
+        assert!(drift.is_watching());
         assert_eq!(ports(&mut drift), [Some(80), Some(443), Some(80)]);
         wanted.services.remove(&KEY);
-        drift.applied(&Arc::new(wanted), &OpResults::default());
+        drift.applied(
+            &Arc::new(wanted),
+            &OpResults::default(),
+            &Observed::default(),
+        );
         assert_eq!(ports(&mut drift), [Some(443); 3]);
         drift.begin();
         assert_eq!(ports(&mut drift), [None; 3], "a pass is due anyway");
-        assert!(!drift.has_services());
+        assert!(!drift.is_watching());
+    }
+
+    #[test]
+    fn every_interface_has_its_turn() {
+        let dev = |n: usize| format!("veth{n:03}").parse::<Dev>().unwrap();
+        let mut drift = Drift::default();
+        assert_eq!(drift.next_arp(), None);
+        let mut wanted = net(&[]);
+        wanted.arp = (0..100).map(|n| (dev(n), ArpSettings::QUIET)).collect();
+        drift.applied(
+            &Arc::new(wanted),
+            &OpResults::default(),
+            &Observed::default(),
+        );
+        let turns = [(); 3].map(|()| drift.next_arp().unwrap().own);
+        assert!(turns.iter().all(|own| own.len() == INTERFACES));
+        let [first, second, _] = turns;
+        let seen: BTreeSet<Dev> = first.into_keys().chain(second.into_keys()).collect();
+        assert_eq!(seen.len(), 100);
     }
 }

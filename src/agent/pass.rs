@@ -171,16 +171,24 @@ impl Passes {
         self.kube_proxy = answer;
     }
 
-    /// Checks between passes whether one of the services is missing, because IPVS does not notify of deletions.
-    pub fn misses_a_service(&mut self, kernel: &mut dyn Kernel) -> bool {
-        let key = self.drift.next();
+    /// Looks between passes for changes of which the kernel notifies nobody: whether one of the services is missing, and
+    /// whether an ARP setting of an interface that shall be quiet is another.
+    pub fn finds_drift(&mut self, kernel: &mut dyn Kernel) -> bool {
         // If the kernel does not answer, the next pass reports it.
-        key.is_some_and(|key| matches!(kernel.has_service(&key), Ok(false)))
+        if let Some(key) = self.drift.next()
+            && matches!(kernel.has_service(&key), Ok(false))
+        {
+            return true;
+        }
+        self.drift.next_arp().is_some_and(|before| {
+            let devs = before.own.keys().cloned().collect();
+            kernel.arp_settings(&devs).is_ok_and(|now| now != before)
+        })
     }
 
-    /// Whether there is a service to check.
-    pub fn has_services(&self) -> bool {
-        self.drift.has_services()
+    /// Whether there is something to look at between passes.
+    pub fn is_watching(&self) -> bool {
+        self.drift.is_watching()
     }
 
     fn ask_neighbours(
@@ -296,7 +304,8 @@ impl Passes {
         state.conflicts = conflicts(&elected, &state.observed, &wire, input.snapshot);
         state.vanished = self.drift.vanished(now);
         if acted.is_ok() {
-            self.drift.applied(&state.desired.net, &end.outcome);
+            self.drift
+                .applied(&state.desired.net, &end.outcome, &state.observed);
         }
         end.state = Some(state);
         acted.and(sensed.map_err(PassError::from))

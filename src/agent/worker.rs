@@ -22,9 +22,9 @@ use crate::{
     model::{NodeName, ProxyAnswer, ServiceName},
 };
 
-/// How long the thread waits for a job while it has no service to check.
+/// How long the thread waits for a job while it has nothing to look at.
 const IDLE: Duration = Duration::from_secs(3600);
-/// How often it checks whether a service of ours was deleted.
+/// How often it looks whether a service was deleted or an ARP setting changed.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What the thread is asked to do.
@@ -92,7 +92,7 @@ impl Worker {
         let mut drift = 0u64;
         let mut look = LOOK;
         loop {
-            let due = self.passes.has_services().then_some(look);
+            let due = self.passes.is_watching().then_some(look);
             let wait = due.map_or(IDLE, |due| due.saturating_sub(start.elapsed()));
             match jobs.recv_timeout(wait) {
                 Ok(Job::Pass { cause, done }) => {
@@ -108,7 +108,7 @@ impl Worker {
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     look = start.elapsed() + LOOK;
-                    if self.passes.misses_a_service(self.kernel.as_mut()) {
+                    if self.passes.finds_drift(self.kernel.as_mut()) {
                         self.trigger.kernel();
                     }
                 }

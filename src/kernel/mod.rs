@@ -16,7 +16,7 @@ use std::{
 };
 
 use crate::{
-    model::{AddressKey, Answer, Observed, Reach, ServiceKey},
+    model::{AddressKey, Answer, ArpReading, Dev, Observed, Reach, ServiceKey},
     plan::Op,
 };
 
@@ -28,6 +28,12 @@ pub trait Kernel: Send {
     /// Whether there is an IPVS service with this key. Linux answers this without a whole observation.
     fn has_service(&mut self, key: &ServiceKey) -> Result<bool, KernelError> {
         Ok(self.observe()?.net.services.contains_key(key))
+    }
+
+    /// The ARP settings of these interfaces, of which the kernel notifies nobody; 0 for one that is gone. Linux answers
+    /// this without a whole observation.
+    fn arp_settings(&mut self, devs: &BTreeSet<Dev>) -> Result<ArpReading, KernelError> {
+        Ok(self.observe()?.arp_settings(devs.iter()))
     }
 
     /// Applies ops of one phase, batched; one result per op, in order. Ops don't depend on each other.

@@ -1,4 +1,4 @@
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 
@@ -47,6 +47,15 @@ pub struct ArpSettings {
     pub ignore: u32,
     /// Which source address to use in ARP requests (2 = the best one for the target).
     pub announce: u32,
+}
+
+/// The ARP settings of some interfaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ArpReading {
+    /// `net.ipv4.conf.all`.
+    pub all: ArpSettings,
+    /// Each interface's own.
+    pub own: BTreeMap<Dev, ArpSettings>,
 }
 
 /// Names one of the two values.

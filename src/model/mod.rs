@@ -32,7 +32,7 @@ pub use endpoints::{Endpoint, EndpointPorts, EndpointState, Endpoints, Slice, Sl
 pub use ipvs_setting::{IpvsSetting, UnknownIpvsSetting};
 pub use kube_proxy::{KubeProxy, PROXY_FIX, ProxyAnswer, ProxyDanger, has_proxy_device};
 pub use ledger::{Ledger, SettingChange};
-pub use link::{Arp, ArpSettings, Link, LinkKind};
+pub use link::{Arp, ArpReading, ArpSettings, Link, LinkKind};
 pub use mac::{Mac, ParseMacError};
 pub use moves::{Move, TakeCause};
 pub use names::{Dev, InvalidDev, NodeName, ServiceName, VsKey};

@@ -4,8 +4,8 @@ use std::{
 };
 
 use super::{
-    AddressKey, ArpSettings, Destination, Dev, Link, Mac, NodeNet, Protocol, Rivals, Role,
-    ServiceKey,
+    AddressKey, ArpReading, ArpSettings, Destination, Dev, Link, Mac, NodeNet, Protocol, Rivals,
+    Role, ServiceKey,
 };
 
 /// Everything that one reading of the kernel shows.
@@ -40,6 +40,15 @@ impl Observed {
             let (key, role) = self.net.addresses.get_key_value(&key)?;
             Some((key, *role))
         })
+    }
+
+    /// The ARP settings of these interfaces; 0 for one that is gone.
+    pub fn arp_settings<'a>(&self, devs: impl Iterator<Item = &'a Dev>) -> ArpReading {
+        let own = |dev: &Dev| self.links.get(dev).map(|link| link.arp).unwrap_or_default();
+        ArpReading {
+            all: self.arp_all,
+            own: devs.map(|dev| (dev.clone(), own(dev))).collect(),
+        }
     }
 
     /// The index of an interface, if it is there.

@@ -133,8 +133,8 @@ fn what_always_fails_keeps_no_dead_real_server_and_no_deleted_service_from_being
     let looks = |world: &mut World| {
         let mut kernel = world.lan.kernel("d");
         let passes = &mut world.agent("d").passes;
-        assert!(passes.has_services());
-        passes.misses_a_service(&mut kernel)
+        assert!(passes.is_watching());
+        passes.finds_drift(&mut kernel)
     };
     assert!(!looks(&mut world), "the refused one is known to be missing");
     let deleted = world.lan.kernel("d").apply(&[Op::DelService(key)]);

@@ -46,12 +46,12 @@ fn kube_proxy_is_warned_of_before_and_after_it_deletes() {
     assert_eq!(world.warned(excluding(&[])), [Reason::KubeProxyIpvs]);
 
     let mut kernel = world.lan.kernel("d");
-    assert!(!world.agent("d").passes.misses_a_service(&mut kernel));
+    assert!(!world.agent("d").passes.finds_drift(&mut kernel));
     world.meddle(Op::DelService(*before.keys().next().unwrap()));
-    assert!(world.agent("d").passes.misses_a_service(&mut kernel));
+    assert!(world.agent("d").passes.finds_drift(&mut kernel));
     assert_eq!(world.warned(excluding(&[])), [Reason::KubeProxyDeletes]);
     assert_eq!(world.look("d").net.services, before, "put back");
-    assert!(!world.agent("d").passes.misses_a_service(&mut kernel));
+    assert!(!world.agent("d").passes.finds_drift(&mut kernel));
     world.now += Duration::from_secs(200);
     assert_eq!(
         world.warned(ProxyAnswer::Silence),

@@ -61,3 +61,38 @@ fn nothing_is_given_back_to_an_interface_that_took_another_s_name() {
     world.settle();
     assert_eq!(world.look("b1").links[&eth0()].arp, ArpSettings::QUIET);
 }
+
+/// The kernel notifies nobody of these settings.
+#[test]
+fn an_interface_that_is_no_longer_quiet_is_noticed_between_passes() {
+    let mut world = World::new(false);
+    world.settle();
+    let finds = |world: &mut World| {
+        let mut kernel = world.lan.kernel("b1");
+        let passes = &mut world.agent("b1").passes;
+        passes.is_watching() && passes.finds_drift(&mut kernel)
+    };
+    assert!(!finds(&mut world));
+    for change in [
+        (|machine| machine.set_arp(&eth0(), Arp::Ignore, 0).unwrap()) as fn(&mut Machine),
+        |machine| machine.set_arp(&eth0(), Arp::Announce, 0).unwrap(),
+        |machine| {
+            machine.set_arp_all(ArpSettings {
+                ignore: 3,
+                announce: 0,
+            })
+        },
+    ] {
+        world.lan.on("b1", change).unwrap();
+        assert!(finds(&mut world));
+        world.pass("b1");
+        assert!(!finds(&mut world), "once");
+    }
+    world
+        .lan
+        .on("b1", |machine| machine.set_arp_all(ArpSettings::default()));
+    assert!(finds(&mut world));
+    world.delete();
+    world.settle();
+    assert!(!finds(&mut world), "nothing has to be quiet");
+}

@@ -30,7 +30,7 @@ use netlink_packet_generic::GenlMessage;
 use netlink_sys::protocols::{NETLINK_GENERIC, NETLINK_ROUTE};
 
 use crate::{
-    model::{AddressKey, Answer, Dev, Link, LinkKind, Observed, Reach, ServiceKey},
+    model::{AddressKey, Answer, ArpReading, Dev, Link, LinkKind, Observed, Reach, ServiceKey},
     plan::Op,
 };
 
@@ -189,7 +189,11 @@ impl Kernel for Linux {
     }
 
     fn has_service(&mut self, key: &ServiceKey) -> Result<bool, KernelError> {
-        observe::has_service(self, key)
+        Ok(observe::get_service(self, key)?.is_some())
+    }
+
+    fn arp_settings(&mut self, devs: &BTreeSet<Dev>) -> Result<ArpReading, KernelError> {
+        observe::arp_settings(devs)
     }
 
     fn apply(&mut self, ops: &[Op]) -> Vec<Result<(), OpError>> {

@@ -1,7 +1,7 @@
 //! The kernel's network state, as one value of the model.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     io::{self, BufReader},
 };
 
@@ -11,8 +11,8 @@ use netlink_packet_generic::GenlMessage;
 use crate::{
     kernel::KernelError,
     model::{
-        AddressKey, ArpSettings, Dev, ForeignTag, Ipvs, IpvsSetting, LinkKind, Observed,
-        ObservedAddress, PROTOCOL_TAG, Role, ServiceKey, host_prefix,
+        AddressKey, ArpReading, ArpSettings, Dev, ForeignTag, Ipvs, IpvsSetting, LinkKind,
+        Observed, ObservedAddress, PROTOCOL_TAG, Role, Service, ServiceKey, host_prefix,
     },
 };
 
@@ -28,9 +28,9 @@ use super::{
     rtnl::{address, route},
 };
 
-/// Where `net.ipv4.conf.all` is. Readable without privileges; netlink does not report these two values of `all`
+/// Where `net.ipv4.conf` is. Readable without privileges; netlink does not report these two values of `all`
 /// (`inet_netconf_fill_devconf`, net/ipv4/devinet.c).
-const CONF_ALL: &str = "/proc/sys/net/ipv4/conf/all";
+const CONF: &str = "/proc/sys/net/ipv4/conf";
 
 /// Reads the whole state once.
 pub fn observe(linux: &mut Linux) -> Result<Observed, KernelError> {
@@ -58,18 +58,36 @@ pub fn observe(linux: &mut Linux) -> Result<Observed, KernelError> {
 }
 
 fn arp_all() -> Result<ArpSettings, KernelError> {
-    let read = |name| {
-        let path = format!("{CONF_ALL}/{name}");
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| failure(format!("read {path}"), error))?;
-        text.trim()
-            .parse::<u32>()
-            .map_err(|error| failure(format!("read {path}"), error))
-    };
-    Ok(ArpSettings {
-        ignore: read("arp_ignore")?,
-        announce: read("arp_announce")?,
+    match arp_of("all")? {
+        Some(settings) => Ok(settings),
+        None => Err(failure(format!("read {CONF}/all"), "it is not there")),
+    }
+}
+
+/// The settings of `conf/all` and of these interfaces; 0 for one that is gone or has no IPv4.
+pub fn arp_settings(devs: &BTreeSet<Dev>) -> Result<ArpReading, KernelError> {
+    let own = |dev: &Dev| Ok((dev.clone(), arp_of(dev.as_str())?.unwrap_or_default()));
+    Ok(ArpReading {
+        all: arp_all()?,
+        own: devs.iter().map(own).collect::<Result<_, KernelError>>()?,
     })
+}
+
+/// Reading these files needs no right and takes no lock of the network; a few microseconds each.
+fn arp_of(conf: &str) -> Result<Option<ArpSettings>, KernelError> {
+    let read = |name| {
+        let path = format!("{CONF}/{conf}/{name}");
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failure(format!("read {path}"), error)),
+        };
+        let number = text.trim().parse::<u32>().map(Some);
+        number.map_err(|error| failure(format!("read {path}"), error))
+    };
+    let (ignore, announce) = (read("arp_ignore")?, read("arp_announce")?);
+    let settings = ignore.zip(announce);
+    Ok(settings.map(|(ignore, announce)| ArpSettings { ignore, announce }))
 }
 
 /// The settings of IPVS that this kernel has; none as long as IPVS is not loaded.
@@ -165,13 +183,20 @@ fn services(linux: &mut Linux, observed: &mut Observed) -> Result<(), KernelErro
         }
     }
     let mut shown = read_destinations(observed)?;
-    // Without the file (a container may hide it), and for services that it lacks because others changed the table between
-    // the two readings, ask for the destinations one service at a time.
+    // Both readings miss entries if others change the table meanwhile, and IPVS marks no such dump as inconsistent. A
+    // service that only the file shows is asked for by its key.
+    for key in std::mem::take(&mut shown.unlisted) {
+        if let Some(service) = get_service(linux, &key)? {
+            observed.net.services.insert(key, service);
+        }
+    }
+    // Without the file (a container may hide it), and for services whose destinations it did not show, ask for these one
+    // service at a time.
     let unshown: Vec<ServiceKey> = observed
         .net
         .services
         .keys()
-        .filter(|key| !shown.remove(key))
+        .filter(|key| !shown.listed.remove(key))
         .copied()
         .collect();
     for key in unshown {
@@ -182,21 +207,30 @@ fn services(linux: &mut Linux, observed: &mut Observed) -> Result<(), KernelErro
     Ok(())
 }
 
-/// Reads all destinations from the kernel's text file. Returns the services that the file shows.
-fn read_destinations(observed: &mut Observed) -> Result<HashSet<ServiceKey>, KernelError> {
-    let mut shown = HashSet::new();
+/// The services that the kernel's text file shows.
+#[derive(Default)]
+struct Shown {
+    /// Those that were listed before; their destinations have been read.
+    listed: HashSet<ServiceKey>,
+    /// The others.
+    unlisted: Vec<ServiceKey>,
+}
+
+/// Reads all destinations from the kernel's text file.
+fn read_destinations(observed: &mut Observed) -> Result<Shown, KernelError> {
+    let mut shown = Shown::default();
     let result = std::fs::File::open(procfs::PATH).and_then(|file| {
         procfs::read(BufReader::new(file), |entry| match entry {
-            Entry::Service(key) => {
+            Entry::Service(key) => match observed.net.services.get_mut(&key) {
                 // If a service is shown twice, the second time counts.
-                if !shown.insert(key) {
-                    if let Some(service) = observed.net.services.get_mut(&key) {
-                        service.destinations.clear();
-                    }
+                Some(service) if !shown.listed.insert(key) => {
+                    service.destinations.clear();
                     let others = &mut observed.foreign_destinations;
                     others.retain(|(of, _), _| *of != key);
                 }
-            }
+                Some(_) => {}
+                None => shown.unlisted.push(key),
+            },
             Entry::Destination(key, seen) => insert(observed, key, seen),
         })
     });
@@ -264,19 +298,21 @@ fn daemons(linux: &mut Linux, observed: &mut Observed) -> Result<(), KernelError
     Ok(())
 }
 
-/// Whether a service is there; not where the kernel has no IPVS.
-pub fn has_service(linux: &mut Linux, key: &ServiceKey) -> Result<bool, KernelError> {
+/// One service, without its destinations; `None` if it is not there, or the kernel has no IPVS.
+pub fn get_service(linux: &mut Linux, key: &ServiceKey) -> Result<Option<Service>, KernelError> {
     let Some(family) = linux.ipvs_family()? else {
-        return Ok(false);
+        return Ok(None);
     };
     let mut question = GenlMessage::from_payload(request::get_service(key));
     question.set_resolved_family_id(family);
-    let answer = linux.genl.ask::<_, GenlMessage<IpvsMessage>>(&question);
-    match answer {
-        Ok(_) => Ok(true),
+    match linux.genl.ask::<_, SeenService>(&question) {
+        Ok(answers) => Ok(answers.into_iter().find_map(|seen| match seen {
+            SeenService::Addressed(_, service) => Some(service),
+            SeenService::Marked(_) => None,
+        })),
         Err(NetlinkError::Refused {
             errno: libc::ESRCH, ..
-        }) => Ok(false),
+        }) => Ok(None),
         Err(error) => Err(failure(format!("look for {key}"), error)),
     }
 }

@@ -1,6 +1,8 @@
 //! `directway agent`: the agent of one node.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    collections::BTreeMap, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration,
+};
 
 use crate::{
     agent::{self, AgentConfig, Intervals},
@@ -8,7 +10,7 @@ use crate::{
     desired::NodeOptions,
     election::{Timer, Timing},
     kernel::linux::IPVS_SETTINGS,
-    model::{Dev, IpvsSetting, NodeName, SyncDaemon, UnknownIpvsSetting},
+    model::{DEFAULT_TCP_TIMEOUT, Dev, IpvsSetting, NodeName, SyncDaemon, UnknownIpvsSetting},
 };
 
 use super::{
@@ -102,8 +104,16 @@ fn failover_timer(text: &str) -> Result<Timer, String> {
 fn ipvs_setting(text: &str) -> Result<(IpvsSetting, u32), String> {
     let (name, value) = name_and_value(text, "expire_nodest_conn=1")?;
     let setting = name.parse();
-    let setting = setting.map_err(|error: UnknownIpvsSetting| error.to_string())?;
-    Ok((setting, value))
+    let setting: IpvsSetting = setting.map_err(|error: UnknownIpvsSetting| error.to_string())?;
+    setting.check(value).map(|()| (setting, value))
+}
+
+/// The settings that are `given`, and the default timeout; without those that stay as they are.
+fn ipvs_settings(given: &[(IpvsSetting, u32)]) -> BTreeMap<IpvsSetting, u32> {
+    let mut settings = BTreeMap::from([(IpvsSetting::TcpTimeout, DEFAULT_TCP_TIMEOUT)]);
+    settings.extend(given.iter().copied());
+    settings.retain(|setting, value| *value > 0 || !setting.is_timeout());
+    settings
 }
 
 pub(super) fn run(args: &Args) -> CommandResult {
@@ -130,7 +140,7 @@ pub(super) fn run(args: &Args) -> CommandResult {
         timing,
         vip_lifetime: (args.vip_lifetime > 0).then(|| Duration::from_secs(args.vip_lifetime)),
         options: NodeOptions {
-            ipvs: args.ipvs.iter().copied().collect(),
+            ipvs: ipvs_settings(&args.ipvs),
             sync: args.sync_interface.clone().map(|dev| SyncDaemon {
                 dev,
                 id: args.sync_id,
@@ -187,9 +197,26 @@ mod tests {
     fn settings_are_named_as_the_kernel_names_them() {
         let args = parse(&["--ipvs-setting", "schedule_icmp=1"]).unwrap();
         assert_eq!(args.ipvs, [(IpvsSetting::ScheduleIcmp, 1)]);
-        for wrong in ["schedule_icmp", "schedule_icmp=on", "conntrack=1"] {
+        for wrong in [
+            "schedule_icmp",
+            "schedule_icmp=on",
+            "conntrack=1",
+            "udp_timeout=2147484",
+        ] {
             assert!(parse(&["--ipvs-setting", wrong]).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn connections_without_traffic_are_kept_longer_than_tcp_needs_to_keep_them_alive() {
+        let settings = |args: &[&str]| ipvs_settings(&parse(args).unwrap().ipvs);
+        let only = |seconds| BTreeMap::from([(IpvsSetting::TcpTimeout, seconds)]);
+        assert_eq!(settings(&[]), only(8000));
+        assert_eq!(settings(&["--ipvs-setting", "tcp_timeout=900"]), only(900));
+        let left = ["--ipvs-setting", "tcp_timeout=0"];
+        assert_eq!(settings(&left), BTreeMap::new());
+        let zero = ["--ipvs-setting", "sloppy_tcp=0"];
+        assert_eq!(settings(&zero)[&IpvsSetting::SloppyTcp], 0);
     }
 
     #[test]

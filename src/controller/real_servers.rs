@@ -98,9 +98,10 @@ fn own_words(name: &NodeName, key: &VsKey, cluster: &Store) -> Option<Refusal> {
         report.preflight.iter().find_map(|entry| match entry.check {
             PreflightCheck::Needs(Reason::IpvsMissing) => None,
             PreflightCheck::Needs(reason) => Some(Refusal::new(reason, entry.message.clone())),
-            PreflightCheck::ConnectionSync | PreflightCheck::Source | PreflightCheck::Other(_) => {
-                None
-            }
+            PreflightCheck::ConnectionSync
+            | PreflightCheck::ExpireNodestConn
+            | PreflightCheck::Source
+            | PreflightCheck::Other(_) => None,
         })
     };
     report.refused.get(key).cloned().or_else(hindrance)

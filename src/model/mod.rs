@@ -29,7 +29,7 @@ pub use cluster::{Directing, Node, PeerState, Peers, Snapshot};
 pub use conflict::{Conflict, Rivals};
 pub use elected::Elected;
 pub use endpoints::{Endpoint, EndpointPorts, EndpointState, Endpoints, Slice, Slices};
-pub use ipvs_setting::{IpvsSetting, UnknownIpvsSetting};
+pub use ipvs_setting::{DEFAULT_TCP_TIMEOUT, IpvsSetting, UnknownIpvsSetting};
 pub use kube_proxy::{KubeProxy, PROXY_FIX, ProxyAnswer, ProxyDanger, has_proxy_device};
 pub use ledger::{Ledger, SettingChange};
 pub use link::{Arp, ArpReading, ArpSettings, Link, LinkKind};

@@ -186,7 +186,21 @@ impl fmt::Display for ArpChange {
 
 impl fmt::Display for IpvsChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sysctl -w net.ipv4.vs.{}={}", self.setting, self.to)
+        let to = self.to;
+        match self.setting {
+            // ipvsadm takes 0 for a timeout that stays.
+            IpvsSetting::TcpTimeout => write!(f, "ipvsadm --set {to} 0 0"),
+            IpvsSetting::TcpfinTimeout => write!(f, "ipvsadm --set 0 {to} 0"),
+            IpvsSetting::UdpTimeout => write!(f, "ipvsadm --set 0 0 {to}"),
+            IpvsSetting::ConnReuseMode
+            | IpvsSetting::ExpireNodestConn
+            | IpvsSetting::ExpireQuiescentTemplate
+            | IpvsSetting::ScheduleIcmp
+            | IpvsSetting::SloppyTcp
+            | IpvsSetting::SyncThreshold => {
+                write!(f, "sysctl -w net.ipv4.vs.{}={to}", self.setting)
+            }
+        }
     }
 }
 

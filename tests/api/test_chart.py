@@ -62,6 +62,13 @@ def test_settings_of_ipvs_cost_a_writable_directory_and_only_they_do():
     assert not [arg for arg in pod_of(rendered(), "DaemonSet")["containers"][0]["args"] if "ipvs" in arg]
 
 
+def test_timeouts_of_ipvs_cost_nothing():
+    pod = pod_of(rendered({"agent": {"ipvsSettings": {"tcp_timeout": 2000000}}}), "DaemonSet")
+    (container,) = pod["containers"]
+    assert [arg for arg in container["args"] if "ipvs" in arg] == ["--ipvs-setting=tcp_timeout=2000000"]
+    assert [volume["name"] for volume in pod["volumes"]] == ["run"]
+
+
 def test_connections_are_exchanged_where_an_interface_is_named():
     args = lambda values: pod_of(rendered(values), "DaemonSet")["containers"][0]["args"]
     assert {"--sync-interface=eth1", "--sync-id=215"} <= set(args({"agent": {"connectionSync": {"interface": "eth1"}}}))

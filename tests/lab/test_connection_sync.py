@@ -60,3 +60,24 @@ def test_connections_outlive_their_director_after_destinations_came_and_went(tol
     told.start(standby, args=SYNC)
     wait_destinations(told, standby, 3)
     assert outlive(told, holder, standby) == []
+
+
+def test_daemons_follow_an_interface_that_was_made_anew(cluster):
+    """A VLAN between the directors is deleted and made again: the daemons on it start anew."""
+    cluster.assign_roles(directors=DIRECTORS)
+    cluster.stop(*DIRECTORS)
+    vlan = "ip link add link eth0 name sync0 type vlan id 9; ip addr add 10.99.0.{}/24 dev sync0; ip link set sync0 up"
+    for last, name in enumerate(DIRECTORS, 1):
+        cluster.lab[name].sh(vlan.format(last))
+    cluster.start(*DIRECTORS, args=["--sync-interface", "sync0", "--ipvs-setting", "sync_threshold=2"])
+    try:
+        holder, standby = pair(cluster, sloppy=False)
+        cluster.lab[holder].sh("ip link del sync0; " + vlan.format(1 + DIRECTORS.index(holder)))
+        again = lambda: cluster.lab[holder].agent.log().count("--start-daemon master")
+        wait_until(lambda: again() == 2, "the daemons to be started again")
+        assert outlive(cluster, holder, standby) == []
+    finally:
+        cluster.delete()
+        cluster.stop(*DIRECTORS)
+        for name in DIRECTORS:
+            cluster.lab[name].call("ip link del sync0")

@@ -13,7 +13,7 @@ pub fn text(observation: &Observation) -> String {
         ipvs.push_str(&format!("  and {count} by firewall mark, foreign\n"));
     }
     if !observation.ipvs_settings.is_empty() {
-        ipvs.push_str("\nIPVS settings (net.ipv4.vs)\n");
+        ipvs.push_str("\nIPVS settings (net.ipv4.vs, and the timeouts of ipvsadm --set)\n");
         ipvs.push_str(&settings(observation).render());
     }
     if !observation.sync_daemons.is_empty() {

@@ -251,6 +251,9 @@ fn initial(setting: IpvsSetting) -> u32 {
         | IpvsSetting::ScheduleIcmp
         | IpvsSetting::SloppyTcp => 0,
         IpvsSetting::SyncThreshold => 3,
+        IpvsSetting::TcpTimeout => 900,
+        IpvsSetting::TcpfinTimeout => 120,
+        IpvsSetting::UdpTimeout => 300,
     }
 }
 

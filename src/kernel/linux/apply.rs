@@ -91,10 +91,15 @@ fn prepare(linux: &mut Linux, op: &Op) -> Prepared {
         | Op::Restore(ArpChange { dev, which, to, .. }) => {
             on_device(linux, op, dev, 0, |index| link::set_arp(index, *which, *to))
         }
-        Op::SetIpvs(set) | Op::RestoreIpvs(set) => match set_ipvs(linux, *set) {
-            Ok(()) => Prepared::Done,
-            Err(error) => Prepared::Failed(untuned(linux, op, &error)),
-        },
+        Op::SetIpvs(set) | Op::RestoreIpvs(set) => {
+            match request::set_timeout(set.setting, set.to) {
+                Some(message) => Prepared::Ipvs(message),
+                None => match set_ipvs(linux, *set) {
+                    Ok(()) => Prepared::Done,
+                    Err(error) => Prepared::Failed(untuned(linux, op, &error)),
+                },
+            }
+        }
         Op::StartSync(half, daemon) => Prepared::Ipvs(request::start_sync(*half, daemon)),
         Op::StopSync(half) => Prepared::Ipvs(request::stop_sync(*half)),
         Op::AddAddress(key, _) => on_device(linux, op, &key.dev, create, |index| {

@@ -54,6 +54,7 @@ pub fn observe(linux: &mut Linux) -> Result<Observed, KernelError> {
     routes(linux, &names, &mut observed)?;
     services(linux, &mut observed)?;
     daemons(linux, &mut observed)?;
+    timeouts(linux, &mut observed)?;
     Ok(observed)
 }
 
@@ -93,7 +94,7 @@ fn arp_of(conf: &str) -> Result<Option<ArpSettings>, KernelError> {
 /// The settings of IPVS that this kernel has; none as long as IPVS is not loaded.
 fn ipvs_settings() -> Result<BTreeMap<IpvsSetting, u32>, KernelError> {
     let mut settings = BTreeMap::new();
-    for setting in IpvsSetting::ALL {
+    for setting in IpvsSetting::ALL.into_iter().filter(|it| !it.is_timeout()) {
         let path = format!("{IPVS_SETTINGS}/{setting}");
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
@@ -295,6 +296,24 @@ fn daemons(linux: &mut Linux, observed: &mut Observed) -> Result<(), KernelError
         .map(|message| report::daemon(&message.payload))
         .collect();
     observed.net.sync = daemons.map_err(|error| failure(DOING, error))?;
+    Ok(())
+}
+
+/// The timeouts; none where the kernel has no IPVS.
+fn timeouts(linux: &mut Linux, observed: &mut Observed) -> Result<(), KernelError> {
+    let Some(family) = linux.ipvs.filter(|_| observed.ipvs == Ipvs::Present) else {
+        return Ok(());
+    };
+    let mut question = GenlMessage::from_payload(request::get_timeouts());
+    question.set_resolved_family_id(family);
+    let answers: Vec<GenlMessage<IpvsMessage>> = linux
+        .genl
+        .ask(&question)
+        .map_err(|error| failure("read the timeouts of IPVS", error))?;
+    let timeouts = answers
+        .iter()
+        .map(|answer| report::timeouts(&answer.payload));
+    observed.net.ipvs.extend(timeouts.flatten());
     Ok(())
 }
 

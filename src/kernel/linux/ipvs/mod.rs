@@ -47,12 +47,17 @@ const IPVS_CMD_GET_DEST: u8 = 8;
 const IPVS_CMD_NEW_DAEMON: u8 = 9;
 const IPVS_CMD_DEL_DAEMON: u8 = 10;
 const IPVS_CMD_GET_DAEMON: u8 = 11;
+const IPVS_CMD_SET_CONFIG: u8 = 12;
+const IPVS_CMD_GET_CONFIG: u8 = 13;
 const IPVS_CMD_SET_INFO: u8 = 14;
 const IPVS_CMD_GET_INFO: u8 = 15;
 
 const IPVS_CMD_ATTR_SERVICE: u16 = 1;
 const IPVS_CMD_ATTR_DEST: u16 = 2;
 const IPVS_CMD_ATTR_DAEMON: u16 = 3;
+const IPVS_CMD_ATTR_TIMEOUT_TCP: u16 = 4;
+const IPVS_CMD_ATTR_TIMEOUT_TCP_FIN: u16 = 5;
+const IPVS_CMD_ATTR_TIMEOUT_UDP: u16 = 6;
 
 /// What a message asks for, or reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +84,10 @@ pub enum Command {
     DeleteDaemon,
     /// Read the running synchronisation daemons as a dump.
     GetDaemon,
+    /// Set timeouts; also the answer to [`Command::GetConfig`].
+    SetConfig,
+    /// Read the timeouts.
+    GetConfig,
     /// The answer to [`Command::GetInfo`].
     SetInfo,
     /// Read IPVS's version and table size.
@@ -101,6 +110,8 @@ impl From<Command> for u8 {
             Command::NewDaemon => IPVS_CMD_NEW_DAEMON,
             Command::DeleteDaemon => IPVS_CMD_DEL_DAEMON,
             Command::GetDaemon => IPVS_CMD_GET_DAEMON,
+            Command::SetConfig => IPVS_CMD_SET_CONFIG,
+            Command::GetConfig => IPVS_CMD_GET_CONFIG,
             Command::SetInfo => IPVS_CMD_SET_INFO,
             Command::GetInfo => IPVS_CMD_GET_INFO,
             Command::Other(other) => other,
@@ -122,6 +133,8 @@ impl From<u8> for Command {
             IPVS_CMD_NEW_DAEMON => Command::NewDaemon,
             IPVS_CMD_DEL_DAEMON => Command::DeleteDaemon,
             IPVS_CMD_GET_DAEMON => Command::GetDaemon,
+            IPVS_CMD_SET_CONFIG => Command::SetConfig,
+            IPVS_CMD_GET_CONFIG => Command::GetConfig,
             IPVS_CMD_SET_INFO => Command::SetInfo,
             IPVS_CMD_GET_INFO => Command::GetInfo,
             other => Command::Other(other),
@@ -138,6 +151,12 @@ pub enum Attribute {
     Destination(Vec<DestinationAttribute>),
     /// A synchronisation daemon.
     Daemon(Vec<DaemonAttribute>),
+    /// Seconds until an idle TCP connection is forgotten.
+    TcpTimeout(u32),
+    /// The same after a FIN.
+    TcpFinTimeout(u32),
+    /// The same for UDP.
+    UdpTimeout(u32),
     /// Part of the answer to [`Command::GetInfo`], whose attributes have numbers of their own.
     Info(InfoAttribute),
     /// Not known to this code.
@@ -150,6 +169,7 @@ impl Nla for Attribute {
             Self::Service(attributes) => attributes.as_slice().buffer_len(),
             Self::Destination(attributes) => attributes.as_slice().buffer_len(),
             Self::Daemon(attributes) => attributes.as_slice().buffer_len(),
+            Self::TcpTimeout(_) | Self::TcpFinTimeout(_) | Self::UdpTimeout(_) => 4,
             Self::Info(attribute) => attribute.value_len(),
             Self::Other(attribute) => attribute.value_len(),
         }
@@ -160,6 +180,9 @@ impl Nla for Attribute {
             Self::Service(_) => IPVS_CMD_ATTR_SERVICE | NLA_F_NESTED,
             Self::Destination(_) => IPVS_CMD_ATTR_DEST | NLA_F_NESTED,
             Self::Daemon(_) => IPVS_CMD_ATTR_DAEMON | NLA_F_NESTED,
+            Self::TcpTimeout(_) => IPVS_CMD_ATTR_TIMEOUT_TCP,
+            Self::TcpFinTimeout(_) => IPVS_CMD_ATTR_TIMEOUT_TCP_FIN,
+            Self::UdpTimeout(_) => IPVS_CMD_ATTR_TIMEOUT_UDP,
             Self::Info(attribute) => attribute.kind(),
             Self::Other(attribute) => attribute.kind(),
         }
@@ -170,6 +193,9 @@ impl Nla for Attribute {
             Self::Service(attributes) => attributes.as_slice().emit(buffer),
             Self::Destination(attributes) => attributes.as_slice().emit(buffer),
             Self::Daemon(attributes) => attributes.as_slice().emit(buffer),
+            Self::TcpTimeout(seconds)
+            | Self::TcpFinTimeout(seconds)
+            | Self::UdpTimeout(seconds) => buffer.copy_from_slice(&seconds.to_ne_bytes()),
             Self::Info(attribute) => attribute.emit_value(buffer),
             Self::Other(attribute) => attribute.emit_value(buffer),
         }
@@ -181,10 +207,16 @@ impl<'a> ParseableParametrized<NlaBuffer<&'a [u8]>, Command> for Attribute {
         if command == Command::SetInfo {
             return InfoAttribute::parse(nla).map(Self::Info);
         }
+        let seconds = |name| value::u32_of(value::contents(nla)).context(name);
         Ok(match nla.kind() {
             IPVS_CMD_ATTR_SERVICE => Self::Service(nested(nla).context("IPVS_CMD_ATTR_SERVICE")?),
             IPVS_CMD_ATTR_DEST => Self::Destination(nested(nla).context("IPVS_CMD_ATTR_DEST")?),
             IPVS_CMD_ATTR_DAEMON => Self::Daemon(nested(nla).context("IPVS_CMD_ATTR_DAEMON")?),
+            IPVS_CMD_ATTR_TIMEOUT_TCP => Self::TcpTimeout(seconds("IPVS_CMD_ATTR_TIMEOUT_TCP")?),
+            IPVS_CMD_ATTR_TIMEOUT_TCP_FIN => {
+                Self::TcpFinTimeout(seconds("IPVS_CMD_ATTR_TIMEOUT_TCP_FIN")?)
+            }
+            IPVS_CMD_ATTR_TIMEOUT_UDP => Self::UdpTimeout(seconds("IPVS_CMD_ATTR_TIMEOUT_UDP")?),
             _ => Self::Other(DefaultNla::parse(nla)?),
         })
     }

@@ -9,8 +9,8 @@ use netlink_packet_core::{DecodeError, NetlinkDeserializable, NetlinkHeader};
 use netlink_packet_generic::GenlMessage;
 
 use crate::model::{
-    Connections, Destination, Flag, Forward, InvalidDev, Persistence, Protocol, Scheduler, Service,
-    ServiceKey, SyncDaemon, SyncHalf,
+    Connections, Destination, Flag, Forward, InvalidDev, IpvsSetting, Persistence, Protocol,
+    Scheduler, Service, ServiceKey, SyncDaemon, SyncHalf,
 };
 
 use super::{
@@ -58,6 +58,9 @@ pub fn service(message: &IpvsMessage) -> Result<SeenService, DecodeError> {
             Attribute::Service(attributes) => Some(attributes),
             Attribute::Destination(_)
             | Attribute::Daemon(_)
+            | Attribute::TcpTimeout(_)
+            | Attribute::TcpFinTimeout(_)
+            | Attribute::UdpTimeout(_)
             | Attribute::Info(_)
             | Attribute::Other(_) => None,
         })
@@ -153,6 +156,9 @@ pub fn destination(message: &IpvsMessage, vip: IpAddr) -> Result<SeenDestination
             Attribute::Destination(attributes) => Some(attributes),
             Attribute::Service(_)
             | Attribute::Daemon(_)
+            | Attribute::TcpTimeout(_)
+            | Attribute::TcpFinTimeout(_)
+            | Attribute::UdpTimeout(_)
             | Attribute::Info(_)
             | Attribute::Other(_) => None,
         })
@@ -195,6 +201,9 @@ pub fn daemon(message: &IpvsMessage) -> Result<(SyncHalf, SyncDaemon), DecodeErr
             Attribute::Daemon(attributes) => Some(attributes),
             Attribute::Service(_)
             | Attribute::Destination(_)
+            | Attribute::TcpTimeout(_)
+            | Attribute::TcpFinTimeout(_)
+            | Attribute::UdpTimeout(_)
             | Attribute::Info(_)
             | Attribute::Other(_) => None,
         })
@@ -216,6 +225,21 @@ pub fn daemon(message: &IpvsMessage) -> Result<(SyncHalf, SyncDaemon), DecodeErr
     let dev = interface.parse();
     let dev = dev.map_err(|error: InvalidDev| DecodeError::from(error.to_string()))?;
     Ok((half, SyncDaemon { dev, id }))
+}
+
+/// Reads the timeouts.
+pub fn timeouts(message: &IpvsMessage) -> BTreeMap<IpvsSetting, u32> {
+    let timeout = |attribute: &Attribute| match attribute {
+        Attribute::TcpTimeout(seconds) => Some((IpvsSetting::TcpTimeout, *seconds)),
+        Attribute::TcpFinTimeout(seconds) => Some((IpvsSetting::TcpfinTimeout, *seconds)),
+        Attribute::UdpTimeout(seconds) => Some((IpvsSetting::UdpTimeout, *seconds)),
+        Attribute::Service(_)
+        | Attribute::Destination(_)
+        | Attribute::Daemon(_)
+        | Attribute::Info(_)
+        | Attribute::Other(_) => None,
+    };
+    message.attributes.iter().filter_map(timeout).collect()
 }
 
 fn forward_of(flags: u32) -> Forward {

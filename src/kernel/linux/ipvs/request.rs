@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::model::{Destination, Forward, Persistence, Service, ServiceKey, SyncDaemon, SyncHalf};
+use crate::model::{
+    Destination, Forward, IpvsSetting, Persistence, Service, ServiceKey, SyncDaemon, SyncHalf,
+};
 
 use super::{
     Attribute, Command, DaemonAttribute, DestinationAttribute, FORWARD_DIRECT, FORWARD_LOCAL,
@@ -101,6 +103,33 @@ pub fn list_daemons() -> IpvsMessage {
         command: Command::GetDaemon,
         attributes: Vec::new(),
     }
+}
+
+/// Asks for the timeouts.
+pub fn get_timeouts() -> IpvsMessage {
+    IpvsMessage {
+        command: Command::GetConfig,
+        attributes: Vec::new(),
+    }
+}
+
+/// Sets one timeout; the others stay. `None` for a setting that is none.
+pub fn set_timeout(setting: IpvsSetting, seconds: u32) -> Option<IpvsMessage> {
+    let timeout = match setting {
+        IpvsSetting::TcpTimeout => Attribute::TcpTimeout(seconds),
+        IpvsSetting::TcpfinTimeout => Attribute::TcpFinTimeout(seconds),
+        IpvsSetting::UdpTimeout => Attribute::UdpTimeout(seconds),
+        IpvsSetting::ConnReuseMode
+        | IpvsSetting::ExpireNodestConn
+        | IpvsSetting::ExpireQuiescentTemplate
+        | IpvsSetting::ScheduleIcmp
+        | IpvsSetting::SloppyTcp
+        | IpvsSetting::SyncThreshold => return None,
+    };
+    Some(IpvsMessage {
+        command: Command::SetConfig,
+        attributes: vec![timeout],
+    })
 }
 
 fn daemon_message(command: Command, daemon: Vec<DaemonAttribute>) -> IpvsMessage {

@@ -24,6 +24,9 @@ pub struct Store {
     synced: BTreeMap<SourceName, bool>,
     problems: BTreeMap<(SourceName, String), String>,
     complete: bool,
+    /// Nodes whose NodeState was deleted. What it said stays in force: their agents write it anew, and until then nobody
+    /// knows anything else.
+    unreported: BTreeSet<NodeName>,
     /// Known objects that a list in progress has not named so far.
     relists: BTreeMap<SourceName, BTreeSet<Key>>,
 }
@@ -56,6 +59,7 @@ impl Store {
             synced: sources.iter().map(|source| (*source, false)).collect(),
             problems: BTreeMap::new(),
             complete: true,
+            unreported: BTreeSet::new(),
             relists: BTreeMap::new(),
         }
     }
@@ -157,8 +161,17 @@ impl Store {
     }
 
     fn peer(&mut self, name: NodeName, state: PeerState) -> bool {
+        self.unreported.remove(&name);
         match &mut self.snapshot.peers {
             Peers::Reported(peers) => replace(peers, name, state),
+            Peers::Silent => false,
+        }
+    }
+
+    /// Returns whether there was one.
+    fn forget_peer(&mut self, name: &NodeName) -> bool {
+        match &mut self.snapshot.peers {
+            Peers::Reported(peers) => peers.remove(name).is_some(),
             Peers::Silent => false,
         }
     }
@@ -178,12 +191,19 @@ impl Store {
                 self.objects.remove(key);
                 self.snapshot.virtual_services.remove(key).is_some()
             }
-            Key::Node(name) => self.snapshot.nodes.remove(name).is_some(),
+            Key::Node(name) => {
+                if self.unreported.remove(name) {
+                    self.forget_peer(name);
+                }
+                self.snapshot.nodes.remove(name).is_some()
+            }
             Key::NodeState(name) => {
                 let report = self.reports.remove(name).is_some();
-                match &mut self.snapshot.peers {
-                    Peers::Reported(peers) => peers.remove(name).is_some() || report,
-                    Peers::Silent => report,
+                if self.snapshot.nodes.contains_key(name) {
+                    self.unreported.insert(name.clone());
+                    report
+                } else {
+                    self.forget_peer(name) || report
                 }
             }
             Key::EndpointSlice(service, name) => {

@@ -178,7 +178,18 @@ fn readiness(
         Ok(()) => RealServerState::Ready {
             weight: real_server.weight,
         },
+        // A report without the VIP says that it is not bound; a missing one says nothing. It may have been deleted.
+        Err(refusal) if refusal.reason == Reason::NotBound && !has_report(real_server, inputs) => {
+            RealServerState::Unknown(refusal.into())
+        }
         Err(refusal) => RealServerState::Unready(refusal.into()),
+    }
+}
+
+fn has_report(real_server: &RealServer, inputs: &Inputs<'_>) -> bool {
+    match &real_server.id {
+        RealServerId::Node(name) => inputs.snapshot.peers.report(name).is_some(),
+        RealServerId::External => false,
     }
 }
 
@@ -193,7 +204,7 @@ fn is_director(real_server: &RealServer, inputs: &Inputs<'_>) -> bool {
 }
 
 /// The destinations that a service should have, and which of them are draining: ready real servers with their weight;
-/// unready ones with weight 0 if they are destinations now; those without an endpoint and those that left the spec
+/// unready ones with weight 0 if they are destinations now, unknown ones as they are; those without an endpoint and those that left the spec
 /// with weight 0 for the drain time at most.
 pub(super) fn destinations(
     key: ServiceKey,

@@ -60,6 +60,7 @@ pub fn peer_state(state: &PassState<'_>) -> PeerState {
         bound: bound(state),
         held: held(state),
         directing: directing(state),
+        partial: false,
     }
 }
 
@@ -119,7 +120,7 @@ fn our_services<'a>(state: &'a PassState<'_>) -> impl Iterator<Item = (IpAddr, &
 
 /// Which destinations get connections, and why other real servers do not; VIPs with the same content are one group.
 fn directing(state: &PassState<'_>) -> Vec<Directing> {
-    let mut by_vip: BTreeMap<IpAddr, Directing> = BTreeMap::new();
+    let mut by_vip: BTreeMap<IpAddr, Destinations> = BTreeMap::new();
     for (vip, service) in our_services(state) {
         let group = by_vip.entry(vip).or_default();
         for (address, destination) in &service.destinations {
@@ -137,30 +138,31 @@ fn directing(state: &PassState<'_>) -> Vec<Directing> {
             }
         }
     }
-    let mut groups: BTreeMap<Content, Vec<IpAddr>> = BTreeMap::new();
+    let mut groups: BTreeMap<Destinations, Vec<IpAddr>> = BTreeMap::new();
     for (vip, group) in by_vip {
-        let content = (group.ready, group.unready, group.draining);
-        groups.entry(content).or_default().push(vip);
+        groups.entry(group).or_default().push(vip);
     }
     groups
         .into_iter()
-        .map(|((ready, unready, draining), vips)| Directing {
+        .map(|(group, vips)| Directing {
             vips: vips.into_iter().collect(),
-            ready,
-            unready,
-            draining,
+            ready: group.ready.into_iter().collect(),
+            unready: group.unready,
+            draining: group.draining.into_iter().collect(),
         })
         .collect()
 }
 
-type Content = (
-    BTreeSet<IpAddr>,
-    BTreeMap<IpAddr, Refusal>,
-    BTreeSet<IpAddr>,
-);
+/// The destinations of a VIP, as in [`Directing`].
+#[derive(Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Destinations {
+    ready: BTreeSet<IpAddr>,
+    unready: BTreeMap<IpAddr, Refusal>,
+    draining: BTreeSet<IpAddr>,
+}
 
 /// Adds the reason for each real server that gets no new connections.
-fn explain(group: &mut Directing, real_servers: &BTreeMap<IpAddr, RealServerState>) {
+fn explain(group: &mut Destinations, real_servers: &BTreeMap<IpAddr, RealServerState>) {
     for (address, state) in real_servers {
         if group.ready.contains(address) {
             continue;
@@ -343,12 +345,10 @@ pub fn gauges(report: &Report, gauges: &mut Gauges) {
     gauges.real_servers_unready.clear();
     for group in &report.peer.directing {
         let vips = size(&group.vips);
-        gauges.real_servers_ready += vips * group.ready.len();
-        for address in &group.draining {
-            if !group.unready.contains_key(address) {
-                gauges.real_servers_draining += vips;
-            }
-        }
+        gauges.real_servers_ready += vips * size(&group.ready);
+        let explained = group.unready.keys();
+        let explained = explained.filter(|address| group.draining.contains(**address));
+        gauges.real_servers_draining += vips * (size(&group.draining) - explained.count());
         for refusal in group.unready.values() {
             match refusal.reason {
                 Reason::Draining => gauges.real_servers_draining += vips,

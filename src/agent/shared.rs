@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{PassError, PassResult, RunDirError, report};
 use crate::{
     admin::Admin,
-    api::{NodeState, Report},
+    api::{NodeState, Report, StatusSize},
     cluster::{self, SourceName, Store, WATCH_SUBJECT},
     metrics::Metrics,
     model::{NodeName, Preflight, PreflightCheck, Reason, ServiceName},
@@ -195,7 +195,7 @@ impl Admin for Shared {
             let state = self.state();
             (state.report.clone()?, state.watch_problems())
         };
-        let mut status = report.to_status();
+        let mut status = report.to_status_within(StatusSize::ADMIN);
         for problem in &watches {
             status.preflight.push(problem.into());
         }

@@ -27,7 +27,7 @@ pub use manifest::{Manifest, parse_manifests};
 pub use node::node;
 pub use node_state::{NodeState, NodeStateSpec, NodeStateStatus};
 pub use observed_generations::{GenerationMatch, ObservedGenerations};
-pub use report::{InvalidReport, Report, ReportedNic, Undoing};
+pub use report::{InvalidReport, Report, ReportedNic, StatusSize, Undoing};
 pub use virtual_service::{
     Count, Directors, ExternalServer, NodeSelector, Persistence, Port, RealServers, Scheduler,
     SelectorRequirement, ServiceReference, Summary, VirtualService, VirtualServiceSpec,

@@ -22,6 +22,8 @@ pub enum PreflightCheck {
     ConnectionSync,
     /// Whether the sources can be read.
     Source,
+    /// Whether the node's report can name everything that other nodes act on.
+    ReportSize,
     /// A check that only a newer agent makes.
     Other(String),
 }
@@ -33,6 +35,7 @@ impl PreflightCheck {
             Self::Needs(reason) => reason.name(),
             Self::ConnectionSync => "ConnectionSync",
             Self::Source => "Source",
+            Self::ReportSize => "ReportSize",
             Self::Other(name) => name,
         }
     }
@@ -40,7 +43,7 @@ impl PreflightCheck {
     /// The check with this name.
     pub fn from_name(name: &str) -> Self {
         let reason = Reason::from_name(name).map(Self::Needs);
-        let of_node = [Self::ConnectionSync, Self::Source];
+        let of_node = [Self::ConnectionSync, Self::Source, Self::ReportSize];
         let of_node = || of_node.into_iter().find(|it| it.name() == name);
         let known = reason.or_else(of_node);
         known.unwrap_or_else(|| Self::Other(name.to_owned()))

@@ -176,6 +176,11 @@ impl Passes {
         key.is_some_and(|key| matches!(kernel.has_service(&key), Ok(false)))
     }
 
+    /// Whether the run directory is this agent's: another one may still have it, as in a rolling update.
+    pub fn has_run_dir(&self) -> bool {
+        self.run_dir.is_open()
+    }
+
     /// Whether there is a service to check.
     pub fn has_services(&self) -> bool {
         self.drift.has_services()

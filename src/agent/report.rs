@@ -53,6 +53,18 @@ pub fn report(node: &NodeName, store: &Store, end: &PassResult<'_>, drift: u64) 
     })
 }
 
+/// What a node lacks that works with what was on disk, because the sources in `missing` could not be read.
+pub fn on_last_known(at: &str, missing: &[String]) -> Preflight {
+    Preflight {
+        check: PreflightCheck::Source,
+        message: format!(
+            "not read since the agent's start: {}; serving what was known at {at}, nothing is removed",
+            missing.join("; ")
+        ),
+        fix: "see what the message names".to_owned(),
+    }
+}
+
 /// The part of the report that other nodes act on.
 pub fn peer_state(state: &PassState<'_>) -> PeerState {
     PeerState {

@@ -9,7 +9,7 @@ use std::{
 use kube::Resource;
 use serde_json::json;
 
-use super::{PassError, PassResult, RunDirError, report};
+use super::{PassError, PassResult, RunDirError, report, snapshot_file::LastKnown};
 use crate::{
     admin::Admin,
     api::{NodeState, Report, StatusSize},
@@ -42,6 +42,8 @@ struct State {
     stopping: bool,
     nothing_left: bool,
     undoing: bool,
+    /// The time of the snapshot on disk that passes work with; `None` = with what the sources say.
+    last_known: Option<String>,
     report: Option<Arc<Report>>,
 }
 
@@ -80,10 +82,18 @@ impl Shared {
         self.state().undoing
     }
 
-    /// `services` are those whose endpoints this node has to know.
-    pub(super) fn sources(&self, store: &Store, services: &BTreeSet<ServiceName>) {
+    /// `last_known` is what passes work with instead of `store`; `services` are those whose endpoints this node has to
+    /// know.
+    pub(super) fn sources(
+        &self,
+        store: &Store,
+        last_known: Option<&LastKnown>,
+        services: &BTreeSet<ServiceName>,
+    ) {
         let mut state = self.state();
-        state.undoing = store.snapshot().undo.is_some();
+        let used = last_known.map_or(store, |known| &known.store);
+        state.undoing = used.snapshot().undo.is_some();
+        state.last_known = last_known.map(|known| known.at.clone());
         state.synced.clone_from(store.synced());
         if !services.is_empty() {
             let known = &store.snapshot().endpoints;
@@ -148,6 +158,11 @@ impl State {
             return vec!["the agent is ending; the data path stays as it is".to_owned()];
         }
         let mut missing = cluster::missing(&self.synced, &self.problems);
+        if let Some(at) = &self.last_known {
+            missing.push(format!(
+                "until then the agent serves what was known at {at}"
+            ));
+        }
         match &self.error {
             Some(PassError::RunDir(RunDirError::Ledger(error))) => {
                 missing.push(format!("{}: {error}", Reason::LedgerUnwritable));
@@ -179,9 +194,11 @@ impl Admin for Shared {
         let state = self.state();
         let ready = state.missing().is_empty();
         let synced = state.synced.clone();
+        let on_last_known = state.last_known.is_some();
         drop(state);
         self.metrics.update(|gauges| {
             gauges.ready = ready;
+            gauges.on_last_known = on_last_known;
             gauges.synced = synced
                 .into_iter()
                 .map(|(source, synced)| (source.name(), synced))

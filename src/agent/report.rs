@@ -41,7 +41,7 @@ pub fn report(node: &NodeName, store: &Store, end: &PassResult<'_>, drift: u64) 
             .collect(),
         moves: state.moves.clone(),
         warnings: warnings(state),
-        preflight: preflight(store, end, state),
+        preflight: preflight(node, store, end, state),
         services,
         destinations,
         drift,
@@ -275,7 +275,41 @@ fn failure(op: &Op, error: &OpError) -> Refusal {
     Refusal::new(reason, format!("{op}: {error}"))
 }
 
-fn preflight(store: &Store, end: &PassResult<'_>, state: &PassState<'_>) -> Vec<Preflight> {
+/// What is wrong if the sources have no Node of this name: such an agent has no role and does nothing.
+fn unknown_node(node: &NodeName, store: &Store) -> Option<String> {
+    let known = &store.snapshot().nodes;
+    if known.contains_key(node) {
+        return None;
+    }
+    let nearest = node.nearest(known.keys());
+    let nearest = nearest.map(|name| format!("; there is {name}"));
+    Some(format!(
+        "no Node is named {node}, so this agent has no role{}",
+        nearest.unwrap_or_default()
+    ))
+}
+
+/// That nothing is removed because of these files, and what stays for that reason.
+fn held_back(files: &BTreeSet<String>, vips: &BTreeSet<IpAddr>) -> String {
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let stays = if vips.is_empty() {
+        String::new()
+    } else {
+        let vips: IpRanges = vips.iter().copied().collect();
+        format!("; what is there of {vips} stays")
+    };
+    format!(
+        "{} could never be read completely, so what else they ask for is not known: nothing is removed{stays}",
+        files.join(", ")
+    )
+}
+
+fn preflight(
+    node: &NodeName,
+    store: &Store,
+    end: &PassResult<'_>,
+    state: &PassState<'_>,
+) -> Vec<Preflight> {
     let (observed, wanted) = (&state.observed, &state.desired.net);
     let mut entries = Vec::new();
     let mut add = |check: PreflightCheck, message: String, fix: &str| {
@@ -298,6 +332,20 @@ fn preflight(store: &Store, end: &PassResult<'_>, state: &PassState<'_>) -> Vec<
         ),
         // Such a pass has no findings to report.
         Some(PassError::RunDir(RunDirError::Busy { .. })) | None => {}
+    }
+    if let Some(problem) = unknown_node(node, store) {
+        add(
+            PreflightCheck::NodeName,
+            problem,
+            "start the agent with the --node-name that the Node has, or add a Node with this name",
+        );
+    }
+    if !store.unread().is_empty() {
+        add(
+            PreflightCheck::UnreadManifest,
+            held_back(store.unread(), &state.desired.held_back),
+            "correct the file, or delete it to delete what it had",
+        );
     }
     if let Ipvs::Missing(why) = &observed.ipvs {
         add(

@@ -42,6 +42,8 @@ struct State {
     stopping: bool,
     nothing_left: bool,
     undoing: bool,
+    /// How many manifests could never be read completely.
+    unread: usize,
     /// The time of the snapshot on disk that passes work with; `None` = with what the sources say.
     last_known: Option<String>,
     report: Option<Arc<Report>>,
@@ -93,6 +95,7 @@ impl Shared {
         let mut state = self.state();
         let used = last_known.map_or(store, |known| &known.store);
         state.undoing = used.snapshot().undo.is_some();
+        state.unread = store.unread().len();
         state.last_known = last_known.map(|known| known.at.clone());
         state.synced.clone_from(store.synced());
         if !services.is_empty() {
@@ -195,10 +198,12 @@ impl Admin for Shared {
         let ready = state.missing().is_empty();
         let synced = state.synced.clone();
         let on_last_known = state.last_known.is_some();
+        let unread = state.unread;
         drop(state);
         self.metrics.update(|gauges| {
             gauges.ready = ready;
             gauges.on_last_known = on_last_known;
+            gauges.unread_manifests = unread;
             gauges.synced = synced
                 .into_iter()
                 .map(|(source, synced)| (source.name(), synced))

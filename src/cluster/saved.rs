@@ -136,28 +136,30 @@ pub fn restore(
             cause,
         };
         let line = serde_json::from_str(&line?).map_err(|error| damaged(error.to_string()))?;
-        let change = match (line, &at) {
-            (Line::Snapshot(header), None) => {
+        let change = match line {
+            Line::Snapshot(header) if index == 0 => {
                 at = Some(accept(header, source)?);
                 continue;
             }
-            (Line::End(count), Some(at)) if count == index => {
-                let listed = sources.iter().copied().map(Change::Listed);
-                store.apply(listed);
-                return Ok((store, at.clone()));
+            _ if at.is_none() => return Err(damaged("is no header".to_owned())),
+            Line::End(count) if count == index => {
+                store.apply(sources.iter().copied().map(Change::Listed));
+                return Ok((store, at.unwrap_or_default()));
             }
-            (Line::Undo(request), Some(_)) => Change::Undo(Some(request)),
-            (Line::VirtualService(object), Some(_)) => {
+            Line::Undo(request) => Change::Undo(Some(request)),
+            Line::VirtualService(object) => {
                 let object: DynamicObject = object;
                 Change::VirtualService(Box::new(parse_virtual_service(&object)))
             }
-            (Line::Node(name, node), Some(_)) => Change::Node(NodeName(name), node.into()),
-            (Line::Peer(name, peer), Some(_)) => {
-                let peer = peer.try_into();
-                let peer = peer.map_err(|error: ParseRangeError| damaged(error.to_string()))?;
-                Change::Peer(NodeName(name), peer)
+            Line::Node(name, node) => Change::Node(NodeName(name), SavedNode::into(node)),
+            Line::Peer(name, peer) => {
+                let peer = PeerState::try_from(peer);
+                Change::Peer(
+                    NodeName(name),
+                    peer.map_err(|error| damaged(error.to_string()))?,
+                )
             }
-            (_, None) | (Line::Snapshot(_) | Line::End(_), Some(_)) => {
+            Line::Snapshot(_) | Line::End(_) => {
                 return Err(damaged("does not belong here".to_owned()));
             }
         };

@@ -23,7 +23,8 @@ pub struct Store {
     refused: BTreeMap<VsKey, (String, i64)>,
     synced: BTreeMap<SourceName, bool>,
     problems: BTreeMap<(SourceName, String), String>,
-    complete: bool,
+    /// Files that could never be read completely.
+    unread: BTreeSet<String>,
     /// Nodes whose NodeState was deleted. What it said stays in force: their agents write it anew, and until then nobody
     /// knows anything else.
     unreported: BTreeSet<NodeName>,
@@ -58,7 +59,7 @@ impl Store {
             refused: BTreeMap::new(),
             synced: sources.iter().map(|source| (*source, false)).collect(),
             problems: BTreeMap::new(),
-            complete: true,
+            unread: BTreeSet::new(),
             unreported: BTreeSet::new(),
             relists: BTreeMap::new(),
         }
@@ -154,8 +155,10 @@ impl Store {
                 // Watches that work again do not change the report, but allow moves for preference if all do.
                 over && (subject != WATCH_SUBJECT || self.is_fresh())
             }
-            Change::Complete(complete) => {
-                std::mem::replace(&mut self.complete, complete) != complete
+            Change::Unread(files) => {
+                let different = self.unread != files;
+                self.unread = files;
+                different
             }
         }
     }
@@ -284,7 +287,12 @@ impl Store {
 
     /// Whether all of the sources' objects are known, if only by an earlier good version.
     pub fn is_complete(&self) -> bool {
-        self.complete
+        self.unread.is_empty()
+    }
+
+    /// The files that could never be read completely. Until they are, nothing is removed.
+    pub fn unread(&self) -> &BTreeSet<String> {
+        &self.unread
     }
 
     /// Whether all sources can be read now, as far as their watches know.

@@ -103,6 +103,8 @@ fn own_words(name: &NodeName, key: &VsKey, cluster: &Store) -> Option<Refusal> {
             PreflightCheck::Needs(reason) => Some(Refusal::new(reason, entry.message.clone())),
             PreflightCheck::ConnectionSync
             | PreflightCheck::Source
+            | PreflightCheck::NodeName
+            | PreflightCheck::UnreadManifest
             | PreflightCheck::ReportSize
             | PreflightCheck::Other(_) => None,
         })

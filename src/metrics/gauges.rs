@@ -41,6 +41,8 @@ pub struct Gauges {
     pub ready: bool,
     /// Whether passes work with a snapshot on disk.
     pub on_last_known: bool,
+    /// Manifests that could never be read completely, which holds back every removal.
+    pub unread_manifests: usize,
     /// Sources that have synced, by name.
     pub synced: BTreeMap<&'static str, bool>,
 }
@@ -77,6 +79,11 @@ impl Collector for Snapshot {
             "serving_last_known",
             "Whether the agent works with what was on disk, because a source could not be read since its start",
             gauges.on_last_known.into(),
+        )?;
+        plain(
+            "unread_manifests",
+            "Manifests that could never be read completely: until they are, nothing is removed",
+            gauges.unread_manifests,
         )?;
         if let Some(at) = gauges.last_success {
             let gauge = ConstGauge::new(at);

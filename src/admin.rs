@@ -1,6 +1,8 @@
 //! The admin endpoint: liveness, readiness with what is missing, metrics and state. HTTP/1.1, GET and HEAD only.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque, convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration,
+};
 
 use http_body_util::Full;
 use hyper::{
@@ -11,7 +13,10 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
 
 /// What the endpoint serves. Calls are short and never block.
 pub trait Admin: Send + Sync + 'static {
@@ -27,6 +32,11 @@ pub trait Admin: Send + Sync + 'static {
 
 /// How long a client may take for its request line and headers.
 const HEADERS: Duration = Duration::from_secs(5);
+/// How long a connection may last, with its request and the response.
+const CONNECTION: Duration = Duration::from_secs(15);
+/// How many connections there may be at once. One more ends the oldest, so that connections that somebody holds open
+/// keep nobody out.
+const CONNECTIONS: usize = 16;
 /// How soon an address in use is tried again: in a rolling update the old process may still have it.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -34,6 +44,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub async fn serve(address: SocketAddr, admin: Arc<dyn Admin>) -> io::Result<Infallible> {
     let listener = listen(address).await?;
     tracing::info!(%address, "admin endpoint is open: /healthz /readyz /metrics /state");
+    let mut open: VecDeque<JoinHandle<()>> = VecDeque::new();
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -44,20 +55,31 @@ pub async fn serve(address: SocketAddr, admin: Arc<dyn Admin>) -> io::Result<Inf
                 continue;
             }
         };
-        let admin = Arc::clone(&admin);
-        tokio::spawn(async move {
-            let service = service_fn(|request| {
-                let response = answer(&request, admin.as_ref());
-                async { Ok::<_, Infallible>(response) }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADERS)
-                .serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "admin endpoint: a connection broke");
-            }
-        });
+        open.retain(|connection| !connection.is_finished());
+        if open.len() >= CONNECTIONS
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
+        }
+        open.push_back(tokio::spawn(converse(stream, Arc::clone(&admin))));
+    }
+}
+
+/// Answers one request. The body of a request is not read.
+async fn converse(stream: TcpStream, admin: Arc<dyn Admin>) {
+    let service = service_fn(|request| {
+        let response = answer(&request, admin.as_ref());
+        async { Ok::<_, Infallible>(response) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    match tokio::time::timeout(CONNECTION, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "admin endpoint: a connection broke"),
+        Err(_) => tracing::debug!("admin endpoint: a connection lasted too long"),
     }
 }
 
@@ -199,5 +221,63 @@ mod tests {
         assert!(get(address, "/state").await.starts_with("HTTP/1.1 503"));
         assert!(get(address, "/nothing").await.starts_with("HTTP/1.1 404"));
         server.abort();
+    }
+
+    #[tokio::test]
+    async fn connections_that_somebody_holds_open_keep_nobody_out() {
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let server = tokio::spawn(serve(address, Arc::new(Fake::default())));
+        let mut held = Vec::new();
+        while held.len() < CONNECTIONS * 3 {
+            match TcpStream::connect(address).await {
+                Ok(mut stream) => {
+                    stream
+                        .write_all(b"GET /healthz HTTP/1.1\r\n")
+                        .await
+                        .unwrap();
+                    held.push(stream);
+                }
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+        assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200"));
+        // The first ones were ended for later ones: without an answer.
+        let mut rest = Vec::new();
+        let ended = held[0].read_to_end(&mut rest).await;
+        assert!(ended.is_err() || rest.is_empty(), "{rest:?}");
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_its_answer_is_dropped() {
+        struct Endless;
+        impl Admin for Endless {
+            fn unhealthy(&self) -> Option<String> {
+                None
+            }
+            fn missing(&self) -> Vec<String> {
+                Vec::new()
+            }
+            fn metrics(&self) -> String {
+                "x".repeat(64 << 20)
+            }
+            fn state(&self) -> Option<String> {
+                None
+            }
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        client
+            .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .unwrap();
+        tokio::time::pause();
+        // Nothing but the deadline ends it.
+        converse(stream, Arc::new(Endless)).await;
     }
 }

@@ -44,6 +44,40 @@ fn committed_definitions_are_those_of_the_types() {
     }
 }
 
+/// Whoever may write an object shall not be able to write one that costs every reader its memory.
+#[test]
+fn every_list_and_text_has_a_greatest_length() {
+    fn walk(path: &str, schema: &serde_json::Value, endless: &mut Vec<String>) {
+        let bound = match schema["type"].as_str() {
+            Some("string") if schema.get("enum").is_none() => Some("maxLength"),
+            Some("array") => Some("maxItems"),
+            Some("object") if schema.get("additionalProperties").is_some() => Some("maxProperties"),
+            _ => None,
+        };
+        if let Some(bound) = bound.filter(|bound| schema[*bound].as_u64().is_none()) {
+            endless.push(format!("{path}: {bound}"));
+        }
+        for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
+            walk(&format!("{path}.{name}"), inner, endless);
+        }
+        for inner in ["items", "additionalProperties"] {
+            if let Some(schema) = schema.get(inner) {
+                walk(&format!("{path}[]"), schema, endless);
+            }
+        }
+    }
+    let mut endless = Vec::new();
+    for crd in directway::api::crds() {
+        let crd = serde_json::to_value(crd).unwrap();
+        let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        for part in ["spec", "status"] {
+            let path = format!("{}: {part}", crd["spec"]["names"]["kind"]);
+            walk(&path, &schema["properties"][part], &mut endless);
+        }
+    }
+    assert!(endless.is_empty(), "without a bound: {endless:#?}");
+}
+
 #[test]
 fn the_reference_is_that_of_the_types() {
     is_committed(

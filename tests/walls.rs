@@ -44,6 +44,8 @@ const ROOMS: [Room; 18] = [
         &["model"],
         &[
             "ipnet",
+            // Times of objects, as k8s-openapi has them.
+            "jiff",
             "k8s_openapi",
             "kube",
             "proptest",

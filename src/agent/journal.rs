@@ -6,7 +6,7 @@ use super::{PassError, PassResult};
 use crate::{
     api::Report,
     kernel::OpResult,
-    model::{IpRanges, Reason, Refusal, VsKey},
+    model::{IpRanges, Preflight, PreflightCheck, Reason, Refusal, VsKey},
 };
 
 /// Ops of one pass that are logged at level info, further ones at debug. A first pass of a large node has 100,000.
@@ -18,6 +18,8 @@ pub struct Journal {
     refusals: BTreeMap<VsKey, Refusal>,
     servers: BTreeMap<(IpAddr, Reason), String>,
     warnings: BTreeMap<Reason, IpRanges>,
+    /// What the node lacks, as far as nothing else logs it.
+    lacks: Vec<Preflight>,
     error: Option<PassError>,
 }
 
@@ -34,6 +36,7 @@ impl Journal {
             self.refusals(refusals);
             self.servers(report);
             self.warnings(report);
+            self.lacks(report);
         }
     }
 
@@ -72,6 +75,27 @@ impl Journal {
             }
         }
         self.warnings = now;
+    }
+
+    fn lacks(&mut self, report: &Report) {
+        let is_new = |entry: &&Preflight| match entry.check {
+            // Logged by the pass and by the sources.
+            PreflightCheck::Needs(_) | PreflightCheck::Source => false,
+            PreflightCheck::ConnectionSync
+            | PreflightCheck::NodeName
+            | PreflightCheck::UnreadManifest
+            | PreflightCheck::ReportSize
+            | PreflightCheck::Other(_) => true,
+        };
+        let now: Vec<Preflight> = report.preflight.iter().filter(is_new).cloned().collect();
+        for entry in now.iter().filter(|entry| !self.lacks.contains(entry)) {
+            tracing::warn!(check = %entry.check, "{}; {}", entry.message, entry.fix);
+        }
+        let over = |entry: &&Preflight| now.iter().all(|it| it.check != entry.check);
+        for entry in self.lacks.iter().filter(over) {
+            tracing::info!(check = %entry.check, "that is over");
+        }
+        self.lacks = now;
     }
 
     /// Logs a real server once, not once per VIP.

@@ -2,14 +2,15 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{self, BufWriter, Write},
+    fs,
+    io::{self, Write},
     net::IpAddr,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
+use super::atomic_file;
 use crate::model::{
     AddressKey, Arp, Dev, IpvsSetting, Ledger, Protocol, ServiceKey, SettingChange, SyncDaemon,
     SyncHalf, UnknownIpvsSetting,
@@ -99,25 +100,11 @@ impl LedgerFile {
 
     /// Replaces the file; after a power loss either the old or the new content is there, never a part.
     pub fn save(&self, ledger: &Ledger) -> Result<(), LedgerError> {
-        self.replace(ledger)
-            .map_err(|error| LedgerError::unusable(&self.path, &error))
-    }
-
-    fn replace(&self, ledger: &Ledger) -> io::Result<()> {
-        let next = self.path.with_extension("json.new");
-        let mut writer = BufWriter::new(File::create(&next)?);
-        serde_json::to_writer(&mut writer, &Stored::from(ledger))?;
-        writer.write_all(b"\n")?;
-        let file = writer
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)?;
-        file.sync_all()?;
-        fs::rename(&next, &self.path)?;
-        // The rename is durable only once the directory is synced.
-        match self.path.parent() {
-            Some(dir) => File::open(dir)?.sync_all(),
-            None => Ok(()),
-        }
+        let written = atomic_file::replace(&self.path, |file| {
+            serde_json::to_writer(&mut *file, &Stored::from(ledger))?;
+            file.write_all(b"\n")
+        });
+        written.map_err(|error| LedgerError::unusable(&self.path, &error))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The agent of one node: sources → pass → kernel → report.
 
+mod atomic_file;
 mod director_history;
 mod drift;
 mod elections;
@@ -17,6 +18,7 @@ mod run;
 mod run_dir;
 mod runner;
 mod shared;
+mod snapshot_file;
 mod state_writer;
 #[cfg(test)]
 mod tests;

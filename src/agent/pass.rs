@@ -186,6 +186,11 @@ impl Passes {
         })
     }
 
+    /// Whether the run directory is this agent's: another one may still have it, as in a rolling update.
+    pub fn has_run_dir(&self) -> bool {
+        self.run_dir.is_open()
+    }
+
     /// Whether there is something to look at between passes.
     pub fn is_watching(&self) -> bool {
         self.drift.is_watching()

@@ -42,7 +42,7 @@ pub fn report(node: &NodeName, store: &Store, end: &PassResult<'_>, drift: u64) 
             .collect(),
         moves: state.moves.clone(),
         warnings: warnings(state),
-        preflight: preflight(store, end, state),
+        preflight: preflight(node, store, end, state),
         services,
         destinations,
         drift,
@@ -54,6 +54,18 @@ pub fn report(node: &NodeName, store: &Store, end: &PassResult<'_>, drift: u64) 
     })
 }
 
+/// What a node lacks that works with what was on disk, because the sources in `missing` could not be read.
+pub fn on_last_known(at: &str, missing: &[String]) -> Preflight {
+    Preflight {
+        check: PreflightCheck::Source,
+        message: format!(
+            "not read since the agent's start: {}; serving what was known at {at}, nothing is removed",
+            missing.join("; ")
+        ),
+        fix: "see what the message names".to_owned(),
+    }
+}
+
 /// The part of the report that other nodes act on.
 pub fn peer_state(state: &PassState<'_>) -> PeerState {
     PeerState {
@@ -61,6 +73,7 @@ pub fn peer_state(state: &PassState<'_>) -> PeerState {
         bound: bound(state),
         held: held(state),
         directing: directing(state),
+        partial: false,
     }
 }
 
@@ -120,7 +133,7 @@ fn our_services<'a>(state: &'a PassState<'_>) -> impl Iterator<Item = (IpAddr, &
 
 /// Which destinations get connections, and why other real servers do not; VIPs with the same content are one group.
 fn directing(state: &PassState<'_>) -> Vec<Directing> {
-    let mut by_vip: BTreeMap<IpAddr, Directing> = BTreeMap::new();
+    let mut by_vip: BTreeMap<IpAddr, Destinations> = BTreeMap::new();
     for (vip, service) in our_services(state) {
         let group = by_vip.entry(vip).or_default();
         for (address, destination) in &service.destinations {
@@ -138,30 +151,31 @@ fn directing(state: &PassState<'_>) -> Vec<Directing> {
             }
         }
     }
-    let mut groups: BTreeMap<Content, Vec<IpAddr>> = BTreeMap::new();
+    let mut groups: BTreeMap<Destinations, Vec<IpAddr>> = BTreeMap::new();
     for (vip, group) in by_vip {
-        let content = (group.ready, group.unready, group.draining);
-        groups.entry(content).or_default().push(vip);
+        groups.entry(group).or_default().push(vip);
     }
     groups
         .into_iter()
-        .map(|((ready, unready, draining), vips)| Directing {
+        .map(|(group, vips)| Directing {
             vips: vips.into_iter().collect(),
-            ready,
-            unready,
-            draining,
+            ready: group.ready.into_iter().collect(),
+            unready: group.unready,
+            draining: group.draining.into_iter().collect(),
         })
         .collect()
 }
 
-type Content = (
-    BTreeSet<IpAddr>,
-    BTreeMap<IpAddr, Refusal>,
-    BTreeSet<IpAddr>,
-);
+/// The destinations of a VIP, as in [`Directing`].
+#[derive(Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Destinations {
+    ready: BTreeSet<IpAddr>,
+    unready: BTreeMap<IpAddr, Refusal>,
+    draining: BTreeSet<IpAddr>,
+}
 
 /// Adds the reason for each real server that gets no new connections.
-fn explain(group: &mut Directing, real_servers: &BTreeMap<IpAddr, RealServerState>) {
+fn explain(group: &mut Destinations, real_servers: &BTreeMap<IpAddr, RealServerState>) {
     for (address, state) in real_servers {
         if group.ready.contains(address) {
             continue;
@@ -262,7 +276,41 @@ fn failure(op: &Op, error: &OpError) -> Refusal {
     Refusal::new(reason, format!("{op}: {error}"))
 }
 
-fn preflight(store: &Store, end: &PassResult<'_>, state: &PassState<'_>) -> Vec<Preflight> {
+/// What is wrong if the sources have no Node of this name: such an agent has no role and does nothing.
+fn unknown_node(node: &NodeName, store: &Store) -> Option<String> {
+    let known = &store.snapshot().nodes;
+    if known.contains_key(node) {
+        return None;
+    }
+    let nearest = node.nearest(known.keys());
+    let nearest = nearest.map(|name| format!("; there is {name}"));
+    Some(format!(
+        "no Node is named {node}, so this agent has no role{}",
+        nearest.unwrap_or_default()
+    ))
+}
+
+/// That nothing is removed because of these files, and what stays for that reason.
+fn held_back(files: &BTreeSet<String>, vips: &BTreeSet<IpAddr>) -> String {
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let stays = if vips.is_empty() {
+        String::new()
+    } else {
+        let vips: IpRanges = vips.iter().copied().collect();
+        format!("; what is there of {vips} stays")
+    };
+    format!(
+        "{} could never be read completely, so what else they ask for is not known: nothing is removed{stays}",
+        files.join(", ")
+    )
+}
+
+fn preflight(
+    node: &NodeName,
+    store: &Store,
+    end: &PassResult<'_>,
+    state: &PassState<'_>,
+) -> Vec<Preflight> {
     let (observed, wanted) = (&state.observed, &state.desired.net);
     let mut entries = Vec::new();
     let mut add = |check: PreflightCheck, message: String, fix: &str| {
@@ -285,6 +333,20 @@ fn preflight(store: &Store, end: &PassResult<'_>, state: &PassState<'_>) -> Vec<
         ),
         // Such a pass has no findings to report.
         Some(PassError::RunDir(RunDirError::Busy { .. })) | None => {}
+    }
+    if let Some(problem) = unknown_node(node, store) {
+        add(
+            PreflightCheck::NodeName,
+            problem,
+            "start the agent with the --node-name that the Node has, or add a Node with this name",
+        );
+    }
+    if !store.unread().is_empty() {
+        add(
+            PreflightCheck::UnreadManifest,
+            held_back(store.unread(), &state.desired.held_back),
+            "correct the file, or delete it to delete what it had",
+        );
     }
     if let Ipvs::Missing(why) = &observed.ipvs {
         add(
@@ -357,12 +419,10 @@ pub fn gauges(report: &Report, gauges: &mut Gauges) {
     gauges.real_servers_unready.clear();
     for group in &report.peer.directing {
         let vips = size(&group.vips);
-        gauges.real_servers_ready += vips * group.ready.len();
-        for address in &group.draining {
-            if !group.unready.contains_key(address) {
-                gauges.real_servers_draining += vips;
-            }
-        }
+        gauges.real_servers_ready += vips * size(&group.ready);
+        let explained = group.unready.keys();
+        let explained = explained.filter(|address| group.draining.contains(**address));
+        gauges.real_servers_draining += vips * (size(&group.draining) - explained.count());
         for refusal in group.unready.values() {
             match refusal.reason {
                 Reason::Draining => gauges.real_servers_draining += vips,

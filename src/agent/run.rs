@@ -32,8 +32,10 @@ use crate::{
 
 use super::{
     ElectionStatus, Elections, Intervals, NextPass, Passes, Shared, Trigger, elections, kube_proxy,
-    links, memory, run_passes, state_writer,
-    worker::{self, Job, Worker},
+    links, memory, run_passes,
+    snapshot_file::SnapshotFile,
+    state_writer,
+    worker::{self, Fallback, Job, Worker},
 };
 
 /// How long a running pass may take to end once the agent is ending.
@@ -265,6 +267,8 @@ fn start_threads(
         node: common.node.clone(),
         kernel,
         store: Store::new(&common.sources),
+        fallback: Fallback::Untried,
+        snapshot_file: SnapshotFile::new(&config.run_dir, config.source.to_string()),
         changes: input.changes,
         shared: Arc::clone(&common.shared),
         trigger: trigger.clone(),

@@ -65,6 +65,11 @@ impl RunDir {
         Ok(())
     }
 
+    /// Whether this agent has the lock.
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// The ledger on disk, once opened and if there is one.
     pub fn ledger(&self) -> Option<&Ledger> {
         self.open.as_ref().and_then(|open| open.ledger.as_ref())

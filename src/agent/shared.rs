@@ -9,10 +9,10 @@ use std::{
 use kube::Resource;
 use serde_json::json;
 
-use super::{PassError, PassResult, RunDirError, report};
+use super::{PassError, PassResult, RunDirError, report, snapshot_file::LastKnown};
 use crate::{
     admin::Admin,
-    api::{NodeState, Report},
+    api::{NodeState, Report, StatusSize},
     cluster::{self, SourceName, Store, WATCH_SUBJECT},
     metrics::Metrics,
     model::{NodeName, Preflight, PreflightCheck, Reason, ServiceName},
@@ -42,6 +42,10 @@ struct State {
     stopping: bool,
     nothing_left: bool,
     undoing: bool,
+    /// How many manifests could never be read completely.
+    unread: usize,
+    /// The time of the snapshot on disk that passes work with; `None` = with what the sources say.
+    last_known: Option<String>,
     report: Option<Arc<Report>>,
 }
 
@@ -80,10 +84,19 @@ impl Shared {
         self.state().undoing
     }
 
-    /// `services` are those whose endpoints this node has to know.
-    pub(super) fn sources(&self, store: &Store, services: &BTreeSet<ServiceName>) {
+    /// `last_known` is what passes work with instead of `store`; `services` are those whose endpoints this node has to
+    /// know.
+    pub(super) fn sources(
+        &self,
+        store: &Store,
+        last_known: Option<&LastKnown>,
+        services: &BTreeSet<ServiceName>,
+    ) {
         let mut state = self.state();
-        state.undoing = store.snapshot().undo.is_some();
+        let used = last_known.map_or(store, |known| &known.store);
+        state.undoing = used.snapshot().undo.is_some();
+        state.unread = store.unread().len();
+        state.last_known = last_known.map(|known| known.at.clone());
         state.synced.clone_from(store.synced());
         if !services.is_empty() {
             let known = &store.snapshot().endpoints;
@@ -148,6 +161,11 @@ impl State {
             return vec!["the agent is ending; the data path stays as it is".to_owned()];
         }
         let mut missing = cluster::missing(&self.synced, &self.problems);
+        if let Some(at) = &self.last_known {
+            missing.push(format!(
+                "until then the agent serves what was known at {at}"
+            ));
+        }
         match &self.error {
             Some(PassError::RunDir(RunDirError::Ledger(error))) => {
                 missing.push(format!("{}: {error}", Reason::LedgerUnwritable));
@@ -179,9 +197,13 @@ impl Admin for Shared {
         let state = self.state();
         let ready = state.missing().is_empty();
         let synced = state.synced.clone();
+        let on_last_known = state.last_known.is_some();
+        let unread = state.unread;
         drop(state);
         self.metrics.update(|gauges| {
             gauges.ready = ready;
+            gauges.on_last_known = on_last_known;
+            gauges.unread_manifests = unread;
             gauges.synced = synced
                 .into_iter()
                 .map(|(source, synced)| (source.name(), synced))
@@ -195,7 +217,7 @@ impl Admin for Shared {
             let state = self.state();
             (state.report.clone()?, state.watch_problems())
         };
-        let mut status = report.to_status();
+        let mut status = report.to_status_within(StatusSize::ADMIN);
         for problem in &watches {
             status.preflight.push(problem.into());
         }

@@ -1,5 +1,8 @@
 //! The thread that runs the passes, one at a time. Kernel calls block, so passes have a thread of their own.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::BTreeSet,
     sync::{
@@ -13,11 +16,13 @@ use tokio::sync::{mpsc::Receiver, oneshot, watch};
 
 use super::{
     Cause, NeighbourAnswers, NeighbourQueries, NextPass, PassInput, Passes, Shared, Trigger,
-    journal::Journal, report,
+    journal::Journal,
+    report,
+    snapshot_file::{LastKnown, SnapshotFile},
 };
 use crate::{
     api::Report,
-    cluster::{Change, Store, WATCH_SUBJECT},
+    cluster::{Change, SourceName, Store, WATCH_SUBJECT},
     kernel::Kernel,
     model::{NodeName, ProxyAnswer, ServiceName},
 };
@@ -26,6 +31,10 @@ use crate::{
 const IDLE: Duration = Duration::from_secs(3600);
 /// How often it looks whether a service was deleted or an ARP setting changed.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How long an agent waits for its sources before it works with what is on disk: shorter than the shortest time that a
+/// VIP's lifetime still has when an agent is gone, and longer than an API server usually takes.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What the thread is asked to do.
 pub enum Job {
@@ -58,6 +67,26 @@ pub fn ask(kernel: &mut dyn Kernel, asked: &mpsc::Receiver<NeighbourQueries>, jo
     }
 }
 
+/// What passes work with until every source has been read.
+#[derive(Debug)]
+pub enum Fallback {
+    /// Nothing yet.
+    Untried,
+    /// What was on disk.
+    LastKnown(Box<LastKnown>),
+    /// Nothing: there is none, or it is not needed any more.
+    None,
+}
+
+impl Fallback {
+    fn last_known(&self) -> Option<&LastKnown> {
+        match self {
+            Self::LastKnown(known) => Some(known),
+            Self::Untried | Self::None => None,
+        }
+    }
+}
+
 /// Everything that the thread owns.
 pub struct Worker {
     /// This node.
@@ -68,6 +97,10 @@ pub struct Worker {
     pub passes: Passes,
     /// What the sources have delivered.
     pub store: Store,
+    /// What was known to an earlier agent.
+    pub fallback: Fallback,
+    /// Where it is kept.
+    pub snapshot_file: SnapshotFile,
     /// Changes from the sources.
     pub changes: Receiver<Vec<Change>>,
     /// The state for the admin endpoint.
@@ -112,7 +145,12 @@ impl Worker {
                         self.trigger.kernel();
                     }
                 }
-                Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                    if self.store.is_synced() && self.passes.has_run_dir() {
+                        self.snapshot_file.save(self.store.snapshot());
+                    }
+                    return;
+                }
             }
         }
     }
@@ -132,6 +170,32 @@ impl Worker {
         }
     }
 
+    /// Chooses what passes work with; returns whether that is something else than before.
+    fn choose(&mut self, now: Duration) -> bool {
+        if self.store.is_synced() {
+            let before = std::mem::replace(&mut self.fallback, Fallback::None);
+            let over = before.last_known().is_some();
+            if over {
+                tracing::info!(
+                    "every source has been read: what was on disk is not needed any more"
+                );
+            }
+            return over;
+        }
+        if !matches!(self.fallback, Fallback::Untried) || now < PATIENCE {
+            return false;
+        }
+        let sources: Vec<SourceName> = self.store.synced().keys().copied().collect();
+        self.fallback = match self.snapshot_file.load(&sources) {
+            Some(known) => {
+                tracing::warn!(at = %known.at, missing = ?self.store.missing(), "not every source can be read: working with what was known then; nothing is removed, and no VIP moves for preference");
+                Fallback::LastKnown(known.into())
+            }
+            None => Fallback::None,
+        };
+        self.fallback.last_known().is_some()
+    }
+
     fn pass(
         &mut self,
         cause: Cause,
@@ -144,16 +208,24 @@ impl Worker {
             self.count_problems(&changes);
             different |= self.store.apply(changes);
         }
-        let services = if self.store.is_synced() {
-            self.store.services_of(&self.node)
-        } else {
-            BTreeSet::new()
-        };
-        self.shared.sources(&self.store, &services);
-        if !self.store.is_synced() {
-            // A pass on part of the objects could remove what the missing ones ask for.
-            return Some(NextPass::default());
+        if different {
+            self.snapshot_file.changed();
         }
+        different |= self.choose(now);
+        let last_known = self.fallback.last_known();
+        let known = match last_known {
+            Some(known) => Some(&known.store),
+            None => self.store.is_synced().then_some(&self.store),
+        };
+        let services = known.map_or_else(BTreeSet::new, |store| store.services_of(&self.node));
+        self.shared.sources(&self.store, last_known, &services);
+        let Some(known) = known else {
+            // A pass on part of the objects could remove what the missing ones ask for.
+            return Some(match self.fallback {
+                Fallback::Untried => NextPass::within(PATIENCE.saturating_sub(now)),
+                Fallback::LastKnown(_) | Fallback::None => NextPass::default(),
+            });
+        };
         self.services.send_if_modified(|wanted| {
             let other = *wanted != services;
             *wanted = services;
@@ -165,15 +237,21 @@ impl Worker {
         self.shared.pass_begins();
         let started = Instant::now();
         let input = PassInput {
-            snapshot: self.store.snapshot(),
-            complete: self.store.is_complete(),
-            fresh: self.store.is_fresh(),
+            snapshot: known.snapshot(),
+            // What is on disk may be older than what an earlier agent has done, so nothing is removed by it.
+            complete: last_known.is_none() && known.is_complete(),
+            fresh: last_known.is_none() && known.is_fresh(),
         };
         let answer = self.kube_proxy.borrow_and_update().clone();
         self.passes.hear_kube_proxy(answer);
         let end = self.passes.run(self.kernel.as_mut(), input, now);
         *drift = drift.saturating_add(end.drift.try_into().unwrap_or(u64::MAX));
-        let report = report::report(&self.node, &self.store, &end, *drift).map(Arc::new);
+        let report = report::report(&self.node, known, &end, *drift);
+        let report = report.map(|mut report| {
+            let note = last_known.map(|it| report::on_last_known(&it.at, &self.store.missing()));
+            report.preflight.extend(note);
+            Arc::new(report)
+        });
         journal.pass(&end, report.as_deref());
         let took = started.elapsed();
         if let Some(state) = &end.state {
@@ -191,6 +269,9 @@ impl Worker {
                 }
                 news
             });
+        }
+        if last_known.is_none() && self.passes.has_run_dir() {
+            self.snapshot_file.save_in_time(known.snapshot(), now);
         }
         // Last, so that the report is there when `Shared::nothing_left` returns.
         self.shared.pass_ended(&end, took, report.as_deref());

@@ -1,5 +1,8 @@
 //! The schema's lists and sentences that name all members of a closed set of the model, made from the set.
 
+use schemars::Schema;
+use serde_json::{Value, json};
+
 use crate::model::{ArpMode, Flag, Protocol, Scheduler, TakeCause, listed};
 
 pub(super) fn protocols() -> [&'static str; Protocol::ALL.len()] {
@@ -86,4 +89,28 @@ pub(super) fn causes() -> String {
     let causes = causes.filter(|it| *it != TakeCause::Adopted);
     let causes: Vec<&str> = causes.map(TakeCause::name).collect();
     format!("Why: {}.", listed(&causes, "or"))
+}
+
+/// Bounds a label's value (Kubernetes allows 63 characters).
+pub(super) fn bound_labels(schema: &mut Schema) {
+    if let Some(Value::Object(value)) = schema.get_mut("additionalProperties") {
+        value.insert("maxLength".to_owned(), json!(63));
+    }
+}
+
+/// Bounds the texts of conditions as `k8s.io/apimachinery/pkg/apis/meta/v1` does for `metav1.Condition`, which
+/// k8s-openapi leaves out.
+pub(super) fn bound_conditions(schema: &mut Schema) {
+    let bounds = [("message", 32_768), ("reason", 1024), ("type", 316)];
+    let bounds = bounds
+        .into_iter()
+        .chain([("status", 7), ("lastTransitionTime", 64)]);
+    for (field, max) in bounds {
+        if let Some(Value::Object(text)) = schema
+            .get_mut("items")
+            .and_then(|items| items.get_mut("properties")?.get_mut(field))
+        {
+            text.insert("maxLength".to_owned(), json!(max));
+        }
+    }
 }

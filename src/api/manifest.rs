@@ -29,6 +29,8 @@ pub enum Manifest {
 /// `file` is the file's name in messages.
 pub fn parse_manifests(file: &str, text: &str) -> Vec<Result<Manifest, Refusal>> {
     let mut manifests = Vec::new();
+    // Some editors begin a file with a byte order mark (YAML 1.2, 5.2), which is no part of its first line.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for document in documents(text) {
         let place = format!("{file}: line {}", document.line);
         match read(&document.text) {

@@ -5,6 +5,7 @@ mod convert;
 mod endpoint_slice;
 mod lists;
 mod manifest;
+mod manifest_of;
 mod node;
 mod node_state;
 mod observed_generations;
@@ -24,10 +25,11 @@ pub use conditions::{ConditionReason, ConditionStatus, ConditionType};
 pub use convert::{ParsedVirtualService, parse_virtual_service};
 pub use endpoint_slice::{SERVICE_NAME_LABEL, endpoint_slice};
 pub use manifest::{Manifest, parse_manifests};
+pub use manifest_of::manifest_of;
 pub use node::node;
 pub use node_state::{NodeState, NodeStateSpec, NodeStateStatus};
 pub use observed_generations::{GenerationMatch, ObservedGenerations};
-pub use report::{InvalidReport, Report, ReportedNic, Undoing};
+pub use report::{InvalidReport, Report, ReportedNic, StatusSize, Undoing};
 pub use virtual_service::{
     Count, Directors, ExternalServer, NodeSelector, Persistence, Port, RealServers, Scheduler,
     SelectorRequirement, ServiceReference, Summary, VirtualService, VirtualServiceSpec,

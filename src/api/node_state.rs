@@ -14,6 +14,19 @@ use serde::{Deserialize, Serialize};
 
 use super::lists;
 
+/// How many ranges of addresses, or groups of VIPs, one list has at most.
+pub(super) const MAX_RANGES: usize = 65_536;
+/// How many entries with a text of their own one list has at most.
+pub(super) const MAX_ENTRIES: usize = 16_384;
+/// How many characters a sentence has at most.
+pub(super) const MAX_TEXT: usize = 1024;
+/// How many characters a name has at most: that of a node (RFC 1123), or NAMESPACE/NAME.
+pub(super) const MAX_NAME: usize = 317;
+/// How many characters a word of ours, a digest, a MAC or an interface's name has at most.
+pub(super) const MAX_WORD: usize = 128;
+/// How many characters a range of addresses has at most.
+pub(super) const MAX_RANGE: usize = 91;
+
 /// Nothing is asked of a NodeState; all of it is status.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
@@ -79,42 +92,58 @@ pub struct NodeStateSpec {}
 pub struct NodeStateStatus {
     /// The version of the agent that wrote this.
     #[serde(default)]
+    #[schemars(length(max = MAX_WORD))]
     pub agent_version: String,
     /// Which VirtualServices, in which generation, the agent had seen when it observed this: a digest for programs.
     #[serde(default)]
+    #[schemars(length(max = MAX_WORD))]
     pub observed: String,
     /// What the node's labels make it: director, backend.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = MAX_WORD)))]
     pub roles: Vec<String>,
     /// The interfaces on which the node can answer ARP: all that have an address, and the first 16 that have none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_ENTRIES))]
     pub networks: Vec<Network>,
     /// The ARP settings that apply to all interfaces (net.ipv4.conf.all).
     #[serde(default)]
     pub arp_all: NodeArp,
     /// VIPs that the node carries while every interface keeps quiet about them, as addresses and ranges.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_RANGES), inner(length(max = MAX_RANGE)))]
     pub bound: Vec<String>,
     /// VIPs that the node answers ARP for, as addresses and ranges.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_RANGES), inner(length(max = MAX_RANGE)))]
     pub held: Vec<String>,
     /// What the node's IPVS sends to whom; VIPs with equal destinations share an entry.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_RANGES))]
     pub directing: Vec<DirectingEntry>,
+    /// How many entries of `directing` were left out so that this object stays small; absent when none was. Other nodes
+    /// take such a director for one that may send packets for any VIP that `directing` does not name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directing_left_out: Option<i64>,
     /// VirtualServices for which the node cannot do its part.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_ENTRIES))]
     pub refused: Vec<RefusedEntry>,
     /// VIPs that somebody else answers ARP for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_ENTRIES))]
     pub conflicts: Vec<ConflictEntry>,
     /// The last VIPs that came to the node, the newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_ENTRIES))]
     pub moves: Vec<MoveEntry>,
     /// VIPs that are served, with what endangers them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_ENTRIES))]
     pub warnings: Vec<WarningEntry>,
     /// What the node lacks for directway's work; absent when it lacks nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_ENTRIES))]
     pub preflight: Vec<PreflightEntry>,
     /// How many IPVS services directway programmed.
     #[serde(default)]
@@ -128,7 +157,7 @@ pub struct NodeStateStatus {
     /// The request to undo everything that the node follows; absent when there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<UndoEntry>,
-    /// How many entries were left out above so that this object stays small; absent when none was.
+    /// How many entries were left out above, `directing` included, so that this object stays small; absent when none was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_out: Option<i64>,
     /// The same as numbers, for the columns of kubectl.
@@ -141,15 +170,18 @@ pub struct NodeStateStatus {
 #[serde(rename_all = "camelCase")]
 pub struct Network {
     /// The interface's name.
+    #[schemars(length(max = MAX_WORD))]
     pub interface: String,
     /// The kernel's index of the interface.
     #[serde(default)]
     pub index: i64,
     /// Its networks, such as 192.168.188.0/24; link-local ones are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_RANGES), inner(length(max = MAX_RANGE)))]
     pub subnets: Vec<String>,
     /// The node's own addresses in these networks: where it has no InternalIP, other directors know it by the lowest of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_RANGES), inner(length(max = MAX_RANGE)))]
     pub addresses: Vec<String>,
     /// Its own ARP settings as they are without directway, which restores them in the end.
     #[serde(default)]
@@ -173,15 +205,19 @@ pub struct NodeArp {
 #[serde(rename_all = "camelCase")]
 pub struct DirectingEntry {
     /// The VIPs, as addresses and ranges.
+    #[schemars(length(max = MAX_RANGES), inner(length(max = MAX_RANGE)))]
     pub vips: Vec<String>,
     /// Real servers that get new connections, as addresses and ranges.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_RANGES), inner(length(max = MAX_RANGE)))]
     pub ready: Vec<String>,
     /// Real servers that get none, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_ENTRIES))]
     pub unready: Vec<UnreadyEntry>,
     /// Real servers that left and keep their open connections, as addresses and ranges.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_RANGES), inner(length(max = MAX_RANGE)))]
     pub draining: Vec<String>,
 }
 
@@ -190,10 +226,13 @@ pub struct DirectingEntry {
 #[serde(rename_all = "camelCase")]
 pub struct UnreadyEntry {
     /// Its address.
+    #[schemars(length(max = MAX_RANGE))]
     pub address: String,
     /// Why, in one word.
+    #[schemars(length(max = MAX_WORD))]
     pub reason: String,
     /// Why, and what to do.
+    #[schemars(length(max = MAX_TEXT))]
     pub message: String,
 }
 
@@ -202,10 +241,13 @@ pub struct UnreadyEntry {
 #[serde(rename_all = "camelCase")]
 pub struct RefusedEntry {
     /// Which ones, as namespace/name.
+    #[schemars(length(max = MAX_ENTRIES), inner(length(max = MAX_NAME)))]
     pub virtual_services: Vec<String>,
     /// Why, in one word.
+    #[schemars(length(max = MAX_WORD))]
     pub reason: String,
     /// Why, and what to do.
+    #[schemars(length(max = MAX_TEXT))]
     pub message: String,
 }
 
@@ -214,13 +256,17 @@ pub struct RefusedEntry {
 #[serde(rename_all = "camelCase")]
 pub struct ConflictEntry {
     /// The VIP.
+    #[schemars(length(max = MAX_RANGE))]
     pub vip: String,
     /// The interface on which the answers came.
+    #[schemars(length(max = MAX_WORD))]
     pub interface: String,
     /// The node's own MAC there, if it holds the VIP itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_WORD))]
     pub mac: Option<String>,
     /// Who answered.
+    #[schemars(length(max = MAX_ENTRIES))]
     pub rivals: Vec<RivalEntry>,
 }
 
@@ -229,9 +275,11 @@ pub struct ConflictEntry {
 #[serde(rename_all = "camelCase")]
 pub struct RivalEntry {
     /// Its MAC.
+    #[schemars(length(max = MAX_WORD))]
     pub mac: String,
     /// The node that it is, as far as known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_NAME))]
     pub node: Option<String>,
 }
 
@@ -240,14 +288,17 @@ pub struct RivalEntry {
 #[serde(rename_all = "camelCase")]
 pub struct MoveEntry {
     /// When, by the node's clock (RFC 3339).
+    #[schemars(length(max = MAX_WORD))]
     pub at: String,
     /// The VIPs, as addresses and ranges.
+    #[schemars(length(max = MAX_RANGES), inner(length(max = MAX_RANGE)))]
     pub vips: Vec<String>,
     /// The director that had them; absent where nobody had, or nobody knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_NAME))]
     pub from: Option<String>,
     /// Why.
-    #[schemars(description = lists::causes())]
+    #[schemars(description = lists::causes(), length(max = MAX_WORD))]
     pub cause: String,
     /// How long that took, in milliseconds: since they were known to be vacant, or since the move began.
     pub milliseconds: i64,
@@ -258,10 +309,13 @@ pub struct MoveEntry {
 #[serde(rename_all = "camelCase")]
 pub struct WarningEntry {
     /// The VIPs, as addresses and ranges.
+    #[schemars(length(max = MAX_RANGES), inner(length(max = MAX_RANGE)))]
     pub vips: Vec<String>,
     /// By what, in one word.
+    #[schemars(length(max = MAX_WORD))]
     pub reason: String,
     /// By what, and what to do.
+    #[schemars(length(max = MAX_TEXT))]
     pub message: String,
 }
 
@@ -270,10 +324,13 @@ pub struct WarningEntry {
 #[serde(rename_all = "camelCase")]
 pub struct PreflightEntry {
     /// What was checked, in one word.
+    #[schemars(length(max = MAX_WORD))]
     pub check: String,
     /// What was found.
+    #[schemars(length(max = MAX_TEXT))]
     pub message: String,
     /// What to do.
+    #[schemars(length(max = MAX_TEXT))]
     pub fix: String,
 }
 
@@ -282,6 +339,7 @@ pub struct PreflightEntry {
 #[serde(rename_all = "camelCase")]
 pub struct UndoEntry {
     /// The request, as the ConfigMap that asks for it names it.
+    #[schemars(length(max = MAX_TEXT))]
     pub request: String,
     /// Whether nothing of directway's is left in the node's kernel.
     #[serde(default)]
@@ -293,6 +351,7 @@ pub struct UndoEntry {
 #[serde(rename_all = "camelCase")]
 pub struct NodeSummary {
     /// The roles as one text.
+    #[schemars(length(max = MAX_WORD))]
     pub roles: String,
     /// How many VIPs the node answers ARP for.
     pub held: i64,

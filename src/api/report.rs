@@ -1,5 +1,7 @@
 //! A NodeState's content as plain values, written compactly and checked when read.
 
+mod write;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -10,19 +12,14 @@ use std::{
 use ipnet::IpNet;
 
 use super::node_state::{
-    ConflictEntry, DirectingEntry, MoveEntry, Network, NodeArp, NodeStateStatus, NodeSummary,
-    PreflightEntry, RefusedEntry, RivalEntry, UndoEntry, UnreadyEntry, WarningEntry,
+    DirectingEntry, MAX_ENTRIES, MAX_TEXT, MoveEntry, NodeArp, NodeStateStatus, PreflightEntry,
 };
 use crate::model::{
-    ArpSettings, Conflict, Dev, Directing, IpRanges, Mac, Move, NodeName, PeerState, Preflight,
+    ArpSettings, Conflict, Dev, Directing, IpRanges, Move, NodeName, PeerState, Preflight,
     PreflightCheck, Reason, Refusal, TakeCause, VsKey,
 };
 
-/// How many bytes refusals, conflicts, moves and failed checks may take of the object. The rest is ranges; together
-/// they stay well under 256 KiB, and etcd's limit is 1.5 MiB.
-const DETAIL_BUDGET: usize = 96 * 1024;
-/// No real cluster has as many real servers behind one VIP; a range that claims more is garbage.
-const MAX_SERVERS: usize = 65_536;
+pub use write::StatusSize;
 
 /// What one node's agent reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,103 +100,12 @@ fn invalid(field: &'static str, cause: impl ToString) -> InvalidReport {
 }
 
 impl Report {
-    /// The status to write.
-    pub fn to_status(&self) -> NodeStateStatus {
-        let mut budget = Budget {
-            bytes: DETAIL_BUDGET,
-            left_out: 0,
-        };
-        let preflight = self.preflight.iter().map(PreflightEntry::from).collect();
-        let preflight = budget.keep(preflight, |entry| {
-            entry.check.len() + entry.message.len() + entry.fix.len()
-        });
-        let conflicts = budget.keep(self.conflict_entries(), |entry| {
-            let rivals = entry.rivals.iter();
-            let names = rivals.map(|rival| rival.node.as_ref().map_or(0, String::len));
-            entry.interface.len() + 80 + entry.rivals.len() * 40 + names.sum::<usize>()
-        });
-        let moves = budget.keep(self.moves.iter().map(move_entry).collect(), |entry| {
-            let vips: usize = entry.vips.iter().map(|range| range.len() + 3).sum();
-            vips + entry.cause.len() + 160
-        });
-        let refused = budget.keep_refused(self.refused_entries());
-        let roles: Vec<String> = [(self.is_director, "director"), (self.is_backend, "backend")]
-            .into_iter()
-            .filter(|(has, _)| *has)
-            .map(|(_, role)| role.to_owned())
-            .collect();
-        NodeStateStatus {
-            agent_version: self.agent_version.clone(),
-            observed: self.observed.clone(),
-            summary: Some(NodeSummary {
-                roles: roles.join(","),
-                held: number(self.peer.held.len()),
-                bound: number(self.peer.bound.len()),
-                refused: number(self.refused.len()),
-            }),
-            roles,
-            networks: self
-                .networks
-                .iter()
-                .map(|(dev, nic)| Network {
-                    interface: dev.to_string(),
-                    index: nic.index.into(),
-                    subnets: nic.subnets.iter().map(ToString::to_string).collect(),
-                    addresses: nic.addresses.iter().map(ToString::to_string).collect(),
-                    arp: node_arp(nic.arp),
-                })
-                .collect(),
-            arp_all: node_arp(self.arp_all),
-            bound: self.peer.bound.to_strings(),
-            held: self.peer.held.to_strings(),
-            directing: self.peer.directing.iter().map(directing_entry).collect(),
-            refused,
-            conflicts,
-            moves,
-            warnings: self.warnings.iter().map(warning_entry).collect(),
-            preflight,
-            services: number(self.services),
-            destinations: number(self.destinations),
-            drift: number(self.drift),
-            undo: self.undo.as_ref().map(|undo| UndoEntry {
-                request: undo.request.clone(),
-                done: undo.done,
-            }),
-            left_out: (budget.left_out > 0).then(|| number(budget.left_out)),
-        }
-    }
-
-    fn conflict_entries(&self) -> Vec<ConflictEntry> {
-        self.conflicts
-            .iter()
-            .map(|((vip, dev), conflict)| ConflictEntry {
-                vip: vip.to_string(),
-                interface: dev.to_string(),
-                mac: conflict.own.map(|mac| mac.to_string()),
-                rivals: conflict.rivals.iter().map(rival_entry).collect(),
-            })
-            .collect()
-    }
-
-    fn refused_entries(&self) -> Vec<RefusedEntry> {
-        let mut by_refusal: BTreeMap<&Refusal, Vec<String>> = BTreeMap::new();
-        for (key, refusal) in &self.refused {
-            by_refusal.entry(refusal).or_default().push(key.to_string());
-        }
-        by_refusal
-            .into_iter()
-            .map(|(refusal, virtual_services)| RefusedEntry {
-                virtual_services,
-                reason: refusal.reason.name().to_owned(),
-                message: refusal.message.clone(),
-            })
-            .collect()
-    }
-
-    /// Reads what a node wrote.
+    /// Reads what a node wrote. It takes memory in proportion to the status, whatever that claims.
+    ///
+    /// # Errors
+    /// The first field that no agent can have written.
     pub fn from_status(status: &NodeStateStatus) -> Result<Self, InvalidReport> {
         let mut networks = BTreeMap::new();
-        let mut addresses = BTreeSet::new();
         for network in &status.networks {
             let field = "status.networks";
             let dev: Dev = parse(field, &network.interface)?;
@@ -211,8 +117,14 @@ impl Report {
                 addresses: own.collect::<Result<_, _>>()?,
                 arp: arp_settings(field, network.arp)?,
             };
-            addresses.extend(nic.addresses.iter().copied());
             networks.insert(dev, nic);
+        }
+        let named = status.refused.iter();
+        let named: usize = named.map(|entry| entry.virtual_services.len()).sum();
+        if named > MAX_ENTRIES {
+            // Each of them has a copy of its entry's message.
+            let cause = format!("{named} VirtualServices are more than {MAX_ENTRIES}");
+            return Err(invalid("status.refused", cause));
         }
         let mut refused = BTreeMap::new();
         for entry in &status.refused {
@@ -256,16 +168,7 @@ impl Report {
             is_backend: status.roles.iter().any(|role| role == "backend"),
             networks,
             arp_all: arp_settings("status.arpAll", status.arp_all)?,
-            peer: PeerState {
-                addresses,
-                bound: ranges("status.bound", &status.bound)?,
-                held: ranges("status.held", &status.held)?,
-                directing: status
-                    .directing
-                    .iter()
-                    .map(directing)
-                    .collect::<Result<_, _>>()?,
-            },
+            peer: Self::peer_of(status)?,
             refused,
             conflicts,
             moves: moves.collect::<Result<_, _>>()?,
@@ -281,58 +184,27 @@ impl Report {
             left_out: count("status.leftOut", status.left_out.unwrap_or(0))?,
         })
     }
-}
 
-/// How many bytes of details still fit, and how many entries did not.
-struct Budget {
-    bytes: usize,
-    left_out: usize,
-}
-
-impl Budget {
-    fn fits(&mut self, size: usize) -> bool {
-        // Keys, quotes and commas of an entry.
-        let size = size + 64;
-        let fits = size <= self.bytes;
-        if fits {
-            self.bytes -= size;
-        } else {
-            self.left_out += 1;
-        }
-        fits
-    }
-
-    fn keep<T>(&mut self, entries: Vec<T>, size: impl Fn(&T) -> usize) -> Vec<T> {
-        entries
-            .into_iter()
-            .filter(|entry| self.fits(size(entry)))
-            .collect()
-    }
-
-    /// Keeps as many of an entry's objects as fit, because there may be thousands.
-    fn keep_refused(&mut self, mut entries: Vec<RefusedEntry>) -> Vec<RefusedEntry> {
-        entries.retain_mut(|entry| {
-            if !self.fits(entry.message.len() + entry.reason.len()) {
-                self.left_out += entry.virtual_services.len().saturating_sub(1);
-                return false;
-            }
-            let before = entry.virtual_services.len();
-            entry.virtual_services.retain(|name| {
-                let fits = name.len() + 3 <= self.bytes;
-                self.bytes -= if fits { name.len() + 3 } else { 0 };
-                fits
-            });
-            self.left_out += before - entry.virtual_services.len();
-            true
-        });
-        entries
-    }
-}
-
-fn node_arp(settings: ArpSettings) -> NodeArp {
-    NodeArp {
-        ignore: settings.ignore.into(),
-        announce: settings.announce.into(),
+    /// Reads only the part that other nodes act on.
+    ///
+    /// # Errors
+    /// As [`Self::from_status`].
+    pub fn peer_of(status: &NodeStateStatus) -> Result<PeerState, InvalidReport> {
+        let addresses = status.networks.iter().flat_map(|it| &it.addresses);
+        let addresses = addresses.map(|ip| parse("status.networks", ip));
+        let field = "status.directingLeftOut";
+        let left_out: u64 = count(field, status.directing_left_out.unwrap_or(0))?;
+        Ok(PeerState {
+            addresses: addresses.collect::<Result<_, _>>()?,
+            bound: ranges("status.bound", &status.bound)?,
+            held: ranges("status.held", &status.held)?,
+            directing: status
+                .directing
+                .iter()
+                .map(directing)
+                .collect::<Result<_, _>>()?,
+            partial: left_out > 0,
+        })
     }
 }
 
@@ -341,43 +213,6 @@ fn arp_settings(field: &'static str, arp: NodeArp) -> Result<ArpSettings, Invali
         ignore: count(field, arp.ignore)?,
         announce: count(field, arp.announce)?,
     })
-}
-
-fn directing_entry(group: &Directing) -> DirectingEntry {
-    DirectingEntry {
-        vips: group.vips.to_strings(),
-        ready: group
-            .ready
-            .iter()
-            .copied()
-            .collect::<IpRanges>()
-            .to_strings(),
-        unready: group
-            .unready
-            .iter()
-            .map(|(address, refusal)| UnreadyEntry {
-                address: address.to_string(),
-                reason: refusal.reason.name().to_owned(),
-                message: refusal.message.clone(),
-            })
-            .collect(),
-        draining: group
-            .draining
-            .iter()
-            .copied()
-            .collect::<IpRanges>()
-            .to_strings(),
-    }
-}
-
-fn move_entry(moved: &Move) -> MoveEntry {
-    MoveEntry {
-        at: moved.at.to_string(),
-        vips: moved.vips.to_strings(),
-        from: moved.from.clone(),
-        cause: moved.cause.name().to_owned(),
-        milliseconds: number(moved.after.as_millis()),
-    }
 }
 
 fn moved(entry: &MoveEntry, cause: TakeCause) -> Result<Move, InvalidReport> {
@@ -391,16 +226,6 @@ fn moved(entry: &MoveEntry, cause: TakeCause) -> Result<Move, InvalidReport> {
     })
 }
 
-impl From<&Preflight> for PreflightEntry {
-    fn from(entry: &Preflight) -> Self {
-        Self {
-            check: entry.check.name().to_owned(),
-            message: entry.message.clone(),
-            fix: entry.fix.clone(),
-        }
-    }
-}
-
 fn preflight(entry: &PreflightEntry) -> Preflight {
     Preflight {
         check: PreflightCheck::from_name(&entry.check),
@@ -409,35 +234,17 @@ fn preflight(entry: &PreflightEntry) -> Preflight {
     }
 }
 
-fn warning_entry((warning, vips): (&Refusal, &IpRanges)) -> WarningEntry {
-    WarningEntry {
-        vips: vips.to_strings(),
-        reason: warning.reason.name().to_owned(),
-        message: warning.message.clone(),
-    }
-}
-
 fn directing(entry: &DirectingEntry) -> Result<Directing, InvalidReport> {
     let field = "status.directing";
-    let servers = |texts: &[String]| {
-        let ranges = ranges(field, texts)?;
-        if ranges.len() > MAX_SERVERS as u128 {
-            return Err(invalid(
-                field,
-                format!("more than {MAX_SERVERS} real servers"),
-            ));
-        }
-        Ok(ranges.iter().collect())
-    };
     let unready = entry.unready.iter().map(|entry| {
         let refusal = refusal(&entry.reason, &entry.message);
         Ok((parse(field, &entry.address)?, refusal))
     });
     Ok(Directing {
         vips: ranges(field, &entry.vips)?,
-        ready: servers(&entry.ready)?,
+        ready: ranges(field, &entry.ready)?,
         unready: unready.collect::<Result<_, _>>()?,
-        draining: servers(&entry.draining)?,
+        draining: ranges(field, &entry.draining)?,
     })
 }
 
@@ -453,9 +260,15 @@ fn parse<T: FromStr<Err: ToString>>(field: &'static str, text: &str) -> Result<T
 /// A refusal as it was written. During an upgrade a newer agent may have reasons that this program doesn't know; the
 /// rest of its report still counts, so the unknown word moves into the message.
 fn refusal(reason: &str, message: &str) -> Refusal {
+    let message = clip(message, MAX_TEXT);
     Reason::from_name(reason).map_or_else(
-        || Refusal::new(Reason::Pending, format!("{reason}: {message}")),
-        |reason| Refusal::new(reason, message),
+        || {
+            Refusal::new(
+                Reason::Pending,
+                clip(&format!("{reason}: {message}"), MAX_TEXT),
+            )
+        },
+        |reason| Refusal::new(reason, message.clone()),
     )
 }
 
@@ -463,13 +276,10 @@ fn count<T: TryFrom<i64>>(field: &'static str, value: i64) -> Result<T, InvalidR
     T::try_from(value).map_err(|_| invalid(field, format!("{value} is no count")))
 }
 
-fn number<T: TryInto<i64>>(value: T) -> i64 {
-    value.try_into().unwrap_or(i64::MAX)
-}
-
-fn rival_entry((mac, node): (&Mac, &Option<NodeName>)) -> RivalEntry {
-    RivalEntry {
-        mac: mac.to_string(),
-        node: node.as_ref().map(ToString::to_string),
+/// At most `max` characters of `text`.
+fn clip(text: &str, max: usize) -> String {
+    match text.char_indices().nth(max) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(max - 1).chain(['…']).collect(),
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{NodeStateStatus, Report, ReportedNic, Undoing};
+use super::{NodeStateStatus, Report, ReportedNic, Undoing, node_state::DirectingEntry};
 use crate::model::{
     ArpSettings, Conflict, Directing, IpRanges, Move, PeerState, Preflight, PreflightCheck, Reason,
     Refusal, TakeCause, VsKey,
@@ -46,10 +46,11 @@ fn report() -> Report {
             held: vips(2),
             directing: vec![Directing {
                 vips: vips(2),
-                ready: BTreeSet::from([v4(11, 1), v4(11, 2), v4(11, 9)]),
+                ready: [v4(11, 1), v4(11, 2), v4(11, 9)].into(),
                 unready: BTreeMap::from([(v4(11, 3), refusal.clone())]),
-                draining: BTreeSet::from([v4(11, 4)]),
+                draining: [v4(11, 4)].into(),
             }],
+            partial: false,
         },
         refused: BTreeMap::from([(VsKey::new("shop", "web"), refusal)]),
         conflicts: BTreeMap::from([(
@@ -166,6 +167,95 @@ fn ten_thousand_virtual_services_fit_into_256_kib() {
     assert_eq!(status.refused.len(), 1);
 }
 
+/// A NodeState of a few kilobytes can claim billions of addresses.
+#[test]
+fn a_range_takes_the_memory_of_its_ends() {
+    let all = || vec!["0.0.0.0-255.255.255.255".to_owned()];
+    let entry = DirectingEntry {
+        vips: all(),
+        ready: all(),
+        draining: all(),
+        ..DirectingEntry::default()
+    };
+    let status = NodeStateStatus {
+        bound: all(),
+        held: all(),
+        directing: vec![entry; 1000],
+        ..NodeStateStatus::default()
+    };
+    let peer = Report::from_status(&status).unwrap().peer;
+    assert_eq!(peer.directing.len(), 1000);
+    assert_eq!(peer.directing[999].ready.len(), 1 << 32);
+    assert!(peer.may_direct(v4(10, 1), v4(11, 1)));
+}
+
+/// 100 VirtualServices with 128 external hosts each, none of which answers.
+#[test]
+fn thousands_of_silent_real_servers_do_not_keep_a_report_from_being_written() {
+    let mut large = report();
+    large.peer.held = vips(100);
+    let silent = |group: usize| {
+        let address = move |host: usize| v4(11, group * 1000 + host * 2);
+        (0..128).map(address).map(|address| {
+            let message = format!("{address} does not answer ARP on eth0: is the host up?");
+            (address, Refusal::new(Reason::Unreachable, message))
+        })
+    };
+    large.peer.directing = (0..100)
+        .map(|group| Directing {
+            vips: [v4(10, group + 1)].into(),
+            unready: silent(group).collect(),
+            ..Directing::default()
+        })
+        .collect();
+    let status = large.to_status();
+    assert!(bytes(&status) < 256 * 1024, "{} bytes", bytes(&status));
+    let spelt: usize = status.directing.iter().map(|it| it.unready.len()).sum();
+    assert_eq!(spelt as i64 + status.left_out.unwrap(), 12_800);
+    assert!(spelt > 100, "{spelt} are explained");
+    assert!(!status.refused.is_empty() && !status.conflicts.is_empty());
+    let read = Report::from_status(&status).unwrap();
+    assert_eq!(read.peer.held, vips(100));
+    assert!(!read.peer.partial, "all destinations are named");
+}
+
+/// What does not fit is not taken for what is not there.
+#[test]
+fn ranges_that_do_not_fit_are_counted_and_reported() {
+    let scattered: IpRanges = (1..=60_000).map(|host| v4(10, host * 2)).collect();
+    let mut large = report();
+    large.peer.bound = scattered.clone();
+    large.peer.held = scattered.clone();
+    let group = |host: IpAddr| Directing {
+        vips: [host].into(),
+        ready: [host].into(),
+        ..Directing::default()
+    };
+    large.peer.directing = scattered.iter().map(group).collect();
+    let status = large.to_status();
+    assert!(bytes(&status) < 1024 * 1024, "{} bytes", bytes(&status));
+    assert_eq!(status.preflight[0].check, "ReportSize");
+    let kept = status.held.len() + status.bound.len() + status.directing.len();
+    assert_eq!(kept as i64 + status.left_out.unwrap(), 180_000);
+    let peer = Report::from_status(&status).unwrap().peer;
+    assert!(peer.partial);
+    let (last, other) = (v4(10, 120_000), v4(11, 1));
+    assert!(!peer.stands_by(last, false), "nobody knows that it could");
+    assert!(
+        peer.may_direct(last, other),
+        "nobody knows that it does not"
+    );
+}
+
+#[test]
+fn a_text_is_cut_to_what_the_schema_allows() {
+    let mut long = report();
+    long.preflight[0].message = "é".repeat(5000);
+    let status = long.to_status();
+    assert_eq!(status.preflight[0].message.chars().count(), 1024);
+    assert!(status.preflight[0].message.ends_with('…'));
+}
+
 #[test]
 fn garbage_is_an_error_that_names_its_field() {
     let garble = |change: fn(&mut NodeStateStatus)| {
@@ -175,25 +265,26 @@ fn garbage_is_an_error_that_names_its_field() {
     };
     let errors = [
         garble(|status| status.bound.push("10.0.0.0/8".to_owned())),
-        garble(|status| status.directing[0].ready.push("::-ffff::".to_owned())),
-        garble(|status| {
-            status.directing[0]
-                .draining
-                .push("0.0.0.0-255.255.255.255".to_owned())
-        }),
+        garble(|status| status.directing[0].ready.push("::-10.0.0.1".to_owned())),
+        garble(|status| status.directing_left_out = Some(-1)),
         garble(|status| status.refused[0].virtual_services.push("web".to_owned())),
         garble(|status| status.conflicts[0].rivals[0].mac = "me".to_owned()),
         garble(|status| status.warnings[0].vips.push("all".to_owned())),
         garble(|status| status.services = -1),
+        garble(|status| {
+            let names = (0..20_000).map(|number| format!("shop/web-{number}"));
+            status.refused[0].virtual_services = names.collect();
+        }),
     ];
     for (error, field) in errors.iter().zip([
         "bound",
         "directing",
-        "directing",
+        "directingLeftOut",
         "refused",
         "conflicts",
         "warnings",
         "services",
+        "refused",
     ]) {
         assert!(error.starts_with(&format!("status.{field}: ")), "{error}");
     }

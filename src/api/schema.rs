@@ -116,6 +116,14 @@ impl Walk {
     }
 
     fn object(&mut self, map: &Map<String, Value>, schema: &Value, path: &str) {
+        let count = map.len() as u64;
+        if let Some(max) = schema["maxProperties"].as_u64().filter(|max| count > *max) {
+            self.complain(
+                path,
+                format_args!("has {count} entries: give at most {max}"),
+            );
+            return;
+        }
         for field in schema["required"].as_array().into_iter().flatten() {
             if let Some(name) = field.as_str()
                 && !map.contains_key(name)
@@ -152,12 +160,16 @@ impl Walk {
                 format_args!("has {count} entries: give at least {min}"),
             );
         }
-        if let Some(max) = schema["maxItems"].as_u64().filter(|max| count > *max) {
+        let max = schema["maxItems"].as_u64();
+        if let Some(max) = max.filter(|max| count > *max) {
             self.complain(
                 path,
                 format_args!("has {count} entries: give at most {max}"),
             );
         }
+        // There may be millions more.
+        let most = usize::try_from(max.unwrap_or(count)).unwrap_or(usize::MAX);
+        let items = items.get(..most).unwrap_or(items);
         if let Some(item_schema) = schema.get("items") {
             for (index, item) in items.iter().enumerate() {
                 self.value(item, item_schema, &format!("{path}[{index}]"));
@@ -297,7 +309,7 @@ mod tests {
                 "kind": {"type": "string", "enum": ["a", "b"]},
                 "labels": {"type": "object", "additionalProperties": {"type": "string"}},
                 "list": {
-                    "type": "array", "minItems": 1, "maxItems": 2,
+                    "type": "array", "minItems": 1, "maxItems": 3,
                     "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["p", "q"],
                     "items": {"type": "object", "properties": {"p": {"type": "integer"}, "q": {"type": "string", "default": "x"}}},
                 },
@@ -314,14 +326,14 @@ mod tests {
 
     #[test]
     fn every_problem_names_its_field_and_value() {
-        let value = json!({"name": "abcdef", "count": 10, "kind": "c", "labels": {"x": true}, "list": [{"p": 1}, {"p": 1, "q": "x"}, 5], "nmae": 1});
+        let value = json!({"name": "abcdef", "count": 10, "kind": "c", "labels": {"x": true}, "list": [{"p": 1}, {"p": 1, "q": "x"}, 5, 6], "nmae": 1});
         let found = problems(&value);
         for expected in [
             r#"name: "abcdef" is too long: give at most 4 characters"#,
             "count: 10 is out of range: use 1 to 9",
             r#"kind: "c" is not known: use one of a b"#,
             "labels.x: true is not a text: write it in quotes",
-            "list: has 3 entries: give at most 2",
+            "list: has 4 entries: give at most 3",
             "list[2]: 5 is not an object (key: value lines)",
             r#"list[1]: {"p":1,"q":"x"} is there already: remove one of them"#,
             "nmae: is not a known field: use one of count kind labels list name",

@@ -271,6 +271,7 @@ pub struct ExternalServer {
 pub struct NodeSelector {
     /// Labels that a node must have with exactly these values.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxProperties" = 64), transform = lists::bound_labels)]
     pub match_labels: Option<BTreeMap<String, String>>,
     /// Further requirements on labels.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -304,9 +305,11 @@ pub struct VirtualServiceStatus {
     pub observed_generation: Option<i64>,
     /// The virtual IP addresses in use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2), inner(length(max = 45)))]
     pub vips: Vec<String>,
     /// The node that answers ARP for the VIPs now; two names if two nodes hold one each; absent while nobody does.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 507))]
     pub holder: Option<String>,
     /// Nodes that may hold the VIPs.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -321,6 +324,7 @@ pub struct VirtualServiceStatus {
     /// (programmed, and at least one real server gets new connections), VIPConflict (somebody else on the wire answers for a VIP)
     /// and KubeProxyConflict (kube-proxy in ipvs mode deletes the VIP's services, or will).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), transform = lists::bound_conditions)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 }
@@ -351,10 +355,13 @@ impl Count {
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
     /// Ports and protocols, such as 80/TCP,443/TCP.
+    #[schemars(length(max = 1024))]
     pub ports: String,
     /// Real servers ready/total, such as 2/3.
+    #[schemars(length(max = 64))]
     pub real_servers: String,
     /// Directors ready/total, such as 1/2.
+    #[schemars(length(max = 64))]
     pub directors: String,
 }
 

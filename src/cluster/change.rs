@@ -1,6 +1,6 @@
 //! The changes that sources send, and the queue that takes them to the reader's store.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use tokio::sync::mpsc;
 
@@ -58,8 +58,8 @@ pub enum Change {
         /// The file, the object, or [`WATCH_SUBJECT`].
         subject: String,
     },
-    /// Whether all of the source's objects are known, if only by an earlier good version.
-    Complete(bool),
+    /// All files that could never be read completely: what they had is not known, nor by an earlier good version.
+    Unread(BTreeSet<String>),
 }
 
 /// The name of an object.

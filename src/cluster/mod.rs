@@ -17,6 +17,7 @@ mod kind;
 mod kinds;
 mod list;
 mod reader;
+mod saved;
 mod source;
 mod store;
 mod wanted;
@@ -33,6 +34,7 @@ pub use kinds::{
 };
 pub use list::{ListError, list};
 pub use reader::{follow, has_lost_its_roles, look};
+pub use saved::{SavedError, restore, save};
 pub use source::{SourceConfig, SourceName, UnknownSource};
 pub use store::{Store, missing};
 pub use wanted::{OwnObjects, Pace, Wanted};

@@ -23,7 +23,11 @@ pub struct Store {
     refused: BTreeMap<VsKey, (String, i64)>,
     synced: BTreeMap<SourceName, bool>,
     problems: BTreeMap<(SourceName, String), String>,
-    complete: bool,
+    /// Files that could never be read completely.
+    unread: BTreeSet<String>,
+    /// Nodes whose NodeState was deleted. What it said stays in force: their agents write it anew, and until then nobody
+    /// knows anything else.
+    unreported: BTreeSet<NodeName>,
     /// Known objects that a list in progress has not named so far.
     relists: BTreeMap<SourceName, BTreeSet<Key>>,
 }
@@ -55,7 +59,8 @@ impl Store {
             refused: BTreeMap::new(),
             synced: sources.iter().map(|source| (*source, false)).collect(),
             problems: BTreeMap::new(),
-            complete: true,
+            unread: BTreeSet::new(),
+            unreported: BTreeSet::new(),
             relists: BTreeMap::new(),
         }
     }
@@ -150,15 +155,26 @@ impl Store {
                 // Watches that work again do not change the report, but allow moves for preference if all do.
                 over && (subject != WATCH_SUBJECT || self.is_fresh())
             }
-            Change::Complete(complete) => {
-                std::mem::replace(&mut self.complete, complete) != complete
+            Change::Unread(files) => {
+                let different = self.unread != files;
+                self.unread = files;
+                different
             }
         }
     }
 
     fn peer(&mut self, name: NodeName, state: PeerState) -> bool {
+        self.unreported.remove(&name);
         match &mut self.snapshot.peers {
             Peers::Reported(peers) => replace(peers, name, state),
+            Peers::Silent => false,
+        }
+    }
+
+    /// Returns whether there was one.
+    fn forget_peer(&mut self, name: &NodeName) -> bool {
+        match &mut self.snapshot.peers {
+            Peers::Reported(peers) => peers.remove(name).is_some(),
             Peers::Silent => false,
         }
     }
@@ -178,12 +194,19 @@ impl Store {
                 self.objects.remove(key);
                 self.snapshot.virtual_services.remove(key).is_some()
             }
-            Key::Node(name) => self.snapshot.nodes.remove(name).is_some(),
+            Key::Node(name) => {
+                if self.unreported.remove(name) {
+                    self.forget_peer(name);
+                }
+                self.snapshot.nodes.remove(name).is_some()
+            }
             Key::NodeState(name) => {
                 let report = self.reports.remove(name).is_some();
-                match &mut self.snapshot.peers {
-                    Peers::Reported(peers) => peers.remove(name).is_some() || report,
-                    Peers::Silent => report,
+                if self.snapshot.nodes.contains_key(name) {
+                    self.unreported.insert(name.clone());
+                    report
+                } else {
+                    self.forget_peer(name) || report
                 }
             }
             Key::EndpointSlice(service, name) => {
@@ -264,7 +287,12 @@ impl Store {
 
     /// Whether all of the sources' objects are known, if only by an earlier good version.
     pub fn is_complete(&self) -> bool {
-        self.complete
+        self.unread.is_empty()
+    }
+
+    /// The files that could never be read completely. Until they are, nothing is removed.
+    pub fn unread(&self) -> &BTreeSet<String> {
+        &self.unread
     }
 
     /// Whether all sources can be read now, as far as their watches know.

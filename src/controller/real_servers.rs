@@ -55,7 +55,7 @@ pub(super) fn count_real_servers(
     let follows_service = virtual_service.real_servers.service.is_some();
     let mut counts = RealServerCounts::default();
     for (address, real_server) in &real_servers.by_address {
-        if group.is_some_and(|group| group.ready.contains(address)) {
+        if group.is_some_and(|group| group.ready.contains(*address)) {
             counts.ready += 1;
             continue;
         }
@@ -73,10 +73,13 @@ pub(super) fn count_real_servers(
             continue;
         }
         let refusal = told.unwrap_or_else(|| {
-            Refusal::new(
-                Reason::Pending,
-                format!("no director sends {vip} to it yet"),
-            )
+            let message = match holder {
+                Some(report) if report.left_out > 0 => {
+                    "the holder's report is too long to say why: see /state of its agent".to_owned()
+                }
+                Some(_) | None => format!("no director sends {vip} to it yet"),
+            };
+            Refusal::new(Reason::Pending, message)
         });
         counts
             .unready
@@ -101,6 +104,9 @@ fn own_words(name: &NodeName, key: &VsKey, cluster: &Store) -> Option<Refusal> {
             PreflightCheck::ConnectionSync
             | PreflightCheck::ExpireNodestConn
             | PreflightCheck::Source
+            | PreflightCheck::NodeName
+            | PreflightCheck::UnreadManifest
+            | PreflightCheck::ReportSize
             | PreflightCheck::Other(_) => None,
         })
     };

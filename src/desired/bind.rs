@@ -204,11 +204,11 @@ impl<'a> Reliance<'a> {
         if inputs.snapshot.undo.is_some() && waited >= UNDO_GRACE {
             return None;
         }
-        let sends = |peer: &PeerState| self.own.iter().any(|own| peer.directs(key.ip, *own));
+        let sends = |peer: &PeerState| self.own.iter().any(|own| peer.may_direct(key.ip, *own));
         let director = self.peers.iter().find(|(_, peer)| sends(peer));
         match director {
             Some((name, _)) => Some(format!(
-                "director {name} still has this node as a destination"
+                "director {name} still has this node as a destination, or may have"
             )),
             None => (waited < REPORT_GRACE && self.others_direct)
                 .then(|| "a director's report may be on its way".to_owned()),

@@ -178,11 +178,21 @@ fn readiness(
         Ok(()) => RealServerState::Ready {
             weight: real_server.weight,
         },
-        // Without an answer, the wire gives no reason to take a weight away.
-        Err(refusal) if refusal.reason == Reason::Pending => {
+        // Without an answer, or without a report, which may have been deleted, there is no reason to take a weight away.
+        Err(refusal)
+            if refusal.reason == Reason::Pending
+                || refusal.reason == Reason::NotBound && !has_report(real_server, inputs) =>
+        {
             RealServerState::Unknown(refusal.into())
         }
         Err(refusal) => RealServerState::Unready(refusal.into()),
+    }
+}
+
+fn has_report(real_server: &RealServer, inputs: &Inputs<'_>) -> bool {
+    match &real_server.id {
+        RealServerId::Node(name) => inputs.snapshot.peers.report(name).is_some(),
+        RealServerId::External => false,
     }
 }
 
@@ -197,8 +207,8 @@ fn is_director(real_server: &RealServer, inputs: &Inputs<'_>) -> bool {
 }
 
 /// The destinations that a service should have, and which of them are draining: ready real servers with their weight;
-/// unready ones with weight 0 if they are destinations now; those without an endpoint and those that left the spec
-/// with weight 0 for the drain time at most. Of UDP, only real servers that still serve can be drained.
+/// unready ones with weight 0 if they are destinations now, unknown ones as they are; those without an endpoint and those
+/// that left the spec with weight 0 for the drain time at most. Of UDP, only real servers that still serve can be drained.
 pub(super) fn destinations(
     key: ServiceKey,
     virtual_service: &VirtualService,

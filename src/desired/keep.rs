@@ -1,6 +1,6 @@
 //! What stays although no VirtualService asks for it, because removing it now would not be safe.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use crate::model::{AddressKey, Ledger, LinkKind, NodeNet, Observed, Role, SyncHalf};
 
@@ -68,11 +68,18 @@ pub(super) fn quiet_address(
     net.addresses.insert(key.clone(), Role::Quiet);
 }
 
-/// Keeps all that directway has added or changed: while not all manifests can be read, what may go is unknown.
-pub(super) fn all_of_ours(wanted: &mut NodeNet, observed: &Observed, ledger: &Ledger) {
+/// Keeps all that directway has added or changed: while not all manifests can be read, what may go is unknown. Returns
+/// the VIPs of which something stays for that reason alone.
+pub(super) fn all_of_ours(
+    wanted: &mut NodeNet,
+    observed: &Observed,
+    ledger: &Ledger,
+) -> BTreeSet<IpAddr> {
+    let mut kept = BTreeSet::new();
     for (key, role) in &observed.net.addresses {
-        if ledger.owns_address(key, observed) {
-            wanted.addresses.entry(key.clone()).or_insert(*role);
+        if ledger.owns_address(key, observed) && !wanted.addresses.contains_key(key) {
+            wanted.addresses.insert(key.clone(), *role);
+            kept.insert(key.ip);
         }
     }
     let dummies = ledger.dummies.intersection(&observed.net.dummies);
@@ -97,12 +104,16 @@ pub(super) fn all_of_ours(wanted: &mut NodeNet, observed: &Observed, ledger: &Le
         let Some(there) = observed.net.services.get(key) else {
             continue;
         };
-        let service = wanted
-            .services
-            .entry(*key)
-            .or_insert_with(|| there.settings());
+        let service = wanted.services.entry(*key).or_insert_with(|| {
+            kept.insert(key.vip);
+            there.settings()
+        });
         for (address, destination) in &there.destinations {
-            service.destinations.entry(*address).or_insert(*destination);
+            service.destinations.entry(*address).or_insert_with(|| {
+                kept.insert(key.vip);
+                *destination
+            });
         }
     }
+    kept
 }

@@ -61,6 +61,8 @@ pub struct Desired {
     /// VIPs that an election of this node holds although this node should not any more. Their services stay until the
     /// election has taken them from the NIC.
     pub yielding: BTreeSet<AddressKey>,
+    /// VIPs of which something stays only because the snapshot is not complete.
+    pub held_back: BTreeSet<IpAddr>,
     /// For users: why some things are not done.
     pub notes: Vec<String>,
     /// To be given to the next pass.
@@ -138,7 +140,7 @@ pub fn desired(inputs: &Inputs<'_>) -> Desired {
     }
     if !inputs.complete {
         let net = Arc::make_mut(&mut desired.net);
-        keep::all_of_ours(net, inputs.observed, inputs.ledger);
+        desired.held_back = keep::all_of_ours(net, inputs.observed, inputs.ledger);
     }
     desired
 }

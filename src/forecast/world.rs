@@ -116,6 +116,7 @@ fn report(observed: &Observed) -> PeerState {
         bound: with_role(Role::Quiet),
         held: with_role(Role::Held),
         directing: directing.collect(),
+        partial: false,
     }
 }
 

@@ -20,7 +20,7 @@ pub trait SegmentNic {
         lifetime: Option<Duration>,
     ) -> Vec<Result<(), OpError>>;
 
-    /// Sets another lifetime for VIPs that are on the NIC.
+    /// Sets another lifetime for VIPs that are on the NIC. The kernel adds those that are not.
     fn renew(
         &mut self,
         vips: &BTreeSet<IpAddr>,
@@ -41,7 +41,7 @@ pub trait SegmentNic {
 }
 
 /// A NIC's link and VIPs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NicState {
     /// Whether it is up and has a carrier.
     pub carrier: bool,

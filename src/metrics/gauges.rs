@@ -39,6 +39,10 @@ pub struct Gauges {
     pub last_success: Option<f64>,
     /// Whether the agent is ready.
     pub ready: bool,
+    /// Whether passes work with a snapshot on disk.
+    pub on_last_known: bool,
+    /// Manifests that could never be read completely, which holds back every removal.
+    pub unread_manifests: usize,
     /// Sources that have synced, by name.
     pub synced: BTreeMap<&'static str, bool>,
 }
@@ -71,6 +75,16 @@ impl Collector for Snapshot {
             gauges.vips_bound,
         )?;
         plain("ready", "Whether the agent is ready", gauges.ready.into())?;
+        plain(
+            "serving_last_known",
+            "Whether the agent works with what was on disk, because a source could not be read since its start",
+            gauges.on_last_known.into(),
+        )?;
+        plain(
+            "unread_manifests",
+            "Manifests that could never be read completely: until they are, nothing is removed",
+            gauges.unread_manifests,
+        )?;
         if let Some(at) = gauges.last_success {
             let gauge = ConstGauge::new(at);
             let metric = encoder.encode_descriptor(

@@ -129,6 +129,8 @@ pub struct PeerState {
     pub held: IpRanges,
     /// Groups of VIPs that send to the same real servers.
     pub directing: Vec<Directing>,
+    /// Whether `directing` lacks groups, because the report would be too large with them.
+    pub partial: bool,
 }
 
 /// VIPs whose services on a director have the same destinations.
@@ -137,11 +139,11 @@ pub struct Directing {
     /// The VIPs.
     pub vips: IpRanges,
     /// Addresses of the destinations that get new connections.
-    pub ready: BTreeSet<IpAddr>,
+    pub ready: IpRanges,
     /// Real servers that get none, each with the reason.
     pub unready: BTreeMap<IpAddr, Refusal>,
     /// Destinations that keep old connections only: the real server must not drop the VIP yet.
-    pub draining: BTreeSet<IpAddr>,
+    pub draining: IpRanges,
 }
 
 impl PeerState {
@@ -153,11 +155,14 @@ impl PeerState {
         directs || (is_backend && self.bound.contains(vip))
     }
 
-    /// Whether this director's kernel still hands packets for `vip` to the real server at `address`.
-    pub fn directs(&self, vip: IpAddr, address: IpAddr) -> bool {
-        self.directing.iter().any(|group| {
-            group.vips.contains(vip)
-                && (group.ready.contains(&address) || group.draining.contains(&address))
-        })
+    /// Whether this director's kernel may still hand packets for `vip` to the real server at `address`. A VIP that a
+    /// partial report does not name may have any destination.
+    pub fn may_direct(&self, vip: IpAddr, address: IpAddr) -> bool {
+        let groups = self.directing.iter();
+        let mut groups = groups.filter(|group| group.vips.contains(vip)).peekable();
+        if groups.peek().is_none() {
+            return self.partial;
+        }
+        groups.any(|group| group.ready.contains(address) || group.draining.contains(address))
     }
 }

@@ -16,6 +16,24 @@ impl From<&str> for NodeName {
     }
 }
 
+impl NodeName {
+    /// The one of `known` that was probably meant: it differs in case, or in the domain behind the host's name.
+    pub fn nearest<'a>(
+        &self,
+        mut known: impl Iterator<Item = &'a Self> + Clone,
+    ) -> Option<&'a Self> {
+        fn host(name: &NodeName) -> &str {
+            name.0.split('.').next().unwrap_or_default()
+        }
+        let in_case = |it: &&Self| it.0.eq_ignore_ascii_case(&self.0);
+        let in_domain = |it: &&Self| host(it).eq_ignore_ascii_case(host(self));
+        known
+            .clone()
+            .find(in_case)
+            .or_else(|| known.find(in_domain))
+    }
+}
+
 /// Namespace and name of a VirtualService; sorts and prints as `namespace/name`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VsKey {
@@ -127,6 +145,19 @@ impl Borrow<str> for Dev {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_in_capitals_or_without_its_domain_has_a_nearest_one() {
+        let known = ["host-a.example.org", "host-a", "host-b"].map(NodeName::from);
+        let nearest = |name: &str| {
+            NodeName::from(name)
+                .nearest(known.iter())
+                .map(|it| it.0.as_str())
+        };
+        assert_eq!(nearest("HOST-A"), Some("host-a"));
+        assert_eq!(nearest("Host-B.example.org"), Some("host-b"));
+        assert_eq!(nearest("host-c"), None);
+    }
 
     #[test]
     fn interface_names_follow_the_kernels_rule() {

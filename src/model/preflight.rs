@@ -24,6 +24,12 @@ pub enum PreflightCheck {
     ExpireNodestConn,
     /// Whether the sources can be read.
     Source,
+    /// Whether the agent's node is one of those that the sources name.
+    NodeName,
+    /// Whether every manifest has been read completely, so that it is known what may be removed.
+    UnreadManifest,
+    /// Whether the node's report can name everything that other nodes act on.
+    ReportSize,
     /// A check that only a newer agent makes.
     Other(String),
 }
@@ -36,6 +42,9 @@ impl PreflightCheck {
             Self::ConnectionSync => "ConnectionSync",
             Self::ExpireNodestConn => "ExpireNodestConn",
             Self::Source => "Source",
+            Self::NodeName => "NodeName",
+            Self::UnreadManifest => "UnreadManifest",
+            Self::ReportSize => "ReportSize",
             Self::Other(name) => name,
         }
     }
@@ -43,7 +52,14 @@ impl PreflightCheck {
     /// The check with this name.
     pub fn from_name(name: &str) -> Self {
         let reason = Reason::from_name(name).map(Self::Needs);
-        let of_node = [Self::ConnectionSync, Self::ExpireNodestConn, Self::Source];
+        let of_node = [
+            Self::ConnectionSync,
+            Self::ExpireNodestConn,
+            Self::Source,
+            Self::NodeName,
+            Self::UnreadManifest,
+            Self::ReportSize,
+        ];
         let of_node = || of_node.into_iter().find(|it| it.name() == name);
         let known = reason.or_else(of_node);
         known.unwrap_or_else(|| Self::Other(name.to_owned()))

@@ -120,6 +120,12 @@ impl FromIterator<IpAddr> for IpRanges {
     }
 }
 
+impl<const N: usize> From<[IpAddr; N]> for IpRanges {
+    fn from(addresses: [IpAddr; N]) -> Self {
+        addresses.into_iter().collect()
+    }
+}
+
 impl fmt::Display for IpRanges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.to_strings().join(","))

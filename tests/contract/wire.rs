@@ -148,6 +148,13 @@ pub fn an_election_adds_and_removes_vips_and_sees_them(world: &mut World) {
     assert_eq!(nic.remove(&vips), [Ok(())]);
     assert_eq!(errno(nic.remove(&vips)), EADDRNOTAVAIL);
     assert!(!nic.look().unwrap().unwrap().vips.contains(&ip(VIP)));
+    assert_eq!(nic.renew(&vips, lifetime), [Ok(())]);
+    let state = nic.look().unwrap().unwrap();
+    assert!(
+        state.vips.contains(&ip(VIP)),
+        "renewing adds what is not there"
+    );
+    assert_eq!(nic.remove(&vips), [Ok(())]);
 }
 
 pub fn an_election_hears_who_answers_its_questions(world: &mut World) {

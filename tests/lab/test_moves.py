@@ -5,6 +5,7 @@ import os
 import pytest
 from ground import clients, judges
 from ground.capture import Capture
+from ground.place import CommandFailed
 from ground.wait import wait_until
 from support import VIP, virtual_service
 from support.directors import (  # noqa: F401
@@ -59,6 +60,53 @@ def test_h5_an_agent_gone_for_good_loses_its_vips(cluster):
         wait_alone(cluster, load, standby)
     outcome = load.stop()
     print(f"\nH5: {outcome}; outage {outcome.outage * 1e3:.0f} ms")
+    cluster.stop()
+    cluster.start()
+
+
+def test_h5_all_agents_restarted_without_api_server_renew_their_vips(cluster):
+    """They work with what was known last: the VIP stays beyond its lifetime, and with its holder gone the standby claims it."""
+    names = (*DIRECTORS, "r1", "r2")
+    lifetime = ["--vip-lifetime", "10"]
+    cluster.assign_roles(directors=DIRECTORS)
+    cluster.stop(*DIRECTORS)
+    cluster.start(*DIRECTORS, args=lifetime)
+    holder, standby = pair(cluster)
+    cluster.api.stop()
+    try:
+        with clients.steady(cluster.host, VIP) as load:
+            cluster.stop(*names)
+            cluster.start(*names, wait=False, args=lifetime)
+            more(load, 2600, 40)
+            assert holders(cluster) == [holder]
+            with pytest.raises(CommandFailed, match="serves what was known at"):
+                cluster.lab[holder].agent.get("/readyz")
+            cluster.lab[holder].agent.kill()
+            wait_alone(cluster, load, standby)
+        print(f"\nH5: {load.stop()}")
+    finally:
+        cluster.api.start()
+        cluster.api.wait_ready()
+    cluster.stop()
+    cluster.start()
+
+
+def test_h5_an_agent_that_stood_still_until_its_vip_was_withdrawn_does_not_take_it_again(cluster):
+    cluster.assign_roles(directors=DIRECTORS)
+    cluster.stop(*DIRECTORS)
+    cluster.start(*DIRECTORS, args=["--vip-lifetime", "10"])
+    holder, standby = pair(cluster)
+    for _ in range(2):
+        agent = cluster.lab[holder].agent
+        agent.pause()
+        wait_holder(cluster, standby, timeout=20)
+        with clients.steady(cluster.host, VIP) as load, Capture(cluster.host, "lan", "arp") as capture:
+            agent.resume()
+            more(load, 200, 30)
+        assert answering(cluster, capture.stop()) == {standby}
+        assert load.stop().errors == []
+        # It is the preferred one.
+        wait_holder(cluster, holder, timeout=60)
     cluster.stop()
     cluster.start()
 

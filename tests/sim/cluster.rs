@@ -21,6 +21,8 @@ use crate::{
 
 /// The time between two rounds.
 const ROUND: Duration = Duration::from_secs(1);
+/// After this time the kernel withdraws the VIPs of an agent that does nothing.
+pub const LIFETIME: Duration = Duration::from_secs(60);
 
 /// How agents learn of each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +88,7 @@ fn timing() -> Timing {
 }
 
 fn agent(lan: &FakeLan, name: &str, run_dir: &Path) -> (Passes, SimulatedElections) {
-    let (simulated, elections) = SimulatedElections::new(lan, name, timing(), None);
+    let (simulated, elections) = SimulatedElections::new(lan, name, timing(), Some(LIFETIME));
     (Passes::new(name.into(), run_dir, elections), simulated)
 }
 
@@ -182,6 +184,16 @@ impl Cluster {
         let agents = self.agents.values_mut().map(|agent| &mut agent.elections);
         pass_time(&self.lan, time, agents);
         self.bury_the_dead();
+    }
+
+    /// The same while the agent of `sleeper` stands still.
+    pub fn wait_without(&mut self, sleeper: &str, time: Duration) {
+        let others = self.agents.iter_mut().filter(|(name, _)| **name != sleeper);
+        pass_time(
+            &self.lan,
+            time,
+            others.map(|(_, agent)| &mut agent.elections),
+        );
     }
 
     /// One pass of one node, and its report.

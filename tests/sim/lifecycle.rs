@@ -8,7 +8,7 @@ use directway::{
 };
 
 use crate::{
-    cluster::{Cluster, Talk, answers},
+    cluster::{Cluster, LIFETIME, Talk, answers},
     site::{CLIENT, DIRECTORS, DNS, VIP, address, dev, dns, ip, key, net, web},
 };
 
@@ -201,6 +201,25 @@ fn a_stranger_with_the_vip_is_not_robbed_of_it() {
         cluster.settle();
     }
     assert_eq!(cluster.holders(VIP).len(), 1, "{}", cluster.story);
+}
+
+#[test]
+fn an_agent_that_stood_still_until_its_vip_was_withdrawn_probes_before_it_has_it_again() {
+    let mut cluster = serving(Talk::Wire);
+    let sleeper = cluster.holders(VIP)[0];
+    cluster.wait_without(sleeper, LIFETIME * 2);
+    let holders = cluster.holders(VIP);
+    assert!(
+        holders.len() == 1 && holders[0] != sleeper,
+        "{holders:?}: {}",
+        cluster.story
+    );
+    // It wakes: timers are due, the kernel's notice waits.
+    cluster.wait(Duration::ZERO);
+    assert_eq!(cluster.holders(VIP), holders, "{}", cluster.story);
+    cluster.settle();
+    assert_eq!(cluster.holders(VIP).len(), 1, "{}", cluster.story);
+    cluster.safety.check(&cluster.story);
 }
 
 #[test]

@@ -93,17 +93,17 @@ impl<N: SegmentNic> Driver<N> {
 
     /// Handles frames that have arrived and does what is due. Returns whether it has read all frames.
     pub fn work(&mut self) -> Result<bool, DriverError> {
+        if self
+            .renewal
+            .is_some_and(|renewal| renewal <= self.nic.now())
+        {
+            self.renew()?;
+        }
         let mut all = self.listen()?;
         if self.wake.is_some_and(|wake| wake <= self.nic.now()) {
             // An answer that waits in the buffer must not count as silence.
             all = self.listen()?;
             self.event(Event::Tick);
-        }
-        if self
-            .renewal
-            .is_some_and(|renewal| renewal <= self.nic.now())
-        {
-            self.renew();
         }
         Ok(all)
     }
@@ -139,8 +139,11 @@ impl<N: SegmentNic> Driver<N> {
         self.lifetime.filter(|_| !self.config.peers.is_empty())
     }
 
-    /// Renews the lifetime of the VIPs held, so that the kernel keeps them while this agent runs.
-    fn renew(&mut self) {
+    /// Renews the lifetime of the VIPs held, so that the kernel keeps them while this agent runs. One that the kernel has
+    /// withdrawn meanwhile, because this agent stood still, is not held any more: another director may have it, and the
+    /// kernel adds an address that is to be renewed and not there (`inet_rtm_newaddr`, net/ipv4/devinet.c).
+    fn renew(&mut self) -> Result<(), DriverError> {
+        self.look()?;
         let lifetime = self.lifetime();
         self.renewal = lifetime.map(|lifetime| self.nic.now() + lifetime / RENEWALS);
         let held = self.status.held_on(&self.dev);
@@ -148,6 +151,7 @@ impl<N: SegmentNic> Driver<N> {
         for error in results.into_iter().filter_map(Result::err) {
             tracing::error!(dev = %self.dev, "the VIP's lifetime was not renewed: {error}");
         }
+        Ok(())
     }
 
     fn listen(&mut self) -> Result<bool, DriverError> {

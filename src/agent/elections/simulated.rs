@@ -79,11 +79,13 @@ impl SimulatedElections {
                         return false;
                     }
                 }
+                // The kernel's notice of a change comes last: on a real node it may wait behind all other work.
+                participant.work(now);
                 let shown = participant.nic().and_then(FakeNic::state);
                 if std::mem::replace(seen, shown.clone()) != shown {
                     participant.look(now);
+                    participant.work(now);
                 }
-                participant.work(now);
                 true
             });
     }

@@ -220,22 +220,23 @@ fn of_manifest(
     let own = reports.get(node);
     let held = |vip: &&IpAddr| own.is_some_and(|report| report.peer.held.contains(**vip));
     let holds_all = object.vips.iter().all(|vip| held(&vip));
-    let ready: BTreeSet<IpAddr> = own
+    let groups: Vec<_> = own
         .into_iter()
         .flat_map(|report| &report.peer.directing)
         .filter(|group| object.vips.iter().any(|vip| group.vips.contains(*vip)))
-        .flat_map(|group| group.ready.iter().copied())
         .collect();
     let all: BTreeSet<IpAddr> = object
         .vips
         .iter()
         .flat_map(|vip| real_servers(object, *vip, snapshot).by_address.into_keys())
         .collect();
+    let is_ready = |address: &&IpAddr| groups.iter().any(|group| group.ready.contains(**address));
+    let ready = all.iter().filter(is_ready).count();
     let count = |set: usize| i64::try_from(set).unwrap_or(i64::MAX);
     // Only the holder knows whether clients are served.
     let served = match (refusal, holds_all) {
         (Some(_), _) => "False",
-        (None, true) if ready.is_empty() => "False",
+        (None, true) if ready == 0 => "False",
         (None, true) => "True",
         (None, false) => "Unknown",
     };
@@ -249,7 +250,7 @@ fn of_manifest(
         standbys: Vec::new(),
         not_standing_by: Vec::new(),
         real_servers: Count {
-            ready: count(ready.len()),
+            ready: count(ready),
             total: count(all.len()),
         },
         ready: served.to_owned(),
@@ -341,6 +342,12 @@ fn node_line(name: &NodeName, report: &Report) -> NodeLine {
         .warnings
         .iter()
         .map(|(warning, vips)| format!("{}: {vips}: {}", warning.reason, warning.message));
+    let left_out = (report.left_out > 0).then(|| {
+        format!(
+            "the report leaves out {} entries to stay small: /state of the node's agent has more of them",
+            report.left_out
+        )
+    });
     NodeLine {
         name: name.to_string(),
         roles: roles
@@ -357,6 +364,7 @@ fn node_line(name: &NodeName, report: &Report) -> NodeLine {
             .chain(refused)
             .chain(conflicts)
             .chain(warnings)
+            .chain(left_out)
             .collect(),
     }
 }

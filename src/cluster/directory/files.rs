@@ -1,6 +1,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs,
+    io::{self, Read},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -14,6 +15,8 @@ use crate::{
 
 /// How long a file must stay unchanged before it is read.
 const SETTLE: Duration = Duration::from_millis(50);
+/// The size of a manifest in bytes that is still read. A List of ten thousand objects has some 6 MiB.
+const MAX_SIZE: u64 = 64 << 20;
 /// How long errors, and missing objects or files, must last before they count: an editor may be saving a file.
 const VANISH: Duration = Duration::from_millis(500);
 
@@ -26,6 +29,10 @@ pub struct Files {
     listed: bool,
     /// Whether the directory could not be read last time.
     unreadable: bool,
+    /// The directory that had manifests last: device and inode.
+    identity: Option<(u64, u64)>,
+    /// What was reported as not read.
+    passed_over: BTreeSet<String>,
     /// The subjects of duplicates that were reported.
     duplicates: BTreeSet<String>,
 }
@@ -81,6 +88,8 @@ impl Files {
             files: BTreeMap::new(),
             listed: false,
             unreadable: false,
+            identity: None,
+            passed_over: BTreeSet::new(),
             duplicates: BTreeSet::new(),
         }
     }
@@ -89,12 +98,10 @@ impl Files {
     pub fn look(&mut self, now: Duration) -> DirectoryRead {
         let mut look = DirectoryRead::default();
         let path = self.dir.display().to_string();
-        let names = match manifest_names(&self.dir) {
+        let names = match self.list(&mut look.changes) {
             Ok(names) => names,
-            Err(error) => {
+            Err(message) => {
                 // All known objects stay, because an unmounted directory does not mean an empty one.
-                let message =
-                    format!("{error}; give --source dir:PATH a directory that the agent can read");
                 look.changes.push(problem(&path, message));
                 look.unreadable = true;
                 self.unreadable = true;
@@ -162,6 +169,33 @@ impl Files {
         look
     }
 
+    /// The manifests that are there now, or why they are not known. An empty directory in the place of one that had
+    /// manifests is a mount point whose file system is gone; whoever wants everything gone deletes the files.
+    fn list(&mut self, changes: &mut Vec<Change>) -> Result<BTreeMap<String, Stamp>, String> {
+        let listed = identity(&self.dir).and_then(|id| Ok((id, list(&self.dir)?)));
+        let (id, Listing { names, passed_over }) = listed.map_err(|error| {
+            format!("{error}; give --source dir:PATH a directory that the agent can read")
+        })?;
+        if names.is_empty() && self.identity.is_some_and(|before| before != id) {
+            return Err("has no manifests and is another directory than before: is it unmounted? What it had stays in force; mount it again, or put the manifests that shall count into this one".to_owned());
+        }
+        if !names.is_empty() {
+            self.identity = Some(id);
+        }
+        let before = std::mem::take(&mut self.passed_over);
+        for name in before
+            .iter()
+            .filter(|name| !passed_over.contains_key(*name))
+        {
+            changes.push(no_problem(name));
+        }
+        for (name, why) in &passed_over {
+            changes.push(problem(name, why));
+        }
+        self.passed_over = passed_over.into_keys().collect();
+        Ok(names)
+    }
+
     /// Adds a complete list of the objects in all files.
     fn publish(&mut self, changes: &mut Vec<Change>) {
         let mut virtual_services: BTreeMap<&VsKey, Vec<(&str, &ParsedVirtualService)>> =
@@ -215,11 +249,10 @@ impl Files {
             changes.push(no_problem(subject));
         }
         self.duplicates = duplicates;
-        let complete = self
-            .files
-            .values()
-            .all(|file| file.good.is_some() && !file.partial);
-        changes.push(Change::Complete(complete));
+        let files = self.files.iter();
+        let unread = files.filter(|(_, file)| file.good.is_none() || file.partial);
+        let unread = unread.map(|(name, _)| name.clone()).collect();
+        changes.push(Change::Unread(unread));
         changes.push(Change::Listed(SourceName::Directory));
     }
 }
@@ -250,7 +283,7 @@ impl File {
         if settled_for < SETTLE {
             return Reading::Wait(SETTLE - settled_for);
         }
-        let read = fs::read(path).and_then(|bytes| Ok((bytes, self::stamp(path)?)));
+        let read = read(path).and_then(|bytes| Ok((bytes, self::stamp(path)?)));
         let (result, content) = match read {
             Ok((_, after)) if after != stamp => return Reading::Wait(SETTLE),
             Ok((bytes, _)) => parse(name, bytes),
@@ -353,28 +386,77 @@ fn refuse_service(file: &str, admitted: &mut ParsedVirtualService) {
     }
 }
 
-/// The manifest files of the directory, without dangling links.
-fn manifest_names(dir: &Path) -> io::Result<BTreeMap<String, Stamp>> {
-    let mut names = BTreeMap::new();
+/// What a directory has.
+#[derive(Default)]
+struct Listing {
+    /// Its manifests, without dangling links.
+    names: BTreeMap<String, Stamp>,
+    /// What may have been meant as manifests and is not read, with the reason.
+    passed_over: BTreeMap<String, String>,
+}
+
+fn list(dir: &Path) -> io::Result<Listing> {
+    let mut listing = Listing::default();
     for entry in fs::read_dir(dir)? {
-        let name = entry?.file_name();
-        // A name that is not UTF-8 is skipped.
-        let Some(name) = name.to_str() else { continue };
-        let is_manifest = [".yaml", ".yml", ".json"]
-            .iter()
-            .any(|end| name.ends_with(end));
-        if !is_manifest || name.starts_with('.') {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else {
+            let name = name.to_string_lossy().into_owned();
+            if is_manifest(&name) {
+                let why = "is not read, because its name is not UTF-8: rename it";
+                listing.passed_over.insert(name, why.to_owned());
+            }
+            continue;
+        };
+        if !is_manifest(name) {
+            if !name.starts_with('.') && has_manifests(&entry.path()) {
+                let why = "is a directory and its manifests are not read: move them out of it";
+                listing.passed_over.insert(name.to_owned(), why.to_owned());
+            }
             continue;
         }
-        match stamp(&dir.join(name)) {
+        match stamp(&entry.path()) {
             Ok(stamp) => {
-                names.insert(name.to_owned(), stamp);
+                listing.names.insert(name.to_owned(), stamp);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(names)
+    Ok(listing)
+}
+
+/// By its name; capitals are what some systems make of it.
+fn is_manifest(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let mut ends = [".yaml", ".yml", ".json"].iter();
+    !name.starts_with('.') && ends.any(|end| name.ends_with(end))
+}
+
+/// Whether it is a directory with manifests. One that cannot be read has none that the agent could miss.
+fn has_manifests(path: &Path) -> bool {
+    let Ok(mut entries) = fs::read_dir(path) else {
+        return false;
+    };
+    entries.any(|entry| entry.is_ok_and(|it| is_manifest(&it.file_name().to_string_lossy())))
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path)?;
+    file.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_SIZE {
+        let cause = format!("is larger than {} MiB: divide it", MAX_SIZE >> 20);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, cause));
+    }
+    Ok(bytes)
+}
+
+/// Device and inode.
+fn identity(dir: &Path) -> io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = fs::metadata(dir)?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 fn stamp(path: &Path) -> io::Result<Stamp> {

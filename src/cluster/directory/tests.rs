@@ -296,3 +296,89 @@ fn a_service_has_no_endpoints_here() {
     assert!(services[&VsKey::new("default", "dns")].is_ok());
     assert_eq!(fixture.store.problems().len(), 1);
 }
+
+/// `umount` leaves the mount point, which is another directory and empty.
+#[test]
+fn an_empty_directory_in_the_place_of_one_with_manifests_takes_nothing_away() {
+    let mut fixture = Fixture::new();
+    let path = fixture.dir.path().join("manifests");
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("web.yaml"), service("web", 80)).unwrap();
+    fixture.files = Files::new(&path);
+    fixture.settle();
+    assert_eq!(fixture.services(), ["web:ok"]);
+    let unmount = |name: &str| {
+        fs::rename(&path, fixture.dir.path().join(name)).unwrap();
+        fs::create_dir(&path).unwrap();
+    };
+    unmount("away");
+    let subject = path.display().to_string();
+    for _ in 0..3 {
+        fixture.now += Duration::from_secs(5);
+        let look = fixture.files.look(fixture.now);
+        assert!(look.unreadable);
+        fixture.store.apply(look.changes);
+        assert_eq!(fixture.services(), ["web:ok"]);
+        let problem = fixture.problem(&subject).unwrap();
+        assert!(problem.contains("unmounted"), "{problem}");
+    }
+    // Another directory with manifests counts, and so does the deletion of its files.
+    fs::write(path.join("mail.yaml"), service("mail", 25)).unwrap();
+    fixture.settle();
+    assert_eq!(fixture.services(), ["mail:ok"]);
+    assert_eq!(fixture.problem(&subject), None);
+    fs::remove_file(path.join("mail.yaml")).unwrap();
+    fixture.settle();
+    assert!(fixture.services().is_empty());
+}
+
+#[test]
+fn what_other_systems_make_of_a_manifest_is_read() {
+    let mut fixture = Fixture::new();
+    fixture.write("WEB.YAML", &service("web", 80));
+    fixture.write("mail.Yml", &format!("\u{feff}{}", service("mail", 25)));
+    let both = format!("{}---\n{}", service("dns", 53), service("ntp", 123));
+    fixture.write(
+        "windows.yaml",
+        &format!("\u{feff}{}", both.replace('\n', "\r\n")),
+    );
+    fixture.settle();
+    assert_eq!(
+        fixture.services(),
+        ["dns:ok", "mail:ok", "ntp:ok", "web:ok"]
+    );
+    assert!(fixture.store.problems().is_empty());
+}
+
+#[test]
+fn what_is_not_read_is_named() {
+    use std::os::unix::ffi::OsStrExt;
+    let mut fixture = Fixture::new();
+    fixture.write("web.yaml", &service("web", 80));
+    let latin = std::ffi::OsStr::from_bytes(b"b\xfcro.yaml");
+    let latin = fixture.dir.path().join(latin);
+    fs::write(&latin, service("mail", 25)).unwrap();
+    let below = fixture.dir.path().join("below");
+    for dir in [
+        &below,
+        &fixture.dir.path().join("empty"),
+        &fixture.dir.path().join(".git"),
+    ] {
+        fs::create_dir(dir).unwrap();
+    }
+    fs::write(below.join("dns.yaml"), service("dns", 53)).unwrap();
+    fs::write(fixture.dir.path().join(".git/x.yaml"), "").unwrap();
+    fixture.settle();
+    assert_eq!(fixture.services(), ["web:ok"]);
+    let told: Vec<&String> = fixture
+        .store
+        .problems()
+        .keys()
+        .map(|(_, name)| name)
+        .collect();
+    assert_eq!(told, ["below", "b\u{fffd}ro.yaml"]);
+    fs::remove_file(latin).unwrap();
+    fs::remove_dir_all(below).unwrap();
+    fixture.settle();
+    assert!(fixture.store.problems().is_empty());
+}

@@ -3,7 +3,7 @@
 use kube::{Client, core::DynamicObject};
 
 use crate::{
-    api::{NodeState, NodeStateStatus, Report},
+    api::{InvalidReport, NodeState, NodeStateStatus, Report},
     cluster::{
         Change, Key, SourceName, Wanted,
         kind::{Kind, any_shape},
@@ -34,7 +34,10 @@ pub(super) fn kind(client: &Client, wanted: &Wanted) -> Kind<DynamicObject> {
             match &said {
                 // An agent skips the NodeState that it writes itself.
                 Some(own) if own.node == name => Vec::new(),
-                Some(_) | None if details => vec![Change::Report(name, Box::new(report(object)))],
+                Some(_) | None if details => vec![Change::Report(
+                    name,
+                    Box::new(report(object, Report::from_status)),
+                )],
                 Some(_) | None => peer_changes(name, object),
             }
         }),
@@ -55,12 +58,16 @@ fn name(object: &DynamicObject) -> NodeName {
     NodeName(object.metadata.name.clone().unwrap_or_default())
 }
 
-fn report(mut object: DynamicObject) -> Result<Report, NoReport> {
+/// What `read` makes of the status.
+fn report<T>(
+    mut object: DynamicObject,
+    read: fn(&NodeStateStatus) -> Result<T, InvalidReport>,
+) -> Result<T, NoReport> {
     match object.data.get_mut("status").map(serde_json::Value::take) {
         None | Some(serde_json::Value::Null) => Err(NoReport::NotYet),
         Some(status) => serde_json::from_value::<NodeStateStatus>(status)
             .map_err(|error| error.to_string())
-            .and_then(|status| Report::from_status(&status).map_err(|error| error.to_string()))
+            .and_then(|status| read(&status).map_err(|error| error.to_string()))
             .map_err(NoReport::Garbled),
     }
 }
@@ -68,8 +75,8 @@ fn report(mut object: DynamicObject) -> Result<Report, NoReport> {
 /// The changes for a reader that needs only the part that other nodes act on.
 fn peer_changes(name: NodeName, object: DynamicObject) -> Vec<Change> {
     let (source, subject) = (SourceName::NodeStates, format!("NodeState {name}"));
-    let peer = match report(object) {
-        Ok(report) => report.peer,
+    let peer = match report(object, Report::peer_of) {
+        Ok(peer) => peer,
         Err(NoReport::NotYet) => PeerState::default(),
         Err(NoReport::Garbled(error)) => {
             let message = format!("{error}; what it said before stays in force");
@@ -107,7 +114,7 @@ mod tests {
             json!("?"),
         ] {
             assert!(matches!(
-                report(state(garbled.clone())),
+                report(state(garbled.clone()), Report::from_status),
                 Err(NoReport::Garbled(_))
             ));
             let changes = peer_changes("b".into(), state(garbled));
@@ -116,6 +123,7 @@ mod tests {
                 "{changes:?}"
             );
         }
-        assert_eq!(report(state(json!(null))), Err(NoReport::NotYet));
+        let none = report(state(json!(null)), Report::from_status);
+        assert_eq!(none, Err(NoReport::NotYet));
     }
 }

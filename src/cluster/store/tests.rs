@@ -69,6 +69,38 @@ fn a_list_removes_what_it_does_not_name_and_nothing_of_other_sources() {
     assert!(matches!(&store.snapshot().peers, Peers::Reported(peers) if peers.len() == 1));
 }
 
+/// Somebody deletes all NodeStates: nothing has changed on the nodes.
+#[test]
+fn what_a_deleted_report_said_stays_in_force_until_there_is_another_or_the_node_is_gone() {
+    let bound = || PeerState {
+        bound: [[10, 0, 0, 100].into()].into(),
+        ..PeerState::default()
+    };
+    let mut store = Store::new(&KUBERNETES);
+    store.apply(vec![
+        node("a"),
+        node("b"),
+        Change::Peer("a".into(), bound()),
+        Change::Peer("b".into(), bound()),
+    ]);
+    let gone = |name: &str| Change::Gone(Key::NodeState(name.into()));
+    store.apply(vec![gone("a")]);
+    store.apply(vec![
+        Change::Relist(SourceName::NodeStates),
+        Change::Listed(SourceName::NodeStates),
+    ]);
+    let report = |store: &Store, name: &str| store.snapshot().peers.report(&name.into()).cloned();
+    assert_eq!(report(&store, "a"), Some(bound()));
+    assert_eq!(report(&store, "b"), Some(bound()));
+    store.apply(vec![Change::Peer("a".into(), PeerState::default())]);
+    assert_eq!(report(&store, "a"), Some(PeerState::default()));
+    // A deleted node takes its report along, whichever of the two is deleted first.
+    store.apply(vec![Change::Gone(Key::Node("b".into()))]);
+    assert_eq!(report(&store, "b"), None);
+    store.apply(vec![Change::Gone(Key::Node("a".into())), gone("a")]);
+    assert_eq!(report(&store, "a"), None);
+}
+
 #[test]
 fn what_says_nothing_new_is_no_change() {
     let mut store = Store::new(&KUBERNETES);

@@ -19,7 +19,9 @@ fn news_are_told_once_and_not_too_often() {
     let told = EventFilter::default().events(&key, &serving, now);
     let actions: Vec<_> = told.iter().map(|event| event.action.as_str()).collect();
     assert_eq!(actions, ["Accepted", "Ready"]);
-    ground.report("d", |report| report.peer.directing[0].ready.clear());
+    ground.report("d", |report| {
+        report.peer.directing[0].ready = IpRanges::default()
+    });
     let down = ground.status("web").conditions;
     assert_eq!(restarted.events(&key, &down, now).len(), 1);
     // A condition that flaps has one Event per pause, and in the end one for its last state.
@@ -40,7 +42,9 @@ fn news_that_is_held_back_has_its_time() {
     let mut ground = Ground::serving();
     let key = VsKey::new("default", "web");
     let serving = ground.status("web").conditions;
-    ground.report("d", |report| report.peer.directing[0].ready.clear());
+    ground.report("d", |report| {
+        report.peer.directing[0].ready = IpRanges::default()
+    });
     let down = ground.status("web").conditions;
     let mut event_filter = EventFilter::default();
     let mut pass = |conditions, now| {

@@ -100,6 +100,21 @@ fn a_vip_stays_until_no_director_sends_packets_for_it() {
 }
 
 #[test]
+fn a_report_that_leaves_a_vip_out_does_not_say_that_nothing_is_sent() {
+    let mut lan = Lan::real_server();
+    lan.snapshot.virtual_services.clear();
+    lan.carrying("lo", Role::Quiet);
+    let partial = PeerState {
+        partial: true,
+        ..PeerState::default()
+    };
+    lan.snapshot.peers = Peers::Reported([("d".into(), partial)].into());
+    lan.timers = lan.desired().timers;
+    lan.now = Duration::from_secs(60);
+    assert_eq!(lan.devices(), on(&[("lo", false)]));
+}
+
+#[test]
 fn without_another_director_nobody_is_waited_for() {
     let mut lan = Lan::real_server();
     lan.snapshot.virtual_services.clear();

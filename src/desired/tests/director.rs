@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::fixture::*;
 use crate::model::*;
@@ -31,6 +31,7 @@ fn a_real_server_gets_weight_only_after_its_agent_reports_it_ready() {
 #[test]
 fn one_that_is_no_longer_ready_loses_its_weight_but_not_its_place() {
     let mut lan = Lan::director();
+    lan.unbound("r1");
     lan.bound("r2");
     lan.serving(&[("10.77.0.11", 1), ("10.77.0.12", 1)]);
     assert_eq!(
@@ -126,6 +127,20 @@ fn a_foreign_service_with_the_same_key_is_left_alone() {
     assert_eq!(lan.reason(), Some(Reason::ForeignService));
     assert!(lan.desired().net.services.is_empty());
     assert_eq!(lan.devices(), on(&[("lo", false)]), "not claimed either");
+}
+
+#[test]
+fn a_report_that_vanished_takes_no_weight() {
+    let mut lan = Lan::director();
+    lan.serving(&[("10.77.0.11", 1)]);
+    lan.snapshot.peers = Peers::Reported(BTreeMap::new());
+    assert_eq!(
+        lan.weights(),
+        weights(&[("10.77.0.11", 1)]),
+        "the one that has weight keeps it, and the other one gets none"
+    );
+    lan.unbound("r1");
+    assert_eq!(lan.weights(), weights(&[("10.77.0.11", 0)]));
 }
 
 #[test]

@@ -86,8 +86,7 @@ fn only_nodes_with_a_ready_endpoint_get_connections() {
 #[test]
 fn a_ready_endpoint_replaces_no_other_condition() {
     let mut lan = Lan::following(&[(R1, Ready), (R2, Ready)]);
-    lan.snapshot.peers = Peers::Reported(Default::default());
-    lan.bound("r2");
+    lan.unbound("r1");
     assert_eq!(lan.weights(), weights(&[(R2, 1)]));
     assert_eq!(lan.unready(R1), Reason::NotBound);
 }

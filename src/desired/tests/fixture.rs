@@ -156,6 +156,12 @@ impl Lan {
         }
     }
 
+    pub fn unbound(&mut self, node: &str) {
+        if let Peers::Reported(peers) = &mut self.snapshot.peers {
+            peers.insert(node.into(), PeerState::default());
+        }
+    }
+
     pub fn web(&mut self) -> &mut VirtualService {
         let known = &mut self.snapshot.virtual_services;
         let web = known.get_mut(&VsKey::new("shop", "web")).unwrap();

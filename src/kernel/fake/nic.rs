@@ -131,8 +131,18 @@ impl SegmentNic for FakeNic {
     ) -> Vec<Result<(), OpError>> {
         match self.ask(&"renew lifetimes", |_| ()) {
             Ok(()) => {
+                // As the kernel, which adds an address that is not there (inet_rtm_newaddr, net/ipv4/devinet.c).
+                let there = self.state().unwrap_or_default().vips;
+                let results = vips.iter().map(|vip| {
+                    if there.contains(vip) {
+                        return Ok(());
+                    }
+                    let added = self.apply(&BTreeSet::from([*vip]), Op::AddAddress);
+                    added.into_iter().collect()
+                });
+                let results = results.collect();
                 self.limit(vips, lifetime);
-                vips.iter().map(|_| Ok(())).collect()
+                results
             }
             Err(error) => vips.iter().map(|_| Err(error.clone().into())).collect(),
         }

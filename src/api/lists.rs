@@ -1,6 +1,6 @@
 //! The schema's lists and sentences that name all members of a closed set of the model, made from the set.
 
-use crate::model::{ArpMode, Flag, Protocol, Scheduler, TakeCause, listed};
+use crate::model::{ArpMode, Flag, Protocol, ReservedAs, Scheduler, TakeCause, listed};
 
 pub(super) fn protocols() -> [&'static str; Protocol::ALL.len()] {
     Protocol::ALL.map(Protocol::name)
@@ -78,6 +78,11 @@ pub(super) fn scheduler_flags() -> String {
         all.join(", "),
         defaults.join(", ")
     )
+}
+
+pub(super) fn reserved_as() -> String {
+    let words = ReservedAs::ALL.map(ReservedAs::name);
+    format!("What they are to it: {}.", listed(&words, "or"))
 }
 
 /// Adopted VIPs have not moved, so no report names that cause.

@@ -89,6 +89,10 @@ pub struct NodeStateStatus {
     /// The interfaces on which the node can answer ARP: all that have an address, and the first 16 that have none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<Network>,
+    /// Addresses that can be no VIP because of this node, besides its own in `networks`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub reserved: Vec<ReservedEntry>,
     /// The ARP settings that apply to all interfaces (net.ipv4.conf.all).
     #[serde(default)]
     pub arp_all: NodeArp,
@@ -154,6 +158,19 @@ pub struct Network {
     /// Its own ARP settings as they are without directway, which restores them in the end.
     #[serde(default)]
     pub arp: NodeArp,
+}
+
+/// Addresses that are the same to the node.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ReservedEntry {
+    /// What they are to it.
+    #[schemars(description = lists::reserved_as(), length(max = 64))]
+    #[serde(rename = "as")]
+    pub as_: String,
+    /// The addresses, the first 256 of each kind.
+    #[schemars(length(max = 256), inner(length(max = 45)))]
+    pub addresses: Vec<String>,
 }
 
 /// The ARP settings of an interface.

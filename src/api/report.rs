@@ -11,16 +11,18 @@ use ipnet::IpNet;
 
 use super::node_state::{
     ConflictEntry, DirectingEntry, MoveEntry, Network, NodeArp, NodeStateStatus, NodeSummary,
-    PreflightEntry, RefusedEntry, RivalEntry, UndoEntry, UnreadyEntry, WarningEntry,
+    PreflightEntry, RefusedEntry, ReservedEntry, RivalEntry, UndoEntry, UnreadyEntry, WarningEntry,
 };
 use crate::model::{
     ArpSettings, Conflict, Dev, Directing, IpRanges, Mac, Move, NodeName, PeerState, Preflight,
-    PreflightCheck, Reason, Refusal, TakeCause, VsKey,
+    PreflightCheck, Reason, Refusal, Reserved, ReservedAs, TakeCause, VsKey,
 };
 
 /// How many bytes refusals, conflicts, moves and failed checks may take of the object. The rest is ranges; together
 /// they stay well under 256 KiB, and etcd's limit is 1.5 MiB.
 const DETAIL_BUDGET: usize = 96 * 1024;
+/// How many addresses of each kind of reserved ones are reported.
+const MAX_RESERVED: usize = 256;
 /// No real cluster has as many real servers behind one VIP; a range that claims more is garbage.
 const MAX_SERVERS: usize = 65_536;
 
@@ -149,6 +151,7 @@ impl Report {
                     arp: node_arp(nic.arp),
                 })
                 .collect(),
+            reserved: reserved_entries(&self.peer.reserved),
             arp_all: node_arp(self.arp_all),
             bound: self.peer.bound.to_strings(),
             held: self.peer.held.to_strings(),
@@ -258,6 +261,7 @@ impl Report {
             arp_all: arp_settings("status.arpAll", status.arp_all)?,
             peer: PeerState {
                 addresses,
+                reserved: reserved(&status.reserved)?,
                 bound: ranges("status.bound", &status.bound)?,
                 held: ranges("status.held", &status.held)?,
                 directing: status
@@ -341,6 +345,39 @@ fn arp_settings(field: &'static str, arp: NodeArp) -> Result<ArpSettings, Invali
         ignore: count(field, arp.ignore)?,
         announce: count(field, arp.announce)?,
     })
+}
+
+fn reserved_entries(reserved: &Reserved) -> Vec<ReservedEntry> {
+    let entries = ReservedAs::ALL.map(|kind| {
+        let its = reserved.iter().filter(|(_, what)| **what == kind);
+        let addresses = its.map(|(ip, _)| ip.to_string());
+        ReservedEntry {
+            as_: kind.name().to_owned(),
+            addresses: addresses.take(MAX_RESERVED).collect(),
+        }
+    });
+    let mut entries = Vec::from(entries);
+    entries.retain(|entry| !entry.addresses.is_empty());
+    entries
+}
+
+/// During an upgrade a newer agent may have kinds that this program does not know: those are skipped.
+fn reserved(entries: &[ReservedEntry]) -> Result<Reserved, InvalidReport> {
+    let field = "status.reserved";
+    let mut reserved = Reserved::new();
+    for entry in entries {
+        let Some(kind) = ReservedAs::from_name(&entry.as_) else {
+            continue;
+        };
+        if entry.addresses.len() > MAX_RESERVED {
+            let cause = format!("more than {MAX_RESERVED} addresses as {kind}");
+            return Err(invalid(field, cause));
+        }
+        for address in &entry.addresses {
+            reserved.insert(parse(field, address)?, kind);
+        }
+    }
+    Ok(reserved)
 }
 
 fn directing_entry(group: &Directing) -> DirectingEntry {

@@ -8,6 +8,7 @@ use crate::model::{
 use super::{
     DrainTimers, Inputs, keep,
     quiet::{keep_quiet, require_quiet},
+    reserved::check_reserved,
 };
 
 /// Without reports from directors, how long beyond the drain time a real server keeps an unwanted VIP, so that
@@ -31,6 +32,7 @@ pub(super) fn carry(
 ) -> Result<(), Refusal> {
     let observed = inputs.observed;
     check_own_address(vip, dev, inputs)?;
+    check_reserved(vip, inputs)?;
     let kind = observed.links.get(dev).map(|link| link.kind);
     if kind == Some(LinkKind::Other) {
         check_empty_nic(vip, dev, inputs)?;

@@ -5,7 +5,8 @@ use std::{
 };
 
 use super::{
-    BACKEND_LABEL, DIRECTOR_LABEL, Endpoints, IpRanges, NodeName, Refusal, VirtualService, VsKey,
+    BACKEND_LABEL, DIRECTOR_LABEL, Endpoints, IpRanges, NodeName, Refusal, Reserved,
+    VirtualService, VsKey,
 };
 
 /// The content of all sources once each has been read completely: the same on every node.
@@ -62,6 +63,14 @@ impl Snapshot {
     pub fn has_as_vip(&self, name: &NodeName, address: IpAddr) -> bool {
         let report = self.peers.report(name);
         report.is_some_and(|it| it.held.contains(address) || it.bound.contains(address))
+    }
+
+    /// Whether a director reports that it holds `vip`.
+    pub fn is_held(&self, vip: IpAddr) -> bool {
+        let mut reports = self.peers.reports();
+        reports.any(|(name, report)| {
+            report.held.contains(vip) && self.nodes.get(name).is_some_and(Node::is_director)
+        })
     }
 
     /// The address to which a director sends packets for `vip` to the node `name`: the first internal one of the family. If
@@ -123,6 +132,8 @@ impl Peers {
 pub struct PeerState {
     /// The node's own addresses.
     pub addresses: BTreeSet<IpAddr>,
+    /// Other addresses that can be no VIP because of this node.
+    pub reserved: Reserved,
     /// VIPs bound to the node's quiet device, with every NIC quiet.
     pub bound: IpRanges,
     /// VIPs on the node's NIC.

@@ -18,6 +18,7 @@ mod observed;
 mod preflight;
 mod ranges;
 mod reason;
+mod reserved;
 mod scheduler;
 mod selector;
 mod service;
@@ -43,6 +44,7 @@ pub use observed::{
 pub use preflight::{Preflight, PreflightCheck};
 pub use ranges::{IpRanges, ParseRangeError};
 pub use reason::{Reason, Refusal};
+pub use reserved::{Reserved, ReservedAs};
 pub use scheduler::{Flag, Scheduler, UnknownScheduler};
 pub use selector::{Operator, Requirement, Selector};
 pub use service::{

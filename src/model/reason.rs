@@ -12,6 +12,8 @@ words! {
         VipShapeDiffers = "VIPShapeDiffers",
         /// The VIP is a node's own address.
         VipIsNodeAddress = "VIPIsNodeAddress",
+        /// The VIP is a router's or the API server's address, or one of a network as a whole.
+        VipReserved = "VIPReserved",
         /// IPv6 cannot be served yet.
         Ipv6NotServed = "IPv6NotServed",
         /// No node is labelled and selected as a director.

@@ -69,6 +69,7 @@ fn world_node(node: &Node, report: &Report) -> ForecastNode {
         observed,
         ledger: Ledger::default(),
         timers: Default::default(),
+        reserved: report.peer.reserved.clone(),
         wire: EvidenceSource::Assumed(assumed),
     }
 }

@@ -8,5 +8,6 @@ mod endpoints;
 mod fixture;
 mod placement;
 mod quiet;
+mod reserved;
 mod sync;
 mod undo;

@@ -149,6 +149,9 @@ pub struct Network {
     /// The kernel's index of the interface.
     #[serde(default)]
     pub index: i64,
+    /// Whether it is down or has no carrier.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub down: bool,
     /// Its networks, such as 192.168.188.0/24; link-local ones are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subnets: Vec<String>,

@@ -77,8 +77,10 @@ pub struct Undoing {
 /// An interface on which the node can answer ARP, as far as forecasts for the node need it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReportedNic {
-    /// The kernel's index: of several interfaces in a network the first one faces the clients.
+    /// The kernel's index: of several interfaces in a network the first one that works faces the clients.
     pub index: u32,
+    /// Whether it is down or has no carrier.
+    pub down: bool,
     /// Its networks, link-local ones left out.
     pub subnets: BTreeSet<IpNet>,
     /// The node's own addresses in them.
@@ -146,6 +148,7 @@ impl Report {
                 .map(|(dev, nic)| Network {
                     interface: dev.to_string(),
                     index: nic.index.into(),
+                    down: nic.down,
                     subnets: nic.subnets.iter().map(ToString::to_string).collect(),
                     addresses: nic.addresses.iter().map(ToString::to_string).collect(),
                     arp: node_arp(nic.arp),
@@ -170,6 +173,12 @@ impl Report {
             }),
             left_out: (budget.left_out > 0).then(|| number(budget.left_out)),
         }
+    }
+
+    /// The networks that the node is in.
+    pub fn subnets(&self) -> BTreeSet<IpNet> {
+        let nics = self.networks.values();
+        nics.flat_map(|nic| nic.subnets.iter().copied()).collect()
     }
 
     fn conflict_entries(&self) -> Vec<ConflictEntry> {
@@ -210,6 +219,7 @@ impl Report {
             let own = network.addresses.iter().map(|ip| parse(field, ip));
             let nic = ReportedNic {
                 index: count(field, network.index)?,
+                down: network.down,
                 subnets: subnets.collect::<Result<_, _>>()?,
                 addresses: own.collect::<Result<_, _>>()?,
                 arp: arp_settings(field, network.arp)?,

@@ -31,6 +31,7 @@ fn report() -> Report {
             "eth0".parse().unwrap(),
             ReportedNic {
                 index: 2,
+                down: true,
                 subnets: BTreeSet::from(["10.0.0.0/8".parse().unwrap()]),
                 addresses: BTreeSet::from([v4(10, 200)]),
                 arp: ArpSettings::QUIET,

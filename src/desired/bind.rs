@@ -1,8 +1,8 @@
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use crate::model::{
-    AddressKey, ArpSettings, Dev, LinkKind, NodeName, NodeNet, PeerState, Peers, Reason, Refusal,
-    Role,
+    AddressKey, ArpSettings, Dev, Interfaces, LinkKind, NodeName, NodeNet, PeerState, Peers,
+    Reason, Refusal, Role,
 };
 
 use super::{
@@ -24,7 +24,7 @@ const UNDO_GRACE: Duration = Duration::from_secs(20);
 /// Adds what the node needs to carry `vip` quietly on `dev`. `named` is `spec.directors.interface`.
 pub(super) fn carry(
     vip: IpAddr,
-    named: Option<&Dev>,
+    named: Option<&Interfaces>,
     dev: &Dev,
     host_route: bool,
     inputs: &Inputs<'_>,

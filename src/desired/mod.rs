@@ -1,8 +1,8 @@
 //! Snapshot → what this node's network should be, and a state per VirtualService.
 //!
 //! Decisions that every node must take alike (which VirtualServices are admitted, which hosts are real servers, which
-//! director should hold a VIP) are in `admission`, `real_servers` and `placement`; they use the snapshot alone. What
-//! one node does about it is in `director`, `bind`, `quiet`, `keep`, `rivals` and `drain`; they also use what the node
+//! director should hold a VIP) are in `admission`, `real_servers` and `placement`; they use the snapshot, and by which address
+//! a real server is reached, the networks of the `viewpoint`. What one node does about it is in `director`, `bind`, `quiet`, `keep`, `rivals` and `drain`; they also use what the node
 //! observes. `reserved` is both: which addresses can be no VIP. `segments` prepares the elections, in which directors agree by ARP.
 
 mod admission;
@@ -22,6 +22,7 @@ mod segments;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod viewpoint;
 
 pub use admission::{Admission, admit, admit_here};
 pub use director::clients_nic;
@@ -34,3 +35,4 @@ pub use real_servers::{RealServer, RealServerId, RealServerSet, real_servers};
 pub use reserved::reserved;
 pub use rivals::conflict;
 pub use segments::{FormerDirectors, Segment, SegmentInputs, Segments, segments};
+pub use viewpoint::Viewpoint;

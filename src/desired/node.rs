@@ -6,14 +6,14 @@ use std::{
 };
 
 use crate::model::{
-    AddressKey, Dev, Elected, IpvsSetting, Ledger, Link, NodeName, NodeNet, Observed, Peers,
-    Reason, Refusal, Reserved, Role, Service, Snapshot, SyncDaemon, VirtualService, VsKey,
+    AddressKey, Dev, Elected, Interfaces, IpvsSetting, Ledger, Link, NodeName, NodeNet, Observed,
+    Peers, Reason, Refusal, Reserved, Role, Service, Snapshot, SyncDaemon, VirtualService, VsKey,
     WireEvidence,
 };
 
 use super::{
-    Admission, DrainTimers, RealServerId, RealServerSet, bind, director, directors, keep,
-    quiet::quiet_nics, real_servers::RealServerSets, rivals, sync,
+    Admission, DrainTimers, RealServerId, RealServerSet, Viewpoint, bind, director, directors,
+    keep, quiet::quiet_nics, real_servers::RealServerSets, rivals, sync,
 };
 
 /// All that one node's decision depends on.
@@ -127,7 +127,8 @@ pub enum RealServerState {
 /// What `inputs.node` should have. Pure: the same inputs give the same answer.
 pub fn desired(inputs: &Inputs<'_>) -> Desired {
     let mut desired = Desired::default();
-    let mut sets = RealServerSets::new(inputs.snapshot);
+    let viewpoint = Viewpoint::new(inputs.node, inputs.observed);
+    let mut sets = RealServerSets::new(inputs.snapshot, viewpoint);
     let wanted = inputs.admission.accepted.iter();
     for (key, virtual_service) in wanted.filter(|_| inputs.snapshot.undo.is_none()) {
         if let Some(vs_state) = serve(virtual_service, inputs, &mut sets, &mut desired) {
@@ -241,7 +242,7 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    fn interface(&self) -> Option<&Dev> {
+    fn interface(&self) -> Option<&Interfaces> {
         self.virtual_service.directors.interface.as_ref()
     }
 

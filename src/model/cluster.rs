@@ -73,20 +73,6 @@ impl Snapshot {
         })
     }
 
-    /// The address to which a director sends packets for `vip` to the node `name`: the first internal one of the family. If
-    /// its kubelet reports nothing but VIPs there, the first that its agent reports.
-    pub fn real_server_address(&self, name: &NodeName, vip: IpAddr) -> Option<IpAddr> {
-        let is_of_family = |address: &IpAddr| address.is_ipv4() == vip.is_ipv4();
-        let mut internal = self
-            .nodes
-            .get(name)?
-            .addresses
-            .iter()
-            .filter(|it| is_of_family(it));
-        internal.next()?;
-        self.addresses_of(name).find(is_of_family)
-    }
-
     /// All addresses of the node `name` but VIPs: those of its object first, then what its agent reports.
     pub fn addresses_of(&self, name: &NodeName) -> impl Iterator<Item = IpAddr> {
         let node = self.nodes.get(name).into_iter();

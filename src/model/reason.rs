@@ -30,6 +30,8 @@ words! {
         EndpointPortDiffers = "EndpointPortDiffers",
         /// A node lacks an address of the VIP's family.
         NoNodeAddress = "NoNodeAddress",
+        /// Another node has the node's address, too.
+        NodeAddressShared = "NodeAddressShared",
         /// The node's weight annotation is not a weight.
         InvalidWeightAnnotation = "InvalidWeightAnnotation",
         /// No interface of the node is in the VIP's network, or the named one does not exist.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     api::{Count, Report, VirtualServiceStatus},
     cluster::Store,
-    desired::real_servers,
+    desired::{Viewpoint, real_servers},
     model::{NodeName, Refusal, Snapshot, VirtualService, VsKey},
 };
 
@@ -226,10 +226,16 @@ fn of_manifest(
         .filter(|group| object.vips.iter().any(|vip| group.vips.contains(*vip)))
         .flat_map(|group| group.ready.iter().copied())
         .collect();
+    let viewpoint = own.map(|report| Viewpoint {
+        node,
+        networks: report.subnets(),
+        addresses: report.peer.addresses.clone(),
+    });
+    let seen = |vip| real_servers(object, vip, snapshot, viewpoint.as_ref());
     let all: BTreeSet<IpAddr> = object
         .vips
         .iter()
-        .flat_map(|vip| real_servers(object, *vip, snapshot).by_address.into_keys())
+        .flat_map(|vip| seen(*vip).by_address.into_keys())
         .collect();
     let count = |set: usize| i64::try_from(set).unwrap_or(i64::MAX);
     // Only the holder knows whether clients are served.

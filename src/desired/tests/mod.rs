@@ -8,6 +8,7 @@ mod endpoints;
 mod fixture;
 mod placement;
 mod quiet;
+mod real_servers;
 mod reserved;
 mod sync;
 mod undo;

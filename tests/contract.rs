@@ -79,7 +79,8 @@ contract! {
     routes:
         a_host_route_is_added_and_deleted
         a_host_route_is_added_once
-        routes_of_others_are_seen_and_left_alone;
+        routes_of_others_are_seen_and_left_alone
+        next_hops_of_every_table_are_seen;
     services:
         every_scheduler_and_flag_round_trips
         persistence_round_trips

@@ -1,5 +1,6 @@
 //! The agent of one node: sources → pass → kernel → report.
 
+mod api_servers;
 mod atomic_file;
 mod director_history;
 mod drift;

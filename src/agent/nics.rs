@@ -20,6 +20,7 @@ pub(super) fn reported_nics(observed: &Observed, ledger: &Ledger) -> BTreeMap<De
         let networks = link.networks();
         let nic = ReportedNic {
             index: link.index,
+            down: !(link.up && link.carrier),
             subnets: networks.clone().map(IpNet::trunc).collect(),
             addresses: networks.map(IpNet::addr).collect(),
             arp: without_us(link, ledger),

@@ -12,12 +12,12 @@ use std::{
 use crate::{
     desired::{
         Admission, Desired, DrainTimers, FormerDirectors, Inputs, NodeOptions, Questions,
-        SegmentInputs, admit, conflict, desired, questions, segments,
+        SegmentInputs, admit, admit_here, conflict, desired, questions, reserved, segments,
     },
     kernel::{Kernel, KernelError, OpResults, execute},
     model::{
-        AddressKey, Conflict, Elected, Ledger, Move, NodeName, Observed, ProxyAnswer, Rivals,
-        Snapshot, WireEvidence, has_proxy_device,
+        AddressKey, Conflict, Elected, Ledger, Move, NodeName, Observed, Peers, ProxyAnswer,
+        Reserved, Rivals, Snapshot, WireEvidence, has_proxy_device,
     },
     plan::{Op, plan},
 };
@@ -69,6 +69,8 @@ pub struct PassState<'a> {
     pub observed: Observed,
     /// What is ours, as far as known.
     pub ledger: Ledger,
+    /// Addresses that this node must not bind.
+    pub reserved: Reserved,
     /// Other hosts that answer for VIPs that this node holds or may hold.
     pub conflicts: BTreeMap<AddressKey, Conflict>,
     /// The last moves of VIPs to this node, the newest last.
@@ -126,6 +128,8 @@ pub struct Passes {
     yielding: bool,
     drift: Drift,
     kube_proxy: ProxyAnswer,
+    /// Where this node reaches the API server.
+    api_servers: BTreeSet<IpAddr>,
 }
 
 impl Passes {
@@ -143,6 +147,7 @@ impl Passes {
             yielding: false,
             drift: Drift::default(),
             kube_proxy: ProxyAnswer::NotAsked,
+            api_servers: BTreeSet::new(),
         }
     }
 
@@ -169,6 +174,11 @@ impl Passes {
     /// Stores kube-proxy's answer; it changes reports, never the kernel.
     pub fn hear_kube_proxy(&mut self, answer: ProxyAnswer) {
         self.kube_proxy = answer;
+    }
+
+    /// Stores where this node reaches the API server.
+    pub fn hear_api_servers(&mut self, addresses: BTreeSet<IpAddr>) {
+        self.api_servers = addresses;
     }
 
     /// Looks between passes for changes of which the kernel notifies nobody: whether one of the services is missing, and
@@ -260,10 +270,13 @@ impl Passes {
         }
         let held_before = self.elections.held();
         let observed = kernel.observe()?;
-        let admission = admit(input.snapshot);
-        let ledger = self.ledger(opened.is_ok(), &observed, &admission);
+        let ledger = self.ledger(opened.is_ok(), &observed, input.snapshot);
         // An election may move a VIP while the kernel is read: neither the state before nor the one after is drift.
         let elected = self.elections.elected(held_before, &observed, &ledger);
+        let admission = admit_here(input.snapshot, |vip| {
+            has(vip, input.snapshot, &observed, &ledger, &elected)
+        });
+        let reserved = reserved(&observed, &ledger, &self.api_servers);
         let asked = questions(&self.node, input.snapshot, &admission, &observed, &elected);
         // Queries that could not be sent do not stop the pass; their error is returned at its end.
         let sensed = self.ask_neighbours(kernel, &asked, now);
@@ -276,6 +289,7 @@ impl Passes {
             options: &self.options,
             observed: &observed,
             ledger: &ledger,
+            reserved: &reserved,
             wire: &wire,
             elected: &elected,
             timers: &self.timers,
@@ -289,6 +303,7 @@ impl Passes {
             desired,
             observed,
             ledger: plan.ledger,
+            reserved,
             conflicts: BTreeMap::new(),
             moves: Vec::new(),
             kube_proxy: self.kube_proxy.clone(),
@@ -317,12 +332,12 @@ impl Passes {
     }
 
     /// What is ours, as far as known.
-    fn ledger(&self, opened: bool, observed: &Observed, admission: &Admission<'_>) -> Ledger {
+    fn ledger(&self, opened: bool, observed: &Observed, snapshot: &Snapshot) -> Ledger {
         match self.run_dir.ledger() {
             Some(ledger) => ledger.clone().followed(&observed.links),
             // A first start, or the file was deleted.
             None if opened => Ledger::adopt(observed),
-            None => assume_ours(observed, admission),
+            None => assume_ours(observed, &admit(snapshot)),
         }
     }
 
@@ -395,6 +410,21 @@ impl Passes {
         let absent = absent.min().map(|until| until.saturating_sub(now));
         leaving.into_iter().chain(wire).chain(absent).min()
     }
+}
+
+/// Whether this node has `vip` as a VIP: it holds it or, where no agent can report that a director does, has bound it.
+fn has(
+    vip: IpAddr,
+    snapshot: &Snapshot,
+    observed: &Observed,
+    ledger: &Ledger,
+    elected: &Elected,
+) -> bool {
+    let is_bound = || {
+        let mut devices = observed.devices_with(vip);
+        devices.any(|(key, _)| ledger.owns_address(key, observed))
+    };
+    elected.held.contains_key(&vip) || (snapshot.peers == Peers::Silent && is_bound())
 }
 
 /// Other hosts that answer for VIPs that this node holds or may hold.

@@ -13,7 +13,7 @@ use crate::{
     metrics::Gauges,
     model::{
         AddressKey, Directing, IpRanges, Ipvs, IpvsSetting, NodeName, PeerState, Peers, Preflight,
-        PreflightCheck, Protocol, ProxyDanger, Reason, Refusal, Role, Service, VsKey,
+        PreflightCheck, Protocol, ProxyDanger, Reason, Refusal, Reserved, Role, Service, VsKey,
         has_proxy_device,
     },
     plan::{Op, Subject},
@@ -33,7 +33,10 @@ pub fn report(node: &NodeName, store: &Store, end: &PassResult<'_>, drift: u64) 
         is_backend: roles.is_some_and(|node| node.is_backend()),
         networks: reported_nics(&state.observed, &state.ledger),
         arp_all: state.observed.arp_all,
-        peer: peer_state(state),
+        peer: PeerState {
+            reserved: reserved(store, state),
+            ..peer_state(state)
+        },
         refused: refused(store, end, state),
         conflicts: state
             .conflicts
@@ -70,11 +73,23 @@ pub fn on_last_known(at: &str, missing: &[String]) -> Preflight {
 pub fn peer_state(state: &PassState<'_>) -> PeerState {
     PeerState {
         addresses: state.observed.own_addresses(),
+        reserved: state.reserved.clone(),
         bound: bound(state),
         held: held(state),
         directing: directing(state),
         partial: false,
     }
+}
+
+/// What can be no VIP because of this node, without the addresses of nodes: on some networks each node is the next hop of
+/// all others.
+fn reserved(store: &Store, state: &PassState<'_>) -> Reserved {
+    let nodes = store.snapshot().nodes.values();
+    let nodes: BTreeSet<&IpAddr> = nodes.flat_map(|node| &node.addresses).collect();
+    let all = state.reserved.iter();
+    all.filter(|(ip, _)| !nodes.contains(ip))
+        .map(|(ip, what)| (*ip, *what))
+        .collect()
 }
 
 /// Whether every interface that must be quiet for this node's VIPs is, effectively.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     convert::Infallible,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{Arc, mpsc},
     thread::JoinHandle,
@@ -31,8 +31,9 @@ use crate::{
 };
 
 use super::{
-    ElectionStatus, Elections, Intervals, NextPass, Passes, Shared, Trigger, elections, kube_proxy,
-    links, memory, run_passes,
+    ElectionStatus, Elections, Intervals, NextPass, Passes, Shared, Trigger,
+    api_servers::ApiServerLook,
+    elections, kube_proxy, links, memory, run_passes,
     snapshot_file::SnapshotFile,
     state_writer,
     worker::{self, Fallback, Job, Worker},
@@ -170,6 +171,7 @@ struct Input {
     changes: tokio::sync::mpsc::Receiver<Vec<Change>>,
     services: watch::Sender<BTreeSet<ServiceName>>,
     reports: watch::Sender<Option<Arc<Report>>>,
+    api_servers: watch::Receiver<BTreeSet<IpAddr>>,
 }
 
 /// What the agent needs of the API server when it ends.
@@ -193,6 +195,7 @@ async fn start_sources(
     let (feed, changes) = ChangeSender::new(move || trigger.source());
     let (reports, latest) = watch::channel(None);
     let (written, reported) = watch::channel(None);
+    let (api_servers, api_server_addresses) = watch::channel(BTreeSet::new());
     let client = match config.source.clone() {
         SourceConfig::Directory(path) => {
             cluster::directory::spawn(path, feed)?;
@@ -200,7 +203,11 @@ async fn start_sources(
         }
         SourceConfig::Kubernetes => {
             let client = cluster::client(wanted.pace, "set KUBECONFIG, or use --source dir:PATH");
-            let client = client.await.map_err(AgentError::Source)?;
+            let (client, host) = client.await.map_err(AgentError::Source)?;
+            let mut api_server = ApiServerLook::new(client.clone(), host);
+            // Before the first pass, which may bind VIPs.
+            api_servers.send_replace(api_server.look().await);
+            tokio::spawn(api_server.follow(api_servers, common.trigger.clone()));
             tokio::spawn(cluster::follow(client.clone(), wanted, feed));
             let writer = state_writer::NodeStateWriter {
                 client: client.clone(),
@@ -218,6 +225,7 @@ async fn start_sources(
         changes,
         services,
         reports,
+        api_servers: api_server_addresses,
     };
     let server = Server {
         client,
@@ -274,6 +282,7 @@ fn start_threads(
         trigger: trigger.clone(),
         reports: input.reports,
         services: input.services,
+        api_servers: input.api_servers,
         kube_proxy: answer,
         asks_kube_proxy,
     };

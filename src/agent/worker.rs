@@ -5,6 +5,7 @@ mod tests;
 
 use std::{
     collections::BTreeSet,
+    net::IpAddr,
     sync::{
         Arc,
         mpsc::{self, RecvTimeoutError, Sender},
@@ -111,6 +112,8 @@ pub struct Worker {
     pub reports: watch::Sender<Option<Arc<Report>>>,
     /// For the source: the Services whose endpoints this node has to know.
     pub services: watch::Sender<BTreeSet<ServiceName>>,
+    /// Where this node reaches the API server.
+    pub api_servers: watch::Receiver<BTreeSet<IpAddr>>,
     /// Whether kube-proxy is to be asked for its configuration.
     pub asks_kube_proxy: watch::Sender<bool>,
     /// kube-proxy's answer.
@@ -244,6 +247,8 @@ impl Worker {
         };
         let answer = self.kube_proxy.borrow_and_update().clone();
         self.passes.hear_kube_proxy(answer);
+        let addresses = self.api_servers.borrow_and_update().clone();
+        self.passes.hear_api_servers(addresses);
         let end = self.passes.run(self.kernel.as_mut(), input, now);
         *drift = drift.saturating_add(end.drift.try_into().unwrap_or(u64::MAX));
         let report = report::report(&self.node, known, &end, *drift);

@@ -18,8 +18,8 @@ use super::{
     },
 };
 use crate::model::{
-    self, Dev, DirectorPolicy, Flag, NodeName, Operator, RealServerPolicy, Reason, Refusal,
-    Requirement, Scheduler, Selector, ServiceName, VirtualService, VsKey, listed,
+    self, Dev, DirectorPolicy, Flag, Interfaces, NodeName, Operator, RealServerPolicy, Reason,
+    Refusal, Requirement, Scheduler, Selector, ServiceName, VirtualService, VsKey, listed,
 };
 
 /// A VirtualService from a source, valid or not.
@@ -231,6 +231,8 @@ fn directors(api: &Directors, problems: &mut Vec<String>) -> DirectorPolicy {
     });
     let preferred = preferred.map(|name| NodeName(name.clone()));
     let interface = api.interface.as_ref();
+    let interface =
+        interface.and_then(|named| named_interfaces("spec.directors.interface", named, problems));
     DirectorPolicy {
         selector: api
             .node_selector
@@ -238,7 +240,7 @@ fn directors(api: &Directors, problems: &mut Vec<String>) -> DirectorPolicy {
             .map(|node_selector| selector(node_selector, problems))
             .unwrap_or_default(),
         preferred,
-        interface: interface.and_then(|name| device("spec.directors.interface", name, problems)),
+        interface,
     }
 }
 
@@ -300,6 +302,13 @@ fn external(
         problems,
     )?;
     Some(model::ExternalServer { address, weight })
+}
+
+fn named_interfaces(field: &str, text: &str, problems: &mut Vec<String>) -> Option<Interfaces> {
+    let parsed: Result<Interfaces, _> = text.parse();
+    parsed
+        .map_err(|error| problems.push(format!("{field}: {error}")))
+        .ok()
 }
 
 fn device(field: &str, name: &str, problems: &mut Vec<String>) -> Option<Dev> {

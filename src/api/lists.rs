@@ -3,7 +3,7 @@
 use schemars::Schema;
 use serde_json::{Value, json};
 
-use crate::model::{ArpMode, Flag, Protocol, Scheduler, TakeCause, listed};
+use crate::model::{ArpMode, Flag, Protocol, ReservedAs, Scheduler, TakeCause, listed};
 
 pub(super) fn protocols() -> [&'static str; Protocol::ALL.len()] {
     Protocol::ALL.map(Protocol::name)
@@ -81,6 +81,11 @@ pub(super) fn scheduler_flags() -> String {
         all.join(", "),
         defaults.join(", ")
     )
+}
+
+pub(super) fn reserved_as() -> String {
+    let words = ReservedAs::ALL.map(ReservedAs::name);
+    format!("What they are to it: {}.", listed(&words, "or"))
 }
 
 /// Adopted VIPs have not moved, so no report names that cause.

@@ -106,6 +106,10 @@ pub struct NodeStateStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_ENTRIES))]
     pub networks: Vec<Network>,
+    /// Addresses that can be no VIP because of this node, besides its own in `networks`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub reserved: Vec<ReservedEntry>,
     /// The ARP settings that apply to all interfaces (net.ipv4.conf.all).
     #[serde(default)]
     pub arp_all: NodeArp,
@@ -175,6 +179,9 @@ pub struct Network {
     /// The kernel's index of the interface.
     #[serde(default)]
     pub index: i64,
+    /// Whether it is down or has no carrier.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub down: bool,
     /// Its networks, such as 192.168.188.0/24; link-local ones are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_RANGES), inner(length(max = MAX_RANGE)))]
@@ -186,6 +193,19 @@ pub struct Network {
     /// Its own ARP settings as they are without directway, which restores them in the end.
     #[serde(default)]
     pub arp: NodeArp,
+}
+
+/// Addresses that are the same to the node.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ReservedEntry {
+    /// What they are to it.
+    #[schemars(description = lists::reserved_as(), length(max = 64))]
+    #[serde(rename = "as")]
+    pub as_: String,
+    /// The addresses, the first 256 of each kind.
+    #[schemars(length(max = 256), inner(length(max = 45)))]
+    pub addresses: Vec<String>,
 }
 
 /// The ARP settings of an interface.

@@ -13,13 +13,17 @@ use ipnet::IpNet;
 
 use super::node_state::{
     DirectingEntry, MAX_ENTRIES, MAX_TEXT, MoveEntry, NodeArp, NodeStateStatus, PreflightEntry,
+    ReservedEntry,
 };
 use crate::model::{
     ArpSettings, Conflict, Dev, Directing, IpRanges, Move, NodeName, PeerState, Preflight,
-    PreflightCheck, Reason, Refusal, TakeCause, VsKey,
+    PreflightCheck, Reason, Refusal, Reserved, ReservedAs, TakeCause, VsKey,
 };
 
 pub use write::StatusSize;
+
+/// How many addresses of each kind of reserved ones are reported.
+const MAX_RESERVED: usize = 256;
 
 /// What one node's agent reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,8 +76,10 @@ pub struct Undoing {
 /// An interface on which the node can answer ARP, as far as forecasts for the node need it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReportedNic {
-    /// The kernel's index: of several interfaces in a network the first one faces the clients.
+    /// The kernel's index: of several interfaces in a network the first one that works faces the clients.
     pub index: u32,
+    /// Whether it is down or has no carrier.
+    pub down: bool,
     /// Its networks, link-local ones left out.
     pub subnets: BTreeSet<IpNet>,
     /// The node's own addresses in them.
@@ -113,6 +119,7 @@ impl Report {
             let own = network.addresses.iter().map(|ip| parse(field, ip));
             let nic = ReportedNic {
                 index: count(field, network.index)?,
+                down: network.down,
                 subnets: subnets.collect::<Result<_, _>>()?,
                 addresses: own.collect::<Result<_, _>>()?,
                 arp: arp_settings(field, network.arp)?,
@@ -196,6 +203,7 @@ impl Report {
         let left_out: u64 = count(field, status.directing_left_out.unwrap_or(0))?;
         Ok(PeerState {
             addresses: addresses.collect::<Result<_, _>>()?,
+            reserved: reserved(&status.reserved)?,
             bound: ranges("status.bound", &status.bound)?,
             held: ranges("status.held", &status.held)?,
             directing: status
@@ -213,6 +221,25 @@ fn arp_settings(field: &'static str, arp: NodeArp) -> Result<ArpSettings, Invali
         ignore: count(field, arp.ignore)?,
         announce: count(field, arp.announce)?,
     })
+}
+
+/// During an upgrade a newer agent may have kinds that this program does not know: those are skipped.
+fn reserved(entries: &[ReservedEntry]) -> Result<Reserved, InvalidReport> {
+    let field = "status.reserved";
+    let mut reserved = Reserved::new();
+    for entry in entries {
+        let Some(kind) = ReservedAs::from_name(&entry.as_) else {
+            continue;
+        };
+        if entry.addresses.len() > MAX_RESERVED {
+            let cause = format!("more than {MAX_RESERVED} addresses as {kind}");
+            return Err(invalid(field, cause));
+        }
+        for address in &entry.addresses {
+            reserved.insert(parse(field, address)?, kind);
+        }
+    }
+    Ok(reserved)
 }
 
 fn moved(entry: &MoveEntry, cause: TakeCause) -> Result<Move, InvalidReport> {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::{NodeStateStatus, Report, ReportedNic, Undoing, node_state::DirectingEntry};
 use crate::model::{
     ArpSettings, Conflict, Directing, IpRanges, Move, PeerState, Preflight, PreflightCheck, Reason,
-    Refusal, TakeCause, VsKey,
+    Refusal, ReservedAs, TakeCause, VsKey,
 };
 
 fn v4(net: u8, host: usize) -> IpAddr {
@@ -31,6 +31,7 @@ fn report() -> Report {
             "eth0".parse().unwrap(),
             ReportedNic {
                 index: 2,
+                down: true,
                 subnets: BTreeSet::from(["10.0.0.0/8".parse().unwrap()]),
                 addresses: BTreeSet::from([v4(10, 200)]),
                 arp: ArpSettings::QUIET,
@@ -42,6 +43,11 @@ fn report() -> Report {
         },
         peer: PeerState {
             addresses: BTreeSet::from([v4(10, 200)]),
+            reserved: [
+                (v4(10, 254), ReservedAs::NextHop),
+                (v4(10, 255), ReservedAs::Broadcast),
+            ]
+            .into(),
             bound: vips(3),
             held: vips(2),
             directing: vec![Directing {

@@ -16,6 +16,9 @@ const UNICAST: &str = "ip(a).isGlobalUnicast() && !cidr('0.0.0.0/8').containsIP(
 /// What a device may be called: printable ASCII without `/` and `:`.
 const DEVICE: &str = "self.matches('^[!-.0-9;-~]{1,15}$') && self != '.' && self != '..'";
 
+/// Such names without commas, with commas between them.
+const INTERFACES: &str = "self.matches('^[!-+.0-9;-~-]{1,15}(,[!-+.0-9;-~-]{1,15}){0,7}$') && !self.matches('(^|,)[.][.]?(,|$)')";
+
 /// A Kubernetes node name (RFC 1123 subdomain).
 const NODE_NAME: &str =
     "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')";
@@ -121,6 +124,12 @@ pub(super) fn is_device(field: &str) -> Rule {
     Rule::new(DEVICE).message(Message::Expression(format!(
         "'{field}: \"' + self + '\" is not an interface name: use 1 to 15 ASCII characters without \"/\", \":\" or space, and not \".\" or \"..\"'"
     )))
+}
+
+pub(super) fn are_interfaces() -> Rule {
+    Rule::new(INTERFACES).message(Message::Expression(
+        "'spec.directors.interface: \"' + self + '\" is not an interface name: use 1 to 15 ASCII characters without \"/\", \":\" or space, and not \".\" or \"..\"; or up to 8 names with commas between them, * for any characters'".to_owned(),
+    ))
 }
 
 pub(super) fn preferred_is_a_node_name() -> Rule {

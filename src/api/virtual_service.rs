@@ -193,10 +193,12 @@ pub struct Directors {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = rules::preferred_is_a_node_name())]
     pub preferred: Option<String>,
-    /// The interface that faces the clients. Default: the one whose network contains the VIP. With a name, the VIP may be of any network.
+    /// The interface that faces the clients: a name, or up to 8 with commas between them, the preferred first, where names
+    /// differ between nodes; * stands for any characters (eno*,bond0). Default: the one whose network contains the VIP.
+    /// With a name, the VIP may be of any network.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 15))]
-    #[x_kube(validation = rules::is_device("spec.directors.interface"))]
+    #[schemars(length(min = 1, max = 127))]
+    #[x_kube(validation = rules::are_interfaces())]
     pub interface: Option<String>,
 }
 

@@ -27,17 +27,22 @@ const RETRIES: u32 = 3;
 /// How long what was sent may stay unacknowledged (`TCP_USER_TIMEOUT`, RFC 5482).
 const UNACKNOWLEDGED: Duration = Duration::from_secs(25);
 
-/// A client for the cluster that this process runs in, or the one that the kubeconfig names. `fix` is the part of the
-/// error message that says what else to do if neither exists.
+/// A client for the cluster that this process runs in, or the one that the kubeconfig names, and the host of the API
+/// server's URL. `fix` is the part of the error message that says what else to do if neither exists.
 ///
 /// # Errors
 /// No API server is configured, or its credentials, certificates or proxy cannot be used.
-pub async fn client(pace: Pace, fix: &str) -> Result<Client, String> {
+pub async fn client(pace: Pace, fix: &str) -> Result<(Client, String), String> {
     let config = Config::infer().await;
     let config = config.map_err(|error| {
         format!("no Kubernetes API server is configured: {error}; run in a pod with a service account, {fix}")
     })?;
-    connect(config, pace.silence()).map_err(|error| format!("Kubernetes client: {error}"))
+    // An IPv6 address is in brackets there (RFC 3986 3.2.2).
+    let host = config.cluster_url.host().unwrap_or_default();
+    let host = host.trim_matches(['[', ']']).to_owned();
+    let client = connect(config, pace.silence());
+    let client = client.map_err(|error| format!("Kubernetes client: {error}"))?;
+    Ok((client, host))
 }
 
 /// A connection on which nothing arrives for `silence` is given up.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::{
     api::Report,
     cluster::Store,
-    desired::{RealServerId, real_servers},
+    desired::{RealServerId, Viewpoint, real_servers},
     model::{NodeName, PreflightCheck, Reason, Refusal, VirtualService, VsKey},
 };
 
@@ -45,10 +45,16 @@ pub(super) fn count_real_servers(
     virtual_service: &VirtualService,
     vip: IpAddr,
     cluster: &Store,
-    holder: Option<&Report>,
+    holder: Option<(&NodeName, &Report)>,
 ) -> RealServerCounts {
-    let real_servers = real_servers(virtual_service, vip, cluster.snapshot());
-    let group = holder.and_then(|report| {
+    // By the addresses to which the holder sends packets.
+    let viewpoint = holder.map(|(node, report)| Viewpoint {
+        node,
+        networks: report.subnets(),
+        addresses: report.peer.addresses.clone(),
+    });
+    let real_servers = real_servers(virtual_service, vip, cluster.snapshot(), viewpoint.as_ref());
+    let group = holder.and_then(|(_, report)| {
         let mut groups = report.peer.directing.iter();
         groups.find(|group| group.vips.contains(vip))
     });

@@ -46,7 +46,7 @@ pub async fn run(config: Config) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
     let wanted = Wanted::all();
-    let client = cluster::client(wanted.pace, "or set KUBECONFIG").await?;
+    let (client, _) = cluster::client(wanted.pace, "or set KUBECONFIG").await?;
     let namespace = config
         .namespace
         .clone()

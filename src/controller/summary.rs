@@ -140,7 +140,7 @@ impl<'a> Summariser<'a> {
             }
             let report = director
                 .filter(|(_, holds)| *holds)
-                .and_then(|(name, _)| self.report(name));
+                .and_then(|(name, _)| Some((name, self.report(name)?)));
             programmed.push(self.programmed(*vip, director));
             let counts =
                 count_real_servers(self.virtual_service, *vip, self.context.cluster, report);

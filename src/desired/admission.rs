@@ -1,12 +1,15 @@
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     net::IpAddr,
 };
 
 use crate::model::{
-    DirectorPolicy, NodeName, Reason, Refusal, ServiceKey, Snapshot, VirtualService, VsKey,
+    DirectorPolicy, NodeName, Reason, Refusal, ReservedAs, ServiceKey, Snapshot, VirtualService,
+    VsKey,
 };
+
+use super::reserved;
 
 /// What is served of each VirtualService: the same answer on every node.
 ///
@@ -22,6 +25,11 @@ pub struct Admission<'a> {
 
 /// Sorts out broken objects, and parts that cannot be served or that an older object has.
 pub fn admit(snapshot: &Snapshot) -> Admission<'_> {
+    admit_here(snapshot, |_| false)
+}
+
+/// The same on a node that `has` some VIPs itself, because its own report is not in the snapshot.
+pub fn admit_here(snapshot: &Snapshot, has: impl Fn(IpAddr) -> bool) -> Admission<'_> {
     let mut admission = Admission::default();
     let mut candidates = Vec::new();
     for (key, object) in &snapshot.virtual_services {
@@ -34,8 +42,13 @@ pub fn admit(snapshot: &Snapshot) -> Admission<'_> {
     }
     // Of two that claim the same, the older wins; the name decides between twins.
     candidates.sort_by_key(|(key, virtual_service)| (virtual_service.created, *key));
+    let vips = candidates.iter().flat_map(|(_, candidate)| &candidate.vips);
+    let vips: HashSet<IpAddr> = vips.copied().collect();
+    let mut reserved = reserved::reserved_by_nodes(&vips, snapshot);
+    // What is served goes on: a node that takes a VIP for something else later does not end that.
+    reserved.retain(|vip, _| !has(*vip) && !snapshot.is_held(*vip));
     let mut claims = Claims {
-        node_addresses: node_addresses(snapshot),
+        reserved,
         services: BTreeMap::new(),
         vips: BTreeMap::new(),
     };
@@ -51,19 +64,10 @@ pub fn admit(snapshot: &Snapshot) -> Admission<'_> {
     admission
 }
 
-/// The addresses that nodes have of their own. A kubelet that starts while its node holds a VIP may report the VIP as the
-/// node's address; the node's agent knows better.
-fn node_addresses(snapshot: &Snapshot) -> BTreeMap<IpAddr, &NodeName> {
-    let nodes = snapshot.nodes.iter();
-    let addresses = nodes.flat_map(|(name, node)| node.addresses.iter().map(move |it| (*it, name)));
-    addresses
-        .filter(|(address, name)| !snapshot.has_as_vip(name, *address))
-        .collect()
-}
-
 /// What older objects have.
 struct Claims<'a> {
-    node_addresses: BTreeMap<IpAddr, &'a NodeName>,
+    /// VIPs that are something else to a node.
+    reserved: BTreeMap<IpAddr, (&'a NodeName, ReservedAs)>,
     services: BTreeMap<ServiceKey, &'a VsKey>,
     vips: BTreeMap<IpAddr, (&'a VsKey, &'a DirectorPolicy)>,
 }
@@ -135,12 +139,11 @@ impl<'a> Claims<'a> {
                 ),
             ));
         }
-        let node = self.node_addresses.get(&vip)?;
+        let (node, what) = self.reserved.get(&vip)?;
+        let Refusal { reason, message } = reserved::refusal(vip, *what, &format!("node {node}"));
         Some(Refusal::new(
-            Reason::VipIsNodeAddress,
-            format!(
-                "spec.vips[{index}] {vip} is the address of node {node}; use an address that no host has"
-            ),
+            reason,
+            format!("spec.vips[{index}] {message}"),
         ))
     }
 }

@@ -1,13 +1,14 @@
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use crate::model::{
-    AddressKey, ArpSettings, Dev, LinkKind, NodeName, NodeNet, PeerState, Peers, Reason, Refusal,
-    Role,
+    AddressKey, ArpSettings, Dev, Interfaces, LinkKind, NodeName, NodeNet, PeerState, Peers,
+    Reason, Refusal, Role,
 };
 
 use super::{
     DrainTimers, Inputs, keep,
     quiet::{keep_quiet, require_quiet},
+    reserved::check_reserved,
 };
 
 /// Without reports from directors, how long beyond the drain time a real server keeps an unwanted VIP, so that
@@ -23,7 +24,7 @@ const UNDO_GRACE: Duration = Duration::from_secs(20);
 /// Adds what the node needs to carry `vip` quietly on `dev`. `named` is `spec.directors.interface`.
 pub(super) fn carry(
     vip: IpAddr,
-    named: Option<&Dev>,
+    named: Option<&Interfaces>,
     dev: &Dev,
     host_route: bool,
     inputs: &Inputs<'_>,
@@ -31,6 +32,7 @@ pub(super) fn carry(
 ) -> Result<(), Refusal> {
     let observed = inputs.observed;
     check_own_address(vip, dev, inputs)?;
+    check_reserved(vip, inputs)?;
     let kind = observed.links.get(dev).map(|link| link.kind);
     if kind == Some(LinkKind::Other) {
         check_empty_nic(vip, dev, inputs)?;

@@ -1,8 +1,10 @@
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{cmp::Reverse, collections::BTreeMap, net::IpAddr};
+
+use ipnet::IpNet;
 
 use crate::model::{
-    Answer, Destination, Dev, Ipvs, Link, Node, Observed, Peers, Protocol, Reach, Reason, Refusal,
-    Service, ServiceKey, VirtualService,
+    AddressKey, Answer, Destination, Interfaces, Ipvs, Link, Node, Observed, Peers, Protocol,
+    Reach, Reason, Refusal, Service, ServiceKey, VirtualService,
 };
 
 use super::{
@@ -13,39 +15,71 @@ use super::{
 /// The interface on which a director would answer ARP for `vip`: `named` (`spec.directors.interface`), else one in the
 /// VIP's network.
 pub fn clients_nic<'a>(
-    named: Option<&Dev>,
+    named: Option<&Interfaces>,
     vip: IpAddr,
     observed: &'a Observed,
 ) -> Result<&'a Link, Refusal> {
-    if let Some(dev) = named {
-        let link = observed.links.get(dev).ok_or_else(|| {
-            Refusal::new(
-                Reason::NoInterface,
-                format!("spec.directors.interface {dev}: this node has no such interface; name one that every director has"),
-            )
-        })?;
-        if !link.hears_arp() {
-            return Err(Refusal::new(
-                Reason::NoInterface,
-                format!(
-                    "spec.directors.interface {dev} cannot answer ARP (a loopback, dummy, NOARP or enslaved device); name the interface that faces the clients"
-                ),
-            ));
-        }
-        return Ok(link);
+    if let Some(interfaces) = named {
+        return named_nic(interfaces, vip, observed);
     }
-    // Any of several interfaces in one network will do, but every pass must choose the same one.
     observed
         .links
         .values()
         .filter(|link| link.hears_arp() && link.is_in_network_of(vip))
-        .min_by_key(|link| link.index)
+        .max_by_key(|link| preference(link, vip, observed))
         .ok_or_else(|| {
             Refusal::new(
                 Reason::NoInterface,
                 format!("no interface of this node is in the network of {vip}; give the node an address there or set spec.directors.interface"),
             )
         })
+}
+
+/// Of the named interfaces that the node has, the first that works.
+fn named_nic<'a>(
+    named: &Interfaces,
+    vip: IpAddr,
+    observed: &'a Observed,
+) -> Result<&'a Link, Refusal> {
+    let refuse = |why: &str| {
+        let message = format!("spec.directors.interface {named}{why}");
+        Err(Refusal::new(Reason::NoInterface, message))
+    };
+    let links = observed.links.values();
+    let mut links = links
+        .filter_map(|link| Some((named.position(&link.dev)?, link)))
+        .peekable();
+    if links.peek().is_none() {
+        return refuse(
+            ": this node has no such interface; name one that every director has, or several",
+        );
+    }
+    let able = links.filter(|(_, link)| link.hears_arp());
+    let best = able.max_by_key(|(position, link)| {
+        let works = (link.up && link.carrier, link.up);
+        (works, Reverse(*position), preference(link, vip, observed))
+    });
+    match best {
+        Some((_, link)) => Ok(link),
+        None => refuse(
+            " cannot answer ARP (a loopback, dummy, NOARP or enslaved device); name the interface that faces the clients",
+        ),
+    }
+}
+
+/// Of several interfaces in the VIP's network, the greatest faces the clients: one that works; of these the one that has
+/// the VIP, so that it does not move back when another's cable is put in again; then as the kernel's route lookup has it,
+/// by the longest prefix; then the first.
+fn preference(link: &Link, vip: IpAddr, observed: &Observed) -> impl Ord + use<> {
+    let key = AddressKey::new(link.dev.clone(), vip);
+    let networks = link.addresses.iter().filter(|net| net.contains(&vip));
+    (
+        link.up && link.carrier,
+        link.up,
+        observed.net.addresses.contains_key(&key),
+        networks.map(IpNet::prefix_len).max(),
+        Reverse(link.index),
+    )
 }
 
 /// Refuses if the kernel lacks IPVS or has a foreign service with one of `keys`.

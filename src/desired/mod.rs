@@ -1,9 +1,9 @@
 //! Snapshot → what this node's network should be, and a state per VirtualService.
 //!
 //! Decisions that every node must take alike (which VirtualServices are admitted, which hosts are real servers, which
-//! director should hold a VIP) are in `admission`, `real_servers` and `placement`; they use the snapshot alone. What
-//! one node does about it is in `director`, `bind`, `quiet`, `keep`, `rivals` and `drain`; they also use what the node
-//! observes. `segments` prepares the elections, in which directors agree by ARP.
+//! director should hold a VIP) are in `admission`, `real_servers` and `placement`; they use the snapshot, and by which address
+//! a real server is reached, the networks of the `viewpoint`. What one node does about it is in `director`, `bind`, `quiet`, `keep`, `rivals` and `drain`; they also use what the node
+//! observes. `reserved` is both: which addresses can be no VIP. `segments` prepares the elections, in which directors agree by ARP.
 
 mod admission;
 mod bind;
@@ -16,13 +16,15 @@ mod placement;
 mod questions;
 mod quiet;
 mod real_servers;
+mod reserved;
 mod rivals;
 mod segments;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod viewpoint;
 
-pub use admission::{Admission, admit};
+pub use admission::{Admission, admit, admit_here};
 pub use director::clients_nic;
 pub use drain::DrainTimers;
 pub use endpoints::no_endpoints;
@@ -30,5 +32,7 @@ pub use node::{Desired, Inputs, NodeOptions, RealServerState, VirtualServiceStat
 pub use placement::{directors, placement, presumed};
 pub use questions::{Questions, questions};
 pub use real_servers::{RealServer, RealServerId, RealServerSet, real_servers};
+pub use reserved::reserved;
 pub use rivals::conflict;
 pub use segments::{FormerDirectors, Segment, SegmentInputs, Segments, segments};
+pub use viewpoint::Viewpoint;

@@ -6,13 +6,14 @@ use std::{
 };
 
 use crate::model::{
-    AddressKey, Dev, Elected, IpvsSetting, Ledger, NodeName, NodeNet, Observed, Reason, Refusal,
-    Role, Service, Snapshot, SyncDaemon, VirtualService, VsKey, WireEvidence,
+    AddressKey, Dev, Elected, Interfaces, IpvsSetting, Ledger, Link, NodeName, NodeNet, Observed,
+    Peers, Reason, Refusal, Reserved, Role, Service, Snapshot, SyncDaemon, VirtualService, VsKey,
+    WireEvidence,
 };
 
 use super::{
-    Admission, DrainTimers, RealServerId, RealServerSet, bind, director, directors, keep,
-    quiet::quiet_nics, real_servers::RealServerSets, rivals, sync,
+    Admission, DrainTimers, RealServerId, RealServerSet, Viewpoint, bind, director, directors,
+    keep, quiet::quiet_nics, real_servers::RealServerSets, rivals, sync,
 };
 
 /// All that one node's decision depends on.
@@ -32,6 +33,8 @@ pub struct Inputs<'a> {
     pub observed: &'a Observed,
     /// What directway added or changed.
     pub ledger: &'a Ledger,
+    /// Addresses that this node must not bind, from [`super::reserved`].
+    pub reserved: &'a Reserved,
     /// What ARP requests found out.
     pub wire: &'a WireEvidence,
     /// Which VIPs the elections of this node's NICs hold.
@@ -40,6 +43,14 @@ pub struct Inputs<'a> {
     pub timers: &'a DrainTimers,
     /// The agent's monotonic clock.
     pub now: Duration,
+}
+
+impl Inputs<'_> {
+    /// Whether directway has put `vip` on any device of this node.
+    pub(super) fn has_bound(&self, vip: IpAddr) -> bool {
+        let mut devices = self.observed.devices_with(vip);
+        devices.any(|(key, _)| self.ledger.owns_address(key, self.observed))
+    }
 }
 
 /// Settings that a node has for as long as it has services.
@@ -118,7 +129,8 @@ pub enum RealServerState {
 /// What `inputs.node` should have. Pure: the same inputs give the same answer.
 pub fn desired(inputs: &Inputs<'_>) -> Desired {
     let mut desired = Desired::default();
-    let mut sets = RealServerSets::new(inputs.snapshot);
+    let viewpoint = Viewpoint::new(inputs.node, inputs.observed);
+    let mut sets = RealServerSets::new(inputs.snapshot, viewpoint);
     let wanted = inputs.admission.accepted.iter();
     for (key, virtual_service) in wanted.filter(|_| inputs.snapshot.undo.is_none()) {
         if let Some(vs_state) = serve(virtual_service, inputs, &mut sets, &mut desired) {
@@ -176,10 +188,7 @@ fn serve<'a>(
             may_hold,
         };
         // A VIP that cannot be served does not affect the other family's.
-        let served = part
-            .carry(inputs, &vs_state, desired)
-            .and_then(|()| part.direct(inputs, &mut vs_state, desired));
-        if let Err(refusal) = served {
+        if let Err(refusal) = part.serve(inputs, &mut vs_state, desired) {
             vs_state.refusal.get_or_insert(refusal);
         }
     }
@@ -235,20 +244,62 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    fn interface(&self) -> Option<&Dev> {
+    fn interface(&self) -> Option<&Interfaces> {
         self.virtual_service.directors.interface.as_ref()
     }
 
-    /// Directors and real servers carry the VIP quietly.
+    /// Directors that can serve the VIP and real servers carry it quietly.
+    ///
+    /// A VIP that nobody can serve is bound nowhere: it would only keep the node from the host that has the address. What
+    /// is bound stays, because directors may send packets for it even while none is known.
+    fn serve(
+        &self,
+        inputs: &Inputs<'_>,
+        vs_state: &mut VirtualServiceState,
+        desired: &mut Desired,
+    ) -> Result<(), Refusal> {
+        let nic = self.is_director.then(|| self.clients_nic(inputs));
+        let nic = nic.transpose();
+        let directs = matches!(nic, Ok(Some(_)));
+        let is_real_server = vs_state.is_real_server;
+        let stays = (self.is_director || is_real_server) && inputs.has_bound(self.vip);
+        if directs || stays || (is_real_server && self.has_director(inputs)) {
+            self.carry(inputs, vs_state, desired)?;
+        } else if is_real_server {
+            desired.notes.push(format!(
+                "{}: not bound, because no director can serve it so far",
+                self.vip
+            ));
+        }
+        if let Some(nic) = nic? {
+            self.direct(nic, inputs, vs_state, desired);
+        }
+        Ok(())
+    }
+
+    /// Where this director would hold the VIP, if it can serve it.
+    fn clients_nic<'b>(&self, inputs: &Inputs<'b>) -> Result<&'b Link, Refusal> {
+        director::may_serve(self.virtual_service, self.vip, inputs)?;
+        director::clients_nic(self.interface(), self.vip, inputs.observed)
+    }
+
+    /// Whether another director can serve the VIP. One that can has bound it, and reports that; where none can report,
+    /// it is enough that there is one.
+    fn has_director(&self, inputs: &Inputs<'_>) -> bool {
+        let snapshot = inputs.snapshot;
+        let mut others = directors(self.virtual_service, snapshot).filter(|it| *it != inputs.node);
+        match snapshot.peers {
+            Peers::Silent => others.next().is_some(),
+            Peers::Reported(_) => others.any(|name| snapshot.has_as_vip(name, self.vip)),
+        }
+    }
+
     fn carry(
         &self,
         inputs: &Inputs<'_>,
         vs_state: &VirtualServiceState,
         desired: &mut Desired,
     ) -> Result<(), Refusal> {
-        if !self.is_director && !vs_state.is_real_server {
-            return Ok(());
-        }
         let policy = &self.virtual_service.real_servers;
         let (device, host_route) = if vs_state.is_real_server {
             (policy.device.clone(), policy.host_route)
@@ -269,15 +320,11 @@ impl Part<'_> {
     /// A director that may hold the VIP is a candidate. As a standby it has the services unless it is a real server.
     fn direct(
         &self,
+        nic: &Link,
         inputs: &Inputs<'_>,
         vs_state: &mut VirtualServiceState,
         desired: &mut Desired,
-    ) -> Result<(), Refusal> {
-        if !self.is_director {
-            return Ok(());
-        }
-        director::may_serve(self.virtual_service, self.vip, inputs)?;
-        let nic = director::clients_nic(self.interface(), self.vip, inputs.observed)?;
+    ) {
         let claim = AddressKey::new(nic.dev.clone(), self.vip);
         let holds = inputs.elected.holds_on(&claim);
         if self.may_hold {
@@ -297,7 +344,6 @@ impl Part<'_> {
             let net = Arc::make_mut(&mut desired.net);
             net.addresses.insert(claim, Role::Held);
         }
-        Ok(())
     }
 
     fn add_services(

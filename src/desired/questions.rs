@@ -3,7 +3,8 @@ use std::{collections::BTreeSet, net::IpAddr};
 use crate::model::{AddressKey, Elected, NodeName, Observed, Peers, Snapshot};
 
 use super::{
-    Admission, RealServerId, director::clients_nic, node::directs, real_servers::RealServerSets,
+    Admission, RealServerId, Viewpoint, director::clients_nic, node::directs,
+    real_servers::RealServerSets,
 };
 
 /// What a director must find out by ARP before it can decide.
@@ -27,7 +28,7 @@ pub fn questions(
     if snapshot.undo.is_some() {
         return questions;
     }
-    let mut sets = RealServerSets::new(snapshot);
+    let mut sets = RealServerSets::new(snapshot, Viewpoint::new(node, observed));
     for virtual_service in admission.accepted.values() {
         if !directs(virtual_service, node, snapshot, elected) {
             continue;

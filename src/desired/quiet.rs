@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
-use crate::model::{Arp, ArpSettings, Dev, Ledger, Link, Observed, Reason, Refusal};
+use crate::model::{Arp, ArpSettings, Dev, Interfaces, Ledger, Link, Observed, Reason, Refusal};
 
 /// Which interfaces must be quiet for a node that carries `vip` on a device that is not the clients' NIC.
 ///
@@ -10,7 +10,7 @@ use crate::model::{Arp, ArpSettings, Dev, Ledger, Link, Observed, Reason, Refusa
 /// VIP, unless the directors' interface is `named`: then the VIP may be on any segment, whatever its network.
 pub(super) fn quiet_nics<'a>(
     vip: IpAddr,
-    named: Option<&Dev>,
+    named: Option<&Interfaces>,
     observed: &'a Observed,
 ) -> Vec<&'a Link> {
     let nics = || observed.links.values().filter(|link| link.hears_arp());
@@ -25,7 +25,7 @@ fn has_ipv4(link: &Link) -> bool {
 /// Adds to `arp` what keeps `vip` unanswered; refuses where the node's own settings forbid it.
 pub(super) fn require_quiet(
     vip: IpAddr,
-    named: Option<&Dev>,
+    named: Option<&Interfaces>,
     observed: &Observed,
     arp: &mut BTreeMap<Dev, ArpSettings>,
 ) -> Result<(), Refusal> {

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-use super::{Admission, Desired, placement};
+use super::{Admission, Desired, placement, viewpoint::owner_of};
 
 /// A segment on which VIPs are elected, seen from one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,19 +125,18 @@ impl Facts<'_> {
         })
     }
 
-    /// The nodes that have an address on the segment.
+    /// The nodes that have an address on the segment, one for each address.
     fn directors_on(&self, link: &Link, me: DirectorId) -> BTreeMap<&NodeName, DirectorId> {
-        let snapshot = self.inputs.snapshot;
-        let mut ids: BTreeMap<&NodeName, DirectorId> = snapshot
-            .nodes
-            .keys()
-            .filter_map(|name| {
-                let address = address_on(link, snapshot.addresses_of(name))?;
-                Some((name, DirectorId(address)))
-            })
-            .collect();
-        ids.insert(self.inputs.node, me);
-        ids
+        let (snapshot, here) = (self.inputs.snapshot, self.inputs.node);
+        let mut owners = BTreeMap::from([(me, here)]);
+        for name in snapshot.nodes.keys().filter(|name| *name != here) {
+            if let Some(address) = address_on(link, snapshot.addresses_of(name)) {
+                let owner = owners.entry(DirectorId(address)).or_insert(name);
+                let present = *owner;
+                *owner = owner_of(address, present, name, Some(here), snapshot);
+            }
+        }
+        owners.into_iter().map(|(id, name)| (name, id)).collect()
     }
 
     /// All others on the segment that hold VIPs or may hold them, and those that were directors lately.

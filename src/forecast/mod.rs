@@ -111,6 +111,7 @@ pub fn settle(snapshot: &Snapshot, world: &mut ForecastCluster) -> Forecast {
                 admission: &admission,
                 observed: &node.observed,
                 ledger: &node.ledger,
+                reserved: &node.reserved,
                 wire: &wire,
                 elected: &elected,
                 timers: &node.timers,

@@ -7,7 +7,7 @@ use crate::{
     desired::{Admission, DrainTimers, questions},
     model::{
         Answer, Dev, Directing, Elected, IpRanges, Ledger, Link, LinkKind, Mac, NodeName, Observed,
-        PeerState, Peers, Reach, Reason, Role, Snapshot, WireEvidence,
+        PeerState, Peers, Reach, Reason, Reserved, Role, Snapshot, WireEvidence,
     },
 };
 
@@ -27,6 +27,8 @@ pub struct ForecastNode {
     pub ledger: Ledger,
     /// What its agent remembers.
     pub timers: DrainTimers,
+    /// Addresses that it must not bind.
+    pub reserved: Reserved,
     /// What its neighbours answer.
     pub wire: EvidenceSource,
 }
@@ -70,7 +72,7 @@ impl ForecastCluster {
             Peers::Reported(before) => {
                 let mut peers = before.clone();
                 let nodes = self.nodes.iter();
-                peers.extend(nodes.map(|(name, node)| (name.clone(), report(&node.observed))));
+                peers.extend(nodes.map(|(name, node)| (name.clone(), report(node))));
                 Peers::Reported(peers)
             }
         }
@@ -78,7 +80,8 @@ impl ForecastCluster {
 }
 
 /// The part of a node's report that other nodes act on.
-fn report(observed: &Observed) -> PeerState {
+fn report(node: &ForecastNode) -> PeerState {
+    let observed = &node.observed;
     let silenced = |dev: &Dev| {
         let link = observed.links.get(dev);
         link.is_some_and(|link| link.arp.ignore == 8)
@@ -113,6 +116,7 @@ fn report(observed: &Observed) -> PeerState {
     });
     PeerState {
         addresses: observed.own_addresses(),
+        reserved: node.reserved.clone(),
         bound: with_role(Role::Quiet),
         held: with_role(Role::Held),
         directing: directing.collect(),

@@ -5,7 +5,8 @@ use std::{
 };
 
 use super::{
-    BACKEND_LABEL, DIRECTOR_LABEL, Endpoints, IpRanges, NodeName, Refusal, VirtualService, VsKey,
+    BACKEND_LABEL, DIRECTOR_LABEL, Endpoints, IpRanges, NodeName, Refusal, Reserved,
+    VirtualService, VsKey,
 };
 
 /// The content of all sources once each has been read completely: the same on every node.
@@ -64,18 +65,12 @@ impl Snapshot {
         report.is_some_and(|it| it.held.contains(address) || it.bound.contains(address))
     }
 
-    /// The address to which a director sends packets for `vip` to the node `name`: the first internal one of the family. If
-    /// its kubelet reports nothing but VIPs there, the first that its agent reports.
-    pub fn real_server_address(&self, name: &NodeName, vip: IpAddr) -> Option<IpAddr> {
-        let is_of_family = |address: &IpAddr| address.is_ipv4() == vip.is_ipv4();
-        let mut internal = self
-            .nodes
-            .get(name)?
-            .addresses
-            .iter()
-            .filter(|it| is_of_family(it));
-        internal.next()?;
-        self.addresses_of(name).find(is_of_family)
+    /// Whether a director reports that it holds `vip`.
+    pub fn is_held(&self, vip: IpAddr) -> bool {
+        let mut reports = self.peers.reports();
+        reports.any(|(name, report)| {
+            report.held.contains(vip) && self.nodes.get(name).is_some_and(Node::is_director)
+        })
     }
 
     /// All addresses of the node `name` but VIPs: those of its object first, then what its agent reports.
@@ -123,6 +118,8 @@ impl Peers {
 pub struct PeerState {
     /// The node's own addresses.
     pub addresses: BTreeSet<IpAddr>,
+    /// Other addresses that can be no VIP because of this node.
+    pub reserved: Reserved,
     /// VIPs bound to the node's quiet device, with every NIC quiet.
     pub bound: IpRanges,
     /// VIPs on the node's NIC.

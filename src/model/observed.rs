@@ -17,6 +17,8 @@ pub struct Observed {
     pub addresses: BTreeMap<AddressKey, ObservedAddress>,
     /// Routes of `net` that carry our protocol number.
     pub our_routes: BTreeSet<AddressKey>,
+    /// Next hops of the routes of all tables.
+    pub next_hops: BTreeSet<IpAddr>,
     /// Interfaces by name.
     pub links: BTreeMap<Dev, Link>,
     /// `net.ipv4.conf.all.*`.

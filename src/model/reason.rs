@@ -12,6 +12,8 @@ words! {
         VipShapeDiffers = "VIPShapeDiffers",
         /// The VIP is a node's own address.
         VipIsNodeAddress = "VIPIsNodeAddress",
+        /// The VIP is a router's or the API server's address, or one of a network as a whole.
+        VipReserved = "VIPReserved",
         /// IPv6 cannot be served yet.
         Ipv6NotServed = "IPv6NotServed",
         /// No node is labelled and selected as a director.
@@ -28,6 +30,8 @@ words! {
         EndpointPortDiffers = "EndpointPortDiffers",
         /// A node lacks an address of the VIP's family.
         NoNodeAddress = "NoNodeAddress",
+        /// Another node has the node's address, too.
+        NodeAddressShared = "NodeAddressShared",
         /// The node's weight annotation is not a weight.
         InvalidWeightAnnotation = "InvalidWeightAnnotation",
         /// No interface of the node is in the VIP's network, or the named one does not exist.

@@ -1,8 +1,8 @@
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use super::{
-    Dev, Flag, NodeName, Persistence, Protocol, Scheduler, Selector, ServiceKey, ServiceName,
-    VsKey, words,
+    Dev, Flag, Interfaces, NodeName, Persistence, Protocol, Scheduler, Selector, ServiceKey,
+    ServiceName, VsKey, words,
 };
 
 /// A VirtualService that passed validation, with its defaults filled in.
@@ -55,7 +55,7 @@ pub struct DirectorPolicy {
     /// The node that holds the VIPs whenever it can.
     pub preferred: Option<NodeName>,
     /// The interface that faces the clients; `None` = the one whose network contains the VIP.
-    pub interface: Option<Dev>,
+    pub interface: Option<Interfaces>,
 }
 
 /// Which hosts are real servers, and how they hold the VIPs.

@@ -1,6 +1,6 @@
 use directway::plan::Op;
 
-use crate::world::{EEXIST, ESRCH, VIP, World, on};
+use crate::world::{EEXIST, ESRCH, VIP, World, ip, on};
 
 pub fn a_host_route_is_added_and_deleted(world: &mut World) {
     let key = on("lo", VIP);
@@ -39,4 +39,20 @@ pub fn routes_of_others_are_seen_and_left_alone(world: &mut World) {
     assert!(observed.our_routes.is_empty());
     world.refused(Op::DelRoute(key.clone()), ESRCH);
     assert!(world.observe().net.routes.contains(&key));
+}
+
+pub fn next_hops_of_every_table_are_seen(world: &mut World) {
+    let Some(judge) = &world.judge else { return };
+    judge.node(
+        "ip route add 10.96.0.0/16 via 10.77.0.12
+         ip route add 10.97.0.0/16 via 10.77.0.13 table 100
+         ip route add 10.98.0.0/16 nexthop via 10.77.0.14 dev eth0 nexthop via 10.77.0.15 dev eth0",
+    );
+    let next_hops = world.observe().next_hops;
+    let expected = (12..=15).map(|host| std::net::IpAddr::from([10, 77, 0, host]));
+    assert!(
+        expected.into_iter().all(|ip| next_hops.contains(&ip)),
+        "{next_hops:?}"
+    );
+    assert!(!next_hops.contains(&ip(VIP)));
 }

@@ -114,14 +114,33 @@ def test_a_vip_that_a_node_has_without_telling(serving):
     node.sh("ip addr add 10.77.0.140/24 dev eth0")
     try:
         serving.apply(virtual_service(vip="10.77.0.140"))
-        message = serving.wait_condition("Programmed", "False", "VIPConflict")
-        assert serving.site.mac("r1") in message.lower()
-        told = lambda: any("VIPIsNodeAddress" in line and "10.77.0.140" in line for line in node.agent.log().splitlines())
-        wait_until(told, "the node itself to say whose address it is")
-        serving.delete("web")
-        wait_until(lambda: "10.77.0.140:80" not in judges.services(serving.lab["d"]), "its service to go")
+        message = serving.wait_condition("Accepted", "False", "VIPIsNodeAddress")
+        assert "10.77.0.140" in message and "node r1" in message
+        bound_nowhere(serving, "10.77.0.140", but="r1")
     finally:
         node.sh("ip addr del 10.77.0.140/24 dev eth0")
+
+
+def bound_nowhere(cluster, vip: str, but: str | None = None) -> None:
+    """No node has the VIP, and all agents go on hearing of changes."""
+    cluster.set_weight("r1", 2)
+    wait_until(lambda: judges.weights(cluster.lab["d"], f"{GOOD}:80")[cluster.site.address("r1")] == 2, "the weight")
+    for name in cluster.assigned:
+        assert name == but or judges.devices_with(cluster.lab[name], vip) == [], name
+
+
+def test_an_address_that_a_node_needs_is_bound_nowhere(serving):
+    """Only r1 has routes through the router, which is off; all nodes reach the API server at the lab's own address."""
+    router, r1 = "10.77.0.99", serving.lab["r1"]
+    r1.sh(f"ip route add 198.51.100.0/24 via {router} table 77")
+    try:
+        for vip, word in ((router, "router"), (serving.lab.address(), "API server"), ("10.77.0.255", "broadcast")):
+            serving.apply(virtual_service(vip=vip))
+            message = serving.wait_condition("Accepted", "False", "VIPReserved")
+            assert vip in message and word in message and "node " in message, message
+            bound_nowhere(serving, vip)
+    finally:
+        r1.sh("ip route flush table 77")
 
 
 @pytest.mark.vm
@@ -130,6 +149,7 @@ def test_no_nic_for_the_vip(serving):
     message = serving.wait_condition("Programmed", "False", "NoInterface")
     assert "10.200.0.5" in message and "spec.directors.interface" in message
     serving.wait_condition("Ready", "False")
+    bound_nowhere(serving, "10.200.0.5")
 
 
 def test_an_interface_that_is_not_there(serving):

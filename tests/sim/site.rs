@@ -175,7 +175,7 @@ pub fn dns() -> VirtualService {
             protocol: Protocol::Udp,
         }],
         directors: DirectorPolicy {
-            interface: Some(dev("eth0")),
+            interface: Some(dev("eth0").into()),
             ..DirectorPolicy::default()
         },
         real_servers: RealServerPolicy {

@@ -12,7 +12,7 @@ use crate::{
     kernel::OpResults,
     model::{
         Elected, ForeignTag, KubeProxy, Ledger, Mac, ObservedAddress, PeerState, ProxyAnswer,
-        Reach, WireEvidence,
+        Reach, Reserved, WireEvidence,
     },
     plan::plan,
 };
@@ -85,6 +85,7 @@ fn report_after(
         admission: &admission,
         observed,
         ledger,
+        reserved: &Reserved::new(),
         wire,
         elected: &Elected::default(),
         complete: true,
@@ -114,6 +115,7 @@ fn report_after(
             desired: wanted,
             observed: observed.clone(),
             ledger: ledger.clone(),
+            reserved: Reserved::new(),
             conflicts: BTreeMap::new(),
             moves: Vec::new(),
             // kube-proxy endangers all of the VIPs, too.

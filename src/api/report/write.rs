@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Report, clip};
+use super::{MAX_RESERVED, Report, clip};
 use crate::{
     api::node_state::{
         ConflictEntry, DirectingEntry, MAX_NAME, MAX_TEXT, MoveEntry, Network, NodeArp,
-        NodeStateStatus, NodeSummary, PreflightEntry, RefusedEntry, RivalEntry, UndoEntry,
+        NodeStateStatus, NodeSummary, PreflightEntry, RefusedEntry, ReservedEntry,
+        RivalEntry, UndoEntry,
         UnreadyEntry, WarningEntry,
     },
     model::{
         ArpSettings, Directing, IpRanges, Mac, Move, NodeName, Preflight, PreflightCheck, Refusal,
+        Reserved, ReservedAs,
     },
 };
 
@@ -48,6 +50,7 @@ impl Report {
     pub fn to_status_within(&self, size: StatusSize) -> NodeStateStatus {
         let mut ranges = Budget::new(size.ranges);
         let networks = ranges.keep(self.networks.iter().map(network));
+        let reserved = ranges.keep(reserved_entries(&self.peer.reserved));
         let held = ranges.keep_ranges(&self.peer.held);
         let bound = ranges.keep_ranges(&self.peer.bound);
         let before = ranges.left_out;
@@ -92,6 +95,7 @@ impl Report {
             }),
             roles,
             networks,
+            reserved,
             arp_all: node_arp(self.arp_all),
             bound,
             held,
@@ -225,10 +229,23 @@ fn network((dev, nic): (&crate::model::Dev, &super::ReportedNic)) -> Network {
     Network {
         interface: dev.to_string(),
         index: nic.index.into(),
+        down: nic.down,
         subnets: nic.subnets.iter().map(ToString::to_string).collect(),
         addresses: nic.addresses.iter().map(ToString::to_string).collect(),
         arp: node_arp(nic.arp),
     }
+}
+
+fn reserved_entries(reserved: &Reserved) -> impl Iterator<Item = ReservedEntry> {
+    let entries = ReservedAs::ALL.into_iter().map(|kind| {
+        let its = reserved.iter().filter(move |(_, what)| **what == kind);
+        let addresses = its.map(|(ip, _)| ip.to_string());
+        ReservedEntry {
+            as_: kind.name().to_owned(),
+            addresses: addresses.take(MAX_RESERVED).collect(),
+        }
+    });
+    entries.filter(|entry| !entry.addresses.is_empty())
 }
 
 fn node_arp(settings: ArpSettings) -> NodeArp {

@@ -3,7 +3,7 @@ use std::{
     net::IpAddr,
 };
 
-use crate::model::{Answer, Dev, Observed, ProxyAnswer, Scheduler};
+use crate::model::{Answer, Interfaces, Observed, ProxyAnswer, Scheduler};
 
 /// The facts that the preflight judges.
 #[derive(Clone, Debug)]
@@ -47,7 +47,7 @@ pub(super) struct Location {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Vip {
     /// The interface that its VirtualService names for directors.
-    pub named: Option<Dev>,
+    pub named: Option<Interfaces>,
     /// Who answers for it; `None` = it could not be probed.
     pub answer: Option<Answer>,
 }

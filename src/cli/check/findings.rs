@@ -2,8 +2,8 @@ use std::net::IpAddr;
 
 use crate::desired::clients_nic;
 use crate::model::{
-    ArpSettings, Dev, Forward, Ipvs, Link, Observed, PROXY_FIX, ProxyAnswer, ProxyDanger, Role,
-    has_proxy_device,
+    ArpSettings, Dev, Forward, Interfaces, Ipvs, Link, Observed, PROXY_FIX, ProxyAnswer,
+    ProxyDanger, Role, has_proxy_device,
 };
 
 use super::{
@@ -178,7 +178,7 @@ fn arp_all(observed: &Observed) -> CheckResult {
     )
 }
 
-fn interface(vip: IpAddr, named: Option<&Dev>, observed: &Observed) -> CheckResult {
+fn interface(vip: IpAddr, named: Option<&Interfaces>, observed: &Observed) -> CheckResult {
     let owned = observed.links.values().find(|link| {
         let mut addresses = link.addresses.iter();
         addresses.any(|net| net.addr() == vip)
@@ -218,7 +218,7 @@ fn interface(vip: IpAddr, named: Option<&Dev>, observed: &Observed) -> CheckResu
     let why = match (named, nics.count()) {
         (Some(_), _) => ", as spec.directors.interface says".to_owned(),
         (None, 1) => String::new(),
-        (None, count) => format!(" (of {count} in its network, the first)"),
+        (None, count) => format!(" (of {count} in its network)"),
     };
     pass("interface", format!("{vip}: {}{why}", link.dev))
 }

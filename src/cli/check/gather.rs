@@ -168,7 +168,11 @@ fn probe(
         .flat_map(|(vip, Vip { named, .. })| {
             let links = observed.links.values();
             let links = links.filter(move |link| {
-                let may_hold = link.is_in_network_of(*vip) || named.as_ref() == Some(&link.dev);
+                let is_named = named
+                    .as_ref()
+                    .and_then(|it| it.position(&link.dev))
+                    .is_some();
+                let may_hold = link.is_in_network_of(*vip) || is_named;
                 link.hears_arp() && link.up && link.carrier && may_hold
             });
             links.map(|link| AddressKey::new(link.dev.clone(), *vip))

@@ -8,7 +8,10 @@ mod write;
 pub use read::BadObservation;
 pub use text::text;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +39,9 @@ pub struct Observation {
     /// Host routes in the main table.
     #[serde(default)]
     pub routes: Vec<Route>,
+    /// Next hops of the routes of all tables.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub next_hops: BTreeSet<IpAddr>,
     /// IPVS services.
     #[serde(default)]
     pub services: Vec<Service>,

@@ -51,6 +51,7 @@ impl Observation {
                 Some(why) => Ipvs::Missing(why.clone()),
             },
             fwmark_services: self.fwmark_services,
+            next_hops: self.next_hops.clone(),
             ..Observed::default()
         };
         let mut ledger = Ledger::default();
@@ -297,6 +298,7 @@ mod tests {
             },
             ipvs: Ipvs::Missing("no".to_owned()),
             fwmark_services: 3,
+            next_hops: ["10.0.0.254".parse().unwrap()].into(),
             ..Observed::default()
         };
         let mut ledger = Ledger::default();

@@ -51,6 +51,7 @@ impl Observation {
                 .collect(),
             addresses: addresses.collect(),
             routes: routes.collect(),
+            next_hops: observed.next_hops.clone(),
             services: services
                 .map(|(key, found)| service(key, found, observed, ledger))
                 .collect(),

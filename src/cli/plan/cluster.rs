@@ -187,7 +187,7 @@ fn nobody_s(
         refused.push(Refused::new(key, None, &refusal));
     }
     for vip in &virtual_service.vips {
-        let real_servers = real_servers(virtual_service, *vip, snapshot);
+        let real_servers = real_servers(virtual_service, *vip, snapshot, None);
         let absent = |state: &RealServerState| *state == RealServerState::Absent;
         if let Some(service) = &virtual_service.real_servers.service
             && !real_servers.by_address.is_empty()

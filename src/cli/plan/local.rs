@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use crate::{
     cli::{Failure, Observation},
-    desired::{Admission, admit, clients_nic, placement, questions},
+    desired::{Admission, admit, clients_nic, placement, questions, reserved},
     forecast::{Assumed, EvidenceSource, ForecastCluster, ForecastNode, settle},
     kernel::{Kernel, KernelError, linux::Linux},
     model::{AddressKey, Elected, Ledger, NodeName, Observed, Snapshot, WireEvidence},
@@ -72,6 +72,7 @@ pub(super) fn plan(args: &Args) -> Result<Document, Failure> {
 
 fn world_node(observed: Observed, ledger: Ledger, wire: EvidenceSource) -> ForecastNode {
     ForecastNode {
+        reserved: reserved(&observed, &ledger, &BTreeSet::new()),
         observed,
         ledger,
         wire,

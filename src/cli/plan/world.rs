@@ -45,6 +45,7 @@ fn world_node(node: &Node, report: &Report) -> ForecastNode {
         let mut link = link(nic.index, dev.clone(), LinkKind::Other);
         link.addresses = nic.subnets.iter().map(|net| with_host(net, nic)).collect();
         link.arp = nic.arp;
+        link.carrier = !nic.down;
         observed.net.arp.insert(dev.clone(), link.arp);
         observed.links.insert(dev.clone(), link);
     }
@@ -69,6 +70,7 @@ fn world_node(node: &Node, report: &Report) -> ForecastNode {
         observed,
         ledger: Ledger::default(),
         timers: Default::default(),
+        reserved: report.peer.reserved.clone(),
         wire: EvidenceSource::Assumed(assumed),
     }
 }

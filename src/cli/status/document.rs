@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     api::{Count, Report, VirtualServiceStatus},
     cluster::Store,
-    desired::real_servers,
+    desired::{Viewpoint, real_servers},
     model::{NodeName, Refusal, Snapshot, VirtualService, VsKey},
 };
 
@@ -225,10 +225,16 @@ fn of_manifest(
         .flat_map(|report| &report.peer.directing)
         .filter(|group| object.vips.iter().any(|vip| group.vips.contains(*vip)))
         .collect();
+    let viewpoint = own.map(|report| Viewpoint {
+        node,
+        networks: report.subnets(),
+        addresses: report.peer.addresses.clone(),
+    });
+    let seen = |vip| real_servers(object, vip, snapshot, viewpoint.as_ref());
     let all: BTreeSet<IpAddr> = object
         .vips
         .iter()
-        .flat_map(|vip| real_servers(object, *vip, snapshot).by_address.into_keys())
+        .flat_map(|vip| seen(*vip).by_address.into_keys())
         .collect();
     let is_ready = |address: &&IpAddr| groups.iter().any(|group| group.ready.contains(**address));
     let ready = all.iter().filter(is_ready).count();

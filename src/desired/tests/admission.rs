@@ -1,7 +1,10 @@
 use std::net::IpAddr;
 
 use super::fixture::*;
-use crate::{desired::admit, model::*};
+use crate::{
+    desired::{RealServerId, admit, real_servers},
+    model::*,
+};
 
 fn reasons(lan: &Lan) -> Vec<(String, Reason)> {
     let admission = admit(&lan.snapshot);
@@ -69,7 +72,7 @@ fn twins_are_told_apart_by_name_and_other_ports_share_the_vip() {
 fn a_shared_vip_has_one_kind_of_director() {
     let mut lan = Lan::director();
     let directors = DirectorPolicy {
-        interface: Some(dev("eth1")),
+        interface: Some(dev("eth1").into()),
         ..DirectorPolicy::default()
     };
     let ports = vec![Port {
@@ -208,8 +211,14 @@ fn a_vip_that_a_kubelet_adopts_is_still_a_vip() {
     };
     lan.snapshot.peers = Peers::Reported([(r1.clone(), report)].into());
     assert_eq!(reasons(&lan), []);
-    let address = lan.snapshot.real_server_address(&r1, ip(VIP));
-    assert_eq!(address, Some(ip("10.77.0.11")), "not the VIP itself");
+    let snapshot = lan.snapshot.clone();
+    let set = real_servers(lan.web(), ip(VIP), &snapshot, None);
+    let real_server = set.by_address.get(&ip("10.77.0.11"));
+    assert_eq!(
+        real_server.map(|it| it.id.clone()),
+        Some(RealServerId::Node(r1)),
+        "by its own address, not by the VIP"
+    );
 }
 
 #[test]

@@ -12,6 +12,43 @@ fn a_real_server_carries_the_vip_on_lo_and_serves_nothing() {
 }
 
 #[test]
+fn nothing_is_bound_for_a_vip_that_no_director_can_serve() {
+    let mut lan = Lan::real_server();
+    lan.snapshot.peers = Peers::Reported(Default::default());
+    assert_eq!(lan.devices(), on(&[]), "no director reports it bound");
+    assert!(lan.desired().net.arp.is_empty());
+    lan.bound("r2");
+    assert_eq!(lan.devices(), on(&[]), "r2 is no director");
+    lan.bound("d");
+    assert_eq!(lan.devices(), on(&[("lo", false)]));
+
+    // Without reports, it is enough that there is a director.
+    lan.snapshot.peers = Peers::Silent;
+    assert_eq!(lan.devices(), on(&[("lo", false)]));
+    lan.snapshot.nodes.remove(&"d".into());
+    assert_eq!(lan.devices(), on(&[]));
+
+    let mut lan = Lan::director();
+    lan.eth0().addresses = vec!["192.168.9.10/24".parse().unwrap()];
+    assert_eq!(lan.devices(), on(&[]));
+    assert_eq!(lan.reason(), Some(Reason::NoInterface));
+}
+
+#[test]
+fn what_is_bound_stays_while_no_director_is_known() {
+    let mut lan = Lan::real_server();
+    lan.carrying("lo", Role::Quiet);
+    lan.snapshot.peers = Peers::Reported(Default::default());
+    assert_eq!(lan.devices(), on(&[("lo", false)]));
+    lan.snapshot.nodes.remove(&"d".into());
+    assert_eq!(lan.devices(), on(&[("lo", false)]));
+    let mut lan = Lan::director();
+    lan.carrying("lo", Role::Quiet);
+    lan.eth0().addresses.clear();
+    assert_eq!(lan.devices(), on(&[("lo", false)]));
+}
+
+#[test]
 fn a_dummy_device_is_made_for_it_and_a_host_route_on_request() {
     let mut lan = Lan::real_server();
     lan.web().real_servers.device = dev("vip0");

@@ -1,7 +1,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::fixture::*;
-use crate::model::*;
+use crate::{desired::clients_nic, model::*};
 
 #[test]
 fn a_director_carries_the_vip_on_lo_and_on_the_nic_in_its_network() {
@@ -11,7 +11,7 @@ fn a_director_carries_the_vip_on_lo_and_on_the_nic_in_its_network() {
     assert_eq!(lan.devices(), on(&[("lo", false), ("eth0", true)]));
     lan.eth0().addresses = vec!["192.168.9.10/24".parse().unwrap()];
     assert_eq!(lan.reason(), Some(Reason::NoInterface));
-    lan.web().directors.interface = Some(dev("eth0"));
+    lan.web().directors.interface = Some(dev("eth0").into());
     assert_eq!(lan.devices(), on(&[("lo", false), ("eth0", true)]));
 }
 
@@ -126,7 +126,7 @@ fn a_foreign_service_with_the_same_key_is_left_alone() {
     lan.ledger.services.clear();
     assert_eq!(lan.reason(), Some(Reason::ForeignService));
     assert!(lan.desired().net.services.is_empty());
-    assert_eq!(lan.devices(), on(&[("lo", false)]), "not claimed either");
+    assert_eq!(lan.devices(), on(&[]), "not bound either");
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn without_ipvs_nothing_is_claimed() {
     let mut lan = Lan::director();
     lan.observed.ipvs = Ipvs::Missing("load ip_vs".to_owned());
     assert_eq!(lan.reason(), Some(Reason::IpvsMissing));
-    assert_eq!(lan.devices(), on(&[("lo", false)]));
+    assert_eq!(lan.devices(), on(&[]));
 }
 
 #[test]
@@ -173,4 +173,60 @@ fn a_standby_serves_unless_it_is_a_real_server_too() {
         0,
         "two directors could bounce a packet between them"
     );
+}
+
+#[test]
+fn of_several_nics_in_the_vips_network_one_that_works_faces_the_clients() {
+    let mut lan = Lan::director();
+    let mut add = |index, name: &str, network: &str| {
+        let link = nic(index, name, &[network]);
+        lan.observed.links.insert(link.dev.clone(), link);
+    };
+    add(3, "eth1", "10.77.0.20/24");
+    add(4, "eth2", "10.77.0.90/27");
+    let chosen = |lan: &Lan| {
+        let nic = clients_nic(None, ip(VIP), &lan.observed).unwrap();
+        nic.dev.to_string()
+    };
+    let link = |lan: &mut Lan, name: &str, up: bool, carrier: bool| {
+        let link = lan.observed.links.get_mut(name).unwrap();
+        (link.up, link.carrier) = (up, carrier);
+    };
+    assert_eq!(chosen(&lan), "eth2", "the longest prefix");
+    link(&mut lan, "eth2", true, false);
+    assert_eq!(chosen(&lan), "eth0", "the first with a carrier");
+    link(&mut lan, "eth0", false, false);
+    assert_eq!(chosen(&lan), "eth1", "the one that is up");
+    lan.carrying("eth1", Role::Held);
+    link(&mut lan, "eth0", true, true);
+    link(&mut lan, "eth2", true, true);
+    assert_eq!(chosen(&lan), "eth1", "where the VIP is");
+    for name in ["eth0", "eth1", "eth2"] {
+        link(&mut lan, name, false, false);
+    }
+    assert_eq!(chosen(&lan), "eth1", "none works");
+}
+
+#[test]
+fn interfaces_may_be_named_differently_on_each_node() {
+    let mut lan = Lan::director();
+    for (index, name) in [(3, "eno1"), (4, "eno2"), (5, "bond0")] {
+        lan.observed.links.insert(dev(name), nic(index, name, &[]));
+    }
+    let chosen = |lan: &Lan, named: &str| {
+        let named = named.parse().unwrap();
+        let nic = clients_nic(Some(&named), ip(VIP), &lan.observed);
+        nic.map(|nic| nic.dev.to_string()).map_err(|it| it.message)
+    };
+    assert_eq!(chosen(&lan, "ens3,bond0,eno*"), Ok("bond0".to_owned()));
+    assert_eq!(chosen(&lan, "eno*,bond0"), Ok("eno1".to_owned()));
+    assert_eq!(chosen(&lan, "e*"), Ok("eth0".to_owned()), "in its network");
+    lan.observed.links.get_mut("bond0").unwrap().carrier = false;
+    assert_eq!(chosen(&lan, "bond0,eno2"), Ok("eno2".to_owned()), "works");
+    lan.observed.links.get_mut("eno2").unwrap().enslaved = true;
+    assert_eq!(chosen(&lan, "bond0,eno2"), Ok("bond0".to_owned()));
+    let missing = chosen(&lan, "ens3,wl*").unwrap_err();
+    assert!(missing.contains("ens3,wl*: this node has no"), "{missing}");
+    let mute = chosen(&lan, "lo").unwrap_err();
+    assert!(mute.contains("lo cannot answer ARP"), "{mute}");
 }

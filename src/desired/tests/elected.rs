@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Director `d`, with a second one, `e`; an election goes on.
-fn pair() -> Lan {
+pub fn pair() -> Lan {
     let mut lan = Lan::director();
     lan.bound("r1");
     lan.bound("r2");
@@ -29,7 +29,7 @@ fn hold(lan: &mut Lan) {
     held.insert(ip(VIP), [dev("eth0")].into());
 }
 
-fn segment(lan: &Lan, former: &FormerDirectors) -> Segment {
+pub fn segment(lan: &Lan, former: &FormerDirectors) -> Segment {
     let admission = admit(&lan.snapshot);
     let desired = lan.desired();
     let inputs = SegmentInputs {

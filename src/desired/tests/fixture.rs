@@ -6,7 +6,10 @@ use std::{
 };
 
 use crate::{
-    desired::{Desired, DrainTimers, Inputs, NodeOptions, VirtualServiceState, admit, desired},
+    desired::{
+        Desired, DrainTimers, Inputs, NodeOptions, VirtualServiceState, admit_here, desired,
+        reserved,
+    },
     model::*,
 };
 
@@ -78,6 +81,7 @@ pub struct Lan {
     pub snapshot: Snapshot,
     pub observed: Observed,
     pub ledger: Ledger,
+    pub api_servers: BTreeSet<IpAddr>,
     pub wire: WireEvidence,
     pub elected: Elected,
     pub options: NodeOptions,
@@ -123,6 +127,7 @@ impl Lan {
                 ..Observed::default()
             },
             ledger: Ledger::default(),
+            api_servers: BTreeSet::new(),
             wire: WireEvidence::default(),
             elected: Elected::default(),
             options: NodeOptions::default(),
@@ -131,6 +136,9 @@ impl Lan {
         };
         lan.neighbour("10.77.0.11", 11);
         lan.neighbour("10.77.0.12", 12);
+        if node != "d" {
+            lan.bound("d");
+        }
         lan
     }
 
@@ -206,13 +214,15 @@ impl Lan {
     }
 
     pub fn decide<T>(&self, decision: impl FnOnce(&Inputs<'_>) -> T) -> T {
-        let admission = admit(&self.snapshot);
+        let admission = admit_here(&self.snapshot, |vip| self.elected.held.contains_key(&vip));
+        let reserved = reserved(&self.observed, &self.ledger, &self.api_servers);
         decision(&Inputs {
             node: &self.node,
             snapshot: &self.snapshot,
             admission: &admission,
             observed: &self.observed,
             ledger: &self.ledger,
+            reserved: &reserved,
             wire: &self.wire,
             elected: &self.elected,
             complete: true,

@@ -9,5 +9,7 @@ mod endpoints;
 mod fixture;
 mod placement;
 mod quiet;
+mod real_servers;
+mod reserved;
 mod sync;
 mod undo;

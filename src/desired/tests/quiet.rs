@@ -61,7 +61,7 @@ fn a_vip_outside_every_network_is_quiet_on_every_nic_where_the_directors_interfa
     let mut lan = Lan::seen_from("r1", "192.168.9.11/24");
     add(&mut lan, nic(3, "eth1", &["192.168.8.11/24"]));
     // The real server's own interface need not have that name.
-    lan.web().directors.interface = Some(dev("bond0"));
+    lan.web().directors.interface = Some(dev("bond0").into());
     assert_eq!(quieted(&lan), ["eth0", "eth1"]);
     assert!(lan.desired().notes.is_empty());
     lan.observed.arp_all.ignore = 3;

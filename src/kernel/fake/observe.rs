@@ -25,6 +25,7 @@ impl Machine {
             }
         }
         self.observe_addresses(&mut observed);
+        observed.next_hops = self.routes.iter().filter_map(|route| route.via).collect();
         for route in &self.routes {
             if Self::is_host_sized(&route.net) && route.via.is_none() {
                 let key = AddressKey::new(route.dev.clone(), route.net.addr());

@@ -156,7 +156,11 @@ fn routes(
     observed: &mut Observed,
 ) -> Result<(), KernelError> {
     for question in route::list() {
-        for seen in linux.dump_rtnl("list the routes", &question, route::parse_host_route)? {
+        for listed in linux.dump_rtnl("list the routes", &question, route::parse_listed)? {
+            observed.next_hops.extend(listed.next_hops);
+            let Some(seen) = listed.host_route else {
+                continue;
+            };
             let Some(dev) = names.get(&seen.index) else {
                 continue;
             };

@@ -23,7 +23,7 @@ fuzz_target!(|datagram: &[u8]| {
         }
         if let Ok(reply) = Reply::deserialize(&message.header, message.payload) {
             let _ = (link::parse(&reply), address::parse(&reply));
-            let _ = (route::parse_host_route(&reply), route::parse_path(&reply));
+            let _ = (route::parse_listed(&reply), route::parse_path(&reply));
         }
     }
     let _ = procfs::read(datagram, |_| {});

@@ -37,7 +37,7 @@ fn connect(protocol: isize) -> io::Result<Socket> {
     socket.set_cap_ack(true)?;
     socket.set_ext_ack(true)?;
     if protocol == NETLINK_ROUTE {
-        // The kernel filters a dump of routes by table. Before Linux 4.20 it can't, and only `parse_host_route` does.
+        // The kernel filters a dump of routes by type. Before Linux 4.20 it can't, and only `parse_listed` does.
         let _ = socket.set_netlink_get_strict_chk(true);
     }
     let options = SockRef::from(&socket);

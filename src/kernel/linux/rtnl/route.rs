@@ -6,7 +6,7 @@ use netlink_packet_core::DecodeError;
 
 use crate::model::{PROTOCOL_TAG, host_prefix};
 
-use super::{AF_INET, AF_INET6, Reply, Request, family_of, ip_of, u32_of};
+use super::{AF_INET, AF_INET6, Attributes, Reply, Request, family_of, ip_of, u32_of};
 
 const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
@@ -20,6 +20,7 @@ const RTA_MULTIPATH: u16 = 9;
 const RTA_TABLE: u16 = 15;
 const RTA_VIA: u16 = 18;
 
+const RT_TABLE_UNSPEC: u8 = 0;
 const RT_TABLE_MAIN: u8 = 254;
 const RT_SCOPE_UNIVERSE: u8 = 0;
 const RT_SCOPE_LINK: u8 = 253;
@@ -32,6 +33,8 @@ const RTM_F_CLONED: u32 = 0x200;
 
 /// `struct rtmsg`.
 const HEADER: usize = 12;
+/// `struct rtnexthop`.
+const NEXT_HOP: usize = 8;
 
 fn header(family: u8, prefix: u8, table: u8, protocol: u8, scope: u8, kind: u8) -> [u8; HEADER] {
     [
@@ -66,10 +69,15 @@ pub enum Path {
     Elsewhere,
 }
 
-/// Asks, as a dump, for the main tables of both families.
+/// Asks, as a dump, for the unicast routes of all tables and both families. By their type those of the local table are
+/// left out, which has one for every VIP.
 pub fn list() -> [Request; 2] {
-    [AF_INET, AF_INET6]
-        .map(|family| Request::new(RTM_GETROUTE, &header(family, 0, RT_TABLE_MAIN, 0, 0, 0)))
+    [AF_INET, AF_INET6].map(|family| {
+        Request::new(
+            RTM_GETROUTE,
+            &header(family, 0, RT_TABLE_UNSPEC, 0, 0, RTN_UNICAST),
+        )
+    })
 }
 
 /// Adds a host route with our protocol number. To be sent with `NLM_F_CREATE | NLM_F_EXCL`.
@@ -127,6 +135,7 @@ struct Parsed {
     index: Option<u32>,
     source: Option<IpAddr>,
     via_router: bool,
+    next_hops: Vec<IpAddr>,
 }
 
 fn parse(reply: &Reply) -> Result<Option<Parsed>, DecodeError> {
@@ -166,32 +175,73 @@ fn parse(reply: &Reply) -> Result<Option<Parsed>, DecodeError> {
             RTA_OIF => parsed.index = Some(u32_of("RTA_OIF", value)?),
             RTA_PREFSRC => parsed.source = Some(ip_of("RTA_PREFSRC", value)?),
             RTA_TABLE => parsed.table = u32_of("RTA_TABLE", value)?,
-            RTA_GATEWAY | RTA_VIA | RTA_MULTIPATH => parsed.via_router = true,
+            RTA_GATEWAY => {
+                parsed.via_router = true;
+                parsed.next_hops.push(ip_of("RTA_GATEWAY", value)?);
+            }
+            RTA_MULTIPATH => {
+                parsed.via_router = true;
+                next_hops(value, &mut parsed.next_hops)?;
+            }
+            RTA_VIA => parsed.via_router = true,
             _ => {}
         }
     }
     Ok(Some(parsed))
 }
 
-/// Reads one entry of a dump; `None` for anything but a host route without a gateway in the main table.
-pub fn parse_host_route(reply: &Reply) -> Result<Option<HostRoute>, DecodeError> {
-    let Some(route) = parse(reply)? else {
+/// Adds the gateways of a route with several next hops: each is a `struct rtnexthop` with attributes behind it.
+fn next_hops(mut value: &[u8], found: &mut Vec<IpAddr>) -> Result<(), DecodeError> {
+    while let Some((header, _)) = value.split_first_chunk::<NEXT_HOP>() {
+        let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
+        let Some(attributes) = value.get(NEXT_HOP..length) else {
+            return Err(format!("RTA_MULTIPATH has a next hop of {length} bytes").into());
+        };
+        for attribute in Attributes(attributes).each() {
+            let (attribute, gateway) = attribute?;
+            if attribute == RTA_GATEWAY {
+                found.push(ip_of("RTA_GATEWAY", gateway)?);
+            }
+        }
+        value = value.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// What matters of one entry of a dump.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// A host route without a gateway in the main table.
+    pub host_route: Option<HostRoute>,
+    /// The gateways of a route of any table.
+    pub next_hops: Vec<IpAddr>,
+}
+
+/// Reads one entry of a dump; `None` if nothing of it matters.
+pub fn parse_listed(reply: &Reply) -> Result<Option<Listed>, DecodeError> {
+    let Some(mut route) = parse(reply)? else {
         return Ok(None);
     };
-    let (Some(ip), Some(index)) = (route.destination, route.index) else {
-        return Ok(None);
+    let listed = Listed {
+        next_hops: std::mem::take(&mut route.next_hops),
+        host_route: host_route(&route),
     };
+    Ok((listed != Listed::default()).then_some(listed))
+}
+
+fn host_route(route: &Parsed) -> Option<HostRoute> {
+    let (ip, index) = (route.destination?, route.index?);
     let wanted = route.table == u32::from(RT_TABLE_MAIN)
         && route.kind == RTN_UNICAST
         && route.family == family_of(ip)
         && route.prefix == host_prefix(ip)
         && !route.via_router
         && !route.cloned;
-    Ok(wanted.then_some(HostRoute {
+    wanted.then_some(HostRoute {
         ip,
         index,
         protocol: route.protocol,
-    }))
+    })
 }
 
 /// Reads the answer to [`look_up`].

@@ -81,15 +81,37 @@ fn a_route_through_a_router_is_no_host_route_of_ours() {
         index: 5,
         protocol: 215,
     };
-    assert_eq!(
-        route::parse_host_route(&direct(false)).unwrap(),
-        Some(expected)
-    );
-    assert_eq!(route::parse_host_route(&direct(true)).unwrap(), None);
+    let listed = route::parse_listed(&direct(false)).unwrap().unwrap();
+    assert_eq!(listed.host_route, Some(expected));
+    let listed = route::parse_listed(&direct(true)).unwrap().unwrap();
+    assert_eq!(listed.host_route, None);
+    assert_eq!(listed.next_hops, [IpAddr::from([10, 0, 0, 1])]);
     assert_eq!(
         route::parse_path(&direct(true)).unwrap(),
         Some(route::Path::Elsewhere)
     );
+}
+
+#[test]
+fn every_next_hop_of_a_route_counts_in_any_table() {
+    let next_hop = |gateway: &[u8]| {
+        let mut attributes = Vec::new();
+        append_attribute(&mut attributes, 5, gateway);
+        let length = u16::try_from(8 + attributes.len()).unwrap();
+        let header = [&length.to_ne_bytes()[..], &[0, 0], &7u32.to_ne_bytes()];
+        [&header.concat()[..], &attributes].concat()
+    };
+    let mut body = vec![AF_INET, 0, 0, 0, 99, 3, 0, 1, 0, 0, 0, 0];
+    let hops = [next_hop(&[10, 0, 0, 1]), next_hop(&[10, 0, 0, 2])].concat();
+    append_attribute(&mut body, 9, &hops);
+    let listed = route::parse_listed(&reply(24, body.clone()))
+        .unwrap()
+        .unwrap();
+    let expected = [[10, 0, 0, 1], [10, 0, 0, 2]].map(IpAddr::from);
+    assert_eq!(listed.next_hops, expected);
+    // A next hop that is longer than the attribute.
+    body[16] = 200;
+    assert!(route::parse_listed(&reply(24, body)).is_err());
 }
 
 proptest! {
@@ -97,6 +119,6 @@ proptest! {
     fn arbitrary_replies_do_no_harm(kind in 16u16..28, body in proptest::collection::vec(any::<u8>(), 0..200)) {
         let reply = reply(kind, body);
         let _ = (link::parse(&reply), address::parse(&reply));
-        let _ = (route::parse_host_route(&reply), route::parse_path(&reply));
+        let _ = (route::parse_listed(&reply), route::parse_path(&reply));
     }
 }

@@ -1,5 +1,6 @@
 //! The agent of one node: sources → pass → kernel → report.
 
+mod directing;
 mod director_history;
 mod drift;
 mod elections;

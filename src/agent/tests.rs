@@ -4,6 +4,7 @@ mod faults;
 mod ipvs;
 mod kube_proxy;
 mod large;
+mod shared_vip;
 mod sync;
 mod undo;
 

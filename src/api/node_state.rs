@@ -98,7 +98,7 @@ pub struct NodeStateStatus {
     /// VIPs that the node answers ARP for, as addresses and ranges.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held: Vec<String>,
-    /// What the node's IPVS sends to whom; VIPs with equal destinations share an entry.
+    /// What the node's IPVS sends to whom; services with equal destinations share an entry.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub directing: Vec<DirectingEntry>,
     /// VirtualServices for which the node cannot do its part.
@@ -168,12 +168,15 @@ pub struct NodeArp {
     pub announce: i64,
 }
 
-/// VIPs whose services have the same destinations.
+/// Services that have the same destinations.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct DirectingEntry {
     /// The VIPs, as addresses and ranges.
     pub vips: Vec<String>,
+    /// The services' ports on these VIPs, such as 443/TCP; absent = all that no other entry names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<String>,
     /// Real servers that get new connections, as addresses and ranges.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ready: Vec<String>,

@@ -346,6 +346,7 @@ fn arp_settings(field: &'static str, arp: NodeArp) -> Result<ArpSettings, Invali
 fn directing_entry(group: &Directing) -> DirectingEntry {
     DirectingEntry {
         vips: group.vips.to_strings(),
+        ports: group.ports.iter().map(ToString::to_string).collect(),
         ready: group
             .ready
             .iter()
@@ -433,8 +434,10 @@ fn directing(entry: &DirectingEntry) -> Result<Directing, InvalidReport> {
         let refusal = refusal(&entry.reason, &entry.message);
         Ok((parse(field, &entry.address)?, refusal))
     });
+    let ports = entry.ports.iter().map(|port| parse(field, port));
     Ok(Directing {
         vips: ranges(field, &entry.vips)?,
+        ports: ports.collect::<Result<_, _>>()?,
         ready: servers(&entry.ready)?,
         unready: unready.collect::<Result<_, _>>()?,
         draining: servers(&entry.draining)?,

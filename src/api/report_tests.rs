@@ -46,6 +46,7 @@ fn report() -> Report {
             held: vips(2),
             directing: vec![Directing {
                 vips: vips(2),
+                ports: BTreeSet::from(["443/TCP".parse().unwrap()]),
                 ready: BTreeSet::from([v4(11, 1), v4(11, 2), v4(11, 9)]),
                 unready: BTreeMap::from([(v4(11, 3), refusal.clone())]),
                 draining: BTreeSet::from([v4(11, 4)]),

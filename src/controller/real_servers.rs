@@ -6,7 +6,7 @@ use crate::{
     api::Report,
     cluster::Store,
     desired::{RealServerId, real_servers},
-    model::{NodeName, PreflightCheck, Reason, Refusal, VirtualService, VsKey},
+    model::{Directing, NodeName, PreflightCheck, Reason, Refusal, VirtualService, VsKey},
 };
 
 /// How many causes a message spells out.
@@ -48,18 +48,26 @@ pub(super) fn count_real_servers(
     holder: Option<&Report>,
 ) -> RealServerCounts {
     let real_servers = real_servers(virtual_service, vip, cluster.snapshot());
-    let group = holder.and_then(|report| {
-        let mut groups = report.peer.directing.iter();
-        groups.find(|group| group.vips.contains(vip))
-    });
+    // One per service of this object, whatever other objects on the VIP have.
+    let services = virtual_service.services_of(vip);
+    let groups: Vec<Option<&Directing>> = services
+        .map(|key| holder.and_then(|report| report.peer.directing(key)))
+        .collect();
+    let is_ready = |group: &Option<&Directing>, address| {
+        group.is_some_and(|group| group.ready.contains(address))
+    };
     let follows_service = virtual_service.real_servers.service.is_some();
     let mut counts = RealServerCounts::default();
     for (address, real_server) in &real_servers.by_address {
-        if group.is_some_and(|group| group.ready.contains(address)) {
+        if !groups.is_empty() && groups.iter().all(|group| is_ready(group, address)) {
             counts.ready += 1;
             continue;
         }
-        let told = group.and_then(|group| group.unready.get(address)).cloned();
+        let told = groups
+            .iter()
+            .flatten()
+            .find_map(|group| group.unready.get(address));
+        let told = told.cloned();
         // The director only knows that the node has not reported the VIP; the node's own report has the reason.
         let told = match (&real_server.id, told) {
             (RealServerId::Node(name), Some(told)) if told.reason == Reason::NotBound => {

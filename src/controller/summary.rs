@@ -67,9 +67,7 @@ pub fn summarise(key: &VsKey, object: &Object, context: &Context<'_>) -> Virtual
             .map(ToString::to_string)
             .collect();
         let ports = virtual_service.ports.iter();
-        let ports: Vec<_> = ports
-            .map(|port| format!("{}/{}", port.port, port.protocol))
-            .collect();
+        let ports: Vec<_> = ports.map(ToString::to_string).collect();
         status.summary = Some(Summary {
             ports: ports.join(","),
             ..Summary::default()

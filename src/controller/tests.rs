@@ -1,5 +1,6 @@
 mod events;
 mod holders;
+mod shared_vip;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
@@ -97,6 +98,11 @@ impl Ground {
         vips: serde_json::Value,
         real_servers: serde_json::Value,
     ) {
+        let spec = json!({"vips": vips, "ports": [{"port": 80}], "realServers": real_servers});
+        self.apply_spec(name, uid, generation, spec);
+    }
+
+    fn apply_spec(&mut self, name: &str, uid: &str, generation: i64, spec: serde_json::Value) {
         let key = VsKey::new("default", name);
         let status = self
             .cluster
@@ -107,7 +113,7 @@ impl Ground {
             "apiVersion": "directway.dev/v1alpha1", "kind": "VirtualService",
             "metadata": {"name": name, "namespace": "default", "uid": uid, "generation": generation,
                          "creationTimestamp": format!("2026-01-01T00:00:0{generation}Z")},
-            "spec": {"vips": vips, "ports": [{"port": 80}], "realServers": real_servers},
+            "spec": spec,
             "status": status,
         }))
         .unwrap();

@@ -106,6 +106,7 @@ fn report(observed: &Observed) -> PeerState {
         };
         Directing {
             vips: [key.vip].into_iter().collect(),
+            ports: [(*key).into()].into(),
             ready: of(true),
             unready: BTreeMap::new(),
             draining: of(false),

@@ -5,7 +5,8 @@ use std::{
 };
 
 use super::{
-    BACKEND_LABEL, DIRECTOR_LABEL, Endpoints, IpRanges, NodeName, Refusal, VirtualService, VsKey,
+    BACKEND_LABEL, DIRECTOR_LABEL, Endpoints, IpRanges, NodeName, Port, Refusal, ServiceKey,
+    VirtualService, VsKey,
 };
 
 /// The content of all sources once each has been read completely: the same on every node.
@@ -131,11 +132,13 @@ pub struct PeerState {
     pub directing: Vec<Directing>,
 }
 
-/// VIPs whose services on a director have the same destinations.
+/// Services on a director that have the same destinations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directing {
-    /// The VIPs.
+    /// Their VIPs.
     pub vips: IpRanges,
+    /// Their ports on each of the VIPs; empty = all that no other group names.
+    pub ports: BTreeSet<Port>,
     /// Addresses of the destinations that get new connections.
     pub ready: BTreeSet<IpAddr>,
     /// Real servers that get none, each with the reason.
@@ -145,6 +148,13 @@ pub struct Directing {
 }
 
 impl PeerState {
+    /// What this director does with the connections of a service; `None` if it has none on the VIP.
+    pub fn directing(&self, key: ServiceKey) -> Option<&Directing> {
+        let on_vip = || self.directing.iter().filter(|it| it.vips.contains(key.vip));
+        let named = on_vip().find(|it| it.ports.contains(&key.into()));
+        named.or_else(|| on_vip().find(|it| it.ports.is_empty()))
+    }
+
     /// Whether this director could take `vip` over now. A director that is also a real server of `vip` has the services
     /// only while it holds the VIP, so there it is enough that it has the VIP bound: it can answer clients itself.
     pub fn stands_by(&self, vip: IpAddr, is_backend: bool) -> bool {

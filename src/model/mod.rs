@@ -50,7 +50,7 @@ pub use service::{
 };
 pub use sync_daemon::{SyncDaemon, SyncDaemons, SyncHalf};
 pub use virtual_service::{
-    ArpMode, DirectorPolicy, ExternalServer, Port, RealServerPolicy, VirtualService,
+    ArpMode, DirectorPolicy, ExternalServer, ParsePortError, Port, RealServerPolicy, VirtualService,
 };
 pub use words::listed;
 pub(crate) use words::words;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     api::Report,
     desired::directors,
-    model::{NodeName, Reason, Refusal, Snapshot, VirtualService},
+    model::{NodeName, Reason, Refusal, ServiceKey, Snapshot, VirtualService},
 };
 
 /// A director that neither holds all VIPs nor could take them over.
@@ -45,16 +45,22 @@ fn why_not(object: &VirtualService, report: Option<&Report>) -> Option<Refusal> 
     let Some(report) = report else {
         return pending("its agent has not reported; is it running there?");
     };
-    let stands_by = |vip| report.peer.stands_by(vip, report.is_backend);
-    if object.vips.iter().all(|vip| stands_by(*vip)) {
+    let has_ready = |key| {
+        let group = report.peer.directing(key);
+        group.is_some_and(|group| !group.ready.is_empty())
+    };
+    // A director that is also a real server has the services only while it holds the VIP.
+    let stands_by = |key: ServiceKey| {
+        has_ready(key) || (report.is_backend && report.peer.bound.contains(key.vip))
+    };
+    if object.services().all(stands_by) {
         return None;
     }
     if let Some(refusal) = report.refused.get(&object.key) {
         return Some(refusal.clone());
     }
-    let mut groups = report.peer.directing.iter();
-    let programmed = groups.any(|group| object.vips.iter().any(|vip| group.vips.contains(*vip)));
-    if programmed {
+    let is_programmed = |key| report.peer.directing(key).is_some();
+    if object.services().any(is_programmed) {
         let message = "none of the real servers is ready for it";
         return Some(Refusal::new(Reason::NoRealServers, message));
     }

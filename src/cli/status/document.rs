@@ -139,7 +139,9 @@ pub(super) fn of_cluster(cluster: &Store, mut notes: Vec<String>) -> Document {
             holder: status.holder.clone(),
             real_servers: status.real_servers.unwrap_or_default(),
             conditions: conditions(&status),
-            not_ready: not_ready(&vips, &reports, snapshot),
+            not_ready: accepted
+                .map(|object| not_ready(object, &reports, snapshot))
+                .unwrap_or_default(),
             ready: "Unknown".to_owned(),
         };
         let ready = service
@@ -222,8 +224,11 @@ fn of_manifest(
     let holds_all = object.vips.iter().all(|vip| held(&vip));
     let ready: BTreeSet<IpAddr> = own
         .into_iter()
-        .flat_map(|report| &report.peer.directing)
-        .filter(|group| object.vips.iter().any(|vip| group.vips.contains(*vip)))
+        .flat_map(|report| {
+            object
+                .services()
+                .filter_map(|key| report.peer.directing(key))
+        })
         .flat_map(|group| group.ready.iter().copied())
         .collect();
     let all: BTreeSet<IpAddr> = object
@@ -254,7 +259,7 @@ fn of_manifest(
         },
         ready: served.to_owned(),
         conditions: refusal.map(accepted_false).into_iter().collect(),
-        not_ready: not_ready(&object.vips, reports, snapshot),
+        not_ready: not_ready(object, reports, snapshot),
     }
 }
 
@@ -279,9 +284,7 @@ fn moves(reports: &BTreeMap<&NodeName, &Report>) -> Vec<MoveLine> {
 
 fn ports(object: &VirtualService) -> String {
     let ports = object.ports.iter();
-    let ports: Vec<String> = ports
-        .map(|port| format!("{}/{}", port.port, port.protocol))
-        .collect();
+    let ports: Vec<String> = ports.map(ToString::to_string).collect();
     ports.join(",")
 }
 
@@ -296,7 +299,7 @@ fn conditions(status: &VirtualServiceStatus) -> Vec<Condition> {
 }
 
 fn not_ready(
-    vips: &[IpAddr],
+    object: &VirtualService,
     reports: &BTreeMap<&NodeName, &Report>,
     snapshot: &Snapshot,
 ) -> Vec<NotReady> {
@@ -307,8 +310,9 @@ fn not_ready(
     };
     let mut found = BTreeSet::new();
     for (director, report) in reports {
-        let groups = report.peer.directing.iter();
-        let groups = groups.filter(|group| vips.iter().any(|vip| group.vips.contains(*vip)));
+        let groups = object
+            .services()
+            .filter_map(|key| report.peer.directing(key));
         for (address, refusal) in groups.flat_map(|group| &group.unready) {
             found.insert(NotReady {
                 address: address.to_string(),

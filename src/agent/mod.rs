@@ -4,6 +4,7 @@ mod directing;
 mod director_history;
 mod drift;
 mod elections;
+mod heartbeat;
 mod journal;
 mod kube_proxy;
 mod ledger_file;

@@ -35,6 +35,7 @@ pub fn report(node: &NodeName, store: &Store, end: &PassResult<'_>, drift: u64) 
         is_backend: roles.is_some_and(|node| node.is_backend()),
         networks: reported_nics(&state.observed, &state.ledger),
         arp_all: state.observed.arp_all,
+        vip_devices: Some(state.vip_devices.clone()),
         peer: peer_state(state),
         refused: refused(store, end, state),
         conflicts: state

@@ -31,8 +31,8 @@ use crate::{
 };
 
 use super::{
-    ElectionStatus, Elections, Intervals, NextPass, Passes, Shared, Trigger, elections, kube_proxy,
-    links, memory, run_passes, state_writer,
+    ElectionStatus, Elections, Intervals, NextPass, Passes, Shared, Trigger, elections, heartbeat,
+    kube_proxy, links, memory, run_passes, state_writer,
     worker::{self, Job, Worker},
 };
 
@@ -48,6 +48,8 @@ pub struct AgentConfig {
     pub node_name: NodeName,
     /// Where manifests come from.
     pub source: SourceConfig,
+    /// The namespace of the Lease that shows that the agent works; `None` = the pod's, or the kubeconfig's.
+    pub lease_namespace: Option<String>,
     /// The ConfigMap that may request to undo everything; only with an API server.
     pub undo_switch: Option<UndoSwitch>,
     /// Where the ledger is kept; must outlive the agent, but not a reboot.
@@ -200,6 +202,17 @@ async fn start_sources(
             let client = cluster::client(wanted.pace, "set KUBECONFIG, or use --source dir:PATH");
             let client = client.await.map_err(AgentError::Source)?;
             tokio::spawn(cluster::follow(client.clone(), wanted, feed));
+            let namespace = config.lease_namespace.as_deref();
+            let heart = heartbeat::Heart {
+                client: client.clone(),
+                namespace: namespace.unwrap_or(client.default_namespace()).to_owned(),
+                node: common.node.clone(),
+                own: Arc::clone(&own),
+                shared: Arc::clone(&common.shared),
+                latest: latest.clone(),
+                written: reported.clone(),
+            };
+            tokio::spawn(heart.run());
             let writer = state_writer::NodeStateWriter {
                 client: client.clone(),
                 node: common.node.clone(),

@@ -85,6 +85,7 @@ fn changes(manifests: &str) -> Vec<Change> {
         .map(|manifest| match manifest.unwrap() {
             Manifest::VirtualService(admitted) => Change::VirtualService(admitted),
             Manifest::Node(name, node) => Change::Node(name, node),
+            Manifest::Other(other) => panic!("{other}"),
         })
         .collect()
 }

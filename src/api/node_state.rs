@@ -92,6 +92,9 @@ pub struct NodeStateStatus {
     /// The ARP settings that apply to all interfaces (net.ipv4.conf.all).
     #[serde(default)]
     pub arp_all: NodeArp,
+    /// Devices that may carry VIPs: names, or * after the beginning of several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vip_devices: Vec<String>,
     /// VIPs that the node carries while every interface keeps quiet about them, as addresses and ranges.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bound: Vec<String>,

@@ -15,7 +15,7 @@ use super::node_state::{
 };
 use crate::model::{
     ArpSettings, Conflict, Dev, Directing, IpRanges, Mac, Move, NodeName, PeerState, Preflight,
-    PreflightCheck, Reason, Refusal, TakeCause, VsKey,
+    PreflightCheck, Reason, Refusal, TakeCause, VipDevices, VsKey,
 };
 
 /// How many bytes refusals, conflicts, moves and failed checks may take of the object. The rest is ranges; together
@@ -39,6 +39,8 @@ pub struct Report {
     pub networks: BTreeMap<Dev, ReportedNic>,
     /// `net.ipv4.conf.all.*`.
     pub arp_all: ArpSettings,
+    /// Which devices may carry VIPs; `None` = not reported, as by agents of older releases.
+    pub vip_devices: Option<VipDevices>,
     /// What other nodes act on.
     pub peer: PeerState,
     /// VirtualServices for which the node cannot do its part.
@@ -150,6 +152,11 @@ impl Report {
                 })
                 .collect(),
             arp_all: node_arp(self.arp_all),
+            vip_devices: self
+                .vip_devices
+                .as_ref()
+                .map(VipDevices::names)
+                .unwrap_or_default(),
             bound: self.peer.bound.to_strings(),
             held: self.peer.held.to_strings(),
             directing: self.peer.directing.iter().map(directing_entry).collect(),
@@ -256,6 +263,7 @@ impl Report {
             is_backend: status.roles.iter().any(|role| role == "backend"),
             networks,
             arp_all: arp_settings("status.arpAll", status.arp_all)?,
+            vip_devices: vip_devices(&status.vip_devices)?,
             peer: PeerState {
                 addresses,
                 bound: ranges("status.bound", &status.bound)?,
@@ -327,6 +335,15 @@ impl Budget {
         });
         entries
     }
+}
+
+fn vip_devices(names: &[String]) -> Result<Option<VipDevices>, InvalidReport> {
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let others = names.iter().filter(|name| *name != "lo");
+    let others = others.map(|name| parse("status.vipDevices", name));
+    Ok(Some(VipDevices(others.collect::<Result<_, _>>()?)))
 }
 
 fn node_arp(settings: ArpSettings) -> NodeArp {

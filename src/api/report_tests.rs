@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::{NodeStateStatus, Report, ReportedNic, Undoing};
 use crate::model::{
     ArpSettings, Conflict, Directing, IpRanges, Move, PeerState, Preflight, PreflightCheck, Reason,
-    Refusal, TakeCause, VsKey,
+    Refusal, TakeCause, VipDevices, VsKey,
 };
 
 fn v4(net: u8, host: usize) -> IpAddr {
@@ -40,6 +40,7 @@ fn report() -> Report {
             ignore: 0,
             announce: 1,
         },
+        vip_devices: Some(VipDevices::default()),
         peer: PeerState {
             addresses: BTreeSet::from([v4(10, 200)]),
             bound: vips(3),

@@ -21,6 +21,11 @@ pub(super) struct RealServerCounts {
     pub total: usize,
     /// Those that get no new connections, by name or address, and why.
     pub unready: Vec<(String, Refusal)>,
+    /// Of those that get new connections: nodes that refuse a device and keep the VIP on another one, and why.
+    pub refusing: Vec<(String, Refusal)>,
+    /// Of those that get new connections: nodes whose agents are silent, so that nobody sees whether the VIP is still
+    /// bound there.
+    pub silent: Vec<NodeName>,
     /// How many selected nodes are not counted in `total`, because no endpoint of the Service runs there.
     pub absent: usize,
 }
@@ -28,11 +33,12 @@ pub(super) struct RealServerCounts {
 impl RealServerCounts {
     /// The causes as one text.
     pub(super) fn why(&self) -> String {
-        let spelt = self.unready.iter().take(SPELT_OUT);
+        let all = || self.unready.iter().chain(&self.refusing);
+        let spelt = all().take(SPELT_OUT);
         let mut causes: Vec<_> = spelt
             .map(|(who, refusal)| format!("{who}: {refusal}"))
             .collect();
-        let more = self.unready.len().saturating_sub(SPELT_OUT);
+        let more = all().count().saturating_sub(SPELT_OUT);
         if more > 0 {
             causes.push(format!("and {more} more"));
         }
@@ -46,6 +52,7 @@ pub(super) fn count_real_servers(
     vip: IpAddr,
     cluster: &Store,
     holder: Option<&Report>,
+    is_silent: impl Fn(&NodeName) -> bool,
 ) -> RealServerCounts {
     let real_servers = real_servers(virtual_service, vip, cluster.snapshot());
     // One per service of this object, whatever other objects on the VIP have.
@@ -61,6 +68,16 @@ pub(super) fn count_real_servers(
     for (address, real_server) in &real_servers.by_address {
         if !groups.is_empty() && groups.iter().all(|group| is_ready(group, address)) {
             counts.ready += 1;
+            if let RealServerId::Node(name) = &real_server.id {
+                if is_silent(name) {
+                    counts.silent.push(name.clone());
+                }
+                let refusal = own_refusal(name, &virtual_service.key, cluster);
+                let refusal = refusal.filter(is_refused_edit);
+                counts
+                    .refusing
+                    .extend(refusal.map(|it| (name.to_string(), it)));
+            }
             continue;
         }
         let told = groups
@@ -98,6 +115,19 @@ pub(super) fn count_real_servers(
     counts
 }
 
+/// Whether the refusal concerns a device to which the VIP would have moved, while it stays where it is bound.
+pub(super) fn is_refused_edit(refusal: &Refusal) -> bool {
+    matches!(
+        refusal.reason,
+        Reason::DeviceNotAllowed | Reason::DeviceInUse
+    )
+}
+
+fn own_refusal(name: &NodeName, key: &VsKey, cluster: &Store) -> Option<Refusal> {
+    let report = cluster.reports().get(name)?.as_ref().ok()?;
+    report.refused.get(key).cloned()
+}
+
 /// What keeps a node from being a real server, by its own report.
 fn own_words(name: &NodeName, key: &VsKey, cluster: &Store) -> Option<Refusal> {
     let report = cluster.reports().get(name)?.as_ref().ok()?;
@@ -111,5 +141,5 @@ fn own_words(name: &NodeName, key: &VsKey, cluster: &Store) -> Option<Refusal> {
             }
         })
     };
-    report.refused.get(key).cloned().or_else(hindrance)
+    own_refusal(name, key, cluster).or_else(hindrance)
 }

@@ -1,6 +1,8 @@
 mod events;
 mod holders;
+mod refused_device;
 mod shared_vip;
+mod silence;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
@@ -10,6 +12,7 @@ use serde_json::json;
 
 use super::{
     events::{EventFilter, PAUSE},
+    heartbeats::{Heartbeats, SILENCE},
     summary::{Context, agreements, summarise},
 };
 use crate::{
@@ -36,6 +39,7 @@ fn one(text: &str) -> IpRanges {
 struct Ground {
     cluster: Store,
     seconds: i64,
+    heartbeats: Heartbeats,
 }
 
 impl Ground {
@@ -43,6 +47,7 @@ impl Ground {
         let mut ground = Self {
             cluster: Store::new(&Wanted::all().sources()),
             seconds: 1_000,
+            heartbeats: Heartbeats::default(),
         };
         ground.node("d", "director", "10.0.0.1");
         ground.node("r1", "backend", "10.0.0.11");
@@ -140,6 +145,7 @@ impl Ground {
             admission: &admission,
             placement: &placement,
             agreements: &agreements(&self.cluster),
+            heartbeats: &self.heartbeats,
             now: Timestamp::from_second(self.seconds).unwrap(),
         };
         summarise(&key, &self.cluster.objects()[&key], &context)
@@ -175,10 +181,18 @@ impl Ground {
     }
 }
 
+/// Who holds the only VIP.
+fn holder(ground: &Ground, name: &str) -> String {
+    let holders = ground.status(name).holders;
+    assert_eq!(holders.len(), 1, "{holders:?}");
+    assert_eq!(holders[0].vip, VIP);
+    holders[0].node.clone()
+}
+
 #[test]
 fn served_by_all_real_servers() {
     let status = Ground::serving().status("web");
-    assert_eq!(status.holder.as_deref(), Some("d"));
+    assert_eq!(status.holders[0].node, "d");
     assert_eq!(status.vips, [VIP]);
     let summary = status.summary.unwrap();
     assert_eq!(
@@ -337,7 +351,7 @@ fn a_director_that_cannot_says_why() {
             .starts_with("d: no interface")
     );
     assert_eq!(ground.status("web").summary.unwrap().directors, "0/1");
-    assert_eq!(ground.status("web").holder, None);
+    assert_eq!(ground.status("web").holders, []);
 }
 
 #[test]
@@ -407,8 +421,8 @@ fn the_younger_of_two_is_refused_and_the_winner_named() {
     }
     assert!(ground.message("late", "Accepted").contains("default/web"));
     assert_eq!(
-        ground.status("late").holder,
-        None,
+        ground.status("late").holders,
+        [],
         "the VIP is held for the other one"
     );
 }

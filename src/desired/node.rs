@@ -7,12 +7,14 @@ use std::{
 
 use crate::model::{
     AddressKey, Dev, Elected, IpvsSetting, Ledger, NodeName, NodeNet, Observed, Reason, Refusal,
-    Role, Service, Snapshot, SyncDaemon, VirtualService, VsKey, WireEvidence,
+    Role, Service, Snapshot, SyncDaemon, VipDevices, VirtualService, VsKey, WireEvidence,
 };
 
 use super::{
     Admission, DrainTimers, RealServerId, RealServerSet, bind, director, directors, keep,
-    quiet::quiet_nics, real_servers::RealServerSets, rivals, sync,
+    quiet::{quiet_nics, unanswered},
+    real_servers::RealServerSets,
+    rivals, sync,
 };
 
 /// All that one node's decision depends on.
@@ -49,6 +51,8 @@ pub struct NodeOptions {
     pub ipvs: BTreeMap<IpvsSetting, u32>,
     /// How the node exchanges connections with other directors; `None` = not at all.
     pub sync: Option<SyncDaemon>,
+    /// Which devices may carry VIPs.
+    pub vip_devices: VipDevices,
 }
 
 /// What one node should have.
@@ -136,11 +140,27 @@ pub fn desired(inputs: &Inputs<'_>) -> Desired {
         let net = Arc::make_mut(&mut desired.net);
         net.ipvs.clone_from(&inputs.options.ipvs);
     }
+    note_unanswered(&mut desired, inputs);
     if !inputs.complete {
         let net = Arc::make_mut(&mut desired.net);
         keep::all_of_ours(net, inputs.observed, inputs.ledger);
     }
     desired
+}
+
+/// Notes the node's own addresses that fall silent on a NIC because it is made quiet.
+fn note_unanswered(desired: &mut Desired, inputs: &Inputs<'_>) {
+    let quiet = &desired.net.arp;
+    if quiet.is_empty() {
+        return;
+    }
+    let observed = inputs.observed;
+    let is_vip = |key: &AddressKey| {
+        desired.net.addresses.contains_key(key) || inputs.ledger.owns_address(key, observed)
+    };
+    let silent = unanswered(observed, is_vip).into_iter();
+    let silent = silent.filter(|it| quiet.contains_key(&it.asked_on));
+    desired.notes.extend(silent.map(|it| it.to_string()));
 }
 
 /// Adds this node's part in a VirtualService; `None` if it has none.
@@ -175,7 +195,7 @@ fn serve<'a>(
         };
         // A VIP that cannot be served does not affect the other family's.
         let served = part
-            .carry(inputs, &vs_state, desired)
+            .carry(inputs, &mut vs_state, desired)
             .and_then(|()| part.direct(inputs, &mut vs_state, desired));
         if let Err(refusal) = served {
             vs_state.refusal.get_or_insert(refusal);
@@ -241,7 +261,7 @@ impl Part<'_> {
     fn carry(
         &self,
         inputs: &Inputs<'_>,
-        vs_state: &VirtualServiceState,
+        vs_state: &mut VirtualServiceState,
         desired: &mut Desired,
     ) -> Result<(), Refusal> {
         if !self.is_director && !vs_state.is_real_server {
@@ -254,7 +274,16 @@ impl Part<'_> {
             (Dev::lo(), false)
         };
         let net = Arc::make_mut(&mut desired.net);
-        bind::carry(self.vip, self.interface(), &device, host_route, inputs, net)?;
+        let carried = bind::carry(self.vip, self.interface(), &device, host_route, inputs, net);
+        if let Err(refusal) = carried {
+            // A device that is refused does not take the VIP from another one: what was served goes on being served.
+            let is_kept = bind::is_of_device(&refusal)
+                && keep::on_other_devices(self.vip, &device, inputs, net, &mut desired.notes);
+            if !is_kept {
+                return Err(refusal);
+            }
+            vs_state.refusal.get_or_insert(refusal);
+        }
         if quiet_nics(self.vip, self.interface(), inputs.observed).is_empty() {
             desired.notes.push(format!(
                 "{}: no interface of this node is in its network, so nobody asks this node for it: no ARP step needed",

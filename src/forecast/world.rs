@@ -7,7 +7,7 @@ use crate::{
     desired::{Admission, DrainTimers, questions},
     model::{
         Answer, Dev, Directing, Elected, IpRanges, Ledger, Link, LinkKind, Mac, NodeName, Observed,
-        PeerState, Peers, Reach, Reason, Role, Snapshot, WireEvidence,
+        PeerState, Peers, Reach, Reason, Role, Snapshot, VipDevices, WireEvidence,
     },
 };
 
@@ -29,6 +29,8 @@ pub struct ForecastNode {
     pub timers: DrainTimers,
     /// What its neighbours answer.
     pub wire: EvidenceSource,
+    /// Which devices may carry VIPs there.
+    pub vip_devices: VipDevices,
 }
 
 /// What a node's neighbours answer.

@@ -22,6 +22,7 @@ mod scheduler;
 mod selector;
 mod service;
 mod sync_daemon;
+mod vip_devices;
 mod virtual_service;
 mod words;
 
@@ -49,6 +50,7 @@ pub use service::{
     Destination, Forward, ParseProtocolError, Persistence, Protocol, Service, ServiceKey,
 };
 pub use sync_daemon::{SyncDaemon, SyncDaemons, SyncHalf};
+pub use vip_devices::{DevicePattern, InvalidPattern, VipDevices};
 pub use virtual_service::{
     ArpMode, DirectorPolicy, ExternalServer, ParsePortError, Port, RealServerPolicy, VirtualService,
 };

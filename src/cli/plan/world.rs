@@ -10,7 +10,7 @@ use crate::{
     forecast::{Assumed, EvidenceSource, ForecastCluster, ForecastNode},
     model::{
         ArpSettings, Dev, Ipvs, Ledger, Link, LinkKind, Mac, Node, NodeName, Observed,
-        PreflightCheck, Reason,
+        PreflightCheck, Reason, VipDevices,
     },
 };
 
@@ -70,6 +70,7 @@ fn world_node(node: &Node, report: &Report) -> ForecastNode {
         ledger: Ledger::default(),
         timers: Default::default(),
         wire: EvidenceSource::Assumed(assumed),
+        vip_devices: report.vip_devices.clone().unwrap_or_else(VipDevices::any),
     }
 }
 

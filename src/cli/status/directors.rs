@@ -1,6 +1,6 @@
 //! Which directors could take a VirtualService over, and why the others could not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -19,15 +19,15 @@ pub(super) struct UnreadyStandby {
     pub message: String,
 }
 
-/// All directors of `object` but the holder: those that could take all of its VIPs over, and those that could not.
+/// All directors of `object` but the holders: those that could take all of its VIPs over, and those that could not.
 pub(super) fn standbys(
     object: &VirtualService,
-    holder: Option<&str>,
+    holders: &BTreeSet<&str>,
     reports: &BTreeMap<&NodeName, &Report>,
     snapshot: &Snapshot,
 ) -> (Vec<String>, Vec<UnreadyStandby>) {
     let (mut ready, mut others) = (Vec::new(), Vec::new());
-    for name in directors(object, snapshot).filter(|name| Some(name.0.as_str()) != holder) {
+    for name in directors(object, snapshot).filter(|name| !holders.contains(name.0.as_str())) {
         match why_not(object, reports.get(name).copied()) {
             None => ready.push(name.to_string()),
             Some(refusal) => others.push(UnreadyStandby {
@@ -111,7 +111,7 @@ mod tests {
             .map(Into::into)
             .into();
         let reports = names.iter().zip([&idle, &new, &refuses, &stands_by]);
-        let (ready, others) = standbys(&object, Some("holder"), &reports.collect(), &snapshot);
+        let (ready, others) = standbys(&object, &["holder"].into(), &reports.collect(), &snapshot);
         assert_eq!(ready, ["stands-by"]);
         let others: Vec<_> = others
             .iter()

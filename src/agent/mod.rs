@@ -2,9 +2,11 @@
 
 mod api_servers;
 mod atomic_file;
+mod directing;
 mod director_history;
 mod drift;
 mod elections;
+mod heartbeat;
 mod journal;
 mod kube_proxy;
 mod ledger_file;

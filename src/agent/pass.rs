@@ -17,7 +17,7 @@ use crate::{
     kernel::{Kernel, KernelError, OpResults, execute},
     model::{
         AddressKey, Conflict, Elected, Ledger, Move, NodeName, Observed, Peers, ProxyAnswer,
-        Reserved, Rivals, Snapshot, WireEvidence, has_proxy_device,
+        Reserved, Rivals, Snapshot, VipDevices, WireEvidence, has_proxy_device,
     },
     plan::{Op, plan},
 };
@@ -79,6 +79,8 @@ pub struct PassState<'a> {
     pub kube_proxy: ProxyAnswer,
     /// VIPs whose services were found deleted lately.
     pub vanished: BTreeSet<IpAddr>,
+    /// Which devices may carry VIPs.
+    pub vip_devices: VipDevices,
 }
 
 impl PassState<'_> {
@@ -308,6 +310,7 @@ impl Passes {
             moves: Vec::new(),
             kube_proxy: self.kube_proxy.clone(),
             vanished: BTreeSet::new(),
+            vip_devices: self.options.vip_devices.clone(),
         };
         let acted = opened
             .and_then(|()| self.run_dir.save(&state.ledger).map(drop))

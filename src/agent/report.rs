@@ -8,18 +8,21 @@ use std::{
 use crate::{
     api::{Report, Undoing},
     cluster::{Store, WATCH_SUBJECT},
-    desired::RealServerState,
     kernel::{OpError, RefusalKind},
     metrics::Gauges,
     model::{
-        AddressKey, Directing, IpRanges, Ipvs, IpvsSetting, NodeName, PeerState, Peers, Preflight,
-        PreflightCheck, Protocol, ProxyDanger, Reason, Refusal, Reserved, Role, Service, VsKey,
+        AddressKey, IpRanges, Ipvs, IpvsSetting, NodeName, PeerState, Peers, Preflight,
+        PreflightCheck, Protocol, ProxyDanger, Reason, Refusal, Reserved, Role, VsKey,
         has_proxy_device,
     },
     plan::{Op, Subject},
 };
 
-use super::{PassError, PassResult, PassState, RunDirError, nics::reported_nics};
+use super::{
+    PassError, PassResult, PassState, RunDirError,
+    directing::{directing, our_services},
+    nics::reported_nics,
+};
 
 /// The report on a pass; `drift` counts since the agent's start. `None` if the pass has no state.
 pub fn report(node: &NodeName, store: &Store, end: &PassResult<'_>, drift: u64) -> Option<Report> {
@@ -33,6 +36,7 @@ pub fn report(node: &NodeName, store: &Store, end: &PassResult<'_>, drift: u64) 
         is_backend: roles.is_some_and(|node| node.is_backend()),
         networks: reported_nics(&state.observed, &state.ledger),
         arp_all: state.observed.arp_all,
+        vip_devices: Some(state.vip_devices.clone()),
         peer: PeerState {
             reserved: reserved(store, state),
             ..peer_state(state)
@@ -136,79 +140,6 @@ fn programmed(state: &PassState<'_>) -> (usize, usize) {
     ours.fold((0, 0), |(services, destinations), (_, service)| {
         (services + 1, destinations + service.destinations.len())
     })
-}
-
-fn our_services<'a>(state: &'a PassState<'_>) -> impl Iterator<Item = (IpAddr, &'a Service)> {
-    let ours = &state.ledger.services;
-    let there = state.observed.net.services.iter();
-    there
-        .filter(|(key, _)| ours.contains(key))
-        .map(|(key, service)| (key.vip, service))
-}
-
-/// Which destinations get connections, and why other real servers do not; VIPs with the same content are one group.
-fn directing(state: &PassState<'_>) -> Vec<Directing> {
-    let mut by_vip: BTreeMap<IpAddr, Destinations> = BTreeMap::new();
-    for (vip, service) in our_services(state) {
-        let group = by_vip.entry(vip).or_default();
-        for (address, destination) in &service.destinations {
-            if destination.weight > 0 {
-                group.ready.insert(*address);
-            } else {
-                group.draining.insert(*address);
-            }
-        }
-    }
-    for vs_state in state.desired.virtual_services.values() {
-        for (vip, real_servers) in &vs_state.real_servers {
-            if let Some(group) = by_vip.get_mut(vip) {
-                explain(group, real_servers);
-            }
-        }
-    }
-    let mut groups: BTreeMap<Destinations, Vec<IpAddr>> = BTreeMap::new();
-    for (vip, group) in by_vip {
-        groups.entry(group).or_default().push(vip);
-    }
-    groups
-        .into_iter()
-        .map(|(group, vips)| Directing {
-            vips: vips.into_iter().collect(),
-            ready: group.ready.into_iter().collect(),
-            unready: group.unready,
-            draining: group.draining.into_iter().collect(),
-        })
-        .collect()
-}
-
-/// The destinations of a VIP, as in [`Directing`].
-#[derive(Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Destinations {
-    ready: BTreeSet<IpAddr>,
-    unready: BTreeMap<IpAddr, Refusal>,
-    draining: BTreeSet<IpAddr>,
-}
-
-/// Adds the reason for each real server that gets no new connections.
-fn explain(group: &mut Destinations, real_servers: &BTreeMap<IpAddr, RealServerState>) {
-    for (address, state) in real_servers {
-        if group.ready.contains(address) {
-            continue;
-        }
-        let refusal = match state {
-            RealServerState::Unready(refusal) | RealServerState::Unknown(refusal) => {
-                Refusal::clone(refusal)
-            }
-            // It needs no reason. Readers take a node that is not in the group for one without an endpoint.
-            RealServerState::Absent => continue,
-            // Wanted, but without weight in the kernel.
-            RealServerState::Ready { weight: 0 } => {
-                Refusal::new(Reason::Draining, "its weight is 0")
-            }
-            RealServerState::Ready { .. } => Refusal::new(Reason::Pending, "not in the kernel yet"),
-        };
-        group.unready.insert(*address, refusal);
-    }
 }
 
 /// What endangers the services that this node should have.

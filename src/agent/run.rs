@@ -33,7 +33,7 @@ use crate::{
 use super::{
     ElectionStatus, Elections, Intervals, NextPass, Passes, Shared, Trigger,
     api_servers::ApiServerLook,
-    elections, kube_proxy, links, memory, run_passes,
+    elections, heartbeat, kube_proxy, links, memory, run_passes,
     snapshot_file::SnapshotFile,
     state_writer,
     worker::{self, Fallback, Job, Worker},
@@ -51,6 +51,8 @@ pub struct AgentConfig {
     pub node_name: NodeName,
     /// Where manifests come from.
     pub source: SourceConfig,
+    /// The namespace of the Lease that shows that the agent works; `None` = the pod's, or the kubeconfig's.
+    pub lease_namespace: Option<String>,
     /// The ConfigMap that may request to undo everything; only with an API server.
     pub undo_switch: Option<UndoSwitch>,
     /// Where the ledger is kept; must outlive the agent, but not a reboot.
@@ -209,6 +211,17 @@ async fn start_sources(
             api_servers.send_replace(api_server.look().await);
             tokio::spawn(api_server.follow(api_servers, common.trigger.clone()));
             tokio::spawn(cluster::follow(client.clone(), wanted, feed));
+            let namespace = config.lease_namespace.as_deref();
+            let heart = heartbeat::Heart {
+                client: client.clone(),
+                namespace: namespace.unwrap_or(client.default_namespace()).to_owned(),
+                node: common.node.clone(),
+                own: Arc::clone(&own),
+                shared: Arc::clone(&common.shared),
+                latest: latest.clone(),
+                written: reported.clone(),
+            };
+            tokio::spawn(heart.run());
             let writer = state_writer::NodeStateWriter {
                 client: client.clone(),
                 node: common.node.clone(),

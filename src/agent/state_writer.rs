@@ -135,23 +135,27 @@ fn params() -> PatchParams {
     PatchParams::apply(MANAGER).force()
 }
 
-/// The object without its status; deleted by the cluster together with the Node.
+/// The Node: the cluster deletes what it owns together with it.
+pub(super) fn owner(node: &NodeName, uid: &str) -> OwnerReference {
+    OwnerReference {
+        api_version: Node::api_version(&()).into_owned(),
+        kind: Node::kind(&()).into_owned(),
+        name: node.0.clone(),
+        uid: uid.to_owned(),
+        ..OwnerReference::default()
+    }
+}
+
+/// The object without its status.
 async fn apply_object(
     api: &Api<NodeState>,
     node: &NodeName,
     node_uid: &str,
 ) -> Result<(), kube::Error> {
-    let owner = OwnerReference {
-        api_version: Node::api_version(&()).into_owned(),
-        kind: Node::kind(&()).into_owned(),
-        name: node.0.clone(),
-        uid: node_uid.to_owned(),
-        ..OwnerReference::default()
-    };
     let object = json!({
         "apiVersion": NodeState::api_version(&()),
         "kind": NodeState::kind(&()),
-        "metadata": {"name": node.0, "ownerReferences": [owner]},
+        "metadata": {"name": node.0, "ownerReferences": [owner(node, node_uid)]},
     });
     api.patch(&node.0, &params(), &Patch::Apply(object))
         .await

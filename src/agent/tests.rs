@@ -5,6 +5,7 @@ mod ipvs;
 mod kube_proxy;
 mod large;
 mod nics;
+mod shared_vip;
 mod sync;
 mod undo;
 
@@ -88,6 +89,7 @@ fn changes(manifests: &str) -> Vec<Change> {
         .map(|manifest| match manifest.unwrap() {
             Manifest::VirtualService(admitted) => Change::VirtualService(admitted),
             Manifest::Node(name, node) => Change::Node(name, node),
+            Manifest::Other(other) => panic!("{other}"),
         })
         .collect()
 }

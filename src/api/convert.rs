@@ -57,12 +57,12 @@ pub(super) fn parse_parts(
         .map_or(0, |time| time.0.as_second());
 
     // The status is not checked: if it is garbled, the controller writes it anew.
-    let spec = data.get("spec").unwrap_or(&Value::Null);
+    let spec = data.get("spec").map(schema::pruned).unwrap_or_default();
     let schema = &schema::VIRTUAL_SERVICE["properties"]["spec"];
-    problems.extend(schema::check(spec, schema, "spec", unknown));
+    problems.extend(schema::check(&spec, schema, "spec", unknown));
     let virtual_service = problems
         .is_empty()
-        .then(|| serde_json::from_value::<VirtualServiceSpec>(spec.clone()))
+        .then(|| serde_json::from_value::<VirtualServiceSpec>(spec))
         .map(|parsed| match parsed {
             Ok(spec) => convert(&spec, &key, &uid, generation, created, &mut problems),
             Err(error) => {

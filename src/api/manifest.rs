@@ -3,6 +3,8 @@
 //! No API server prunes these objects, so fields that are not known are refused by name, and every error names its
 //! file and line.
 
+use std::fmt;
+
 use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde::Deserialize;
 use serde_json::Value;
@@ -13,7 +15,7 @@ use super::{
     node,
     schema::{self, Unknown},
 };
-use crate::model::{Node, NodeName, Reason, Refusal};
+use crate::model::{Node, NodeName, Reason, Refusal, ServiceName};
 
 /// One object of a file.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +24,46 @@ pub enum Manifest {
     VirtualService(Box<ParsedVirtualService>),
     /// A node.
     Node(NodeName, Node),
+    /// An object of another API group, or of a kind of Kubernetes that is not read here.
+    Other(OtherManifest),
+}
+
+/// An object of which only the name is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherManifest {
+    place: String,
+    api_version: String,
+    kind: String,
+    namespace: String,
+    name: String,
+}
+
+impl OtherManifest {
+    /// Its name, if it is a Service.
+    pub fn service(&self) -> Option<ServiceName> {
+        let is_service = (self.api_version.as_str(), self.kind.as_str()) == ("v1", "Service");
+        is_service.then(|| ServiceName::new(&self.namespace, &self.name))
+    }
+
+    /// Its refusal, for readers that a foreign object tells nothing.
+    pub fn refusal(&self) -> Refusal {
+        not_read(&self.place, &self.api_version, &self.kind)
+    }
+}
+
+impl fmt::Display for OtherManifest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+fn not_read(place: &str, api_version: &str, kind: &str) -> Refusal {
+    invalid(
+        place,
+        format_args!(
+            "kind \"{kind}\" of apiVersion \"{api_version}\" is not read here: use VirtualService (directway.dev/v1alpha1), Node (v1) or List (v1)"
+        ),
+    )
 }
 
 /// Reads a file of YAML documents. An invalid one becomes a refusal and does not affect the others.
@@ -115,13 +157,25 @@ fn object(place: &str, value: Value, manifests: &mut Vec<Result<Manifest, Refusa
         ("directway.dev/v1alpha1", "VirtualService") => {
             manifests.push(parse_virtual_service(place, &value));
         }
-        _ => manifests.push(Err(invalid(
-            place,
-            format_args!(
-                "kind \"{kind}\" of apiVersion \"{api_version}\" is not read here: use VirtualService (directway.dev/v1alpha1), Node (v1) or List (v1)"
-            ),
-        ))),
+        _ => manifests.push(other(place, &value, api_version, kind)),
     }
+}
+
+/// An object that may be meant as it is; one of our API group is a mistake.
+fn other(place: &str, value: &Value, api_version: &str, kind: &str) -> Result<Manifest, Refusal> {
+    let is_ours = api_version.split('/').next() == Some("directway.dev");
+    if is_ours || api_version.is_empty() || kind.is_empty() {
+        return Err(not_read(place, api_version, kind));
+    }
+    let text = |field: &str| value["metadata"][field].as_str();
+    let name = text("name").ok_or_else(|| not_read(place, api_version, kind))?;
+    Ok(Manifest::Other(OtherManifest {
+        place: place.to_owned(),
+        api_version: api_version.to_owned(),
+        kind: kind.to_owned(),
+        namespace: text("namespace").unwrap_or("default").to_owned(),
+        name: name.to_owned(),
+    }))
 }
 
 /// Metadata with a name, and its other problems.

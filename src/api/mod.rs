@@ -24,21 +24,21 @@ use kube::CustomResourceExt;
 pub use conditions::{ConditionReason, ConditionStatus, ConditionType};
 pub use convert::{ParsedVirtualService, parse_virtual_service};
 pub use endpoint_slice::{SERVICE_NAME_LABEL, endpoint_slice};
-pub use manifest::{Manifest, parse_manifests};
+pub use manifest::{Manifest, OtherManifest, parse_manifests};
 pub use manifest_of::manifest_of;
 pub use node::node;
 pub use node_state::{NodeState, NodeStateSpec, NodeStateStatus};
 pub use observed_generations::{GenerationMatch, ObservedGenerations};
 pub use report::{InvalidReport, Report, ReportedNic, StatusSize, Undoing};
 pub use virtual_service::{
-    Count, Directors, ExternalServer, NodeSelector, Persistence, Port, RealServers, Scheduler,
-    SelectorRequirement, ServiceReference, Summary, VirtualService, VirtualServiceSpec,
+    Count, Directors, ExternalServer, Holder, NodeSelector, Persistence, Port, RealServers,
+    Scheduler, SelectorRequirement, ServiceReference, Summary, VirtualService, VirtualServiceSpec,
     VirtualServiceStatus,
 };
 
 /// Every kind's definition, in the order in which they are installed.
 pub fn crds() -> [CustomResourceDefinition; 2] {
-    [VirtualService::crd(), NodeState::crd()]
+    [VirtualService::crd(), NodeState::crd()].map(schema::without_null)
 }
 
 /// The definitions as they are committed under `crds/`: file name and content.

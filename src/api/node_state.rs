@@ -113,6 +113,9 @@ pub struct NodeStateStatus {
     /// The ARP settings that apply to all interfaces (net.ipv4.conf.all).
     #[serde(default)]
     pub arp_all: NodeArp,
+    /// Devices that may carry VIPs: names, or * after the beginning of several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vip_devices: Vec<String>,
     /// VIPs that the node carries while every interface keeps quiet about them, as addresses and ranges.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_RANGES), inner(length(max = MAX_RANGE)))]
@@ -121,7 +124,7 @@ pub struct NodeStateStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_RANGES), inner(length(max = MAX_RANGE)))]
     pub held: Vec<String>,
-    /// What the node's IPVS sends to whom; VIPs with equal destinations share an entry.
+    /// What the node's IPVS sends to whom; services with equal destinations share an entry.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_RANGES))]
     pub directing: Vec<DirectingEntry>,
@@ -220,13 +223,16 @@ pub struct NodeArp {
     pub announce: i64,
 }
 
-/// VIPs whose services have the same destinations.
+/// Services that have the same destinations.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct DirectingEntry {
     /// The VIPs, as addresses and ranges.
     #[schemars(length(max = MAX_RANGES), inner(length(max = MAX_RANGE)))]
     pub vips: Vec<String>,
+    /// The services' ports on these VIPs, such as 443/TCP; absent = all that no other entry names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<String>,
     /// Real servers that get new connections, as addresses and ranges.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_RANGES), inner(length(max = MAX_RANGE)))]

@@ -17,7 +17,7 @@ use super::node_state::{
 };
 use crate::model::{
     ArpSettings, Conflict, Dev, Directing, IpRanges, Move, NodeName, PeerState, Preflight,
-    PreflightCheck, Reason, Refusal, Reserved, ReservedAs, TakeCause, VsKey,
+    PreflightCheck, Reason, Refusal, Reserved, ReservedAs, TakeCause, VipDevices, VsKey,
 };
 
 pub use write::StatusSize;
@@ -40,6 +40,8 @@ pub struct Report {
     pub networks: BTreeMap<Dev, ReportedNic>,
     /// `net.ipv4.conf.all.*`.
     pub arp_all: ArpSettings,
+    /// Which devices may carry VIPs; `None` = not reported, as by agents of older releases.
+    pub vip_devices: Option<VipDevices>,
     /// What other nodes act on.
     pub peer: PeerState,
     /// VirtualServices for which the node cannot do its part.
@@ -175,6 +177,7 @@ impl Report {
             is_backend: status.roles.iter().any(|role| role == "backend"),
             networks,
             arp_all: arp_settings("status.arpAll", status.arp_all)?,
+            vip_devices: vip_devices(&status.vip_devices)?,
             peer: Self::peer_of(status)?,
             refused,
             conflicts,
@@ -214,6 +217,15 @@ impl Report {
             partial: left_out > 0,
         })
     }
+}
+
+fn vip_devices(names: &[String]) -> Result<Option<VipDevices>, InvalidReport> {
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let others = names.iter().filter(|name| *name != "lo");
+    let others = others.map(|name| parse("status.vipDevices", name));
+    Ok(Some(VipDevices(others.collect::<Result<_, _>>()?)))
 }
 
 fn arp_settings(field: &'static str, arp: NodeArp) -> Result<ArpSettings, InvalidReport> {
@@ -267,8 +279,10 @@ fn directing(entry: &DirectingEntry) -> Result<Directing, InvalidReport> {
         let refusal = refusal(&entry.reason, &entry.message);
         Ok((parse(field, &entry.address)?, refusal))
     });
+    let ports = entry.ports.iter().map(|port| parse(field, port));
     Ok(Directing {
         vips: ranges(field, &entry.vips)?,
+        ports: ports.collect::<Result<_, _>>()?,
         ready: ranges(field, &entry.ready)?,
         unready: unready.collect::<Result<_, _>>()?,
         draining: ranges(field, &entry.draining)?,

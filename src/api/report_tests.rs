@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::{NodeStateStatus, Report, ReportedNic, Undoing, node_state::DirectingEntry};
 use crate::model::{
     ArpSettings, Conflict, Directing, IpRanges, Move, PeerState, Preflight, PreflightCheck, Reason,
-    Refusal, ReservedAs, TakeCause, VsKey,
+    Refusal, ReservedAs, TakeCause, VipDevices, VsKey,
 };
 
 fn v4(net: u8, host: usize) -> IpAddr {
@@ -41,6 +41,7 @@ fn report() -> Report {
             ignore: 0,
             announce: 1,
         },
+        vip_devices: Some(VipDevices::default()),
         peer: PeerState {
             addresses: BTreeSet::from([v4(10, 200)]),
             reserved: [
@@ -52,6 +53,7 @@ fn report() -> Report {
             held: vips(2),
             directing: vec![Directing {
                 vips: vips(2),
+                ports: BTreeSet::from(["443/TCP".parse().unwrap()]),
                 ready: [v4(11, 1), v4(11, 2), v4(11, 9)].into(),
                 unready: BTreeMap::from([(v4(11, 3), refusal.clone())]),
                 draining: [v4(11, 4)].into(),

@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 
 use k8s_openapi::{
     api::core::v1::Node,
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+        CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::CustomResourceExt;
@@ -25,11 +27,48 @@ pub(super) enum Unknown {
 
 /// The schema of a VirtualService, `spec` and `status`; metadata is [`METADATA`].
 pub(super) static VIRTUAL_SERVICE: LazyLock<Value> =
-    LazyLock::new(|| openapi_schema(&VirtualService::crd()));
+    LazyLock::new(|| openapi_schema(&without_null(VirtualService::crd())));
 /// The schema of an object's metadata.
 pub(super) static METADATA: LazyLock<Value> = LazyLock::new(schema_of::<ObjectMeta>);
 /// The schema of a v1 Node.
 pub(super) static NODE: LazyLock<Value> = LazyLock::new(schema_of::<Node>);
+
+/// The definition without `nullable`: a field that is not there is left out, as is usual in Kubernetes. The API server
+/// drops a null from such a field.
+pub(super) fn without_null(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    fn strip(schema: &mut JSONSchemaProps) {
+        schema.nullable = None;
+        for property in schema.properties.iter_mut().flat_map(|it| it.values_mut()) {
+            strip(property);
+        }
+        if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+            strip(items);
+        }
+        if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+            strip(values);
+        }
+    }
+    for version in &mut crd.spec.versions {
+        let schema = version.schema.as_mut();
+        if let Some(schema) = schema.and_then(|it| it.open_api_v3_schema.as_mut()) {
+            strip(schema);
+        }
+    }
+    crd
+}
+
+/// The value without members that are null, as the API server keeps it.
+pub(super) fn pruned(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let kept = members.iter().filter(|(_, member)| !member.is_null());
+            let kept = kept.map(|(name, member)| (name.clone(), pruned(member)));
+            Value::Object(kept.collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(pruned).collect()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+    }
+}
 
 /// The schema of a CRD's first version.
 pub(super) fn openapi_schema(crd: &CustomResourceDefinition) -> Value {

@@ -237,6 +237,7 @@ spec:
             admitted.parsed.as_ref().unwrap_err().message.clone()
         }
         Ok(Manifest::Node(name, _)) => panic!("node {name} was accepted"),
+        Ok(Manifest::Other(other)) => other.refusal().message,
         Err(refusal) => refusal.message.clone(),
     };
     for (index, fragments) in [

@@ -51,7 +51,7 @@ use crate::model;
     printcolumn(
         name = "HOLDER",
         type_ = "string",
-        json_path = ".status.holder",
+        json_path = ".status.summary.holders",
         description = "The director that answers ARP for the VIP."
     ),
     printcolumn(
@@ -309,10 +309,11 @@ pub struct VirtualServiceStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2), inner(length(max = 45)))]
     pub vips: Vec<String>,
-    /// The node that answers ARP for the VIPs now; two names if two nodes hold one each; absent while nobody does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 507))]
-    pub holder: Option<String>,
+    /// The node that answers ARP for each VIP now. A VIP that nobody holds is left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["vip".into()]))]
+    pub holders: Vec<Holder>,
     /// Nodes that may hold the VIPs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub directors: Option<Count>,
@@ -329,6 +330,18 @@ pub struct VirtualServiceStatus {
     #[schemars(length(max = 16), transform = lists::bound_conditions)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+/// Who answers ARP for a VIP.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Holder {
+    /// The VIP.
+    #[schemars(length(max = 45))]
+    pub vip: String,
+    /// The name of the node.
+    #[schemars(length(max = 253))]
+    pub node: String,
 }
 
 /// How many there are, and how many of them can do their work.
@@ -359,6 +372,10 @@ pub struct Summary {
     /// Ports and protocols, such as 80/TCP,443/TCP.
     #[schemars(length(max = 1024))]
     pub ports: String,
+    /// The names of the nodes that hold the VIPs.
+    #[serde(default)]
+    #[schemars(length(max = 512))]
+    pub holders: String,
     /// Real servers ready/total, such as 2/3.
     #[schemars(length(max = 64))]
     pub real_servers: String,

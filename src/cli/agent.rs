@@ -10,7 +10,10 @@ use crate::{
     desired::NodeOptions,
     election::{Timer, Timing},
     kernel::linux::IPVS_SETTINGS,
-    model::{DEFAULT_TCP_TIMEOUT, Dev, IpvsSetting, NodeName, SyncDaemon, UnknownIpvsSetting},
+    model::{
+        DEFAULT_TCP_TIMEOUT, Dev, DevicePattern, IpvsSetting, NodeName, SyncDaemon,
+        UnknownIpvsSetting, VipDevices,
+    },
 };
 
 use super::{
@@ -44,6 +47,9 @@ pub struct Args {
     /// ConfigMap by which directway undo has every agent undo its node; only with kubernetes
     #[arg(long, value_name = "NAMESPACE/NAME")]
     undo_switch: Option<UndoSwitch>,
+    /// Namespace of the Lease that shows the controller that the agent works [default: the pod's, or the kubeconfig's]
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAME")]
+    lease_namespace: Option<String>,
     #[command(flatten)]
     run_dir: RunDirArgs,
     /// Where the admin endpoint listens
@@ -69,6 +75,10 @@ pub struct Args {
     /// Where the settings of --ipvs-setting can be written
     #[arg(long, value_name = "DIRECTORY", default_value = IPVS_SETTINGS)]
     ipvs_settings_dir: PathBuf,
+    /// Let VIPs be bound on this device, which is made if it is not there; may be repeated, and * at the end stands for all
+    /// names that begin so. lo is always allowed [default: directway*, dummy*, vip*]
+    #[arg(long = "vip-device", value_name = "NAME")]
+    vip_devices: Vec<DevicePattern>,
     /// Exchange IPVS connections with other directors on this interface while this node directs. Any host that can send
     /// on its segment can add connections: use a segment that you trust
     #[arg(long, value_name = "DEV")]
@@ -130,6 +140,7 @@ pub(super) fn run(args: &Args) -> CommandResult {
         node_name: NodeName(args.node_name.clone()),
         source: args.source.clone(),
         undo_switch: args.undo_switch.clone(),
+        lease_namespace: args.lease_namespace.clone(),
         run_dir: args.run_dir.run_dir.clone(),
         admin_address: args.admin_address,
         intervals: Intervals {
@@ -145,6 +156,11 @@ pub(super) fn run(args: &Args) -> CommandResult {
                 dev,
                 id: args.sync_id,
             }),
+            vip_devices: if args.vip_devices.is_empty() {
+                VipDevices::default()
+            } else {
+                VipDevices(args.vip_devices.clone())
+            },
         },
         ipvs_settings_dir: args.ipvs_settings_dir.clone(),
     };

@@ -7,7 +7,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
-use crate::cluster::ListError;
+use crate::cluster::{ListError, Pace, connect};
 
 use super::Failure;
 
@@ -40,7 +40,7 @@ impl KubeArgs {
                 "no cluster: {error}; give a kubeconfig with --kubeconfig FILE or $KUBECONFIG, or read manifests with --source dir:PATH"
             ))
         })?;
-        Client::try_from(config).map_err(|error| failed("connect", &error))
+        connect(config, Pace::CONTROLLER).map_err(Failure::Failed)
     }
 
     async fn config(&self) -> Result<Config, String> {

@@ -36,6 +36,8 @@ pub enum Change {
     Endpoints(Endpoints),
     /// A slice of a Service, by its name, is new or has changed.
     EndpointSlice(ServiceName, String, Slice),
+    /// The time in a node's heartbeat, as its agent wrote it.
+    Heartbeat(NodeName, String),
     /// An object was deleted.
     Gone(Key),
     /// A complete list begins. It replaces an earlier one that did not end.
@@ -73,6 +75,8 @@ pub enum Key {
     NodeState(NodeName),
     /// A slice of a Service, by its name.
     EndpointSlice(ServiceName, String),
+    /// The heartbeat of a node.
+    Heartbeat(NodeName),
 }
 
 impl Change {

@@ -13,7 +13,7 @@ use kube::{
 };
 use tower::{BoxError, ServiceBuilder, retry::RetryLayer};
 
-use super::Pace;
+use super::{Pace, proxy};
 
 /// How long to wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -31,7 +31,7 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(25);
 /// server's URL. `fix` is the part of the error message that says what else to do if neither exists.
 ///
 /// # Errors
-/// No API server is configured, or its credentials, certificates or proxy cannot be used.
+/// No API server is configured, its credentials or certificates cannot be used, or a proxy is asked for.
 pub async fn client(pace: Pace, fix: &str) -> Result<(Client, String), String> {
     let config = Config::infer().await;
     let config = config.map_err(|error| {
@@ -40,19 +40,22 @@ pub async fn client(pace: Pace, fix: &str) -> Result<(Client, String), String> {
     // An IPv6 address is in brackets there (RFC 3986 3.2.2).
     let host = config.cluster_url.host().unwrap_or_default();
     let host = host.trim_matches(['[', ']']).to_owned();
-    let client = connect(config, pace.silence());
-    let client = client.map_err(|error| format!("Kubernetes client: {error}"))?;
-    Ok((client, host))
+    Ok((connect(config, pace)?, host))
+}
+
+/// A client for the cluster that `config` describes.
+///
+/// # Errors
+/// Its credentials or certificates cannot be used, or it asks for a proxy.
+pub fn connect(mut config: Config, pace: Pace) -> Result<Client, String> {
+    proxy::check(&mut config, |name| std::env::var(name).ok())?;
+    build(config, pace.silence()).map_err(|error| format!("Kubernetes client: {error}"))
 }
 
 /// A connection on which nothing arrives for `silence` is given up.
-fn connect(mut config: Config, silence: Duration) -> kube::Result<Client> {
+fn build(mut config: Config, silence: Duration) -> kube::Result<Client> {
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(silence);
-    if config.proxy_url.is_some() {
-        // kube returns an error that names the proxy protocol, as its proxy features are not built in.
-        return Client::try_from(config);
-    }
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_keepalive(Some(KEEPALIVE));

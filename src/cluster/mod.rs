@@ -16,6 +16,7 @@ pub mod directory;
 mod kind;
 mod kinds;
 mod list;
+mod proxy;
 mod reader;
 mod saved;
 mod source;
@@ -24,9 +25,10 @@ mod wanted;
 mod watch;
 
 pub use change::{Change, ChangeSender, Closed, Key, WATCH_SUBJECT};
-pub use client::client;
+pub use client::{client, connect};
 pub use directory::LookError;
 pub use kinds::{
+    heartbeat::heartbeat_name,
     node::LightNode,
     node_state::NoReport,
     undo_switch::{InvalidSwitch, KEY as UNDO_KEY, UndoSwitch},

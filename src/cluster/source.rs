@@ -37,7 +37,7 @@ impl fmt::Display for SourceConfig {
     }
 }
 
-/// A kind of objects, or a directory. All but `EndpointSlices` must be read completely before anything is done.
+/// A kind of objects, or a directory. All but `EndpointSlices` and `Heartbeats` must be read completely before anything is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SourceName {
     /// The VirtualServices of an API server.
@@ -51,6 +51,8 @@ pub enum SourceName {
     /// The endpoints of Services, of an API server. Only a director that needs them reads them. Until then it leaves
     /// the VirtualServices concerned as they are.
     EndpointSlices,
+    /// The Leases that agents renew, on an API server. Only the controller reads them; it works without.
+    Heartbeats,
     /// A directory of manifests.
     Directory,
 }
@@ -64,6 +66,7 @@ impl SourceName {
             Self::NodeStates => "NodeStates",
             Self::UndoSwitch => "ConfigMaps",
             Self::EndpointSlices => "EndpointSlices",
+            Self::Heartbeats => "Leases",
             Self::Directory => "manifests",
         }
     }
@@ -76,6 +79,7 @@ impl SourceName {
             Self::NodeStates => "nodestates",
             Self::UndoSwitch => "undoswitch",
             Self::EndpointSlices => "endpointslices",
+            Self::Heartbeats => "heartbeats",
             Self::Directory => "directory",
         }
     }

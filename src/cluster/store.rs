@@ -19,6 +19,8 @@ pub struct Store {
     /// Like `reports`, empty unless details are wanted.
     objects: BTreeMap<VsKey, Object>,
     reports: BTreeMap<NodeName, Result<Report, NoReport>>,
+    /// The times in the nodes' heartbeats, as written.
+    heartbeats: BTreeMap<NodeName, String>,
     /// Identity and generation of refused objects; accepted ones carry their own.
     refused: BTreeMap<VsKey, (String, i64)>,
     synced: BTreeMap<SourceName, bool>,
@@ -56,6 +58,7 @@ impl Store {
             },
             objects: BTreeMap::new(),
             reports: BTreeMap::new(),
+            heartbeats: BTreeMap::new(),
             refused: BTreeMap::new(),
             synced: sources.iter().map(|source| (*source, false)).collect(),
             problems: BTreeMap::new(),
@@ -118,6 +121,12 @@ impl Store {
                 // Slices of a Service whose list is not complete yet are ignored: the list will contain them.
                 let slices = self.snapshot.endpoints.get_mut(&service);
                 slices.is_some_and(|slices| replace(slices, name, slice))
+            }
+            Change::Heartbeat(name, renewed) => {
+                self.named(|| Key::Heartbeat(name.clone()));
+                self.heartbeats.insert(name, renewed);
+                // Heartbeats are news only if they fail to come.
+                false
             }
             Change::Gone(key) => self.remove(&key),
             Change::Relist(source) => {
@@ -213,6 +222,10 @@ impl Store {
                 let slices = self.snapshot.endpoints.get_mut(service);
                 slices.is_some_and(|slices| slices.remove(name).is_some())
             }
+            Key::Heartbeat(name) => {
+                self.heartbeats.remove(name);
+                false
+            }
         }
     }
 
@@ -233,6 +246,10 @@ impl Store {
             SourceName::UndoSwitch => BTreeSet::new(),
             // Their list is a single change, which replaces all.
             SourceName::EndpointSlices => BTreeSet::new(),
+            SourceName::Heartbeats => {
+                let names = self.heartbeats.keys().cloned();
+                names.map(Key::Heartbeat).collect()
+            }
             SourceName::Directory => virtual_services.chain(nodes).collect(),
         }
     }
@@ -256,6 +273,19 @@ impl Store {
     /// Each agent's complete report, or why there is none; empty unless details are wanted.
     pub fn reports(&self) -> &BTreeMap<NodeName, Result<Report, NoReport>> {
         &self.reports
+    }
+
+    /// The times in the nodes' heartbeats, as their agents wrote them; empty unless heartbeats are wanted.
+    pub fn heartbeats(&self) -> &BTreeMap<NodeName, String> {
+        &self.heartbeats
+    }
+
+    /// Whether `source` was read completely and can be read now, as far as its watch knows.
+    pub fn is_followed(&self, source: SourceName) -> bool {
+        let failed = self
+            .problems
+            .contains_key(&(source, WATCH_SUBJECT.to_owned()));
+        !failed && self.synced.get(&source) == Some(&true)
     }
 
     /// The reports that can be parsed.

@@ -20,6 +20,8 @@ pub struct Wanted {
     pub own: Option<Arc<OwnObjects>>,
     /// The ConfigMap that may ask for everything to be undone.
     pub switch: Option<UndoSwitch>,
+    /// The namespace of the agents' heartbeats, if these are wanted.
+    pub heartbeats: Option<String>,
     /// Services whose endpoints are wanted.
     pub services: Option<watch::Receiver<BTreeSet<ServiceName>>>,
 }
@@ -36,6 +38,7 @@ impl Wanted {
             details: false,
             own: Some(own),
             switch,
+            heartbeats: None,
             services: Some(services),
         }
     }
@@ -47,6 +50,7 @@ impl Wanted {
             details: true,
             own: None,
             switch: None,
+            heartbeats: None,
             services: None,
         }
     }
@@ -62,11 +66,14 @@ impl Wanted {
         always.into_iter().chain(switch).collect()
     }
 
-    /// All sources that are followed. Until endpoints are known, the VirtualServices concerned stay as they are.
+    /// All sources that are followed. Until endpoints are known, the VirtualServices concerned stay as they are; until
+    /// heartbeats are, no agent counts as silent.
     pub fn followed(&self) -> Vec<SourceName> {
         let services = self.services.as_ref();
         let endpoints = services.map(|_| SourceName::EndpointSlices);
-        self.sources().into_iter().chain(endpoints).collect()
+        let heartbeats = self.heartbeats.as_ref().map(|_| SourceName::Heartbeats);
+        let sources = self.sources().into_iter().chain(endpoints);
+        sources.chain(heartbeats).collect()
     }
 }
 

@@ -41,6 +41,15 @@ impl ConditionValue {
         }
     }
 
+    /// What was reported last may be no longer so.
+    pub(super) fn stale(message: String) -> Self {
+        Self::Known {
+            status: ConditionStatus::Unknown,
+            reason: Reason::ReportStale.into(),
+            message,
+        }
+    }
+
     /// A certain no weighs most, then unknown, then a late report, then yes.
     fn weight(&self) -> u8 {
         match self {

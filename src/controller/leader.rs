@@ -9,12 +9,10 @@ use k8s_openapi::{
 use kube::{Api, Client, api::PostParams};
 use tokio::{sync::watch, time::Instant};
 
-use super::lease::{Action, DEADLINE, DURATION, LOOK, LeaderElection, LeaseRecord, RENEW};
+use super::lease::{Action, DEADLINE, DURATION, LeaderElection, LeaseRecord, TIMEOUT};
 
 /// The Lease's name; the chart grants rights to it alone.
 pub const LEASE: &str = "directway-controller";
-/// Requests that take longer count as failed, because a leader must notice that before its [`DEADLINE`].
-const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Whether we lead. Check it before every write, because the lease expires with time.
 #[derive(Clone, Debug)]
@@ -89,16 +87,17 @@ impl LeaderElector {
                 outcome = round => outcome,
                 () = &mut stop => break,
             };
+            let succeeded = matches!(outcome, Ok(Ok(true)));
             match outcome {
-                Ok(Ok(())) => {}
+                Ok(Ok(_)) => {}
                 Ok(Err(error)) => tracing::warn!("lease {LEASE}: {error}"),
                 Err(_) => tracing::warn!("lease {LEASE}: no answer within {TIMEOUT:?}"),
             }
-            let leads = self.election.leads(self.now());
-            if !leads && self.until.send_replace(None).is_some() {
+            let now = self.now();
+            if !self.election.leads(now) && self.until.send_replace(None).is_some() {
                 tracing::warn!("no longer the leader");
             }
-            let pause = if leads { RENEW } else { LOOK };
+            let pause = self.election.pause(succeeded, now);
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 () = &mut stop => break,
@@ -107,7 +106,8 @@ impl LeaderElector {
         self.release().await;
     }
 
-    async fn round(&mut self) -> Result<(), kube::Error> {
+    /// Reads the lease, and takes or renews it if it is ours to take; returns whether nothing came in between.
+    async fn round(&mut self) -> Result<bool, kube::Error> {
         let lease = self.leases.get_opt(LEASE).await?;
         let record = lease.as_ref().map(record);
         let (replaces, transitions) = match self.election.decide(record, self.now()) {
@@ -121,7 +121,7 @@ impl LeaderElector {
                     tracing::info!(leader, "following");
                     self.follows = Some(leader);
                 }
-                return Ok(());
+                return Ok(true);
             }
         };
         let begun = self.now();
@@ -154,12 +154,12 @@ impl LeaderElector {
                 {
                     tracing::info!(identity = holder, "leading");
                 }
-                Ok(())
+                Ok(true)
             }
             Err(kube::Error::Api(status)) if status.code == 409 => {
-                // Another controller wrote in between; the next round reads which one.
-                self.election.lost();
-                Ok(())
+                // Another controller wrote in between, or our own write that timed out arrived: the next round reads which.
+                // Until then our last renewal counts, and nobody else can lead before it has run out.
+                Ok(false)
             }
             Err(error) => Err(error),
         }

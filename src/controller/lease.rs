@@ -10,10 +10,14 @@ use std::time::Duration;
 pub const DURATION: Duration = Duration::from_secs(15);
 /// A leader that could not renew for this long stops writing, before another controller may begin ([`DURATION`]).
 pub const DEADLINE: Duration = Duration::from_secs(10);
+/// A round – a read and a write – that takes longer counts as failed.
+pub const TIMEOUT: Duration = Duration::from_millis(3_500);
 /// The pause between a leader's renewals.
-pub const RENEW: Duration = Duration::from_secs(3);
+const RENEW: Duration = Duration::from_secs(2);
+/// The pause after a leader's round that failed: before [`DEADLINE`] there is time for another one.
+const RETRY: Duration = Duration::from_millis(500);
 /// The pause between a follower's reads.
-pub const LOOK: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_secs(2);
 
 /// The part of a Lease that decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -112,6 +116,15 @@ impl LeaderElection {
         self.renewed = None;
     }
 
+    /// How long to wait after a round that `succeeded` or not.
+    pub fn pause(&self, succeeded: bool, now: Duration) -> Duration {
+        match (self.leads(now), succeeded) {
+            (false, _) => LOOK,
+            (true, true) => RENEW,
+            (true, false) => RETRY,
+        }
+    }
+
     /// Whether we may write, because no other controller can have begun to.
     pub fn leads(&self, now: Duration) -> bool {
         self.renewed
@@ -184,6 +197,21 @@ mod tests {
             transitions: 4,
         };
         assert_eq!(a.decide(record("a", "7"), START), wanted);
+    }
+
+    #[test]
+    fn one_slow_renewal_leaves_time_for_another() {
+        let mut a = LeaderElection::new("a");
+        a.taken(START);
+        let slow_begins = START + a.pause(true, START);
+        let slow_ends = slow_begins + TIMEOUT;
+        assert!(a.leads(slow_ends));
+        let next_ends = slow_ends + a.pause(false, slow_ends) + TIMEOUT;
+        assert!(
+            a.leads(next_ends),
+            "it ends {:?} after the last one",
+            next_ends - START
+        );
     }
 
     #[test]

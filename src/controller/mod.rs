@@ -1,7 +1,9 @@
 //! The controller: what the nodes report → the status of every VirtualService. Traffic never depends on it.
 
 mod conditions;
+mod event_rate;
 mod events;
+mod heartbeats;
 mod leader;
 mod lease;
 mod metrics;

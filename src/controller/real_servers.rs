@@ -6,7 +6,7 @@ use crate::{
     api::Report,
     cluster::Store,
     desired::{RealServerId, Viewpoint, real_servers},
-    model::{NodeName, PreflightCheck, Reason, Refusal, VirtualService, VsKey},
+    model::{Directing, NodeName, PreflightCheck, Reason, Refusal, VirtualService, VsKey},
 };
 
 /// How many causes a message spells out.
@@ -21,6 +21,11 @@ pub(super) struct RealServerCounts {
     pub total: usize,
     /// Those that get no new connections, by name or address, and why.
     pub unready: Vec<(String, Refusal)>,
+    /// Of those that get new connections: nodes that refuse a device and keep the VIP on another one, and why.
+    pub refusing: Vec<(String, Refusal)>,
+    /// Of those that get new connections: nodes whose agents are silent, so that nobody sees whether the VIP is still
+    /// bound there.
+    pub silent: Vec<NodeName>,
     /// How many selected nodes are not counted in `total`, because no endpoint of the Service runs there.
     pub absent: usize,
 }
@@ -28,11 +33,12 @@ pub(super) struct RealServerCounts {
 impl RealServerCounts {
     /// The causes as one text.
     pub(super) fn why(&self) -> String {
-        let spelt = self.unready.iter().take(SPELT_OUT);
+        let all = || self.unready.iter().chain(&self.refusing);
+        let spelt = all().take(SPELT_OUT);
         let mut causes: Vec<_> = spelt
             .map(|(who, refusal)| format!("{who}: {refusal}"))
             .collect();
-        let more = self.unready.len().saturating_sub(SPELT_OUT);
+        let more = all().count().saturating_sub(SPELT_OUT);
         if more > 0 {
             causes.push(format!("and {more} more"));
         }
@@ -46,6 +52,7 @@ pub(super) fn count_real_servers(
     vip: IpAddr,
     cluster: &Store,
     holder: Option<(&NodeName, &Report)>,
+    is_silent: impl Fn(&NodeName) -> bool,
 ) -> RealServerCounts {
     // By the addresses to which the holder sends packets.
     let viewpoint = holder.map(|(node, report)| Viewpoint {
@@ -54,18 +61,36 @@ pub(super) fn count_real_servers(
         addresses: report.peer.addresses.clone(),
     });
     let real_servers = real_servers(virtual_service, vip, cluster.snapshot(), viewpoint.as_ref());
-    let group = holder.and_then(|(_, report)| {
-        let mut groups = report.peer.directing.iter();
-        groups.find(|group| group.vips.contains(vip))
-    });
+    // One per service of this object, whatever other objects on the VIP have.
+    let services = virtual_service.services_of(vip);
+    let groups: Vec<Option<&Directing>> = services
+        .map(|key| holder.and_then(|(_, report)| report.peer.directing(key)))
+        .collect();
+    let is_ready = |group: &Option<&Directing>, address: IpAddr| {
+        group.is_some_and(|group| group.ready.contains(address))
+    };
     let follows_service = virtual_service.real_servers.service.is_some();
     let mut counts = RealServerCounts::default();
     for (address, real_server) in &real_servers.by_address {
-        if group.is_some_and(|group| group.ready.contains(*address)) {
+        if !groups.is_empty() && groups.iter().all(|group| is_ready(group, *address)) {
             counts.ready += 1;
+            if let RealServerId::Node(name) = &real_server.id {
+                if is_silent(name) {
+                    counts.silent.push(name.clone());
+                }
+                let refusal = own_refusal(name, &virtual_service.key, cluster);
+                let refusal = refusal.filter(is_refused_edit);
+                counts
+                    .refusing
+                    .extend(refusal.map(|it| (name.to_string(), it)));
+            }
             continue;
         }
-        let told = group.and_then(|group| group.unready.get(address)).cloned();
+        let told = groups
+            .iter()
+            .flatten()
+            .find_map(|group| group.unready.get(address));
+        let told = told.cloned();
         // The director only knows that the node has not reported the VIP; the node's own report has the reason.
         let told = match (&real_server.id, told) {
             (RealServerId::Node(name), Some(told)) if told.reason == Reason::NotBound => {
@@ -99,6 +124,19 @@ pub(super) fn count_real_servers(
     counts
 }
 
+/// Whether the refusal concerns a device to which the VIP would have moved, while it stays where it is bound.
+pub(super) fn is_refused_edit(refusal: &Refusal) -> bool {
+    matches!(
+        refusal.reason,
+        Reason::DeviceNotAllowed | Reason::DeviceInUse
+    )
+}
+
+fn own_refusal(name: &NodeName, key: &VsKey, cluster: &Store) -> Option<Refusal> {
+    let report = cluster.reports().get(name)?.as_ref().ok()?;
+    report.refused.get(key).cloned()
+}
+
 /// What keeps a node from being a real server, by its own report.
 fn own_words(name: &NodeName, key: &VsKey, cluster: &Store) -> Option<Refusal> {
     let report = cluster.reports().get(name)?.as_ref().ok()?;
@@ -116,5 +154,5 @@ fn own_words(name: &NodeName, key: &VsKey, cluster: &Store) -> Option<Refusal> {
             | PreflightCheck::Other(_) => None,
         })
     };
-    report.refused.get(key).cloned().or_else(hindrance)
+    own_refusal(name, key, cluster).or_else(hindrance)
 }

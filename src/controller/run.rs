@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::ObjectReference};
+use kube::{Resource, runtime::events::Event};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
@@ -10,16 +12,18 @@ use tokio::{
 
 use super::{
     events::EventFilter,
-    leader::{LeaderElector, Leadership},
+    heartbeats::Heartbeats,
+    leader::{LEASE, LeaderElector, Leadership},
     metrics::{Metrics, Status},
     summary::{Context, agreements, summarise},
     writer::{StatusWriter, Update},
 };
 use crate::{
     admin,
-    api::ConditionType,
-    cluster::{self, Change, ChangeSender, Store, Wanted},
+    api::{ConditionType, NodeState},
+    cluster::{self, Change, ChangeSender, SourceName, Store, Wanted},
     desired::{admit, placement},
+    model::NodeName,
 };
 
 /// The least time between passes, so that a burst of reports causes one pass.
@@ -45,12 +49,13 @@ pub struct Config {
 pub async fn run(config: Config) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
-    let wanted = Wanted::all();
+    let mut wanted = Wanted::all();
     let (client, _) = cluster::client(wanted.pace, "or set KUBECONFIG").await?;
     let namespace = config
         .namespace
         .clone()
         .unwrap_or_else(|| client.default_namespace().to_owned());
+    wanted.heartbeats = Some(namespace.clone());
     let identity = config.identity.clone().unwrap_or_else(own_name);
     let (candidate, leadership) = LeaderElector::new(client.clone(), &namespace, &identity);
     let (stop, mut stopped) = watch::channel(false);
@@ -68,6 +73,8 @@ pub async fn run(config: Config) -> Result<(), String> {
         writer: StatusWriter::new(client.clone(), &identity, leadership.clone()),
         cluster: Store::new(&wanted.sources()),
         event_filter: None,
+        heartbeats: Heartbeats::default(),
+        lease: lease(&namespace),
         metrics,
         leadership,
         start: Instant::now(),
@@ -88,6 +95,27 @@ pub async fn run(config: Config) -> Result<(), String> {
     outcome
 }
 
+/// The controllers' Lease, as Events refer to it.
+fn lease(namespace: &str) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(Lease::api_version(&()).into_owned()),
+        kind: Some(Lease::kind(&()).into_owned()),
+        name: Some(LEASE.to_owned()),
+        namespace: Some(namespace.to_owned()),
+        ..ObjectReference::default()
+    }
+}
+
+/// A node's NodeState, as Events refer to it.
+fn node_state(node: &NodeName) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(NodeState::api_version(&()).into_owned()),
+        kind: Some(NodeState::kind(&()).into_owned()),
+        name: Some(node.to_string()),
+        ..ObjectReference::default()
+    }
+}
+
 /// Unique unless two processes with the same PID start in the same nanosecond on hosts of the same name.
 fn own_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -100,6 +128,9 @@ struct Reconciler {
     cluster: Store,
     /// Which Events were sent since we lead.
     event_filter: Option<EventFilter>,
+    heartbeats: Heartbeats,
+    /// What Events that concern no single object are about.
+    lease: ObjectReference,
     metrics: Arc<Metrics>,
     leadership: Leadership,
     start: Instant,
@@ -127,6 +158,7 @@ impl Reconciler {
                     while let Ok(changes) = incoming.try_recv() {
                         changed |= self.cluster.apply(changes);
                     }
+                    changed |= self.hear();
                     self.publish_missing();
                 }
                 () = leadership.changed() => changed = true,
@@ -142,6 +174,14 @@ impl Reconciler {
         }
     }
 
+    /// Takes in the heartbeats; returns whether an agent that was silent is alive again.
+    fn hear(&mut self) -> bool {
+        let looking = self.cluster.is_followed(SourceName::Heartbeats);
+        let leases = self.cluster.heartbeats();
+        self.heartbeats
+            .observe(leases, looking, self.start.elapsed())
+    }
+
     fn publish_missing(&self) {
         self.metrics.found().missing = self.cluster.missing();
     }
@@ -153,14 +193,17 @@ impl Reconciler {
         }
         if !self.leadership.is_ours() {
             self.event_filter = None;
+            // This process may have stood still, with heartbeats unread.
+            self.heartbeats.interrupt();
             return None;
         }
+        self.hear();
         let now = self.start.elapsed();
         let objects = self.cluster.objects();
         let event_filter = self
             .event_filter
             .get_or_insert_with(|| EventFilter::begin(&self.cluster));
-        event_filter.retain(|key| objects.contains_key(key));
+        event_filter.retain(&self.cluster, now);
         let admission = admit(self.cluster.snapshot());
         let placement = placement(self.cluster.snapshot(), &admission);
         let agreements = agreements(&self.cluster);
@@ -169,6 +212,7 @@ impl Reconciler {
             admission: &admission,
             placement: &placement,
             agreements: &agreements,
+            heartbeats: &self.heartbeats,
             now: jiff::Timestamp::now(),
         };
         let mut by_reason = std::collections::BTreeMap::new();
@@ -198,16 +242,25 @@ impl Reconciler {
             }
         }
         self.metrics.found().by_reason = by_reason;
-        let held_back = event_filter.wait(now);
-        if updates.is_empty() {
-            return held_back;
+        let mut others: Vec<(ObjectReference, Event)> = event_filter
+            .moved_together(&self.cluster, now)
+            .into_iter()
+            .map(|(node, event)| (node_state(&node), event))
+            .collect();
+        let left_out = event_filter.left_out(now);
+        others.extend(left_out.map(|event| (self.lease.clone(), event)));
+        let next = [event_filter.wait(now), self.heartbeats.next(now)];
+        let next = next.into_iter().flatten().min();
+        if updates.is_empty() && others.is_empty() {
+            return next;
         }
+        self.writer.tell(others, &self.metrics).await;
         let written = self.writer.write(updates, &self.metrics).await;
         self.cluster.apply(written.changes);
         if written.failures.is_empty() {
-            held_back
+            next
         } else {
-            Some(held_back.map_or(RETRY, |wait| wait.min(RETRY)))
+            Some(next.map_or(RETRY, |wait| wait.min(RETRY)))
         }
     }
 }

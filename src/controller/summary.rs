@@ -10,12 +10,13 @@ use jiff::Timestamp;
 
 use super::{
     conditions::{ConditionValue, condition},
-    real_servers::{RealServerCounts, count_real_servers},
+    heartbeats::{AgentState, Heartbeats},
+    real_servers::{RealServerCounts, count_real_servers, is_refused_edit},
 };
 use crate::{
     api::{
-        ConditionReason, ConditionStatus, ConditionType, Count, GenerationMatch, Report, Summary,
-        VirtualServiceStatus,
+        ConditionReason, ConditionStatus, ConditionType, Count, GenerationMatch, Holder, Report,
+        Summary, VirtualServiceStatus,
     },
     cluster::{NoReport, Object, Store},
     desired::{Admission, directors, no_endpoints},
@@ -40,6 +41,8 @@ pub struct Context<'a> {
     pub placement: &'a Placement<'a>,
     /// For which objects each node's report counts.
     pub agreements: &'a BTreeMap<NodeName, GenerationMatch>,
+    /// Which agents are silent.
+    pub heartbeats: &'a Heartbeats,
     /// The time of a transition.
     pub now: Timestamp,
 }
@@ -67,9 +70,7 @@ pub fn summarise(key: &VsKey, object: &Object, context: &Context<'_>) -> Virtual
             .map(ToString::to_string)
             .collect();
         let ports = virtual_service.ports.iter();
-        let ports: Vec<_> = ports
-            .map(|port| format!("{}/{}", port.port, port.protocol))
-            .collect();
+        let ports: Vec<_> = ports.map(ToString::to_string).collect();
         status.summary = Some(Summary {
             ports: ports.join(","),
             ..Summary::default()
@@ -105,20 +106,17 @@ fn not_accepted(refusal: &Refusal) -> Vec<(ConditionType, ConditionValue)> {
         (ConditionType::Accepted, no()),
         (ConditionType::Programmed, no()),
         (ConditionType::Ready, no()),
-        (ConditionType::VipConflict, no_conflict()),
-        (ConditionType::KubeProxyConflict, no_proxy_conflict()),
+        (ConditionType::VipConflict, not_asked()),
+        (ConditionType::KubeProxyConflict, not_asked()),
     ]
 }
 
-fn no_conflict() -> ConditionValue {
-    let message = "nobody else answers for the VIP";
-    ConditionValue::known(false, ConditionReason::NoConflict, message.to_owned())
+fn not_asked() -> ConditionValue {
+    ConditionValue::unknown("it is not served, so no director looks for conflicts".to_owned())
 }
 
-fn no_proxy_conflict() -> ConditionValue {
-    let message = "no director says that kube-proxy endangers the VIP's services";
-    ConditionValue::known(false, ConditionReason::NoConflict, message.to_owned())
-}
+/// What is known of a VIP: the director that holds it (`true`), or that should.
+type Directed<'a> = (IpAddr, Option<(&'a NodeName, bool)>);
 
 /// One accepted VirtualService.
 struct Summariser<'a> {
@@ -130,20 +128,26 @@ struct Summariser<'a> {
 impl<'a> Summariser<'a> {
     fn judge(&self, status: &mut VirtualServiceStatus) -> Vec<(ConditionType, ConditionValue)> {
         let vips = &self.virtual_service.vips;
-        let mut holders: Vec<String> = Vec::new();
+        let mut nodes: Vec<String> = Vec::new();
         let mut worst: Option<RealServerCounts> = None;
         let mut programmed = Vec::new();
-        for vip in vips {
-            let director = self.director(*vip);
+        let directed: Vec<Directed<'_>> =
+            vips.iter().map(|vip| (*vip, self.director(*vip))).collect();
+        for &(vip, director) in &directed {
             if let Some((name, true)) = director {
-                holders.push(name.to_string());
+                status.holders.push(Holder {
+                    vip: vip.to_string(),
+                    node: name.to_string(),
+                });
+                nodes.push(name.to_string());
             }
             let report = director
                 .filter(|(_, holds)| *holds)
                 .and_then(|(name, _)| Some((name, self.report(name)?)));
-            programmed.push(self.programmed(*vip, director));
-            let counts =
-                count_real_servers(self.virtual_service, *vip, self.context.cluster, report);
+            programmed.push(self.programmed(vip, director));
+            let cluster = self.context.cluster;
+            let is_silent = |name: &NodeName| self.silence(name).is_some();
+            let counts = count_real_servers(self.virtual_service, vip, cluster, report, is_silent);
             if worst
                 .as_ref()
                 .is_none_or(|worst| counts.ready < worst.ready)
@@ -151,14 +155,15 @@ impl<'a> Summariser<'a> {
                 worst = Some(counts);
             }
         }
-        holders.dedup();
-        status.holder = (!holders.is_empty()).then(|| holders.join(","));
+        nodes.dedup();
+        let nodes = nodes.join(",");
         let counts = worst.unwrap_or_default();
         let directors = self.directors();
         status.directors = Some(directors);
         status.real_servers = Some(Count::of(counts.ready, counts.total));
         if let Some(summary) = &mut status.summary {
             summary.real_servers = format!("{}/{}", counts.ready, counts.total);
+            summary.holders.clone_from(&nodes);
             summary.directors = format!("{}/{}", directors.ready, directors.total);
         }
         let programmed = ConditionValue::worst(programmed).unwrap_or(ConditionValue::known(
@@ -166,12 +171,12 @@ impl<'a> Summariser<'a> {
             Reason::Pending,
             "no VIP yet".to_owned(),
         ));
-        let ready = self.ready(&programmed, &counts, &holders);
+        let ready = self.ready(&programmed, &counts, &nodes);
         vec![
             (ConditionType::Accepted, self.accepted()),
             (ConditionType::Programmed, programmed),
             (ConditionType::Ready, ready),
-            (ConditionType::VipConflict, self.conflict()),
+            (ConditionType::VipConflict, self.conflict(&directed)),
             (ConditionType::KubeProxyConflict, self.proxy_conflict()),
         ]
     }
@@ -216,7 +221,7 @@ impl<'a> Summariser<'a> {
             .max_by_key(|name| {
                 let came = self.report(name).and_then(|report| last_move(report, vip));
                 (
-                    !self.is_silent(name),
+                    !self.is_kubelet_silent(name),
                     came,
                     self.is_current(name),
                     Some(*name) == wanted,
@@ -226,15 +231,41 @@ impl<'a> Summariser<'a> {
             .or(wanted.map(|name| (name, false)))
     }
 
-    fn is_silent(&self, name: &NodeName) -> bool {
+    fn is_kubelet_silent(&self, name: &NodeName) -> bool {
         let node = self.context.cluster.snapshot().nodes.get(name);
         node.is_some_and(|node| node.silent)
     }
 
-    /// Why a node does not do its part. A conflict does not count for a holder, because it goes on serving.
+    /// Why what `name` reported last may be no longer so; `None` if its report is up to date.
+    fn silence(&self, name: &NodeName) -> Option<&'static str> {
+        if self.is_kubelet_silent(name) {
+            return Some("its kubelet is silent: is the machine up?");
+        }
+        (self.context.heartbeats.of(name) == AgentState::Silent)
+            .then_some("its agent is silent: does its pod run? The kernel goes on with what it has")
+    }
+
+    /// Whether a condition that says that a report is out of date stays so, because nothing was heard of the agent since
+    /// this controller leads.
+    fn may_still_be_silent(&self, name: &NodeName) -> bool {
+        let conditions = self.object.status.iter().flat_map(|it| &it.conditions);
+        let mut reasons = conditions.map(|it| it.reason.as_str());
+        self.context.heartbeats.of(name) == AgentState::Unheard
+            && reasons.any(|reason| reason == Reason::ReportStale.name())
+    }
+
+    /// Reports of nodes of which something was heard lately.
+    fn up_to_date(&self) -> impl Iterator<Item = (&'a NodeName, &'a Report)> {
+        let readable = self.context.cluster.readable();
+        readable.filter(|(name, _)| self.silence(name).is_none())
+    }
+
+    /// Why a node does not do its part. A conflict and a device that is refused do not count for a holder, because it
+    /// goes on serving.
     fn refusal(&self, name: &NodeName, holds: bool) -> Option<&'a Refusal> {
         let refusal = self.report(name)?.refused.get(&self.virtual_service.key)?;
-        (!(holds && refusal.reason == Reason::VipConflict)).then_some(refusal)
+        let goes_on = refusal.reason == Reason::VipConflict || is_refused_edit(refusal);
+        (!(holds && goes_on)).then_some(refusal)
     }
 
     fn programmed(&self, vip: IpAddr, director: Option<(&NodeName, bool)>) -> ConditionValue {
@@ -249,9 +280,16 @@ impl<'a> Summariser<'a> {
             Some(Err(NoReport::Garbled(error))) => {
                 ConditionValue::unknown(format!("the report of {name} cannot be read: {error}"))
             }
-            Some(Ok(_)) if holds && self.is_silent(name) => ConditionValue::unknown(format!(
-                "{name} held {vip} when it was last heard of; its kubelet is silent: is the machine up?"
-            )),
+            Some(Ok(_))
+                if let Some(silence) = self.silence(name)
+                    && holds =>
+            {
+                let message = format!("{name} held {vip} when it was last heard of; {silence}");
+                ConditionValue::stale(message)
+            }
+            Some(Ok(_)) if holds && self.may_still_be_silent(name) => {
+                ConditionValue::Lagging(format!("nothing was heard of the agent of {name} yet"))
+            }
             Some(Ok(_)) if !self.is_current(name) => ConditionValue::Lagging(format!(
                 "the agent of {name} has not reported on generation {} yet",
                 self.object.generation
@@ -274,11 +312,15 @@ impl<'a> Summariser<'a> {
                         "{name} does not hold {vip}; its report is too long to say why, see its /state"
                     ),
                 ),
-                None => ConditionValue::known(
-                    false,
-                    ConditionReason::NotHeld,
-                    format!("{name} does not hold {vip} yet"),
-                ),
+                None => {
+                    let silence = self.silence(name).map(|it| format!("; {it}"));
+                    let silence = silence.unwrap_or_default();
+                    ConditionValue::known(
+                        false,
+                        ConditionReason::NotHeld,
+                        format!("{name} does not hold {vip} yet{silence}"),
+                    )
+                }
             },
         }
     }
@@ -287,7 +329,7 @@ impl<'a> Summariser<'a> {
         &self,
         programmed: &ConditionValue,
         counts: &RealServerCounts,
-        holders: &[String],
+        holders: &str,
     ) -> ConditionValue {
         let ConditionValue::Known {
             status: ConditionStatus::True,
@@ -296,15 +338,18 @@ impl<'a> Summariser<'a> {
         else {
             return programmed.clone();
         };
+        let silent = match counts.silent.as_slice() {
+            [] => String::new(),
+            [name] => format!("; nothing is heard of {name}"),
+            [name, more @ ..] => format!("; nothing is heard of {name} and {} more", more.len()),
+        };
         let counted = format!(
-            "{} of {} real servers get new connections through {}",
-            counts.ready,
-            counts.total,
-            holders.join(",")
+            "{} of {} real servers get new connections through {}{silent}",
+            counts.ready, counts.total, holders
         );
         let why = counts.why();
         let service = &self.virtual_service.real_servers.service;
-        match (counts.ready, counts.unready.first()) {
+        match (counts.ready, counts.unready.first().or(counts.refusing.first())) {
             (0, None) if let Some(service) = service && counts.absent > 0 => {
                 let refusal = no_endpoints(service);
                 ConditionValue::known(false, refusal.reason, refusal.message)
@@ -325,7 +370,8 @@ impl<'a> Summariser<'a> {
             directors(self.virtual_service, self.context.cluster.snapshot()).collect();
         let able = all.iter().filter(|name| {
             let ipvs = PreflightCheck::Needs(Reason::IpvsMissing);
-            self.refusal(name, true).is_none()
+            self.silence(name).is_none()
+                && self.refusal(name, true).is_none()
                 && self
                     .report(name)
                     .is_some_and(|report| report.preflight.iter().all(|entry| entry.check != ipvs))
@@ -333,9 +379,9 @@ impl<'a> Summariser<'a> {
         Count::of(able.count(), all.len())
     }
 
-    fn conflict(&self) -> ConditionValue {
-        let reports = self.context.cluster.readable();
-        let told = reports.flat_map(|(name, report)| {
+    /// Holders look for rivals all the time, and others before they claim. Where nobody holds a VIP, nobody may have asked.
+    fn conflict(&self, directed: &[Directed<'_>]) -> ConditionValue {
+        let told = self.up_to_date().flat_map(|(name, report)| {
             let conflicts = report.conflicts.iter();
             conflicts.map(move |((vip, dev), conflict)| (name, vip, dev, conflict))
         });
@@ -344,7 +390,7 @@ impl<'a> Summariser<'a> {
         let Some((name, vip, dev, conflict)) =
             ours.min_by_key(|(name, .., conflict)| (conflict.own.is_none(), *name))
         else {
-            return no_conflict();
+            return self.no_conflict(directed);
         };
         let seen = match conflict.own {
             Some(own) => format!("and by {name} at {own}, on {dev}"),
@@ -356,10 +402,42 @@ impl<'a> Summariser<'a> {
         ConditionValue::known(true, Reason::VipConflict, message)
     }
 
+    fn no_conflict(&self, directed: &[Directed<'_>]) -> ConditionValue {
+        let mut asked = Vec::new();
+        for (vip, director) in directed {
+            let Some((name, true)) = director else {
+                return ConditionValue::unknown(format!(
+                    "nobody holds {vip}, so nobody asks all the time who else answers for it"
+                ));
+            };
+            if let Some(silence) = self.silence(name) {
+                let message = format!("{name} asked who else answers for {vip}; {silence}");
+                return ConditionValue::stale(message);
+            }
+            if self.may_still_be_silent(name) {
+                let message = format!("nothing was heard of the agent of {name} yet");
+                return ConditionValue::Lagging(message);
+            }
+            asked.push(format!("{name} asks, and nobody else answers for {vip}"));
+        }
+        ConditionValue::known(false, ConditionReason::NoConflict, asked.join("; "))
+    }
+
+    fn no_proxy_conflict(&self) -> ConditionValue {
+        let snapshot = self.context.cluster.snapshot();
+        let mut all = directors(self.virtual_service, snapshot);
+        if all.any(|name| self.report(name).is_some() && self.silence(name).is_none()) {
+            let message = "no director says that kube-proxy endangers the VIP's services";
+            return ConditionValue::known(false, ConditionReason::NoConflict, message.to_owned());
+        }
+        ConditionValue::unknown(
+            "nothing is heard of a director that would see kube-proxy".to_owned(),
+        )
+    }
+
     /// The gravest of several warnings, by the order of [`Reason`].
     fn proxy_conflict(&self) -> ConditionValue {
-        let reports = self.context.cluster.readable();
-        let warnings = reports.flat_map(|(name, report)| {
+        let warnings = self.up_to_date().flat_map(|(name, report)| {
             let warnings = report.warnings.iter();
             warnings.map(move |(warning, vips)| (name, warning, vips))
         });
@@ -382,7 +460,7 @@ impl<'a> Summariser<'a> {
                 reason: warning.reason.into(),
                 message,
             },
-            None => no_proxy_conflict(),
+            None => self.no_proxy_conflict(),
         }
     }
 }

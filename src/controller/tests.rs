@@ -1,5 +1,8 @@
 mod events;
 mod holders;
+mod refused_device;
+mod shared_vip;
+mod silence;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
@@ -9,6 +12,7 @@ use serde_json::json;
 
 use super::{
     events::{EventFilter, PAUSE},
+    heartbeats::{Heartbeats, SILENCE},
     summary::{Context, agreements, summarise},
 };
 use crate::{
@@ -40,6 +44,7 @@ fn take(set: &mut IpRanges, text: &str) {
 struct Ground {
     cluster: Store,
     seconds: i64,
+    heartbeats: Heartbeats,
 }
 
 impl Ground {
@@ -47,6 +52,7 @@ impl Ground {
         let mut ground = Self {
             cluster: Store::new(&Wanted::all().sources()),
             seconds: 1_000,
+            heartbeats: Heartbeats::default(),
         };
         ground.node("d", "director", "10.0.0.1");
         ground.node("r1", "backend", "10.0.0.11");
@@ -102,6 +108,11 @@ impl Ground {
         vips: serde_json::Value,
         real_servers: serde_json::Value,
     ) {
+        let spec = json!({"vips": vips, "ports": [{"port": 80}], "realServers": real_servers});
+        self.apply_spec(name, uid, generation, spec);
+    }
+
+    fn apply_spec(&mut self, name: &str, uid: &str, generation: i64, spec: serde_json::Value) {
         let key = VsKey::new("default", name);
         let status = self
             .cluster
@@ -112,7 +123,7 @@ impl Ground {
             "apiVersion": "directway.dev/v1alpha1", "kind": "VirtualService",
             "metadata": {"name": name, "namespace": "default", "uid": uid, "generation": generation,
                          "creationTimestamp": format!("2026-01-01T00:00:0{generation}Z")},
-            "spec": {"vips": vips, "ports": [{"port": 80}], "realServers": real_servers},
+            "spec": spec,
             "status": status,
         }))
         .unwrap();
@@ -139,6 +150,7 @@ impl Ground {
             admission: &admission,
             placement: &placement,
             agreements: &agreements(&self.cluster),
+            heartbeats: &self.heartbeats,
             now: Timestamp::from_second(self.seconds).unwrap(),
         };
         summarise(&key, &self.cluster.objects()[&key], &context)
@@ -174,10 +186,18 @@ impl Ground {
     }
 }
 
+/// Who holds the only VIP.
+fn holder(ground: &Ground, name: &str) -> String {
+    let holders = ground.status(name).holders;
+    assert_eq!(holders.len(), 1, "{holders:?}");
+    assert_eq!(holders[0].vip, VIP);
+    holders[0].node.clone()
+}
+
 #[test]
 fn served_by_all_real_servers() {
     let status = Ground::serving().status("web");
-    assert_eq!(status.holder.as_deref(), Some("d"));
+    assert_eq!(status.holders[0].node, "d");
     assert_eq!(status.vips, [VIP]);
     let summary = status.summary.unwrap();
     assert_eq!(
@@ -340,7 +360,7 @@ fn a_director_that_cannot_says_why() {
             .starts_with("d: no interface")
     );
     assert_eq!(ground.status("web").summary.unwrap().directors, "0/1");
-    assert_eq!(ground.status("web").holder, None);
+    assert_eq!(ground.status("web").holders, []);
 }
 
 #[test]
@@ -410,8 +430,8 @@ fn the_younger_of_two_is_refused_and_the_winner_named() {
     }
     assert!(ground.message("late", "Accepted").contains("default/web"));
     assert_eq!(
-        ground.status("late").holder,
-        None,
+        ground.status("late").holders,
+        [],
         "the VIP is held for the other one"
     );
 }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use futures::{StreamExt, stream};
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Api, Client,
     api::{Patch, PatchParams},
@@ -122,12 +123,26 @@ impl StatusWriter {
             }
         }
         for event in events {
-            if let Err(error) = self.recorder.publish(&event, &object.reference).await {
-                // Not repeated: the status has the same information.
-                tracing::warn!(%key, "event not written: {error}");
-                metrics.event_errors.fetch_add(1, Ordering::Relaxed);
-            }
+            self.publish(&event, &object.reference, metrics).await;
         }
         (key, Ok(after))
+    }
+
+    /// Sends Events about other objects.
+    pub(super) async fn tell(&self, events: Vec<(ObjectReference, Event)>, metrics: &Metrics) {
+        for (about, event) in events {
+            if self.leadership.is_ours() {
+                self.publish(&event, &about, metrics).await;
+            }
+        }
+    }
+
+    async fn publish(&self, event: &Event, about: &ObjectReference, metrics: &Metrics) {
+        if let Err(error) = self.recorder.publish(event, about).await {
+            // Not repeated: statuses have the same information.
+            let name = about.name.as_deref();
+            tracing::warn!(name, "event not written: {error}");
+            metrics.event_errors.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }

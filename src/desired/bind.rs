@@ -31,6 +31,7 @@ pub(super) fn carry(
     net: &mut NodeNet,
 ) -> Result<(), Refusal> {
     let observed = inputs.observed;
+    check_allowed(dev, inputs)?;
     check_own_address(vip, dev, inputs)?;
     check_reserved(vip, inputs)?;
     let kind = observed.links.get(dev).map(|link| link.kind);
@@ -61,6 +62,28 @@ pub(super) fn carry(
         net.routes.insert(AddressKey::new(dev.clone(), vip));
     }
     Ok(())
+}
+
+/// Whether a refusal by [`carry`] is one of the device that is named, and not of the VIP.
+pub(super) fn is_of_device(refusal: &Refusal) -> bool {
+    matches!(
+        refusal.reason,
+        Reason::DeviceNotAllowed | Reason::DeviceInUse
+    )
+}
+
+/// Refuses a device that the node's administrator has not allowed: it would be made, or silenced.
+fn check_allowed(dev: &Dev, inputs: &Inputs<'_>) -> Result<(), Refusal> {
+    let allowed = &inputs.options.vip_devices;
+    if allowed.allow(dev) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Reason::DeviceNotAllowed,
+        format!(
+            "spec.realServers.vipDevice {dev} is not allowed on this node: use one of {allowed}, or have its administrator allow it (agent.vipDevices in the chart, --vip-device)"
+        ),
+    ))
 }
 
 /// Refuses a VIP that is an address of this node and not directway's.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
-use crate::model::{AddressKey, Ledger, LinkKind, NodeNet, Observed, Role, SyncHalf};
+use crate::model::{AddressKey, Dev, Ledger, LinkKind, NodeNet, Observed, Role, SyncHalf};
 
 use super::{
     Desired, Inputs,
@@ -38,6 +38,29 @@ pub(super) fn until_yielded(inputs: &Inputs<'_>, desired: &mut Desired) {
         }
         keep_quiet(observed, ledger, &mut net.arp);
     }
+}
+
+/// Keeps `vip` where it is bound already, other than on `refused`; returns whether it is.
+pub(super) fn on_other_devices(
+    vip: IpAddr,
+    refused: &Dev,
+    inputs: &Inputs<'_>,
+    net: &mut NodeNet,
+    notes: &mut Vec<String>,
+) -> bool {
+    let (observed, ledger) = (inputs.observed, inputs.ledger);
+    let mut is_kept = false;
+    for (key, role) in observed.devices_with(vip) {
+        let is_allowed = key.dev != *refused && inputs.options.vip_devices.allow(&key.dev);
+        if role == Role::Quiet && is_allowed && ledger.owns_address(key, observed) {
+            quiet_address(key, inputs, net, notes);
+            is_kept = true;
+        }
+    }
+    if is_kept {
+        keep_quiet(observed, ledger, &mut net.arp);
+    }
+    is_kept
 }
 
 /// Keeps an address that is carried quietly, with its device, its route and the ARP settings that keep it quiet.

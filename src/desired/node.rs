@@ -7,13 +7,16 @@ use std::{
 
 use crate::model::{
     AddressKey, Dev, Elected, Interfaces, IpvsSetting, Ledger, Link, NodeName, NodeNet, Observed,
-    Peers, Reason, Refusal, Reserved, Role, Service, Snapshot, SyncDaemon, VirtualService, VsKey,
-    WireEvidence,
+    Peers, Reason, Refusal, Reserved, Role, Service, Snapshot, SyncDaemon, VipDevices,
+    VirtualService, VsKey, WireEvidence,
 };
 
 use super::{
     Admission, DrainTimers, RealServerId, RealServerSet, Viewpoint, bind, director, directors,
-    keep, quiet::quiet_nics, real_servers::RealServerSets, rivals, sync,
+    keep,
+    quiet::{quiet_nics, unanswered},
+    real_servers::RealServerSets,
+    rivals, sync,
 };
 
 /// All that one node's decision depends on.
@@ -60,6 +63,8 @@ pub struct NodeOptions {
     pub ipvs: BTreeMap<IpvsSetting, u32>,
     /// How the node exchanges connections with other directors; `None` = not at all.
     pub sync: Option<SyncDaemon>,
+    /// Which devices may carry VIPs.
+    pub vip_devices: VipDevices,
 }
 
 /// What one node should have.
@@ -150,11 +155,27 @@ pub fn desired(inputs: &Inputs<'_>) -> Desired {
         let net = Arc::make_mut(&mut desired.net);
         net.ipvs.clone_from(&inputs.options.ipvs);
     }
+    note_unanswered(&mut desired, inputs);
     if !inputs.complete {
         let net = Arc::make_mut(&mut desired.net);
         desired.held_back = keep::all_of_ours(net, inputs.observed, inputs.ledger);
     }
     desired
+}
+
+/// Notes the node's own addresses that fall silent on a NIC because it is made quiet.
+fn note_unanswered(desired: &mut Desired, inputs: &Inputs<'_>) {
+    let quiet = &desired.net.arp;
+    if quiet.is_empty() {
+        return;
+    }
+    let observed = inputs.observed;
+    let is_vip = |key: &AddressKey| {
+        desired.net.addresses.contains_key(key) || inputs.ledger.owns_address(key, observed)
+    };
+    let silent = unanswered(observed, is_vip).into_iter();
+    let silent = silent.filter(|it| quiet.contains_key(&it.asked_on));
+    desired.notes.extend(silent.map(|it| it.to_string()));
 }
 
 /// Adds this node's part in a VirtualService; `None` if it has none.
@@ -297,7 +318,7 @@ impl Part<'_> {
     fn carry(
         &self,
         inputs: &Inputs<'_>,
-        vs_state: &VirtualServiceState,
+        vs_state: &mut VirtualServiceState,
         desired: &mut Desired,
     ) -> Result<(), Refusal> {
         let policy = &self.virtual_service.real_servers;
@@ -307,7 +328,16 @@ impl Part<'_> {
             (Dev::lo(), false)
         };
         let net = Arc::make_mut(&mut desired.net);
-        bind::carry(self.vip, self.interface(), &device, host_route, inputs, net)?;
+        let carried = bind::carry(self.vip, self.interface(), &device, host_route, inputs, net);
+        if let Err(refusal) = carried {
+            // A device that is refused does not take the VIP from another one: what was served goes on being served.
+            let is_kept = bind::is_of_device(&refusal)
+                && keep::on_other_devices(self.vip, &device, inputs, net, &mut desired.notes);
+            if !is_kept {
+                return Err(refusal);
+            }
+            vs_state.refusal.get_or_insert(refusal);
+        }
         if quiet_nics(self.vip, self.interface(), inputs.observed).is_empty() {
             desired.notes.push(format!(
                 "{}: no interface of this node is in its network, so nobody asks this node for it: no ARP step needed",

@@ -1,6 +1,12 @@
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+};
 
-use crate::model::{Arp, ArpSettings, Dev, Interfaces, Ledger, Link, Observed, Reason, Refusal};
+use crate::model::{
+    AddressKey, Arp, ArpSettings, Dev, Interfaces, Ledger, Link, Observed, Reason, Refusal,
+};
 
 /// Which interfaces must be quiet for a node that carries `vip` on a device that is not the clients' NIC.
 ///
@@ -65,4 +71,59 @@ pub(super) fn keep_quiet(
             arp.entry(link.dev.clone()).or_insert(ArpSettings::QUIET);
         }
     }
+}
+
+/// An address of the node that hosts on a quiet NIC's segment ask for in vain, because it is on another interface: with
+/// `arp_ignore` 1 a NIC answers for its own addresses only.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unanswered {
+    /// The NIC on which it is asked for.
+    pub asked_on: Dev,
+    /// The address.
+    pub address: IpAddr,
+    /// The interface that has it.
+    pub is_on: Dev,
+}
+
+impl fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            asked_on,
+            address,
+            is_on,
+        } = self;
+        write!(
+            f,
+            "{address} is on {is_on}, and a quiet {asked_on} does not answer for it"
+        )
+    }
+}
+
+/// Those of this node if every NIC is quiet, VIPs of ours left out.
+pub fn unanswered(
+    observed: &Observed,
+    is_vip: impl Fn(&AddressKey) -> bool,
+) -> BTreeSet<Unanswered> {
+    let of_networks = observed.links.values().flat_map(|link| {
+        let nets = link.addresses.iter();
+        nets.map(|net| (&link.dev, net.addr()))
+    });
+    let host_sized = observed.net.addresses.keys().filter(|key| !is_vip(key));
+    let host_sized = host_sized.map(|key| (&key.dev, key.ip));
+    let own: BTreeSet<(&Dev, IpAddr)> = of_networks.chain(host_sized).collect();
+    let nics = observed.links.values().filter(|link| link.hears_arp());
+    let mut found = BTreeSet::new();
+    for nic in nics {
+        for (dev, address) in &own {
+            let is_asked = address.is_ipv4() && nic.is_in_network_of(*address);
+            if **dev != nic.dev && is_asked && !own.contains(&(&nic.dev, *address)) {
+                found.insert(Unanswered {
+                    asked_on: nic.dev.clone(),
+                    address: *address,
+                    is_on: (*dev).clone(),
+                });
+            }
+        }
+    }
+    found
 }

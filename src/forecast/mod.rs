@@ -50,7 +50,7 @@ pub struct Forecast {
     pub settled: bool,
 }
 
-/// The options of the agent are not known here: it is assumed to keep what it has set.
+/// What the agent is told to set is not known here: it is assumed to keep what it has set.
 fn options(node: &ForecastNode) -> NodeOptions {
     let settings = node.ledger.ipvs.iter();
     let daemon = |half| node.ledger.own_daemon(half, &node.observed);
@@ -59,6 +59,7 @@ fn options(node: &ForecastNode) -> NodeOptions {
             .map(|(setting, change)| (*setting, change.set))
             .collect(),
         sync: SyncHalf::ALL.into_iter().find_map(daemon).cloned(),
+        vip_devices: node.vip_devices.clone(),
     }
 }
 

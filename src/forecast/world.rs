@@ -7,7 +7,7 @@ use crate::{
     desired::{Admission, DrainTimers, questions},
     model::{
         Answer, Dev, Directing, Elected, IpRanges, Ledger, Link, LinkKind, Mac, NodeName, Observed,
-        PeerState, Peers, Reach, Reason, Reserved, Role, Snapshot, WireEvidence,
+        PeerState, Peers, Reach, Reason, Reserved, Role, Snapshot, VipDevices, WireEvidence,
     },
 };
 
@@ -31,6 +31,8 @@ pub struct ForecastNode {
     pub reserved: Reserved,
     /// What its neighbours answer.
     pub wire: EvidenceSource,
+    /// Which devices may carry VIPs there.
+    pub vip_devices: VipDevices,
 }
 
 /// What a node's neighbours answer.
@@ -109,6 +111,7 @@ fn report(node: &ForecastNode) -> PeerState {
         };
         Directing {
             vips: [key.vip].into_iter().collect(),
+            ports: [(*key).into()].into(),
             ready: of(true),
             unready: BTreeMap::new(),
             draining: of(false),

@@ -5,7 +5,8 @@ use std::{
 };
 
 use super::{
-    BACKEND_LABEL, DIRECTOR_LABEL, Endpoints, IpRanges, NodeName, Refusal, Reserved,
+    BACKEND_LABEL, DIRECTOR_LABEL, Endpoints, IpRanges, NodeName, Port, Refusal, Reserved,
+    ServiceKey,
     VirtualService, VsKey,
 };
 
@@ -130,11 +131,13 @@ pub struct PeerState {
     pub partial: bool,
 }
 
-/// VIPs whose services on a director have the same destinations.
+/// Services on a director that have the same destinations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directing {
-    /// The VIPs.
+    /// Their VIPs.
     pub vips: IpRanges,
+    /// Their ports on each of the VIPs; empty = all that no other group names.
+    pub ports: BTreeSet<Port>,
     /// Addresses of the destinations that get new connections.
     pub ready: IpRanges,
     /// Real servers that get none, each with the reason.
@@ -144,6 +147,13 @@ pub struct Directing {
 }
 
 impl PeerState {
+    /// What this director does with the connections of a service; `None` if it has none on the VIP.
+    pub fn directing(&self, key: ServiceKey) -> Option<&Directing> {
+        let on_vip = || self.directing.iter().filter(|it| it.vips.contains(key.vip));
+        let named = on_vip().find(|it| it.ports.contains(&key.into()));
+        named.or_else(|| on_vip().find(|it| it.ports.is_empty()))
+    }
+
     /// Whether this director could take `vip` over now. A director that is also a real server of `vip` has the services
     /// only while it holds the VIP, so there it is enough that it has the VIP bound: it can answer clients itself.
     pub fn stands_by(&self, vip: IpAddr, is_backend: bool) -> bool {

@@ -24,6 +24,7 @@ mod scheduler;
 mod selector;
 mod service;
 mod sync_daemon;
+mod vip_devices;
 mod virtual_service;
 mod words;
 
@@ -53,8 +54,9 @@ pub use service::{
     Destination, Forward, ParseProtocolError, Persistence, Protocol, Service, ServiceKey,
 };
 pub use sync_daemon::{SyncDaemon, SyncDaemons, SyncHalf};
+pub use vip_devices::{DevicePattern, InvalidPattern, VipDevices};
 pub use virtual_service::{
-    ArpMode, DirectorPolicy, ExternalServer, Port, RealServerPolicy, VirtualService,
+    ArpMode, DirectorPolicy, ExternalServer, ParsePortError, Port, RealServerPolicy, VirtualService,
 };
 pub use words::listed;
 pub(crate) use words::words;

@@ -38,6 +38,8 @@ words! {
         NoInterface = "NoInterface",
         /// The device named as `vipDevice` carries something else, or does not exist.
         DeviceInUse = "DeviceInUse",
+        /// The device named as `vipDevice` is none that the node's administrator allows.
+        DeviceNotAllowed = "DeviceNotAllowed",
         /// `arp_ignore` 3–7 in `conf/all` keeps the node from being quiet, or a real server answers ARP for the VIP.
         NotQuiet = "NotQuiet",
         /// The kernel has no IPVS.
@@ -66,6 +68,8 @@ words! {
         KubeProxyIpvs = "KubeProxyIPVS",
         /// kube-proxy in ipvs mode has deleted the VIP's services.
         KubeProxyDeletes = "KubeProxyDeletes",
+        /// A report on which this rests is out of date: the node's kubelet or its agent is silent.
+        ReportStale = "ReportStale",
         /// Not yet read, probed or reported by the node concerned.
         Pending = "Pending",
     }

@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, fmt, net::IpAddr, str::FromStr, time::Duration};
 
 use super::{
     Dev, Flag, Interfaces, NodeName, Persistence, Protocol, Scheduler, Selector, ServiceKey,
@@ -38,13 +38,42 @@ pub struct VirtualService {
     pub without: BTreeSet<ServiceKey>,
 }
 
-/// A served port.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A served port, written `80/TCP`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Port {
     /// The number, on the VIP and on every real server alike.
     pub port: u16,
     /// The transport protocol.
     pub protocol: Protocol,
+}
+
+/// A text that is no port.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("not a port such as 80/TCP")]
+pub struct ParsePortError;
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}/{}", self.port, self.protocol))
+    }
+}
+
+impl FromStr for Port {
+    type Err = ParsePortError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (port, protocol) = text.split_once('/').ok_or(ParsePortError)?;
+        Ok(Self {
+            port: port.parse().map_err(|_| ParsePortError)?,
+            protocol: protocol.parse().map_err(|_| ParsePortError)?,
+        })
+    }
+}
+
+impl From<ServiceKey> for Port {
+    fn from(ServiceKey { port, protocol, .. }: ServiceKey) -> Self {
+        Self { port, protocol }
+    }
 }
 
 /// Which nodes may hold the VIPs, and on which interface.

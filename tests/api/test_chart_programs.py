@@ -37,7 +37,7 @@ def release(lab):
     release.pods.pop("agent-node-a").stop()
     release.start_agent("node-a")
     release.wait(lambda: release.ready("node-a"), "the replaced agent")
-    leader = lab.kubectl(f"get leases --namespace {NAMESPACE} -o jsonpath={{.items[*].spec.holderIdentity}}")
+    leader = lab.kubectl(f"get lease directway-controller --namespace {NAMESPACE} -o jsonpath={{.spec.holderIdentity}}")
     (leading,) = [pod for pod in release.pods if pod in leader]
     release.pods.pop(leading).stop()
     generation = release.web(drainSeconds=7)
@@ -91,6 +91,14 @@ def test_each_agent_wrote_its_own_report_only(lab, release):
     assert {event["objectRef"]["name"] for event in writes} == set(NODES)
     for event in writes:
         assert event["user"]["extra"][node] == [event["objectRef"]["name"]]
+
+
+def test_each_agent_has_a_heartbeat_that_goes_with_its_node(lab, release):
+    leases = lab.api.get(f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases")["items"]
+    owners = {lease["metadata"]["name"]: lease["metadata"].get("ownerReferences") for lease in leases}
+    for node in NODES:
+        (owner,) = owners[f"directway-agent-{node}"]
+        assert (owner["kind"], owner["name"]) == ("Node", node)
 
 
 def test_the_processes_have_the_privileges_of_the_chart(release):

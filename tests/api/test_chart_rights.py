@@ -52,7 +52,7 @@ def node_states(lab):
 
 def test_an_agent_reports_on_its_own_node_only(lab, node_states):
     agent = Account(lab, "node-a")
-    refusal = "the agent of node node-a may write the NodeState of that node only, not node-b"
+    refusal = "the agent of node node-a may write the NodeState and the heartbeat of that node only, not node-b"
     # Admission policies take effect a moment after their creation.
     wait_until(lambda: refused(agent, "node-b", refusal), "the policy to be in force", 20)
     for node in ("node-a", "node-b"):
@@ -73,6 +73,21 @@ def refused(agent: Account, node: str, refusal: str) -> bool:
         return True
     agent.lab.kubectl(f"delete nodestate {node}")
     return False
+
+
+def heartbeat(name: str) -> str:
+    return json.dumps({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name, "namespace": NAMESPACE}})
+
+
+def test_an_agent_writes_its_own_heartbeat_only_and_no_other_lease(lab, node_states):
+    agent = Account(lab, "node-a")
+    refusal = "the agent of node node-a may write the NodeState and the heartbeat of that node only"
+    wait_until(lambda: refused(agent, "node-b", refusal), "the policy to be in force", 20)
+    agent("apply --server-side -f -", heartbeat("directway-agent-node-a"))
+    for name in ("directway-agent-node-b", "directway-controller", "node-a"):
+        with pytest.raises(CommandFailed, match=refusal):
+            agent("apply --server-side -f -", heartbeat(name))
+    lab.kubectl("create -f -", heartbeat("of-somebody-else"))
 
 
 def test_a_token_without_a_node_writes_nothing(lab, node_states):
@@ -98,6 +113,7 @@ def test_others_are_not_concerned_by_the_policy(lab, node_states):
         ("agent", f"get secrets --namespace {NAMESPACE}"),
         ("agent", "get pods --all-namespaces"),
         ("agent", f"get leases --namespace {NAMESPACE}"),
+        ("agent", f"delete lease directway-controller --namespace {NAMESPACE}"),
         ("controller", "annotate dvs web a=b"),
         ("controller", "delete dvs web"),
         ("controller", "annotate nodestate node-a a=b"),

@@ -100,9 +100,9 @@ def test_the_short_name_and_the_columns(api):
     row = api.kubectl("get dvs web --no-headers")
     assert "192.168.188.120" in row and "wrr" in row, "these two are there before any status is"
     status = {
-        "observedGeneration": 1, "vips": ["192.168.188.120"], "holder": "node-a",
+        "observedGeneration": 1, "vips": ["192.168.188.120"], "holders": [{"vip": "192.168.188.120", "node": "node-a"}],
         "directors": {"ready": 1, "total": 2}, "realServers": {"ready": 2, "total": 3},
-        "summary": {"ports": "80/TCP,443/TCP", "realServers": "2/3", "directors": "1/2"},
+        "summary": {"ports": "80/TCP,443/TCP", "holders": "node-a", "realServers": "2/3", "directors": "1/2"},
         "conditions": [{"type": "Ready", "status": "True", "reason": "Degraded", "message": "c is down",
                         "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1}],
     }
@@ -119,9 +119,9 @@ def test_the_short_name_and_the_columns(api):
 
 def test_a_spec_written_by_the_user_leaves_the_status_alone(api):
     api.apply(from_table("split", {}))
-    api.request("PATCH", f"{RESOURCES}/split/status", {"status": {"holder": "node-a"}}, "application/merge-patch+json")
-    api.request("PATCH", f"{RESOURCES}/split", {"status": {"holder": "me"}}, "application/merge-patch+json")
-    assert api.get(f"{RESOURCES}/split")["status"]["holder"] == "node-a"
+    api.request("PATCH", f"{RESOURCES}/split/status", {"status": {"vips": ["192.168.188.120"]}}, "application/merge-patch+json")
+    api.request("PATCH", f"{RESOURCES}/split", {"status": {"vips": ["10.0.0.1"]}}, "application/merge-patch+json")
+    assert api.get(f"{RESOURCES}/split")["status"]["vips"] == ["192.168.188.120"]
     api.kubectl("delete dvs split")
 
 

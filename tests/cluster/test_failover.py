@@ -78,7 +78,7 @@ def test_the_holder_loses_power(pair):
     wait_holder(pair, other)
     load.wait_answers(len(load.so_far().answers) + 100)
     # The last report of the dead holder's agent still claims the VIP; the status must ignore it.
-    wait_until(lambda: pair.api.get(f"{SERVICES}/web")["status"]["holder"] == other, f"the status to name {other}", 20)
+    wait_until(lambda: pair.api.get(f"{SERVICES}/web")["status"]["summary"]["holders"] == other, f"the status to name {other}", 20)
     outcome = load.stop()
     print(f"\n{outcome}; outage {outcome.outage * 1e3:.0f} ms")
     pair[first].start()

@@ -25,8 +25,8 @@ pub fn reference(crds: &[CustomResourceDefinition]) -> String {
             .join(", ");
         write!(
             page,
-            "\n## {}\n\n{}; `kubectl get {}`",
-            names.kind, crd.spec.scope, names.plural
+            "\n## {}\n\n{}; `kubectl get {}.{}`",
+            names.kind, crd.spec.scope, names.plural, crd.spec.group
         )
         .unwrap();
         if !short.is_empty() {

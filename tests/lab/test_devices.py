@@ -39,7 +39,10 @@ def test_s4_a_dummy_device_of_somebody_else_stays(cluster):
 
 
 def test_s5_vip_on_a_nic_that_carries_nothing_else(cluster):
-    cluster.assign_roles(real_servers=("r3",)).serve(real_servers={"vipDevice": "eth1"})
+    cluster.assign_roles(real_servers=("r3",))
+    cluster.stop("r3")
+    cluster.start("r3", args=["--vip-device", "eth1"])
+    cluster.serve(real_servers={"vipDevice": "eth1"})
     node = cluster.lab["r3"]
     assert judges.devices_with(node, VIP) == ["eth1"]
     assert judges.sysctl(node, "net/ipv4/conf/eth1/arp_ignore") == 8
@@ -49,7 +52,8 @@ def test_s5_vip_on_a_nic_that_carries_nothing_else(cluster):
 
 def test_s5_any_other_nic_is_refused(cluster):
     cluster.assign_roles(real_servers=("r1", "r2"))
-    cluster.start()
+    cluster.stop()
+    cluster.start(args=["--vip-device", "eth*"])
     cluster.apply(virtual_service("good", "10.77.0.101"), virtual_service(real_servers={"vipDevice": "eth0"}))
     message = cluster.wait_condition("Ready", "False", "DeviceInUse")
     assert "eth0" in message and "carries 10.77.0." in message
@@ -58,6 +62,19 @@ def test_s5_any_other_nic_is_refused(cluster):
         assert judges.sysctl(cluster.lab[name], "net/ipv4/conf/eth0/arp_ignore") != 8
     cluster.wait_serving(cluster.services["good"])
     cluster.wait_condition("Ready", "True", name="good")
+
+
+def test_s5_a_device_that_nobody_allowed_is_not_made(cluster):
+    """Whoever may write a VirtualService may name any device; the VIP stays where it was bound."""
+    cluster.assign_roles()
+    service = cluster.serve()
+    cluster.apply(virtual_service(real_servers={"vipDevice": "wg0"}))
+    message = cluster.wait_condition("Ready", "True", "Degraded")
+    assert "DeviceNotAllowed" in message and "wg0" in message
+    for name in ("r1", "r2"):
+        assert judges.devices_with(cluster.lab[name], VIP) == ["lo"]
+        assert not cluster.lab[name].ok("ip link show wg0")
+    assert clients.requests(cluster.host, VIP, n=20).counts == {"r1": 10, "r2": 10}
 
 
 def test_s9_host_route(cluster):

@@ -42,7 +42,7 @@ def test_h2_the_holders_cable(cluster):
         cluster.lab[holder].cut()
         wait_until(lambda: standby in holders(cluster), f"{standby} to take over", 30)
         # The standby's report says that it holds the VIP, too.
-        wait_until(lambda: cluster.get()["status"]["holder"] == standby, f"the status to name {standby}", 30)
+        wait_until(lambda: cluster.get()["status"]["holders"] == [{"vip": VIP, "node": standby}], f"the status to name {standby}", 30)
         more(load)
         healed = time.time()
         cluster.lab[holder].join()

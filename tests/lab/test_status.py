@@ -37,7 +37,7 @@ def test_conditions_follow_what_happens(cluster):
     status = lambda: cluster.get()["status"]
     for kind in ("Accepted", "Programmed", "Ready"):
         cluster.wait_condition(kind, "True")
-    assert status()["holder"] == "d" and status()["vips"] == [VIP]
+    assert status()["holders"] == [{"vip": VIP, "node": "d"}] and status()["vips"] == [VIP]
     assert status()["realServers"] == {"ready": 2, "total": 2} and status()["directors"] == {"ready": 1, "total": 1}
 
     cluster.label("r2", {})
@@ -46,12 +46,29 @@ def test_conditions_follow_what_happens(cluster):
     cluster.wait_condition("Ready", "False", "NoRealServers")
     cluster.label("d", {})
     cluster.wait_condition("Ready", "False")
-    wait_until(lambda: "holder" not in status(), "nobody to be named as holder")
+    wait_until(lambda: "holders" not in status(), "nobody to be named as holder")
     cluster.label("d", {"directway.dev/director": "true"})
     for name in ("r1", "r2"):
         cluster.label(name, {"directway.dev/backend": "true"})
     cluster.wait_serving(service)
     cluster.wait_condition("Ready", "True")
+
+
+def test_of_a_director_whose_agent_is_gone_nothing_is_known(cluster):
+    """Nobody takes weight from a real server that dies meanwhile, so it must not be said that all is well."""
+    cluster.assign_roles()
+    cluster.serve()
+    cluster.wait_condition("Ready", "True")
+    cluster.lab["d"].agent.kill()
+    cluster.lab["r2"].power_off()
+    message = cluster.wait_condition("Ready", "Unknown", "ReportStale", timeout=100)
+    assert "d held" in message and "its agent is silent" in message
+    assert "ReportStale" in cluster.lab["r1"].directway("status").out
+    cluster.start("d")
+    cluster.wait_condition("Ready", "True", "Degraded", timeout=60)
+    cluster.site.discard("r2")
+    cluster.site.up("r2")
+    cluster.start("r2")
 
 
 def test_ready_is_not_told_before_requests_pass(cluster):

@@ -12,7 +12,7 @@ use crate::{
     kernel::OpResults,
     model::{
         Elected, ForeignTag, KubeProxy, Ledger, Mac, ObservedAddress, PeerState, ProxyAnswer,
-        Reach, Reserved, WireEvidence,
+        Reach, Reserved, VipDevices, WireEvidence,
     },
     plan::plan,
 };
@@ -124,6 +124,7 @@ fn report_after(
                 exclude_cidrs: Vec::new(),
             }),
             vanished: BTreeSet::new(),
+            vip_devices: VipDevices::default(),
         }),
         next: NextPass::default(),
     };

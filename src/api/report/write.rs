@@ -14,7 +14,7 @@ use crate::{
     },
     model::{
         ArpSettings, Directing, IpRanges, Mac, Move, NodeName, Preflight, PreflightCheck, Refusal,
-        Reserved, ReservedAs,
+        Reserved, ReservedAs, VipDevices,
     },
 };
 
@@ -96,6 +96,11 @@ impl Report {
             roles,
             networks,
             reserved,
+            vip_devices: self
+                .vip_devices
+                .as_ref()
+                .map(VipDevices::names)
+                .unwrap_or_default(),
             arp_all: node_arp(self.arp_all),
             bound,
             held,
@@ -259,6 +264,7 @@ fn node_arp(settings: ArpSettings) -> NodeArp {
 fn directing_entry(group: &Directing) -> DirectingEntry {
     DirectingEntry {
         vips: group.vips.to_strings(),
+        ports: group.ports.iter().map(ToString::to_string).collect(),
         ready: group.ready.to_strings(),
         unready: Vec::new(),
         draining: group.draining.to_strings(),

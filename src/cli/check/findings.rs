@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use crate::desired::clients_nic;
+use crate::desired::{clients_nic, unanswered};
 use crate::model::{
     ArpSettings, Dev, Forward, Interfaces, Ipvs, Link, Observed, PROXY_FIX, ProxyAnswer,
     ProxyDanger, Role, has_proxy_device,
@@ -23,6 +23,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<CheckResult> {
             findings.push(ipvs(observed));
             findings.push(schedulers(facts));
             findings.push(arp_all(observed));
+            findings.extend(silenced(facts, observed));
             findings.extend(
                 facts
                     .vips
@@ -176,6 +177,30 @@ fn arp_all(observed: &Observed) -> CheckResult {
         ),
         "sysctl -w net.ipv4.conf.all.arp_ignore=0 (or 1, or 2)",
     )
+}
+
+/// A warning for addresses that fall silent as soon as the node is quiet.
+fn silenced(facts: &Facts, observed: &Observed) -> Option<CheckResult> {
+    /// How many are spelt out.
+    const SPELT_OUT: usize = 4;
+    let all = unanswered(observed, |key| facts.vips.contains_key(&key.ip));
+    let mut spelt: Vec<String> = all
+        .iter()
+        .take(SPELT_OUT)
+        .map(ToString::to_string)
+        .collect();
+    let more = all.len().saturating_sub(SPELT_OUT);
+    if more > 0 {
+        spelt.push(format!("and {more} more"));
+    }
+    (!all.is_empty()).then(|| {
+        finding(
+            Level::Warn,
+            "silenced",
+            spelt.join("; "),
+            "directway makes every NIC of a node with VIPs quiet: put these addresses on the NIC where hosts ask for them, or give the node no VIPs",
+        )
+    })
 }
 
 fn interface(vip: IpAddr, named: Option<&Interfaces>, observed: &Observed) -> CheckResult {

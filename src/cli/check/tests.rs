@@ -298,3 +298,24 @@ fn kube_proxy_in_ipvs_mode_must_exclude_the_vips() {
     };
     assert_eq!(complaints(masquerading), [(Level::Warn, "kube-proxy")]);
 }
+
+#[test]
+fn addresses_that_fall_silent_when_the_node_is_quiet_are_named() {
+    let other = |facts: &mut Facts| {
+        let link = nic(3, "eth1", "10.0.0.2/24");
+        observed(facts).links.insert(link.dev.clone(), link);
+    };
+    assert!(complaints(other).contains(&(Level::Warn, "silenced")));
+    let mut facts = good();
+    let lo = AddressKey::new(Dev::lo(), "10.0.0.50".parse().unwrap());
+    let vip = AddressKey::new(Dev::lo(), "10.0.0.100".parse().unwrap());
+    for key in [lo, vip] {
+        observed(&mut facts).net.addresses.insert(key, Role::Quiet);
+    }
+    let found = findings(&facts);
+    let found = found.iter().find(|it| it.check == "silenced").unwrap();
+    assert_eq!(
+        found.found,
+        "10.0.0.50 is on lo, and a quiet eth0 does not answer for it"
+    );
+}

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use crate::{
-    api::{Manifest, ParsedVirtualService, parse_manifests},
+    api::{Manifest, OtherManifest, ParsedVirtualService, parse_manifests},
     cli::{
         Failure,
         snapshot::{cluster_with_endpoints, problems},
@@ -11,7 +11,10 @@ use crate::{
     desired::{RealServerState, admit, directors, no_endpoints, placement, real_servers},
     election::Placement,
     forecast::{Forecast, ForecastCluster, settle},
-    model::{Reason, Refusal, Snapshot, VirtualService, VsKey},
+    model::{
+        Endpoint, EndpointState, Reason, Refusal, ServiceName, Slice, Snapshot, VirtualService,
+        VsKey,
+    },
 };
 
 use super::{
@@ -38,6 +41,8 @@ pub(super) fn plan(args: &Args, file: &Path) -> Result<Document, Failure> {
 pub(super) struct Changes {
     /// Its VirtualServices.
     pub services: Vec<ParsedVirtualService>,
+    /// Its other objects, such as a Deployment and its Service: agents act on none of them.
+    pub others: Vec<OtherManifest>,
     /// Refusals of documents that could not be read.
     pub unreadable: Vec<Refusal>,
 }
@@ -54,6 +59,7 @@ fn changes(file: &Path, text: &str) -> Result<Changes, Failure> {
             Ok(Manifest::VirtualService(admitted)) => changes.services.push(*admitted),
             // Nodes of the file are ignored, because the cluster has its own.
             Ok(Manifest::Node(..)) => {}
+            Ok(Manifest::Other(other)) => changes.others.push(other),
             Err(refusal) => changes.unreadable.push(refusal),
         }
     }
@@ -83,12 +89,22 @@ pub(super) fn forecast(
             after.virtual_services.insert(admitted.key.clone(), new);
         }
     }
+    let assumed = if delete {
+        Vec::new()
+    } else {
+        assume_endpoints(changes, &mut after)
+    };
     let forecast = settle(&after, world);
     let mut notes = forecast
         .nodes
         .values()
         .flat_map(|node| node.notes.clone())
+        .chain(assumed)
         .collect::<BTreeSet<_>>();
+    if !changes.others.is_empty() {
+        let others: Vec<String> = changes.others.iter().map(ToString::to_string).collect();
+        notes.insert(format!("not a part of this plan: {}", others.join(", ")));
+    }
     if !forecast.settled {
         notes.insert("this goes on and on: please report it, with the manifests".to_owned());
     }
@@ -105,6 +121,43 @@ pub(super) fn forecast(
         refusals: refusals.into_iter().collect(),
         notes: notes.into_iter().collect(),
     }
+}
+
+/// A Service that comes with the file has no endpoints yet. They are taken as they are meant: a ready one on every node
+/// that is selected. Returns a note for each such Service.
+fn assume_endpoints(changes: &Changes, after: &mut Snapshot) -> Vec<String> {
+    let backends = after.nodes.iter().filter(|(_, node)| node.is_backend());
+    let endpoints: Vec<Endpoint> = backends
+        .flat_map(|(name, node)| {
+            node.addresses.iter().map(move |address| Endpoint {
+                address: *address,
+                node: Some(name.clone()),
+                state: EndpointState::Ready,
+            })
+        })
+        .collect();
+    let accepted = changes.services.iter();
+    let accepted = accepted.filter_map(|admitted| admitted.parsed.as_ref().ok());
+    let followed: BTreeSet<&ServiceName> = accepted
+        .filter_map(|object| object.real_servers.service.as_ref())
+        .collect();
+    let mut notes = Vec::new();
+    for service in changes.others.iter().filter_map(OtherManifest::service) {
+        let slices = after.endpoints.entry(service.clone()).or_default();
+        let has_some = slices.values().any(|slice| !slice.endpoints.is_empty());
+        if has_some || !followed.contains(&service) {
+            continue;
+        }
+        let slice = Slice {
+            endpoints: endpoints.clone(),
+            ..Slice::default()
+        };
+        slices.insert("assumed".to_owned(), slice);
+        notes.push(format!(
+            "Service {service} has no endpoints yet: a ready one was assumed on every selected node"
+        ));
+    }
+    notes
 }
 
 /// What the API server would make of it: an object that exists keeps its age, a new one is the youngest.
@@ -224,4 +277,71 @@ fn nobody_s(
         }
     }
     refused
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{BACKEND_LABEL, Node, NodeName};
+
+    fn example() -> Changes {
+        let text = include_str!("../../../examples/deployment.yaml");
+        changes(Path::new("deployment.yaml"), text).unwrap()
+    }
+
+    fn cluster() -> Snapshot {
+        let node = |host: u8| Node {
+            labels: [(BACKEND_LABEL.to_owned(), "true".to_owned())].into(),
+            addresses: vec![[192, 168, 188, host].into()],
+            ..Node::default()
+        };
+        let nodes = [("r1", 11), ("r2", 12)].map(|(name, host)| (NodeName::from(name), node(host)));
+        Snapshot {
+            nodes: nodes.into(),
+            ..Snapshot::default()
+        }
+    }
+
+    #[test]
+    fn a_service_that_comes_with_its_virtual_service_is_taken_as_running() {
+        let (changes, mut after) = (example(), cluster());
+        assert_eq!(
+            (changes.services.len(), &changes.unreadable[..]),
+            (1, &[][..])
+        );
+        let others: Vec<String> = changes.others.iter().map(ToString::to_string).collect();
+        assert_eq!(others, ["Deployment default/web", "Service default/web"]);
+        let notes = assume_endpoints(&changes, &mut after);
+        assert_eq!(notes.len(), 1);
+        assert!(notes[0].contains("Service default/web"), "{notes:?}");
+        let known = &after.endpoints[&ServiceName::new("default", "web")]["assumed"];
+        assert_eq!(known.endpoints.len(), 2);
+    }
+
+    #[test]
+    fn endpoints_that_are_there_are_taken_as_they_are() {
+        let (changes, mut after) = (example(), cluster());
+        let one = Slice {
+            endpoints: vec![Endpoint {
+                address: [192, 168, 188, 11].into(),
+                node: None,
+                state: EndpointState::NotReady,
+            }],
+            ..Slice::default()
+        };
+        let service = ServiceName::new("default", "web");
+        let known = [(service, [("web-1".to_owned(), one)].into())];
+        after.endpoints = known.into();
+        let before = after.clone();
+        assert_eq!(assume_endpoints(&changes, &mut after), Vec::<String>::new());
+        assert_eq!(after, before);
+    }
+
+    #[test]
+    fn a_misspelt_kind_of_ours_is_refused() {
+        let text =
+            "apiVersion: directway.dev/v1alpha1\nkind: VirtualServce\nmetadata: {name: web}\n";
+        let changes = changes(Path::new("web.yaml"), text).unwrap();
+        assert_eq!((changes.others.len(), changes.unreadable.len()), (0, 1));
+    }
 }

@@ -10,7 +10,7 @@ use crate::{
     forecast::{Assumed, EvidenceSource, ForecastCluster, ForecastNode},
     model::{
         ArpSettings, Dev, Ipvs, Ledger, Link, LinkKind, Mac, Node, NodeName, Observed,
-        PreflightCheck, Reason,
+        PreflightCheck, Reason, VipDevices,
     },
 };
 
@@ -72,6 +72,7 @@ fn world_node(node: &Node, report: &Report) -> ForecastNode {
         timers: Default::default(),
         reserved: report.peer.reserved.clone(),
         wire: EvidenceSource::Assumed(assumed),
+        vip_devices: report.vip_devices.clone().unwrap_or_else(VipDevices::any),
     }
 }
 

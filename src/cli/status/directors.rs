@@ -1,13 +1,13 @@
 //! Which directors could take a VirtualService over, and why the others could not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use crate::{
     api::Report,
     desired::directors,
-    model::{NodeName, Reason, Refusal, Snapshot, VirtualService},
+    model::{NodeName, Reason, Refusal, ServiceKey, Snapshot, VirtualService},
 };
 
 /// A director that neither holds all VIPs nor could take them over.
@@ -19,15 +19,15 @@ pub(super) struct UnreadyStandby {
     pub message: String,
 }
 
-/// All directors of `object` but the holder: those that could take all of its VIPs over, and those that could not.
+/// All directors of `object` but the holders: those that could take all of its VIPs over, and those that could not.
 pub(super) fn standbys(
     object: &VirtualService,
-    holder: Option<&str>,
+    holders: &BTreeSet<&str>,
     reports: &BTreeMap<&NodeName, &Report>,
     snapshot: &Snapshot,
 ) -> (Vec<String>, Vec<UnreadyStandby>) {
     let (mut ready, mut others) = (Vec::new(), Vec::new());
-    for name in directors(object, snapshot).filter(|name| Some(name.0.as_str()) != holder) {
+    for name in directors(object, snapshot).filter(|name| !holders.contains(name.0.as_str())) {
         match why_not(object, reports.get(name).copied()) {
             None => ready.push(name.to_string()),
             Some(refusal) => others.push(UnreadyStandby {
@@ -45,16 +45,22 @@ fn why_not(object: &VirtualService, report: Option<&Report>) -> Option<Refusal> 
     let Some(report) = report else {
         return pending("its agent has not reported; is it running there?");
     };
-    let stands_by = |vip| report.peer.stands_by(vip, report.is_backend);
-    if object.vips.iter().all(|vip| stands_by(*vip)) {
+    let has_ready = |key| {
+        let group = report.peer.directing(key);
+        group.is_some_and(|group| !group.ready.is_empty())
+    };
+    // A director that is also a real server has the services only while it holds the VIP.
+    let stands_by = |key: ServiceKey| {
+        has_ready(key) || (report.is_backend && report.peer.bound.contains(key.vip))
+    };
+    if object.services().all(stands_by) {
         return None;
     }
     if let Some(refusal) = report.refused.get(&object.key) {
         return Some(refusal.clone());
     }
-    let mut groups = report.peer.directing.iter();
-    let programmed = groups.any(|group| object.vips.iter().any(|vip| group.vips.contains(*vip)));
-    if programmed {
+    let is_programmed = |key| report.peer.directing(key).is_some();
+    if object.services().any(is_programmed) {
         let message = "none of the real servers is ready for it";
         return Some(Refusal::new(Reason::NoRealServers, message));
     }
@@ -105,7 +111,7 @@ mod tests {
             .map(Into::into)
             .into();
         let reports = names.iter().zip([&idle, &new, &refuses, &stands_by]);
-        let (ready, others) = standbys(&object, Some("holder"), &reports.collect(), &snapshot);
+        let (ready, others) = standbys(&object, &["holder"].into(), &reports.collect(), &snapshot);
         assert_eq!(ready, ["stands-by"]);
         let others: Vec<_> = others
             .iter()

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    api::{Count, Report, VirtualServiceStatus},
+    api::{Count, Holder, Report, VirtualServiceStatus},
     cluster::Store,
     desired::{Viewpoint, real_servers},
     model::{NodeName, Refusal, Snapshot, VirtualService, VsKey},
@@ -40,11 +40,10 @@ pub(super) struct Service {
     pub name: String,
     pub vips: Vec<String>,
     pub ports: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub holder: Option<String>,
-    /// Why that is not the director that should hold the VIPs; absent if it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub why_holder: Option<String>,
+    /// Who holds each VIP.
+    pub holders: Vec<Holder>,
+    /// Holders that are not the directors that should hold the VIPs, and why.
+    pub why_holder: BTreeMap<String, String>,
     /// Directors that could take over from the holder.
     pub standbys: Vec<String>,
     /// Directors that could not, and why.
@@ -122,12 +121,17 @@ pub(super) fn of_cluster(cluster: &Store, mut notes: Vec<String>) -> Document {
         let vips = accepted
             .map(|accepted| accepted.vips.clone())
             .unwrap_or_default();
-        let held_by = status.holder.as_deref();
+        let held_by: BTreeSet<&str> = status.holders.iter().map(|it| it.node.as_str()).collect();
         let (standbys, not_standing_by) = accepted.map_or_else(Default::default, |object| {
-            standbys(object, held_by, &reports, snapshot)
+            standbys(object, &held_by, &reports, snapshot)
         });
-        let why_holder =
-            accepted.and_then(|object| holder::why(object, held_by, &not_standing_by, snapshot));
+        let why_holder = accepted.into_iter().flat_map(|object| {
+            let why = |name: &&str| holder::why(object, name, &not_standing_by, snapshot);
+            held_by
+                .iter()
+                .filter_map(move |name| Some(((*name).to_owned(), why(name)?)))
+        });
+        let why_holder = why_holder.collect();
         let mut service = Service {
             namespace: key.namespace.clone(),
             name: key.name.clone(),
@@ -136,10 +140,12 @@ pub(super) fn of_cluster(cluster: &Store, mut notes: Vec<String>) -> Document {
             why_holder,
             standbys,
             not_standing_by,
-            holder: status.holder.clone(),
+            holders: status.holders.clone(),
             real_servers: status.real_servers.unwrap_or_default(),
             conditions: conditions(&status),
-            not_ready: not_ready(&vips, &reports, snapshot),
+            not_ready: accepted
+                .map(|object| not_ready(object, &reports, snapshot))
+                .unwrap_or_default(),
             ready: "Unknown".to_owned(),
         };
         let ready = service
@@ -219,11 +225,17 @@ fn of_manifest(
 ) -> Service {
     let own = reports.get(node);
     let held = |vip: &&IpAddr| own.is_some_and(|report| report.peer.held.contains(**vip));
+    let holders = object.vips.iter().filter(held).map(|vip| Holder {
+        vip: vip.to_string(),
+        node: node.to_string(),
+    });
     let holds_all = object.vips.iter().all(|vip| held(&vip));
     let groups: Vec<_> = own
         .into_iter()
-        .flat_map(|report| &report.peer.directing)
-        .filter(|group| object.vips.iter().any(|vip| group.vips.contains(*vip)))
+        .flat_map(|report| {
+            let keys = object.services();
+            keys.filter_map(|key| report.peer.directing(key))
+        })
         .collect();
     let viewpoint = own.map(|report| Viewpoint {
         node,
@@ -251,8 +263,8 @@ fn of_manifest(
         name: object.key.name.clone(),
         vips: object.vips.iter().map(ToString::to_string).collect(),
         ports: ports(object),
-        holder: holds_all.then(|| node.to_string()),
-        why_holder: None,
+        holders: holders.collect(),
+        why_holder: BTreeMap::new(),
         standbys: Vec::new(),
         not_standing_by: Vec::new(),
         real_servers: Count {
@@ -261,7 +273,7 @@ fn of_manifest(
         },
         ready: served.to_owned(),
         conditions: refusal.map(accepted_false).into_iter().collect(),
-        not_ready: not_ready(&object.vips, reports, snapshot),
+        not_ready: not_ready(object, reports, snapshot),
     }
 }
 
@@ -286,9 +298,7 @@ fn moves(reports: &BTreeMap<&NodeName, &Report>) -> Vec<MoveLine> {
 
 fn ports(object: &VirtualService) -> String {
     let ports = object.ports.iter();
-    let ports: Vec<String> = ports
-        .map(|port| format!("{}/{}", port.port, port.protocol))
-        .collect();
+    let ports: Vec<String> = ports.map(ToString::to_string).collect();
     ports.join(",")
 }
 
@@ -303,7 +313,7 @@ fn conditions(status: &VirtualServiceStatus) -> Vec<Condition> {
 }
 
 fn not_ready(
-    vips: &[IpAddr],
+    object: &VirtualService,
     reports: &BTreeMap<&NodeName, &Report>,
     snapshot: &Snapshot,
 ) -> Vec<NotReady> {
@@ -314,8 +324,9 @@ fn not_ready(
     };
     let mut found = BTreeSet::new();
     for (director, report) in reports {
-        let groups = report.peer.directing.iter();
-        let groups = groups.filter(|group| vips.iter().any(|vip| group.vips.contains(*vip)));
+        let groups = object
+            .services()
+            .filter_map(|key| report.peer.directing(key));
         for (address, refusal) in groups.flat_map(|group| &group.unready) {
             found.insert(NotReady {
                 address: address.to_string(),

@@ -10,11 +10,11 @@ use super::directors::UnreadyStandby;
 /// Why another director should hold the VIPs, or why none can; `None` if `holder` should.
 pub(super) fn why(
     object: &VirtualService,
-    holder: Option<&str>,
+    holder: &str,
     not_standing_by: &[UnreadyStandby],
     snapshot: &Snapshot,
 ) -> Option<String> {
-    let holder = NodeName::from(holder?);
+    let holder = NodeName::from(holder);
     let cordoned = |name| {
         snapshot
             .nodes
@@ -93,7 +93,7 @@ mod tests {
         let silent = [silent("b")];
         let expect =
             |holder, preferred, others: &[UnreadyStandby], snapshot, expected: Option<&str>| {
-                let said = why(&object(preferred), Some(holder), others, snapshot);
+                let said = why(&object(preferred), holder, others, snapshot);
                 let fits = match (&said, expected) {
                     (Some(said), Some(expected)) => said.contains(expected),
                     (None, None) => true,

@@ -38,7 +38,7 @@ fn services(services: &[Service]) -> String {
             format!("{}/{}", service.namespace, service.name),
             dash(service.vips.join(",")),
             dash(service.ports.clone()),
-            dash(service.holder.clone().unwrap_or_default()),
+            dash(holders(service)),
             dash(service.standbys.join(",")),
             format!(
                 "{}/{}",
@@ -48,6 +48,13 @@ fn services(services: &[Service]) -> String {
         ]);
     }
     table.render()
+}
+
+/// The nodes that hold the VIPs, each once.
+fn holders(service: &Service) -> String {
+    let mut nodes: Vec<&str> = service.holders.iter().map(|it| it.node.as_str()).collect();
+    nodes.dedup();
+    nodes.join(",")
 }
 
 /// Everything that is wrong with one VirtualService.
@@ -68,7 +75,7 @@ fn why_not(service: &Service) -> Option<String> {
             condition.message.clone(),
         ]);
     }
-    if let (Some(holder), Some(why)) = (&service.holder, &service.why_holder) {
+    for (holder, why) in &service.why_holder {
         any = true;
         table.row([format!("holder {holder}"), String::new(), why.clone()]);
     }
@@ -155,7 +162,7 @@ mod tests {
         document::{Condition, NotReady},
     };
     use super::*;
-    use crate::api::Count;
+    use crate::api::{Count, Holder};
 
     #[test]
     fn what_is_not_as_it_should_be_is_told_with_its_reason() {
@@ -170,8 +177,11 @@ mod tests {
             name: "web".to_owned(),
             vips: vec!["10.0.0.100".to_owned()],
             ports: "80/TCP".to_owned(),
-            holder: Some("d".to_owned()),
-            why_holder: Some("e is preferred, but cordoned".to_owned()),
+            holders: vec![Holder {
+                vip: "10.0.0.100".to_owned(),
+                node: "d".to_owned(),
+            }],
+            why_holder: [("d".to_owned(), "e is preferred, but cordoned".to_owned())].into(),
             standbys: vec!["e".to_owned()],
             not_standing_by: vec![],
             real_servers: Count { ready: 2, total: 2 },
@@ -184,8 +194,8 @@ mod tests {
         };
         let ill = Service {
             name: "mail".to_owned(),
-            holder: None,
-            why_holder: None,
+            holders: vec![],
+            why_holder: Default::default(),
             standbys: vec![],
             not_standing_by: vec![UnreadyStandby {
                 director: "e".to_owned(),

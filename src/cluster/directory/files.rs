@@ -360,6 +360,7 @@ fn parse(name: &str, bytes: Vec<u8>) -> (Result<(), String>, Content) {
                     problems.push(format!("{name}: Node {node_name} is there twice: keep one"));
                 }
             }
+            Ok(Manifest::Other(other)) => problems.push(other.refusal().message),
             Err(refusal) => problems.push(refusal.message),
         }
     }

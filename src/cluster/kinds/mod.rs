@@ -1,6 +1,7 @@
 //! The kinds of objects that an API server is asked for: a file each, and one table of all of them.
 
 mod endpoint_slice;
+pub mod heartbeat;
 pub mod node;
 pub mod node_state;
 pub mod undo_switch;
@@ -21,6 +22,7 @@ pub fn source(name: SourceName, client: &Client, wanted: &Wanted) -> Option<Box<
             let services = wanted.services.clone()?;
             Box::new(endpoint_slice::Source::new(client.clone(), services))
         }
+        SourceName::Heartbeats => Box::new(heartbeat::kind(client, wanted.heartbeats.as_ref()?)),
         // No API server has it: see `directory`.
         SourceName::Directory => return None,
     })

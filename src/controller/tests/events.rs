@@ -48,7 +48,7 @@ fn news_that_is_held_back_has_its_time() {
     let down = ground.status("web").conditions;
     let mut event_filter = EventFilter::default();
     let mut pass = |conditions, now| {
-        event_filter.retain(|_| true);
+        event_filter.retain(&ground.cluster, now);
         let told = event_filter.events(&key, conditions, now).len();
         (told, event_filter.wait(now))
     };
@@ -102,4 +102,54 @@ fn a_move_is_told_once_with_its_cause() {
     let expected = Some(("Warning".to_owned(), note));
     assert_eq!(told(&mut event_filter, &ground, now), expected);
     assert_eq!(told(&mut event_filter, &ground, now + PAUSE), None);
+}
+
+#[test]
+fn a_takeover_of_many_vips_is_told_of_the_node_that_took_them() {
+    let mut ground = Ground::serving();
+    let vips: Vec<String> = (1..=1_000)
+        .map(|host| format!("10.0.{}.{}", 1 + host / 250, host % 250))
+        .collect();
+    for (index, vip) in vips.iter().enumerate() {
+        ground.apply(
+            &format!("web-{index}"),
+            &format!("u-{index}"),
+            1,
+            json!([vip]),
+        );
+    }
+    let mut event_filter = EventFilter::begin(&ground.cluster);
+    ground.report("d", |report| {
+        report.moves = vec![Move {
+            at: "2026-01-01T00:00:00Z".parse().unwrap(),
+            vips: vips.iter().map(|vip| ip(vip)).collect(),
+            from: Some("e".to_owned()),
+            cause: TakeCause::HolderDown,
+            after: Duration::from_millis(281),
+        }];
+    });
+    let mut pass = |ground: &Ground, now| {
+        event_filter.retain(&ground.cluster, now);
+        let parsed = ground.cluster.snapshot().virtual_services.values();
+        let told =
+            parsed.filter_map(|it| event_filter.holder(it.as_ref().unwrap(), &ground.cluster, now));
+        let alone = told.count();
+        let together = event_filter.moved_together(&ground.cluster, now);
+        (alone, together, event_filter.left_out(now).is_some())
+    };
+    let (alone, together, left_out) = pass(&ground, Duration::ZERO);
+    assert_eq!((alone, together.len(), left_out), (10, 1, false));
+    let (node, event) = &together[0];
+    let note = event.note.as_deref().unwrap_or_default();
+    assert_eq!(node.0, "d");
+    assert!(
+        note.starts_with("d took 1000 VIPs, 10.0.1.1-10.0.1.249,"),
+        "{note}"
+    );
+    assert!(
+        note.ends_with(" from e: holder-down, after 281 ms"),
+        "{note}"
+    );
+    let (alone, together, left_out) = pass(&ground, PAUSE);
+    assert_eq!((alone, together.len(), left_out), (0, 0, false));
 }

@@ -6,7 +6,7 @@ use super::*;
 fn while_a_vip_moves_the_one_that_should_hold_it_is_named() {
     let mut ground = Ground::serving();
     ground.report("r1", |report| report.peer.held = one(VIP));
-    assert_eq!(ground.status("web").holder.as_deref(), Some("d"));
+    assert_eq!(holder(&ground, "web"), "d");
 }
 
 fn came(report: &mut Report, second: i64) {
@@ -25,21 +25,19 @@ fn a_director_that_lost_its_power_with_the_vip_is_not_named_any_more() {
     let mut ground = Ground::serving();
     ground.report("d", |report| came(report, 100));
     ground.report("r1", |report| came(report, 200));
-    assert_eq!(ground.status("web").holder.as_deref(), Some("r1"));
+    assert_eq!(holder(&ground, "web"), "r1");
     ground.report("d", |report| came(report, 300));
-    assert_eq!(ground.status("web").holder.as_deref(), Some("d"));
+    assert_eq!(holder(&ground, "web"), "d");
 }
 
 #[test]
-fn of_a_holder_whose_machine_is_silent_nothing_is_known() {
+fn each_vip_has_its_own_holder() {
     let mut ground = Ground::serving();
-    assert_eq!(ground.condition("web", "Ready"), "True Serving");
-    ground.silence("d");
-    for kind in ["Programmed", "Ready"] {
-        assert_eq!(ground.condition("web", kind), "Unknown Pending");
-        let message = ground.message("web", kind);
-        assert!(message.contains("is the machine up?"), "{message}");
-    }
-    ground.report("r1", |report| report.peer.held = one(VIP));
-    assert_eq!(ground.status("web").holder.as_deref(), Some("r1"));
+    let status = ground.status("web");
+    let summary = status.summary.unwrap();
+    assert_eq!((status.holders.len(), summary.holders.as_str()), (1, "d"));
+    ground.report("d", |report| report.peer.held = IpRanges::default());
+    let status = ground.status("web");
+    let summary = status.summary.unwrap();
+    assert_eq!((status.holders.len(), summary.holders.as_str()), (0, ""));
 }

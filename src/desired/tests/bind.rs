@@ -62,6 +62,7 @@ fn a_dummy_device_is_made_for_it_and_a_host_route_on_request() {
 #[test]
 fn a_nic_carries_vips_only_if_it_carries_nothing_else() {
     let mut lan = Lan::real_server();
+    lan.options.vip_devices = VipDevices(vec!["eth1".parse().unwrap()]);
     lan.web().real_servers.device = dev("eth1");
     lan.observed.links.insert(dev("eth1"), nic(3, "eth1", &[]));
     assert_eq!(
@@ -79,6 +80,76 @@ fn a_nic_carries_vips_only_if_it_carries_nothing_else() {
         .insert(dev("eth1"), nic(3, "eth1", &["192.168.9.1/24"]));
     assert_eq!(lan.reason(), Some(Reason::DeviceInUse));
     assert_eq!(lan.devices(), on(&[]));
+}
+
+#[test]
+fn a_device_that_its_administrator_has_not_allowed_is_neither_made_nor_silenced() {
+    for name in ["wg0", "cni0", "eth1"] {
+        let mut lan = Lan::real_server();
+        lan.web().real_servers.device = dev(name);
+        lan.observed.links.insert(dev("eth1"), nic(3, "eth1", &[]));
+        assert_eq!(lan.reason(), Some(Reason::DeviceNotAllowed), "{name}");
+        let net = lan.desired().net;
+        assert!(net.dummies.is_empty() && net.arp.is_empty(), "{net:?}");
+        assert_eq!(lan.devices(), on(&[]));
+        let message = lan.vs_state().refusal.unwrap().message;
+        let told = format!("spec.realServers.vipDevice {name} is not allowed");
+        assert!(
+            message.starts_with(&told) && message.contains("use one of lo, "),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn a_device_that_is_refused_does_not_take_the_vip_from_another() {
+    let mut lan = Lan::real_server();
+    lan.carrying("lo", Role::Quiet);
+    for (name, reason) in [
+        ("wg0", Reason::DeviceNotAllowed),
+        ("vipnic", Reason::DeviceInUse),
+    ] {
+        lan.web().real_servers.device = dev(name);
+        let in_use = nic(3, "vipnic", &["192.168.9.1/24"]);
+        lan.observed.links.insert(dev("vipnic"), in_use);
+        assert_eq!(lan.reason(), Some(reason));
+        assert_eq!(lan.devices(), on(&[("lo", false)]));
+        assert!(lan.desired().net.arp[&dev("eth0")].is_quiet());
+    }
+    // What is bound on a device that is no longer allowed leaves it.
+    let mut lan = Lan::real_server();
+    lan.web().real_servers.device = dev("vip0");
+    lan.options.vip_devices = VipDevices(vec![]);
+    lan.carrying("vip0", Role::Quiet);
+    assert_eq!(lan.reason(), Some(Reason::DeviceNotAllowed));
+    lan.now = Duration::from_secs(600);
+    let kept = lan
+        .desired()
+        .net
+        .addresses
+        .contains_key(&AddressKey::new(dev("vip0"), ip(VIP)));
+    assert_eq!(
+        kept,
+        !lan.desired().timers.unwanted.is_empty(),
+        "it stays for directors only"
+    );
+}
+
+#[test]
+fn a_holder_whose_own_device_is_refused_goes_on_directing() {
+    let mut lan = Lan::director();
+    let node = lan.snapshot.nodes.get_mut(&"d".into()).unwrap();
+    node.labels
+        .insert(BACKEND_LABEL.to_owned(), "true".to_owned());
+    lan.carrying("lo", Role::Quiet);
+    lan.carrying("eth0", Role::Held);
+    lan.elected.held.insert(ip(VIP), [dev("eth0")].into());
+    let before = lan.devices();
+    assert!(lan.desired().net.services.contains_key(&web_key()));
+    lan.web().real_servers.device = dev("wg0");
+    assert_eq!(lan.reason(), Some(Reason::DeviceNotAllowed));
+    assert_eq!(lan.devices(), before);
+    assert!(lan.desired().net.services.contains_key(&web_key()));
 }
 
 #[test]

@@ -49,6 +49,7 @@ fn a_nic_as_quiet_device_is_no_claim() {
     let mut lan = Lan::real_server();
     let spare = nic(3, "eth1", &[]);
     lan.observed.links.insert(spare.dev.clone(), spare);
+    lan.options.vip_devices = VipDevices(vec!["eth1".parse().unwrap()]);
     lan.web().real_servers.device = dev("eth1");
     let held = &mut lan.elected.held;
     held.insert(ip(VIP), [dev("eth1")].into());

@@ -97,3 +97,22 @@ fn a_node_that_cannot_be_quiet_carries_nothing() {
     lan.observed.arp_all.ignore = 8;
     assert_eq!(lan.reason(), None);
 }
+
+#[test]
+fn own_addresses_that_a_quiet_nic_no_longer_answers_for_are_noted() {
+    let mut lan = Lan::real_server();
+    let noted = |lan: &Lan| -> Vec<String> {
+        let notes = lan.desired().notes.into_iter();
+        notes.filter(|it| it.contains("does not answer")).collect()
+    };
+    assert_eq!(noted(&lan), Vec::<String>::new());
+    add(&mut lan, nic(3, "eth1", &["10.77.0.21/24"]));
+    add(&mut lan, nic(4, "eth2", &["192.168.9.1/24"]));
+    assert_eq!(
+        noted(&lan),
+        [
+            "10.77.0.21 is on eth1, and a quiet eth0 does not answer for it",
+            "10.77.0.11 is on eth0, and a quiet eth1 does not answer for it",
+        ]
+    );
+}

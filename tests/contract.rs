@@ -116,7 +116,8 @@ contract! {
         an_announcement_corrects_a_neighbours_table
         a_device_without_arp_cannot_be_asked
         an_election_adds_and_removes_vips_and_sees_them
-        an_election_hears_who_answers_its_questions;
+        an_election_hears_who_answers_its_questions
+        frames_of_a_vlan_are_not_the_nics;
     traffic:
         one_more_real_server_is_one_message
         looking_changes_nothing;

@@ -7,6 +7,8 @@
 
 #[path = "election/agents.rs"]
 mod agents;
+#[path = "election/bad_wires.rs"]
+mod bad_wires;
 #[path = "election/exhaustive.rs"]
 mod exhaustive;
 #[path = "election/explore.rs"]

@@ -3,7 +3,6 @@
 mod api_servers;
 mod atomic_file;
 mod directing;
-mod director_history;
 mod drift;
 mod elections;
 mod heartbeat;

@@ -21,6 +21,7 @@ pub(super) fn reported_nics(observed: &Observed, ledger: &Ledger) -> BTreeMap<De
         let nic = ReportedNic {
             index: link.index,
             down: !(link.up && link.carrier),
+            mac: link.mac,
             subnets: networks.clone().map(IpNet::trunc).collect(),
             addresses: networks.map(IpNet::addr).collect(),
             arp: without_us(link, ledger),

@@ -11,8 +11,9 @@ use std::{
 
 use crate::{
     desired::{
-        Admission, Desired, DrainTimers, FormerDirectors, Inputs, NodeOptions, Questions,
-        SegmentInputs, admit, admit_here, conflict, desired, questions, reserved, segments,
+        Admission, Desired, DirectorHistory, DrainTimers, FormerDirectors, Inputs, NodeOptions,
+        Questions, SegmentInputs, admit, admit_here, conflict, desired, questions, reserved,
+        segments,
     },
     kernel::{Kernel, KernelError, OpResults, execute},
     model::{
@@ -24,7 +25,6 @@ use crate::{
 
 use super::{
     Elections, NeighbourAnswers, NeighbourCache, NeighbourQueries, NextPass, RunDir, RunDirError,
-    director_history::DirectorHistory,
     drift::Drift,
     ownership::{assume_ours, settle},
 };
@@ -99,7 +99,7 @@ pub struct PassResult<'a> {
     pub drift: usize,
     /// What kept the pass from its work.
     pub error: Option<PassError>,
-    /// What it found; `None` if another agent has the lock, the first kernel read or the start of an election failed.
+    /// What it found; `None` if another agent has the lock, or the kernel could not be read.
     pub state: Option<PassState<'a>>,
     /// When the next pass is due.
     pub next: NextPass,
@@ -283,6 +283,9 @@ impl Passes {
         // Queries that could not be sent do not stop the pass; their error is returned at its end.
         let sensed = self.ask_neighbours(kernel, &asked, now);
         let wire = self.neighbours.evidence();
+        let former = self
+            .director_history
+            .update(input.snapshot, self.elections.retire(), now);
         let desired = desired(&Inputs {
             node: &self.node,
             snapshot: input.snapshot,
@@ -294,6 +297,7 @@ impl Passes {
             reserved: &reserved,
             wire: &wire,
             elected: &elected,
+            former: &former,
             timers: &self.timers,
             now,
         });
@@ -320,9 +324,10 @@ impl Passes {
             // The ops were applied, but what the kernel has now is not known: a report would be a guess.
             return acted;
         }
-        if acted.is_ok() {
-            self.hold_elections(input, &state, now)?;
-        }
+        let elections = match &acted {
+            Ok(()) => self.hold_elections(input, &state, &former),
+            Err(_) => Ok(()),
+        };
         state.moves = self.elections.moves();
         state.conflicts = conflicts(&elected, &state.observed, &wire, input.snapshot);
         state.vanished = self.drift.vanished(now);
@@ -331,7 +336,7 @@ impl Passes {
                 .applied(&state.desired.net, &end.outcome, &state.observed);
         }
         end.state = Some(state);
-        acted.and(sensed.map_err(PassError::from))
+        acted.and(elections.and(sensed).map_err(PassError::from))
     }
 
     /// What is ours, as far as known.
@@ -376,18 +381,15 @@ impl Passes {
         &mut self,
         input: PassInput<'_>,
         state: &PassState<'_>,
-        now: Duration,
+        former: &FormerDirectors,
     ) -> Result<(), KernelError> {
-        let former: FormerDirectors =
-            self.director_history
-                .update(input.snapshot, self.elections.retire(), now);
         let segments = segments(&SegmentInputs {
             node: &self.node,
             snapshot: input.snapshot,
             admission: &state.admission,
             observed: &state.observed,
             desired: &state.desired,
-            former: &former,
+            former,
             fresh: input.fresh && input.complete,
         });
         let published = self.elections.publish(segments);

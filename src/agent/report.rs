@@ -78,6 +78,7 @@ pub fn peer_state(state: &PassState<'_>) -> PeerState {
     PeerState {
         addresses: state.observed.own_addresses(),
         reserved: state.reserved.clone(),
+        macs: state.observed.own_macs(),
         bound: bound(state),
         held: held(state),
         directing: directing(state),

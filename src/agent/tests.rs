@@ -1,5 +1,6 @@
 //! Whole agents on simulated kernels.
 
+mod elections;
 mod faults;
 mod ipvs;
 mod kube_proxy;

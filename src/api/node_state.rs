@@ -182,6 +182,9 @@ pub struct Network {
     /// The kernel's index of the interface.
     #[serde(default)]
     pub index: i64,
+    /// Its Ethernet address, by which other directors ask it where broadcasts do not get through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
     /// Whether it is down or has no carrier.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub down: bool,

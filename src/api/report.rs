@@ -16,7 +16,7 @@ use super::node_state::{
     ReservedEntry,
 };
 use crate::model::{
-    ArpSettings, Conflict, Dev, Directing, IpRanges, Move, NodeName, PeerState, Preflight,
+    ArpSettings, Conflict, Dev, Directing, IpRanges, Mac, Move, NodeName, PeerState, Preflight,
     PreflightCheck, Reason, Refusal, Reserved, ReservedAs, TakeCause, VipDevices, VsKey,
 };
 
@@ -82,6 +82,8 @@ pub struct ReportedNic {
     pub index: u32,
     /// Whether it is down or has no carrier.
     pub down: bool,
+    /// Its Ethernet address.
+    pub mac: Option<Mac>,
     /// Its networks, link-local ones left out.
     pub subnets: BTreeSet<IpNet>,
     /// The node's own addresses in them.
@@ -122,6 +124,11 @@ impl Report {
             let nic = ReportedNic {
                 index: count(field, network.index)?,
                 down: network.down,
+                mac: network
+                    .mac
+                    .as_ref()
+                    .map(|mac| parse(field, mac))
+                    .transpose()?,
                 subnets: subnets.collect::<Result<_, _>>()?,
                 addresses: own.collect::<Result<_, _>>()?,
                 arp: arp_settings(field, network.arp)?,
@@ -202,11 +209,23 @@ impl Report {
     pub fn peer_of(status: &NodeStateStatus) -> Result<PeerState, InvalidReport> {
         let addresses = status.networks.iter().flat_map(|it| &it.addresses);
         let addresses = addresses.map(|ip| parse("status.networks", ip));
+        let mut macs = BTreeMap::new();
+        for network in &status.networks {
+            let field = "status.networks";
+            let Some(mac) = &network.mac else {
+                continue;
+            };
+            let mac: Mac = parse(field, mac)?;
+            for address in &network.addresses {
+                macs.insert(parse(field, address)?, mac);
+            }
+        }
         let field = "status.directingLeftOut";
         let left_out: u64 = count(field, status.directing_left_out.unwrap_or(0))?;
         Ok(PeerState {
             addresses: addresses.collect::<Result<_, _>>()?,
             reserved: reserved(&status.reserved)?,
+            macs,
             bound: ranges("status.bound", &status.bound)?,
             held: ranges("status.held", &status.held)?,
             directing: status

@@ -32,6 +32,7 @@ fn report() -> Report {
             ReportedNic {
                 index: 2,
                 down: true,
+                mac: "02:00:00:00:00:01".parse().ok(),
                 subnets: BTreeSet::from(["10.0.0.0/8".parse().unwrap()]),
                 addresses: BTreeSet::from([v4(10, 200)]),
                 arp: ArpSettings::QUIET,
@@ -49,6 +50,7 @@ fn report() -> Report {
                 (v4(10, 255), ReservedAs::Broadcast),
             ]
             .into(),
+            macs: BTreeMap::from([(v4(10, 200), "02:00:00:00:00:01".parse().unwrap())]),
             bound: vips(3),
             held: vips(2),
             directing: vec![Directing {

@@ -28,6 +28,8 @@ pub(super) struct Found {
     pub missing: Vec<String>,
     /// VirtualServices by the reason of their condition Ready.
     pub by_reason: BTreeMap<String, u64>,
+    /// How many VIPs several directors report as held, for longer than a move takes.
+    pub held_twice: usize,
 }
 
 impl Metrics {
@@ -90,6 +92,12 @@ impl Admin for Status {
         for (reason, count) in &self.metrics.found().by_reason {
             let _ = writeln!(text, "{name}{{reason=\"{reason}\"}} {count}");
         }
+        let name = "directway_controller_vips_held_twice";
+        let held_twice = self.metrics.found().held_twice;
+        let _ = writeln!(
+            text,
+            "# HELP {name} VIPs that several directors report as held, for longer than a move takes.\n# TYPE {name} gauge\n{name} {held_twice}"
+        );
         text.push_str("# EOF\n");
         text
     }

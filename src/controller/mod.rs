@@ -1,6 +1,7 @@
 //! The controller: what the nodes report → the status of every VirtualService. Traffic never depends on it.
 
 mod conditions;
+mod double_holders;
 mod event_rate;
 mod events;
 mod heartbeats;

@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use super::{
+    double_holders::DoubleHolders,
     events::EventFilter,
     heartbeats::Heartbeats,
     leader::{LEASE, LeaderElector, Leadership},
@@ -22,12 +23,14 @@ use crate::{
     admin,
     api::{ConditionType, NodeState},
     cluster::{self, Change, ChangeSender, SourceName, Store, Wanted},
-    desired::{admit, placement},
-    model::NodeName,
+    desired::{DirectorHistory, FormerDirectors, admit, placement},
+    model::{IpRanges, NodeName},
 };
 
 /// The least time between passes, so that a burst of reports causes one pass.
 const MIN_INTERVAL: Duration = Duration::from_millis(200);
+/// How long a director may keep a VIP that it may no longer hold: the greatest value of the timer `retire`.
+const RETIRE: Duration = Duration::from_secs(600);
 /// The pause before a pass that repeats a failed write.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -75,6 +78,8 @@ pub async fn run(config: Config) -> Result<(), String> {
         event_filter: None,
         heartbeats: Heartbeats::default(),
         lease: lease(&namespace),
+        director_history: DirectorHistory::default(),
+        double_holders: DoubleHolders::default(),
         metrics,
         leadership,
         start: Instant::now(),
@@ -131,6 +136,8 @@ struct Reconciler {
     heartbeats: Heartbeats,
     /// What Events that concern no single object are about.
     lease: ObjectReference,
+    director_history: DirectorHistory,
+    double_holders: DoubleHolders,
     metrics: Arc<Metrics>,
     leadership: Leadership,
     start: Instant,
@@ -195,6 +202,8 @@ impl Reconciler {
             self.event_filter = None;
             // This process may have stood still, with heartbeats unread.
             self.heartbeats.interrupt();
+            self.director_history = DirectorHistory::default();
+            self.double_holders = DoubleHolders::default();
             return None;
         }
         self.hear();
@@ -207,10 +216,18 @@ impl Reconciler {
         let admission = admit(self.cluster.snapshot());
         let placement = placement(self.cluster.snapshot(), &admission);
         let agreements = agreements(&self.cluster);
+        let directors = self
+            .director_history
+            .update(self.cluster.snapshot(), RETIRE, now);
+        let holders = holders(&self.cluster, &directors);
+        let vips = placement.orders.keys().copied();
+        self.double_holders.update(vips, &holders, now);
         let context = Context {
             cluster: &self.cluster,
             admission: &admission,
             placement: &placement,
+            directors: &directors,
+            double_holders: &self.double_holders,
             agreements: &agreements,
             heartbeats: &self.heartbeats,
             now: jiff::Timestamp::now(),
@@ -241,7 +258,12 @@ impl Reconciler {
                 });
             }
         }
-        self.metrics.found().by_reason = by_reason;
+        let held_twice = self.double_holders.count();
+        {
+            let mut found = self.metrics.found();
+            found.by_reason = by_reason;
+            found.held_twice = held_twice;
+        }
         let mut others: Vec<(ObjectReference, Event)> = event_filter
             .moved_together(&self.cluster, now)
             .into_iter()
@@ -249,8 +271,12 @@ impl Reconciler {
             .collect();
         let left_out = event_filter.left_out(now);
         others.extend(left_out.map(|event| (self.lease.clone(), event)));
-        let next = [event_filter.wait(now), self.heartbeats.next(now)];
-        let next = next.into_iter().flatten().min();
+        let waits = [
+            event_filter.wait(now),
+            self.heartbeats.next(now),
+            self.double_holders.wait(),
+        ];
+        let next = waits.into_iter().flatten().min();
         if updates.is_empty() && others.is_empty() {
             return next;
         }
@@ -263,4 +289,21 @@ impl Reconciler {
             Some(next.map_or(RETRY, |wait| wait.min(RETRY)))
         }
     }
+}
+
+/// The nodes that report VIPs as held, of those that are directors or were lately. A node whose kubelet is silent may have
+/// lost its power with its VIPs.
+fn holders<'a>(
+    cluster: &'a Store,
+    directors: &FormerDirectors,
+) -> Vec<(&'a NodeName, &'a IpRanges)> {
+    let nodes = &cluster.snapshot().nodes;
+    let is_there = |name: &NodeName| nodes.get(name).is_some_and(|node| !node.silent);
+    let reports = cluster.readable();
+    let holders = reports.filter(|(name, report)| {
+        !report.peer.held.is_empty() && directors.contains_key(*name) && is_there(name)
+    });
+    holders
+        .map(|(name, report)| (name, &report.peer.held))
+        .collect()
 }

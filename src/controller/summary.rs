@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::{
     conditions::{ConditionValue, condition},
+    double_holders::DoubleHolders,
     heartbeats::{AgentState, Heartbeats},
     real_servers::{RealServerCounts, count_real_servers, is_refused_edit},
 };
@@ -19,7 +20,7 @@ use crate::{
         Summary, VirtualServiceStatus,
     },
     cluster::{NoReport, Object, Store},
-    desired::{Admission, directors, no_endpoints},
+    desired::{Admission, FormerDirectors, directors, no_endpoints},
     election::Placement,
     model::{NodeName, PreflightCheck, Reason, Refusal, VirtualService, VsKey},
 };
@@ -39,6 +40,10 @@ pub struct Context<'a> {
     pub admission: &'a Admission<'a>,
     /// Which director should hold each VIP.
     pub placement: &'a Placement<'a>,
+    /// Nodes that are directors, or were lately. Only their reports count where a VIP's holder or rivals are concerned.
+    pub directors: &'a FormerDirectors,
+    /// VIPs that several of them report as held.
+    pub double_holders: &'a DoubleHolders,
     /// For which objects each node's report counts.
     pub agreements: &'a BTreeMap<NodeName, GenerationMatch>,
     /// Which agents are silent.
@@ -215,7 +220,8 @@ impl<'a> Summariser<'a> {
     fn director(&self, vip: IpAddr) -> Option<(&'a NodeName, bool)> {
         let wanted = self.context.placement.first(vip);
         let readable = self.context.cluster.readable();
-        let holding = readable.filter(|(_, report)| report.peer.held.contains(vip));
+        let holding =
+            readable.filter(|(name, report)| self.counts(name) && report.peer.held.contains(vip));
         holding
             .map(|(name, _)| name)
             .max_by_key(|name| {
@@ -229,6 +235,10 @@ impl<'a> Summariser<'a> {
             })
             .map(|name| (name, true))
             .or(wanted.map(|name| (name, false)))
+    }
+
+    fn counts(&self, name: &NodeName) -> bool {
+        self.context.directors.contains_key(name)
     }
 
     fn is_kubelet_silent(&self, name: &NodeName) -> bool {
@@ -381,7 +391,9 @@ impl<'a> Summariser<'a> {
 
     /// Holders look for rivals all the time, and others before they claim. Where nobody holds a VIP, nobody may have asked.
     fn conflict(&self, directed: &[Directed<'_>]) -> ConditionValue {
-        let told = self.up_to_date().flat_map(|(name, report)| {
+        let reports = self.up_to_date();
+        let reports = reports.filter(|(name, _)| self.counts(name));
+        let told = reports.flat_map(|(name, report)| {
             let conflicts = report.conflicts.iter();
             conflicts.map(move |((vip, dev), conflict)| (name, vip, dev, conflict))
         });
@@ -390,7 +402,8 @@ impl<'a> Summariser<'a> {
         let Some((name, vip, dev, conflict)) =
             ours.min_by_key(|(name, .., conflict)| (conflict.own.is_none(), *name))
         else {
-            return self.no_conflict(directed);
+            let held_twice = self.held_twice();
+            return held_twice.unwrap_or_else(|| self.no_conflict(directed));
         };
         let seen = match conflict.own {
             Some(own) => format!("and by {name} at {own}, on {dev}"),
@@ -400,6 +413,19 @@ impl<'a> Summariser<'a> {
             "{vip} is answered by {conflict} {seen}: take the address from that host, or use another VIP"
         );
         ConditionValue::known(true, Reason::VipConflict, message)
+    }
+
+    /// A conflict that no director has found on the wire.
+    fn held_twice(&self) -> Option<ConditionValue> {
+        let mut vips = self.virtual_service.vips.iter();
+        let (vip, names) =
+            vips.find_map(|vip| Some((vip, self.context.double_holders.of(*vip)?)))?;
+        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+        let message = format!(
+            "{vip} is reported as held by {} for longer than a move takes: check that ARP passes between their interfaces in both directions, and that the agent on each of them runs",
+            names.join(" and ")
+        );
+        Some(ConditionValue::known(true, Reason::VipConflict, message))
     }
 
     fn no_conflict(&self, directed: &[Directed<'_>]) -> ConditionValue {

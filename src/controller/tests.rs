@@ -11,6 +11,7 @@ use kube::core::DynamicObject;
 use serde_json::json;
 
 use super::{
+    double_holders::{DoubleHolders, PATIENCE},
     events::{EventFilter, PAUSE},
     heartbeats::{Heartbeats, SILENCE},
     summary::{Context, agreements, summarise},
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     api::{Report, VirtualServiceStatus},
     cluster::{Change, Key, NoReport, Store, Wanted, virtual_service},
-    desired::admit,
+    desired::{DirectorHistory, FormerDirectors, admit},
     model::{
         Conflict, Directing, IpRanges, Move, Node, NodeName, Preflight, PreflightCheck, Reason,
         Refusal, TakeCause, VsKey,
@@ -45,6 +46,9 @@ struct Ground {
     cluster: Store,
     seconds: i64,
     heartbeats: Heartbeats,
+    /// Nodes that are or were directors; `None`: as if the controller had just started.
+    directors: Option<FormerDirectors>,
+    double_holders: DoubleHolders,
 }
 
 impl Ground {
@@ -53,6 +57,8 @@ impl Ground {
             cluster: Store::new(&Wanted::all().sources()),
             seconds: 1_000,
             heartbeats: Heartbeats::default(),
+            directors: None,
+            double_holders: DoubleHolders::default(),
         };
         ground.node("d", "director", "10.0.0.1");
         ground.node("r1", "backend", "10.0.0.11");
@@ -145,10 +151,18 @@ impl Ground {
         let key = VsKey::new("default", name);
         let admission = admit(self.cluster.snapshot());
         let placement = crate::desired::placement(self.cluster.snapshot(), &admission);
+        let zero = Duration::ZERO;
+        let snapshot = self.cluster.snapshot();
+        let directors = match &self.directors {
+            Some(directors) => directors.clone(),
+            None => DirectorHistory::default().update(snapshot, zero, zero),
+        };
         let context = Context {
             cluster: &self.cluster,
             admission: &admission,
             placement: &placement,
+            directors: &directors,
+            double_holders: &self.double_holders,
             agreements: &agreements(&self.cluster),
             heartbeats: &self.heartbeats,
             now: Timestamp::from_second(self.seconds).unwrap(),

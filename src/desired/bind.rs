@@ -182,7 +182,7 @@ struct Reliance<'a> {
     drains: BTreeMap<IpAddr, Duration>,
     /// The addresses by which directors may know this node.
     own: Vec<IpAddr>,
-    /// The reports of other nodes.
+    /// The reports of other nodes that are directors, or were lately.
     peers: Vec<(&'a NodeName, &'a PeerState)>,
     /// Whether other nodes are directors.
     others_direct: bool,
@@ -211,7 +211,10 @@ impl<'a> Reliance<'a> {
             drains,
             own: networks.map(ipnet::IpNet::addr).collect(),
             peers: reports
-                .filter(|(name, _)| is_other(name) && snapshot.nodes.contains_key(*name))
+                .filter(|(name, _)| {
+                    let directs = inputs.former.contains_key(*name);
+                    is_other(name) && directs && snapshot.nodes.contains_key(*name)
+                })
                 .collect(),
             others_direct: nodes.any(|(name, node)| is_other(name) && node.is_director()),
         }

@@ -8,7 +8,7 @@ use crate::model::{
 };
 
 use super::{
-    DrainTimers, Inputs, RealServer, RealServerId, RealServerSet, RealServerState,
+    DrainTimers, Inputs, RealServer, RealServerId, RealServerSet, RealServerState, directors,
     endpoints::{EndpointCheck, check_endpoint},
 };
 
@@ -80,6 +80,39 @@ fn preference(link: &Link, vip: IpAddr, observed: &Observed) -> impl Ord + use<>
         networks.map(IpNet::prefix_len).max(),
         Reverse(link.index),
     )
+}
+
+/// Refuses if this director could not answer ARP for `vip` with the VIP on `nic`, or if it could not elect: then it must not
+/// claim the VIP, and a standby that can answer is better.
+pub(super) fn may_claim(
+    virtual_service: &VirtualService,
+    vip: IpAddr,
+    nic: &Link,
+    inputs: &Inputs<'_>,
+) -> Result<(), Refusal> {
+    let dev = &nic.dev;
+    let ignore = nic.arp.effective(inputs.observed.arp_all).ignore;
+    // `arp_ignore()`, net/ipv4/arp.c: 2 wants the sender and the address in one network of the interface.
+    let is_silent = ignore == 8 || (ignore == 2 && !nic.is_in_network_of(vip));
+    if vip.is_ipv4() && is_silent {
+        return Err(Refusal::new(
+            Reason::CannotAnswer,
+            format!(
+                "with arp_ignore={ignore} this node answers no ARP request for {vip} on {dev}; set net.ipv4.conf.all.arp_ignore and net.ipv4.conf.{dev}.arp_ignore to 0 or 1"
+            ),
+        ));
+    }
+    let has_network = nic.networks().any(|net| net.addr().is_ipv4());
+    let mut others = directors(virtual_service, inputs.snapshot).filter(|it| *it != inputs.node);
+    if let Some(other) = others.next().filter(|_| !has_network) {
+        return Err(Refusal::new(
+            Reason::NoInterface,
+            format!(
+                "{dev} has no address in a network, so this director and {other} could not know each other there; give {dev} of every director an address in one network, such as 169.254.77.1/24"
+            ),
+        ));
+    }
+    Ok(())
 }
 
 /// Refuses if the kernel lacks IPVS or has a foreign service with one of `keys`.

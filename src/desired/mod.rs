@@ -8,6 +8,7 @@
 mod admission;
 mod bind;
 mod director;
+mod director_history;
 mod drain;
 mod endpoints;
 mod keep;
@@ -26,6 +27,7 @@ mod viewpoint;
 
 pub use admission::{Admission, admit, admit_here};
 pub use director::clients_nic;
+pub use director_history::DirectorHistory;
 pub use drain::DrainTimers;
 pub use endpoints::no_endpoints;
 pub use node::{Desired, Inputs, NodeOptions, RealServerState, VirtualServiceState, desired};

@@ -12,8 +12,8 @@ use crate::model::{
 };
 
 use super::{
-    Admission, DrainTimers, RealServerId, RealServerSet, Viewpoint, bind, director, directors,
-    keep,
+    Admission, DrainTimers, FormerDirectors, RealServerId, RealServerSet, Viewpoint, bind,
+    director, directors, keep,
     quiet::{quiet_nics, unanswered},
     real_servers::RealServerSets,
     rivals, sync,
@@ -42,6 +42,8 @@ pub struct Inputs<'a> {
     pub wire: &'a WireEvidence,
     /// Which VIPs the elections of this node's NICs hold.
     pub elected: &'a Elected,
+    /// Nodes that are directors, or were lately.
+    pub former: &'a FormerDirectors,
     /// What the last pass remembered.
     pub timers: &'a DrainTimers,
     /// The agent's monotonic clock.
@@ -357,7 +359,9 @@ impl Part<'_> {
     ) {
         let claim = AddressKey::new(nic.dev.clone(), self.vip);
         let holds = inputs.elected.holds_on(&claim);
-        if self.may_hold {
+        // A holder that may not claim gives the VIP up as soon as a successor has it.
+        let may_claim = director::may_claim(self.virtual_service, self.vip, nic, inputs);
+        if self.may_hold && may_claim.is_ok() {
             let net = Arc::make_mut(&mut desired.net);
             net.claims.insert(claim.clone());
         }
@@ -370,6 +374,11 @@ impl Part<'_> {
             vs_state.refusal.get_or_insert(refusal);
         }
         // If the VIP is on a candidate's NIC, the election alone adopts it or takes it off.
+        if self.may_hold
+            && let Err(refusal) = &may_claim
+        {
+            vs_state.refusal.get_or_insert_with(|| refusal.clone());
+        }
         if holds || (self.may_hold && inputs.observed.net.addresses.contains_key(&claim)) {
             let net = Arc::make_mut(&mut desired.net);
             net.addresses.insert(claim, Role::Held);

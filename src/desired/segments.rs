@@ -10,7 +10,8 @@ use std::{
 use crate::{
     election::{Candidate, DirectorId, ElectionConfig, PeerConfig, Placement, VipConfig},
     model::{
-        AddressKey, Dev, Link, Mac, Node, NodeName, Observed, Peers, Role, Snapshot, VirtualService,
+        AddressKey, Dev, Link, Mac, Node, NodeName, Observed, PeerState, Peers, Role, Snapshot,
+        VirtualService,
     },
 };
 
@@ -80,6 +81,7 @@ pub fn segments<'a>(inputs: &'a SegmentInputs<'a>) -> Segments {
     let facts = Facts {
         placement: placement(inputs.snapshot, inputs.admission),
         specs,
+        claims: inputs.desired.net.claims.iter().map(|it| it.ip).collect(),
         unprogrammed: unprogrammed(inputs),
         idle: idle(inputs),
         inputs,
@@ -97,6 +99,8 @@ pub fn segments<'a>(inputs: &'a SegmentInputs<'a>) -> Segments {
 struct Facts<'a> {
     placement: Placement<'a>,
     specs: BTreeMap<IpAddr, &'a VirtualService>,
+    /// VIPs that this director may claim.
+    claims: BTreeSet<IpAddr>,
     /// VIPs of which this director can serve nothing.
     unprogrammed: BTreeSet<IpAddr>,
     /// VIPs without a destination that gets connections.
@@ -108,14 +112,24 @@ impl Facts<'_> {
     fn segment(&self, link: &Link, vips: &BTreeSet<IpAddr>) -> Option<Segment> {
         let me = own_address(link, self.inputs)?;
         let ids = self.directors_on(link, me);
+        let peers = self.peers_on(link, me, &ids);
+        let holders = self.holders(&peers);
+        let wanted = |vip: &IpAddr| {
+            let reporting = holders
+                .iter()
+                .filter(|(_, report)| report.held.contains(*vip));
+            let reported = reporting.map(|(id, _)| *id).collect();
+            let wanted = VipConfig {
+                reported,
+                ..self.wanted(*vip, me, &ids)
+            };
+            (*vip, Arc::new(wanted))
+        };
         let config = ElectionConfig {
             me,
             macs: macs(self.inputs.observed),
-            peers: self.peers_on(link, me, &ids),
-            vips: vips
-                .iter()
-                .map(|vip| (*vip, Arc::new(self.wanted(*vip, me, &ids))))
-                .collect(),
+            vips: vips.iter().map(wanted).collect(),
+            peers,
             fresh: self.inputs.fresh,
         };
         Some(Segment {
@@ -139,32 +153,55 @@ impl Facts<'_> {
         owners.into_iter().map(|(id, name)| (name, id)).collect()
     }
 
-    /// All others on the segment that hold VIPs or may hold them, and those that were directors lately.
+    /// The peers that report VIPs as held.
+    fn holders(&self, peers: &BTreeMap<DirectorId, PeerConfig>) -> Vec<(DirectorId, &PeerState)> {
+        let reports = &self.inputs.snapshot.peers;
+        let reports = peers
+            .iter()
+            .filter_map(|(id, peer)| Some((*id, reports.report(&peer.name)?)));
+        reports
+            .filter(|(_, report)| !report.held.is_empty())
+            .collect()
+    }
+
+    /// All other directors on the segment, and those that were directors lately. A node that merely reports VIPs as held
+    /// is none: its word must not make it a director, to which a holder may yield.
     fn peers_on(
         &self,
         link: &Link,
         me: DirectorId,
         ids: &BTreeMap<&NodeName, DirectorId>,
     ) -> BTreeMap<DirectorId, PeerConfig> {
-        let (nodes, reports) = (&self.inputs.snapshot.nodes, &self.inputs.snapshot.peers);
-        let may_hold = |name: &NodeName| {
-            let report = reports.report(name);
-            nodes.get(name).is_some_and(Node::is_director)
-                || report.is_some_and(|peer| !peer.held.is_empty())
+        let nodes = &self.inputs.snapshot.nodes;
+        let may_hold = |name: &NodeName| nodes.get(name).is_some_and(Node::is_director);
+        let known = |name: &NodeName, id: DirectorId| PeerConfig {
+            name: name.clone(),
+            mac: self.reported_mac(name, id),
         };
         let mut peers: BTreeMap<DirectorId, PeerConfig> = ids
             .iter()
             .filter(|(name, _)| may_hold(name))
-            .map(|(name, id)| (*id, known(name)))
+            .map(|(name, id)| (*id, known(name, *id)))
             .collect();
         for (name, addresses) in self.inputs.former {
             if let Some(address) = address_on(link, addresses.iter().copied()) {
-                let peer = peers.entry(DirectorId(address));
-                peer.or_insert_with(|| known(name));
+                let id = DirectorId(address);
+                peers.entry(id).or_insert_with(|| known(name, id));
             }
         }
         peers.remove(&me);
         peers
+    }
+
+    /// Whether this director could serve `vip` and answer for it.
+    fn may_claim(&self, vip: IpAddr) -> bool {
+        !self.unprogrammed.contains(&vip) && self.claims.contains(&vip)
+    }
+
+    /// The MAC that a node reports for its address: where broadcasts do not get through, it cannot be learnt.
+    fn reported_mac(&self, name: &NodeName, DirectorId(address): DirectorId) -> Option<Mac> {
+        let report = self.inputs.snapshot.peers.report(name)?;
+        report.macs.get(&address).copied()
     }
 
     /// Who should hold `vip`, of those on the segment.
@@ -182,6 +219,7 @@ impl Facts<'_> {
             };
             return VipConfig {
                 order: vec![me],
+                reported: BTreeSet::new(),
                 on_request: false,
             };
         };
@@ -190,11 +228,12 @@ impl Facts<'_> {
         // A director whose kernel is not programmed would serve nothing, so it is no candidate.
         let order: Vec<&NodeName> = order
             .copied()
-            .filter(|name| *name != inputs.node || !self.unprogrammed.contains(&vip))
+            .filter(|name| *name != inputs.node || self.may_claim(vip))
             .filter(|name| ids.contains_key(name))
             .collect();
         let preferred = spec.directors.preferred.as_ref();
         VipConfig {
+            reported: BTreeSet::new(),
             on_request: preferred.is_some() && order.first().copied() == preferred,
             order: order
                 .into_iter()
@@ -204,13 +243,6 @@ impl Facts<'_> {
                 })
                 .collect(),
         }
-    }
-}
-
-fn known(name: &NodeName) -> PeerConfig {
-    PeerConfig {
-        name: name.clone(),
-        mac: None,
     }
 }
 

@@ -107,15 +107,4 @@ impl Actions {
         let announcements = self.announcements.iter().copied().map(Message::Announce);
         announcements.chain(self.questions.iter().copied().map(Message::Request))
     }
-
-    /// The number of questions of each kind.
-    pub fn asked(&self) -> [(&'static str, usize); 2] {
-        let asked = |everybody: bool| {
-            self.questions
-                .iter()
-                .filter(|question| question.to.is_none() == everybody)
-                .count()
-        };
-        [("broadcasts", asked(true)), ("unicasts", asked(false))]
-    }
 }

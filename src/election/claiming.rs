@@ -39,6 +39,7 @@ impl Claiming {
             from: cx.now,
             last: Some(holder),
             cause: TakeCause::Planned,
+            deferred: 0,
         };
         Self::vacant(vacancy, cx)
     }

@@ -40,6 +40,8 @@ pub struct PeerConfig {
 pub struct VipConfig {
     /// All directors that may hold it, the best first; from [`super::place`].
     pub order: Vec<Candidate>,
+    /// Peers that report that they hold it. A report is a reason to ask them by unicast, and nothing more.
+    pub reported: BTreeSet<DirectorId>,
     /// Whether the first is `spec.directors.preferred`. Then a move does not wait until the VIP has been at its holder
     /// for the hold-down.
     pub on_request: bool,

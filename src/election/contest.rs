@@ -22,6 +22,9 @@ pub(super) struct Contest {
     expected: bool,
     /// The director whose agent announced the VIP last: it is sure of it.
     announced: Option<DirectorId>,
+    /// Whether the answers from before an announcement were forgotten. That is done once, because a flood of forged
+    /// announcements would keep the contest open.
+    restarted: bool,
     next: Duration,
     /// When this director last announced the VIP against the rival.
     defended: Option<Duration>,
@@ -45,6 +48,7 @@ impl Contest {
             real: true,
             expected: true,
             announced: None,
+            restarted: false,
             next: now,
             defended: None,
         }
@@ -95,7 +99,14 @@ impl Contest {
             self.rival = by;
         }
         self.announced = Some(by);
-        self.ask_again(now);
+        if !std::mem::replace(&mut self.restarted, true) {
+            self.ask_again(now);
+        }
+    }
+
+    /// The director that announced the VIP, but did not answer.
+    pub fn unanswered(&self) -> Option<DirectorId> {
+        self.announced.filter(|_| !self.real)
     }
 
     /// Whether `by` will keep the VIP: its agent announced it, or has had enough time to yield.

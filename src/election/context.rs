@@ -8,7 +8,13 @@ use super::{
     frame_kind::Host,
     peers::{Liveness, Peers},
     rate_limiter::{RateLimiters, interval},
-    timing::Timing,
+    timing::{Rate, Timing},
+};
+
+/// For how many VIPs a conflict is reported at once. The others follow when they are heard again.
+const REPORTS: Rate = Rate {
+    count: 16,
+    every: Duration::from_secs(1),
 };
 
 /// What a VIP's state machine reads and writes.
@@ -37,8 +43,32 @@ pub(super) struct CommonState {
     pub ask_again: Duration,
     /// Whether this director was ready when last looked at.
     pub ready: bool,
-    /// Another host that answers too, and when it was last heard.
-    pub conflict: Option<(Mac, Duration)>,
+    /// Another host that answers too.
+    pub conflict: Option<Conflict>,
+    /// From this time on an announcement is believed until the director was asked. Later than now if one was found wrong
+    /// lately.
+    pub believes_from: Duration,
+}
+
+impl CommonState {
+    /// When the conflict is over if the other host is not heard again.
+    pub fn conflict_ends(&self) -> Option<Duration> {
+        let conflict = self.conflict?;
+        Some(conflict.heard + conflict.lasts)
+    }
+}
+
+/// Another host claims the VIP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Conflict {
+    /// The host that was reported, or the last one that was heard.
+    pub mac: Mac,
+    /// When this or another host was last heard.
+    heard: Duration,
+    /// When it was last reported; `None`: not yet.
+    told: Option<Duration>,
+    /// The conflict is over after this time without a claim.
+    lasts: Duration,
 }
 
 impl Context<'_> {
@@ -151,6 +181,50 @@ impl Context<'_> {
         self.out.ask(self.vip, None, Sender::Unspecified);
     }
 
+    /// The MACs of directors that may have the VIP although they did not answer a probe, because broadcasts may be lost
+    /// where unicasts are not: all that are up, and those that report it.
+    pub fn may_have(&self) -> Vec<Mac> {
+        self.of_peers(|peer| self.peers.liveness(peer) == Liveness::Up || self.reports(peer))
+    }
+
+    /// The same for a holder that is sure: one director at each `look`, in turn, and those that report it.
+    pub fn may_have_at(&self, look: u32) -> Vec<Mac> {
+        let count = u32::try_from(self.config.peers.len()).unwrap_or(u32::MAX);
+        let turn = look.checked_rem(count).unwrap_or(0);
+        let in_turn = self.config.peers.keys().nth(turn as usize).copied();
+        self.of_peers(|peer| {
+            let is_its_turn = in_turn == Some(peer) && self.peers.liveness(peer) == Liveness::Up;
+            is_its_turn || self.reports(peer)
+        })
+    }
+
+    fn of_peers(&self, keep: impl Fn(DirectorId) -> bool) -> Vec<Mac> {
+        let peers = self.config.peers.keys().copied().filter(|peer| keep(*peer));
+        peers.filter_map(|peer| self.peers.mac(peer)).collect()
+    }
+
+    fn reports(&self, peer: DirectorId) -> bool {
+        self.wanted()
+            .is_some_and(|wanted| wanted.reported.contains(&peer))
+    }
+
+    /// Whether an announcement of `director` is believed until it was asked. A forged one costs a few questions, but a
+    /// flood of them must not keep the VIP vacant.
+    pub fn believes(&self, director: DirectorId) -> bool {
+        self.peers.liveness(director) != Liveness::Down && self.now >= self.common.believes_from
+    }
+
+    /// An announcement was wrong: for a while, those that announce the VIP are asked before they are believed.
+    pub fn believes_less(&mut self) {
+        self.common.believes_from = self.now + self.timing.stranger;
+    }
+
+    /// Asks all hosts as any host does. One that answers for others (proxy ARP) does not answer probes (`arp_process`,
+    /// net/ipv4/arp.c).
+    pub fn ask_all(&mut self) {
+        self.out.ask(self.vip, None, Sender::Own);
+    }
+
     /// Asks one host by unicast. Only that host answers, and its answer differs from one to a probe.
     pub fn confirm(&mut self, mac: Mac) {
         self.out.ask(self.vip, Some(mac), Sender::Own);
@@ -178,30 +252,54 @@ impl Context<'_> {
         });
     }
 
-    /// Another host answers for the VIP. The notice is given once per host.
+    /// Another host answers for the VIP.
     pub fn conflict(&mut self, host: Host) {
-        let mac = host.mac;
-        if self.common.conflict.is_none_or(|(known, _)| known != mac) {
+        let lasts = (self.timing.stranger * 2).max(self.check_interval() * 3);
+        self.conflict_for(host, lasts);
+    }
+
+    /// A director announces the VIP and answers no questions. Between two announcements it is silent.
+    pub fn conflict_unanswered(&mut self, host: Host) {
+        let lasts = self.timing.refresh + self.check_interval() * 2;
+        self.conflict_for(host, lasts);
+    }
+
+    /// The notice is given once per host. Where hosts take turns, or forged frames look like that, it is given once in
+    /// `defend` per VIP, and for some VIPs in a second.
+    fn conflict_for(&mut self, host: Host, lasts: Duration) {
+        let before = self.common.conflict;
+        let mut conflict = Conflict {
+            heard: self.now,
+            lasts,
+            ..before.unwrap_or(Conflict {
+                mac: host.mac,
+                heard: self.now,
+                told: None,
+                lasts,
+            })
+        };
+        let is_news = match conflict.told {
+            None => true,
+            Some(told) => conflict.mac != host.mac && self.now >= told + self.timing.defend,
+        };
+        if is_news && self.rate_limiters.reports.take(REPORTS, self.now).is_ok() {
+            conflict.mac = host.mac;
+            conflict.told = Some(self.now);
             self.out.notices.push(Notice::Conflict {
                 vip: self.vip,
-                mac,
+                mac: host.mac,
                 director: host.director,
             });
         }
-        self.common.conflict = Some((mac, self.now));
+        self.common.conflict = Some(conflict);
     }
 
     pub fn conflict_over(&mut self) {
-        if self.common.conflict.take().is_some() {
+        let conflict = self.common.conflict.take();
+        if conflict.is_some_and(|conflict| conflict.told.is_some()) {
             self.out
                 .notices
                 .push(Notice::ConflictOver { vip: self.vip });
         }
-    }
-
-    /// When a conflict is over if the other host is not heard again.
-    pub fn conflict_ends(&self) -> Option<Duration> {
-        let (_, heard) = self.common.conflict?;
-        Some(heard + (self.timing.stranger * 2).max(self.check_interval() * 3))
     }
 }

@@ -15,6 +15,8 @@ use super::{
 
 /// After this many silent probes an unsure holder is sure again.
 const ROUNDS: u32 = 2;
+/// Every this many checks, and while there is a conflict, a holder also asks as any host does.
+const ORDINARY: u32 = 30;
 /// How long an agreement to a planned move is valid.
 const AGREED: Duration = Duration::from_secs(1);
 
@@ -27,6 +29,8 @@ pub(super) struct Holding {
     contest: Option<Contest>,
     /// The director that it agreed to give the VIP to, and until when that is valid.
     agreed: Option<(DirectorId, Duration)>,
+    /// A director that claims the VIP and does not answer.
+    unanswered: Option<Unanswered>,
     /// When the VIP was last defended against a stranger.
     defended: Option<Duration>,
     /// This director may no longer hold the VIP, and gives it up at this time at the latest.
@@ -34,8 +38,16 @@ pub(super) struct Holding {
     at: Duration,
 }
 
+/// A director's claims to the VIP that could not be confirmed by asking it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Unanswered {
+    director: DirectorId,
+    since: Duration,
+    last: Duration,
+}
+
 /// A holder probes for other holders of the VIP.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct ConflictDetection {
     next: Duration,
     /// Probes to go until the holder is sure: 0 = sure. An unsure holder announces nothing, and yields to another
@@ -43,6 +55,8 @@ struct ConflictDetection {
     doubts: u32,
     /// Whether the next check is paced as urgent, not as background.
     urgent: bool,
+    /// How many checks there were.
+    looks: u32,
 }
 
 impl Holding {
@@ -82,12 +96,14 @@ impl Holding {
             },
             doubts: if sure { 0 } else { ROUNDS + 1 },
             urgent: false,
+            looks: 0,
         };
         Self {
             announcing: Announcing::burst(cx.now),
             detection,
             contest: None,
             agreed: None,
+            unanswered: None,
             defended: None,
             retire: None,
             at: cx.now,
@@ -114,6 +130,7 @@ impl Holding {
             next: now,
             doubts: ROUNDS + 1,
             urgent: true,
+            ..self.detection
         };
         self.agreed = None;
         if let Some(contest) = &mut self.contest {
@@ -134,8 +151,11 @@ impl Holding {
                 self.announcing = Announcing::burst(cx.now);
                 cx.conflict_over();
             }
-            let third = contest.third();
+            let (third, unanswered) = (contest.third(), contest.unanswered());
             self.contest = third.map(|third| Contest::suspected(third, cx));
+            if let Some(director) = unanswered {
+                self.was_unanswered(director, cx);
+            }
             if self.detection.doubts == 1 {
                 // A switch that answered a broadcast for the rival must not keep the holder unsure.
                 self.detection.next = cx.now;
@@ -148,7 +168,7 @@ impl Holding {
         }
         let announcing = Some(self.announcing.next).filter(|_| self.is_sure());
         let contest = self.contest.as_ref().map(Contest::next);
-        let others = [announcing, contest, self.retire, cx.conflict_ends()];
+        let others = [announcing, contest, self.retire];
         self.at = others
             .into_iter()
             .flatten()
@@ -194,6 +214,18 @@ impl Holding {
             return;
         }
         cx.probe();
+        if detection.looks.is_multiple_of(ORDINARY) || cx.common.conflict.is_some() {
+            cx.ask_all();
+        }
+        let suspects = if detection.urgent || detection.doubts > 0 {
+            cx.may_have()
+        } else {
+            cx.may_have_at(detection.looks)
+        };
+        for mac in suspects {
+            cx.confirm(mac);
+        }
+        detection.looks = detection.looks.wrapping_add(1);
         detection.urgent = false;
         detection.next = cx.now
             + if detection.doubts > 0 {
@@ -220,6 +252,7 @@ impl Holding {
                 Some(Yielding::start(Some(director), GiveCause::Outranked, cx))
             }
             // The frame may be old or a switch's, so this director asks the other one by unicast.
+            FrameKind::Announced if self.was_asked_lately(director, cx) => None,
             FrameKind::Announced => {
                 self.suspect(director, cx);
                 if let Some(contest) = &mut self.contest {
@@ -251,7 +284,10 @@ impl Holding {
                 }
                 None
             }
-            FrameKind::Probed => None,
+            FrameKind::Probed => {
+                self.was_unanswered(director, cx);
+                None
+            }
         }
     }
 
@@ -262,6 +298,38 @@ impl Holding {
             Some(contest) => contest.suspect(director),
             None => self.contest = Some(Contest::suspected(director, cx)),
         }
+    }
+
+    /// `director` announces the VIP or looks for rivals, but answers no questions. If it goes on with that, one way of the
+    /// wire is broken: both may have the VIP, and neither can find that out by asking.
+    fn was_unanswered(&mut self, director: DirectorId, cx: &mut Context<'_>) {
+        let now = cx.now;
+        let before = self.unanswered.filter(|before| {
+            before.director == director
+                && now <= before.last + cx.timing.refresh + cx.check_interval()
+        });
+        let since = before.map_or(now, |before| before.since);
+        self.unanswered = Some(Unanswered {
+            director,
+            since,
+            last: now,
+        });
+        // One that has just come up is heard before it has answered.
+        let goes_on = now >= since + cx.timing.takeover() * 2;
+        let mac = cx.peers.mac(director);
+        if let Some(mac) = mac.filter(|_| goes_on && cx.peers.liveness(director) == Liveness::Down)
+        {
+            let director = Some(director);
+            cx.conflict_unanswered(Host { mac, director });
+        }
+    }
+
+    /// A flood of forged announcements must not become one of questions.
+    fn was_asked_lately(&self, director: DirectorId, cx: &Context<'_>) -> bool {
+        self.contest.is_none()
+            && self
+                .unanswered
+                .is_some_and(|it| it.director == director && cx.now < it.last + cx.timing.contest)
     }
 
     fn has_agreed_to(&self, director: DirectorId, cx: &Context<'_>) -> bool {

@@ -83,6 +83,7 @@ impl Moving {
         cx: &mut Context<'_>,
     ) -> NextState {
         match kind {
+            FrameKind::Announced if !cx.believes(director) => None,
             FrameKind::Announced | FrameKind::Confirmed if director != self.holder => {
                 Some(Standby::behind(director, cx))
             }

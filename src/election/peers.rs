@@ -33,6 +33,8 @@ struct Peer {
     asked: Option<Asked>,
     /// Unanswered questions in a row.
     misses: u32,
+    /// When it was last asked.
+    asked_at: Duration,
     due: Duration,
 }
 
@@ -53,6 +55,7 @@ impl Peer {
             liveness: Liveness::Unknown,
             asked: None,
             misses: 0,
+            asked_at: Duration::ZERO,
             due: now,
         }
     }
@@ -74,6 +77,7 @@ impl Peer {
         } else {
             Asked::Broadcast
         });
+        self.asked_at = now;
         self.due = now + if is_down { timing.ask_down } else { timing.ask };
         out.ask(id.0, to, Sender::Own);
     }
@@ -137,6 +141,17 @@ impl Peers {
     ) -> Option<PeerChange> {
         let peer = self.0.get_mut(&id)?;
         noting(id, peer, out, |peer, _| peer.answered(mac, now))
+    }
+
+    /// A peer asks for an address. That proves nothing, but it is a reason to ask a peer that is down, as often as one that
+    /// is up. Where broadcasts do not get through, its MAC becomes known only in this way.
+    pub fn asks(&mut self, id: DirectorId, mac: Mac, timing: &Timing, now: Duration) {
+        if let Some(peer) = self.0.get_mut(&id) {
+            peer.mac.get_or_insert(mac);
+            if peer.liveness == Liveness::Down {
+                peer.due = peer.due.min(now.max(peer.asked_at + timing.ask));
+            }
+        }
     }
 
     /// A peer's kernel answered a unicast question about a VIP.

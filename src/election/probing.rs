@@ -7,18 +7,23 @@ use super::{
     claiming::Claiming,
     context::Context,
     frame_kind::FrameKind,
+    peers::{Liveness, PeerChange},
     standby::{Standby, Vacancy},
     vip::{NextState, State},
 };
 
-/// Probes are sent by broadcast; silence allows a claim.
+/// How many hosts besides the peers are asked by unicast in one probing. More that claim the VIP are forged, or a fault of
+/// the segment that asking does not mend.
+const STRANGERS: usize = 8;
+
+/// Probes are sent by broadcast, and directors are asked by unicast, too; silence allows a claim.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Probing {
     vacancy: Vacancy,
     rounds: u32,
     at: Duration,
-    /// MACs of directors that answered a broadcast, or had the VIP before. A switch may have answered for them, so
-    /// only their answers to unicast questions count.
+    /// MACs of hosts that may have the VIP: directors, and those that announced it or answered a broadcast. Such frames may
+    /// be forged, old or a switch's, so only their answers to unicast questions count.
     suspects: BTreeMap<Mac, Suspect>,
     /// Other directors that probe too, and when that was first heard.
     rivals: BTreeMap<DirectorId, Duration>,
@@ -26,7 +31,7 @@ pub(super) struct Probing {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Suspect {
-    /// Whether it, or a switch in its place, answered a broadcast.
+    /// Whether it, or a switch in its place, answered a broadcast or announced the VIP.
     answered: bool,
     /// How often it was asked by unicast.
     asked: u32,
@@ -35,14 +40,14 @@ struct Suspect {
 impl Probing {
     pub fn start(vacancy: Vacancy, cx: &mut Context<'_>) -> State {
         let last = vacancy.last.and_then(|last| cx.peers.mac(last));
+        let known = last
+            .into_iter()
+            .chain(cx.common.conflict.map(|conflict| conflict.mac));
         let mut probing = Self {
             vacancy,
             rounds: 0,
             at: cx.now,
-            suspects: last
-                .map(|mac| (mac, Suspect::default()))
-                .into_iter()
-                .collect(),
+            suspects: known.map(|mac| (mac, Suspect::default())).collect(),
             rivals: BTreeMap::new(),
         };
         probing.round(cx);
@@ -57,6 +62,9 @@ impl Probing {
         self.rounds += 1;
         self.at = cx.now + cx.timing.probe;
         cx.probe();
+        for mac in cx.may_have() {
+            self.suspects.entry(mac).or_default();
+        }
         for (mac, suspect) in &mut self.suspects {
             suspect.asked += 1;
             cx.confirm(*mac);
@@ -86,18 +94,15 @@ impl Probing {
         cx: &mut Context<'_>,
     ) -> NextState {
         match kind {
-            FrameKind::Announced | FrameKind::Confirmed => Some(Standby::behind(director, cx)),
-            FrameKind::Answered => {
-                let suspect = self.suspects.entry(mac).or_default();
-                suspect.answered = true;
-                if suspect.asked == 0 {
-                    suspect.asked = 1;
-                    cx.confirm(mac);
-                }
+            FrameKind::Confirmed => Some(Standby::behind(director, cx)),
+            FrameKind::Announced if cx.believes(director) => Some(Standby::behind(director, cx)),
+            FrameKind::Announced | FrameKind::Answered => {
+                self.suspect(mac, cx);
                 None
             }
             FrameKind::Probed => {
-                if self.vacancy.last == Some(director) {
+                let is_news = !self.rivals.contains_key(&director);
+                if is_news && self.vacancy.last == Some(director) {
                     // The last holder is back. It was silent before, so it is asked again.
                     self.suspects.insert(
                         mac,
@@ -116,9 +121,42 @@ impl Probing {
                 } else {
                     cx.is_outranked_by(director)
                 };
-                is_better.then(|| self.wait(cx))
+                let may_wait = self.vacancy.deferred < Vacancy::DEFERRALS;
+                (is_better && may_wait).then(|| self.wait(cx))
             }
             FrameKind::Asked => None,
+        }
+    }
+
+    /// A peer that is up again could not hear the probes before.
+    pub fn peer(&mut self, (peer, liveness): PeerChange, cx: &mut Context<'_>) {
+        if let Some(mac) = cx.peers.mac(peer).filter(|_| liveness == Liveness::Up) {
+            self.suspects.remove(&mac);
+            self.suspect(mac, cx);
+        }
+    }
+
+    /// A frame of a host that is no director, and claims the VIP.
+    pub fn stranger(&mut self, mac: Mac, kind: FrameKind, cx: &mut Context<'_>) -> NextState {
+        let was_asked = self.suspects.get(&mac).is_some_and(|it| it.asked > 0);
+        if kind == FrameKind::Confirmed && was_asked {
+            return Some(Standby::blocked(cx));
+        }
+        self.suspect(mac, cx);
+        None
+    }
+
+    /// The host with this MAC may have the VIP, so it is asked by unicast.
+    fn suspect(&mut self, mac: Mac, cx: &mut Context<'_>) {
+        let room = cx.config.peers.len() + STRANGERS;
+        if !self.suspects.contains_key(&mac) && self.suspects.len() >= room {
+            return;
+        }
+        let suspect = self.suspects.entry(mac).or_default();
+        suspect.answered = true;
+        if suspect.asked == 0 {
+            suspect.asked = 1;
+            cx.confirm(mac);
         }
     }
 
@@ -126,6 +164,7 @@ impl Probing {
     fn wait(&self, cx: &Context<'_>) -> State {
         Standby::vacancy(Vacancy {
             from: cx.now + cx.wire_turn(),
+            deferred: self.vacancy.deferred + 1,
             ..self.vacancy
         })
     }

@@ -35,4 +35,5 @@ pub(super) fn interval(count: usize, rate: Rate) -> Duration {
 pub(super) struct RateLimiters {
     pub urgent: RateLimiter,
     pub background: RateLimiter,
+    pub reports: RateLimiter,
 }

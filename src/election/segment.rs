@@ -35,6 +35,16 @@ pub struct Election {
     rate_limiters: RateLimiters,
     /// The time by which the next event was due.
     expected: Option<Duration>,
+    losses: Losses,
+}
+
+/// Frames that were lost on the way to the agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Losses {
+    /// Whether there were any that nothing was done about yet.
+    open: bool,
+    /// From this time on something is done about them.
+    next: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -108,6 +118,7 @@ impl Election {
             queue: BTreeSet::new(),
             rate_limiters: RateLimiters::default(),
             expected: None,
+            losses: Losses::default(),
         };
         let mut out = Actions::default();
         for ip in held {
@@ -136,7 +147,7 @@ impl Election {
         match event {
             Event::Tick => self.tick(now, &mut out),
             Event::Received(heard) => self.heard(heard, now, &mut out),
-            Event::Missed => self.all(now, &mut out, Vip::doubt),
+            Event::Missed => self.losses.open = true,
             Event::Carrier(up) => self.carrier(up, now, &mut out),
             Event::Config(config) => self.config(config, now, &mut out),
             Event::Nic { present, absent } => {
@@ -151,8 +162,21 @@ impl Election {
                 }
             }
         }
+        self.doubt_after_losses(now, &mut out);
         self.finish(now, &mut out);
         out
+    }
+
+    /// After lost frames, nothing that rests on silence counts. Under a flood frames are lost all the time, so between two
+    /// such doubts there is time enough for a takeover.
+    fn doubt_after_losses(&mut self, now: Duration, out: &mut Actions) {
+        if self.losses.open && now >= self.losses.next {
+            self.losses = Losses {
+                open: false,
+                next: now + self.timing.takeover() + self.timing.turn * 4,
+            };
+            self.all(now, out, Vip::doubt);
+        }
     }
 
     /// By how much this event comes too late, if it does.
@@ -182,6 +206,12 @@ impl Election {
             && let Some(change) = self.peers.answered(DirectorId(has), heard.from, now, out)
         {
             self.peer(change, now, out);
+        }
+        if let (Meaning::Request(_), Some(has)) = (heard.meaning, heard.has)
+            && kind.is_some()
+        {
+            self.peers
+                .asks(DirectorId(has), heard.from, &self.timing, now);
         }
         if let Some((host, ip, kind)) = kind
             && self.vips.contains_key(&ip)
@@ -262,7 +292,8 @@ impl Election {
             out,
         };
         act(&mut entry.vip, &mut cx);
-        let next = entry.vip.next();
+        let ends = entry.common.conflict_ends();
+        let next = entry.vip.next().into_iter().chain(ends).min();
         if next != entry.at {
             self.queue.extend(next.map(|at| (at, ip)));
             if let Some(before) = std::mem::replace(&mut entry.at, next) {
@@ -294,7 +325,7 @@ impl Election {
                 CurrentHolder::Vacant(_) => VipState::Vacant,
                 CurrentHolder::Director(holder, _) => VipState::Standby { holder: *holder },
                 CurrentHolder::Stranger(_) => VipState::Blocked {
-                    mac: entry.common.conflict.map(|(mac, _)| mac),
+                    mac: entry.common.conflict.map(|conflict| conflict.mac),
                 },
             },
             State::Probing(_) => VipState::Vacant,

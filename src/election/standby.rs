@@ -38,6 +38,22 @@ pub(super) struct Vacancy {
     pub last: Option<DirectorId>,
     /// Why it is vacant.
     pub cause: TakeCause,
+    /// How often this director let another one go first that then did not claim the VIP.
+    pub deferred: u32,
+}
+
+impl Vacancy {
+    /// So often a director lets others go first that probe. Forged probes must not keep the VIP vacant.
+    pub const DEFERRALS: u32 = 8;
+
+    /// A better director probes, so this one leaves it a turn. Further probes of the same probing are no news.
+    fn defer(&mut self, cx: &Context<'_>) {
+        let until = cx.now + cx.timing.turn;
+        if self.deferred < Self::DEFERRALS && until >= self.from + cx.timing.probe / 2 {
+            self.deferred += 1;
+            self.from = until;
+        }
+    }
 }
 
 /// A standby asks the holder from time to time whether it still has the VIP. The holder's kernel may be up without
@@ -46,6 +62,8 @@ pub(super) struct Vacancy {
 pub(super) struct HolderCheck {
     /// Questions without an answer.
     asked: u32,
+    /// Whether it ever answered. If not, an announcement is all that is known.
+    confirmed: bool,
     next: Duration,
 }
 
@@ -62,6 +80,7 @@ impl Standby {
             from: now,
             last,
             cause,
+            deferred: 0,
         };
         Self::vacancy(vacancy)
     }
@@ -76,14 +95,20 @@ impl Standby {
         cx.common.settled = cx.now + cx.timing.hold_down;
         let watch = HolderCheck {
             asked: 0,
+            confirmed: false,
             next: cx.now + cx.timing.ask * 2,
         };
         Self::state(CurrentHolder::Director(director, watch), cx.now)
     }
 
-    /// A stranger has it.
+    /// A stranger has it. Until each peer is known to be up or down, it may be one of them: waits for a turn only.
     pub fn blocked(cx: &Context<'_>) -> State {
-        let until = blocked_until(cx);
+        let until = cx.now
+            + if cx.peers.settled() {
+                cx.timing.stranger
+            } else {
+                cx.timing.turn
+            };
         Self::state(CurrentHolder::Stranger(until), until)
     }
 
@@ -165,6 +190,9 @@ impl Standby {
             // A holder that is no peer any more cannot be asked by unicast, so the VIP is probed.
             let is_known = cx.config.peers.contains_key(&director);
             if !is_known || watch.asked >= cx.timing.misses {
+                if !watch.confirmed {
+                    cx.believes_less();
+                }
                 return Some(Self::vacant(
                     cx.now,
                     Some(director),
@@ -200,6 +228,7 @@ impl Standby {
         cx: &mut Context<'_>,
     ) -> NextState {
         match kind {
+            FrameKind::Announced if !cx.believes(director) => None,
             FrameKind::Confirmed | FrameKind::Announced => {
                 let CurrentHolder::Director(known, watch) = &mut self.holder else {
                     return Some(Self::behind(director, cx));
@@ -208,6 +237,7 @@ impl Standby {
                     return Some(Self::behind(director, cx));
                 }
                 if kind == FrameKind::Confirmed {
+                    watch.confirmed = true;
                     // The first successor asks more often than those after it.
                     let ahead = cx.ahead(Some(director));
                     watch.asked = 0;
@@ -221,24 +251,12 @@ impl Standby {
                 if let CurrentHolder::Vacant(vacancy) = &mut self.holder
                     && cx.is_outranked_by(director)
                 {
-                    vacancy.from = vacancy.from.max(cx.now + cx.timing.turn);
+                    vacancy.defer(cx);
                 }
                 None
             }
             // A switch may have answered the broadcast for a dead host.
             FrameKind::Answered | FrameKind::Asked => None,
-        }
-    }
-
-    /// A stranger announces the VIP or answers for it. If a director is known to hold it, that changes nothing.
-    pub fn stranger(&mut self, cx: &Context<'_>) {
-        match self.holder {
-            CurrentHolder::Vacant(_) | CurrentHolder::Stranger(_) => {
-                let until = blocked_until(cx);
-                self.holder = CurrentHolder::Stranger(until);
-                self.at = Some(until);
-            }
-            CurrentHolder::Director(..) => {}
         }
     }
 
@@ -270,14 +288,4 @@ impl Standby {
         }
         self.look(cx.now);
     }
-}
-
-/// Until each peer is known to be up or down, the stranger may be one of them: waits for a turn only.
-fn blocked_until(cx: &Context<'_>) -> Duration {
-    cx.now
-        + if cx.peers.settled() {
-            cx.timing.stranger
-        } else {
-            cx.timing.turn
-        }
 }

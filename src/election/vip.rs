@@ -65,7 +65,7 @@ impl Vip {
 
     /// Does what is due by now.
     pub fn due(&mut self, cx: &mut Context<'_>) {
-        if cx.conflict_ends().is_some_and(|end| cx.now >= end) {
+        if cx.common.conflict_ends().is_some_and(|end| cx.now >= end) {
             cx.conflict_over();
         }
         let next = match &mut self.state {
@@ -104,7 +104,11 @@ impl Vip {
             State::Standby(standby) => standby.peer(change, cx.now),
             State::Moving(moving) => moving.peer(change, cx),
             State::Holding(holding) => holding.peer(change, cx.now),
-            State::Probing(_) | State::Claiming(_) | State::Yielding(_) | State::Gone => None,
+            State::Probing(probing) => {
+                probing.peer(change, cx);
+                None
+            }
+            State::Claiming(_) | State::Yielding(_) | State::Gone => None,
         };
         self.go(next);
     }
@@ -213,13 +217,13 @@ fn stranger(state: &mut State, host: Host, kind: FrameKind, cx: &mut Context<'_>
             holding.defend_against_stranger(cx);
             None
         }
-        State::Standby(standby) => {
-            standby.stranger(cx);
-            None
-        }
-        State::Probing(_) => Some(Standby::blocked(cx)),
-        State::Moving(moving) => Some(moving.abandon(cx)),
-        State::Claiming(_) | State::Yielding(_) | State::Gone => None,
+        State::Probing(probing) => probing.stranger(host.mac, kind, cx),
+        // Its holder is asked, or every host that was heard is asked before a claim.
+        State::Standby(_)
+        | State::Moving(_)
+        | State::Claiming(_)
+        | State::Yielding(_)
+        | State::Gone => None,
     }
 }
 

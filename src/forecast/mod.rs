@@ -15,7 +15,7 @@ pub use world::{Assumed, EvidenceSource, ForecastCluster, ForecastNode};
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    desired::{Desired, Inputs, NodeOptions, admit, desired, presumed},
+    desired::{Desired, DirectorHistory, Inputs, NodeOptions, admit, desired, presumed},
     model::{AddressKey, Elected, NodeName, Role, Snapshot, SyncHalf},
     plan::{Op, plan},
 };
@@ -99,6 +99,7 @@ pub fn settle(snapshot: &Snapshot, world: &mut ForecastCluster) -> Forecast {
         let mut snapshot = snapshot.clone();
         snapshot.peers = world.peers(&snapshot.peers);
         let admission = admit(&snapshot);
+        let former = DirectorHistory::default().update(&snapshot, Duration::ZERO, Duration::ZERO);
         let mut plans = Vec::new();
         for (name, node) in &world.nodes {
             let wire = node.evidence(name, &snapshot, &admission);
@@ -115,6 +116,7 @@ pub fn settle(snapshot: &Snapshot, world: &mut ForecastCluster) -> Forecast {
                 reserved: &node.reserved,
                 wire: &wire,
                 elected: &elected,
+                former: &former,
                 timers: &node.timers,
                 now,
             });

@@ -120,6 +120,7 @@ fn report(node: &ForecastNode) -> PeerState {
     PeerState {
         addresses: observed.own_addresses(),
         reserved: node.reserved.clone(),
+        macs: observed.own_macs(),
         bound: with_role(Role::Quiet),
         held: with_role(Role::Held),
         directing: directing.collect(),

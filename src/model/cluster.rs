@@ -5,9 +5,8 @@ use std::{
 };
 
 use super::{
-    BACKEND_LABEL, DIRECTOR_LABEL, Endpoints, IpRanges, NodeName, Port, Refusal, Reserved,
-    ServiceKey,
-    VirtualService, VsKey,
+    BACKEND_LABEL, DIRECTOR_LABEL, Endpoints, IpRanges, Mac, NodeName, Port, Refusal, Reserved,
+    ServiceKey, VirtualService, VsKey,
 };
 
 /// The content of all sources once each has been read completely: the same on every node.
@@ -121,6 +120,8 @@ pub struct PeerState {
     pub addresses: BTreeSet<IpAddr>,
     /// Other addresses that can be no VIP because of this node.
     pub reserved: Reserved,
+    /// The Ethernet addresses of the interfaces that have them.
+    pub macs: BTreeMap<IpAddr, Mac>,
     /// VIPs bound to the node's quiet device, with every NIC quiet.
     pub bound: IpRanges,
     /// VIPs on the node's NIC.

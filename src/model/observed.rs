@@ -65,6 +65,16 @@ impl Observed {
             .map(ipnet::IpNet::addr)
             .collect()
     }
+
+    /// The Ethernet addresses of the interfaces that have the node's own addresses.
+    pub fn own_macs(&self) -> BTreeMap<IpAddr, Mac> {
+        let nics = self.links.values().filter(|link| link.hears_arp());
+        let macs = nics.flat_map(|link| {
+            let addresses = link.networks().map(ipnet::IpNet::addr);
+            addresses.filter_map(|address| Some((address, link.mac?)))
+        });
+        macs.collect()
+    }
 }
 
 /// Whether IPVS can be used.

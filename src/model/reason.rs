@@ -42,6 +42,8 @@ words! {
         DeviceNotAllowed = "DeviceNotAllowed",
         /// `arp_ignore` 3–7 in `conf/all` keeps the node from being quiet, or a real server answers ARP for the VIP.
         NotQuiet = "NotQuiet",
+        /// The director's ARP settings keep it from answering for the VIP.
+        CannotAnswer = "CannotAnswerARP",
         /// The kernel has no IPVS.
         IpvsMissing = "IPVSMissing",
         /// The kernel lacks the scheduler's module.

@@ -184,3 +184,35 @@ pub fn an_election_hears_who_answers_its_questions(world: &mut World) {
     }
     assert_eq!(nic.lost().unwrap(), 0);
 }
+
+/// The neighbour announces an address in a VLAN that this node's NIC has a device for, and in one that it has not.
+pub fn frames_of_a_vlan_are_not_the_nics(world: &mut World) {
+    let mut nic = nic(world);
+    let Some(judge) = &world.judge else { return };
+    judge.node("ip link add link eth0 name eth0.5 type vlan id 5; ip link set eth0.5 up");
+    // With arp_notify, the kernel announces the addresses of a device that comes up.
+    judge.peer(&format!(
+        "sysctl -qw net.ipv4.conf.default.arp_notify=1
+         for id in 5 7; do
+             ip link add link eth0 name eth0.$id type vlan id $id
+             ip addr add {VIP}/32 dev eth0.$id
+             ip link set eth0.$id up
+         done"
+    ));
+    let question = Request {
+        about: ip(TAKEN),
+        to: Some(PEER_MAC),
+        sender: Sender::Own,
+    };
+    nic.send(ip(NODE), &Message::Request(question)).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(2);
+    loop {
+        let heard = nic.receive().unwrap();
+        assert!(heard.is_none_or(|it| it.has != Some(ip(VIP))), "{heard:?}");
+        // It was sent after the announcements.
+        if heard.is_some_and(|it| it.has == Some(ip(TAKEN))) {
+            break;
+        }
+        assert!(Instant::now() < deadline, "no answer");
+    }
+}

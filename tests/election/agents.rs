@@ -17,7 +17,7 @@ impl World {
     pub fn configure(&mut self, index: usize) {
         let known = |peer: usize| PeerConfig {
             name: format!("d{peer}").as_str().into(),
-            mac: None,
+            mac: self.knows_macs.then(|| mac(peer)),
         };
         let known_to_it = |peer: &usize| *peer != index && !self.forgotten.contains(peer);
         let peers = (0..self.hosts.len()).filter(known_to_it);
@@ -32,6 +32,7 @@ impl World {
             }
             Arc::new(VipConfig {
                 order,
+                reported: self.reported.iter().map(|host| id(*host)).collect(),
                 on_request: self.requested,
             })
         };

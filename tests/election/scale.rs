@@ -110,7 +110,7 @@ fn liveness_costs_the_same_however_many_vips_there_are_and_the_rest_is_bounded()
     assert!(few.0 <= asked && few.0 >= asked - pairs, "{few:?}");
     assert_eq!(few.0, many.0);
     let bound = (background.count as u128 * 1000 / background.every.as_millis()) as usize;
-    assert!(many.1 + many.2 <= 3 * bound, "{many:?}");
+    assert!(many.1 + many.2 <= 4 * bound, "{many:?}");
 }
 
 #[test]
@@ -125,4 +125,63 @@ fn every_vip_has_its_turn_in_the_background() {
         MANY,
         "all were looked at within {round:?}"
     );
+}
+
+/// The most ARP frames that a switch's port receives from a director in one second, at rest and while a director dies
+/// and another takes over its VIP.
+fn busiest_port(hosts: usize, timing: Timing) -> (usize, usize) {
+    let busiest = |world: &mut World| {
+        let mut sums = std::collections::BTreeMap::<_, usize>::new();
+        let frames = world.ports.replace(Vec::new()).unwrap();
+        for (host, at) in &frames {
+            let second = |(by, time): &&(usize, Duration)| by == host && *time >= *at;
+            let within = frames.iter().filter(second);
+            let count = within.filter(|(_, time)| *time < *at + ms(1000)).count();
+            let most = sums.entry(host).or_default();
+            *most = count.max(*most);
+        }
+        sums.values().copied().max().unwrap()
+    };
+    let mut world = World::new(hosts, 1, timing);
+    for host in 0..hosts {
+        world.start_agent(host);
+    }
+    after(&mut world, ms(60_000));
+    world.ports = Some(Vec::new());
+    after(&mut world, ms(40_000));
+    let at_rest = busiest(&mut world);
+    let holder = world.holders(crate::host::vip(0))[0];
+    world.apply(Fault::PowerLost(holder, None));
+    after(&mut world, ms(20_000));
+    assert_eq!(world.holders(crate::host::vip(0)).len(), 1);
+    (at_rest, busiest(&mut world))
+}
+
+/// Some switches shut a port that sends more than 15 ARP frames in a second. docs/install.md has these timers.
+#[test]
+fn timers_for_ports_that_police_arp() {
+    let timers = [
+        ("ask", 1000),
+        ("askDown", 1000),
+        ("probe", 400),
+        ("turn", 1600),
+        ("contest", 1600),
+        ("check", 5000),
+        ("stranger", 10_000),
+        ("urgentCount", 1),
+        ("urgentEvery", 1000),
+        ("backgroundCount", 1),
+        ("backgroundEvery", 1000),
+    ];
+    let timers = timers.map(|(name, value)| directway::election::Timer::new(name, value).unwrap());
+    let slow = Timing::with(&timers).unwrap();
+    for hosts in [2, 3] {
+        let (rest, takeover) = busiest_port(hosts, Timing::default());
+        let (slow_rest, slow_takeover) = busiest_port(hosts, slow.clone());
+        say(&format!(
+            "{hosts} directors, one VIP: a port receives at most {rest} ARP frames in a second at rest, {takeover} in a takeover; with slow timers {slow_rest} and {slow_takeover}; takeover within {:?}",
+            slow.takeover()
+        ));
+        assert!(slow_takeover <= 15 && slow_rest <= 15, "{hosts} directors");
+    }
 }

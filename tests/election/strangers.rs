@@ -271,6 +271,7 @@ fn an_ipv6_vip_is_probed_and_claimed_alike() {
         mac: Some(peer_mac),
     };
     let wanted = VipConfig {
+        reported: BTreeSet::new(),
         order: vec![candidate(me), candidate(peer)],
         on_request: false,
     };

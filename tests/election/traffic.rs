@@ -27,10 +27,14 @@ impl World {
             .cache
             .get(&question.about)
             .filter(|_| question.to.is_none());
-        let strange = self.others.strangers.get(&question.about);
+        let strangers = self.others.strangers.get(&question.about);
+        let strange = strangers.filter(|mac| question.to.is_none_or(|to| to == **mac));
+        let proxies = self.others.proxies.get(&question.about);
+        let proxy = proxies.filter(|_| has.is_some() && question.to.is_none());
         for mac in cached
             .into_iter()
             .chain(strange)
+            .chain(proxy)
             .copied()
             .collect::<Vec<Mac>>()
         {
@@ -50,10 +54,15 @@ impl World {
     }
 
     fn transmit(&mut self, from: usize, to: Option<Mac>, heard: Received) {
+        if let Some(ports) = &mut self.ports {
+            ports.push((from, self.now));
+        }
         for host in 0..self.hosts.len() {
             if host == from
                 || to.is_some_and(|to| to != self.hosts[host].mac)
                 || !self.connected(from, host)
+                || self.others.cut.contains(&(from, host))
+                || (to.is_none() && self.others.cut_broadcasts.contains(&(from, host)))
             {
                 continue;
             }

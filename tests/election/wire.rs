@@ -1,6 +1,10 @@
 //! Frames on their way, and what may become of them.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use directway::{election::Received, model::Mac};
 
@@ -37,6 +41,11 @@ pub struct Others {
     pub cache: BTreeMap<IpAddr, Mac>,
     /// Addresses that strangers have as their own.
     pub strangers: BTreeMap<IpAddr, Mac>,
+    /// Routers that answer for addresses that are not their own (proxy ARP), but not to probes.
+    pub proxies: BTreeMap<IpAddr, Mac>,
+    /// Ways, from one host to another, on which all frames are lost; and on which broadcasts are.
+    pub cut: BTreeSet<(usize, usize)>,
+    pub cut_broadcasts: BTreeSet<(usize, usize)>,
 }
 
 /// Random faults of frames and timers, from a seed.

@@ -62,8 +62,14 @@ pub struct World {
     pub upside_down: BTreeSet<usize>,
     /// Hosts that are no longer in the sources, so that no agent knows them as peers.
     pub forgotten: BTreeSet<usize>,
+    /// Whether the sources have the directors' MACs.
+    pub knows_macs: bool,
+    /// Hosts that report every VIP as held.
+    pub reported: BTreeSet<usize>,
     /// Frames that agents sent, if the test counts them.
     pub count: Option<Vec<Count>>,
+    /// When each host's port received a frame from it, its kernel's answers too, if the test counts them.
+    pub ports: Option<Vec<(usize, Duration)>>,
     pub judge: Judge,
     pub chance: Option<Chance>,
     pub queue: BTreeMap<(Duration, u32), Due>,
@@ -120,7 +126,10 @@ impl World {
             fresh: true,
             upside_down: BTreeSet::new(),
             forgotten: BTreeSet::new(),
+            knows_macs: false,
+            reported: BTreeSet::new(),
             count: None,
+            ports: None,
             judge: Judge::default(),
             chance: None,
             queue: BTreeMap::new(),

@@ -44,7 +44,12 @@ def claim(place: Namespace, ip: str, device: str, mac: str | None = None) -> Non
     """Sends one gratuitous ARP for an address, as a new holder (or an impostor) would."""
     with line(place, device) as on:
         own = bytes.fromhex(mac.replace(":", "")) if mac else on.getsockname()[4]
-        on.send(_frame(own, EVERYBODY, REQUEST, own, ip, EVERYBODY, ip))
+        on.send(announcement(own, ip))
+
+
+def announcement(mac: bytes, ip: str) -> bytes:
+    """The frame of a gratuitous ARP for an address at a MAC."""
+    return _frame(mac, EVERYBODY, REQUEST, mac, ip, EVERYBODY, ip)
 
 
 def line(place: Namespace, device: str) -> socket.socket:

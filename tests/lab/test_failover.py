@@ -9,7 +9,7 @@ from ground import clients, judges
 from ground.capture import Capture
 from ground.wait import wait_until
 from support import VIP, repeated_requests, virtual_service
-from support.arp_requests import conflicts
+from support.arp_requests import conflicts, forged_announcements
 from support.directors import (  # noqa: F401
     DIRECTORS, holders, keep_open, last_claim, more, not_kept, only_here, owners, pair, revive, two_halves, wait_alone, wait_holder,
 )
@@ -160,3 +160,21 @@ def test_h12_three_directors_share_sixty_vips(cluster):
     returned = [vip for vip in vips if back[vip] != after[vip]]
     print(f"\nH12: {len(moved)} of 60 moved when one of three died, {len(returned)} when it was back")
     assert len(returned) <= 25, returned
+
+
+def test_h17_forged_announcements_keep_nobody_from_taking_over(cluster):
+    """A host announces the VIP 300 times in a second, with another MAC in each frame. The agents report that once, and the standby takes over."""
+    holder, standby = pair(cluster)
+
+    def condition():
+        return next(one["status"] for one in cluster.get()["status"]["conditions"] if one["type"] == "VIPConflict")
+
+    def reported():
+        return cluster.lab[standby].agent.log().count("another host answers for the VIP")
+
+    with forged_announcements(cluster.host, VIP):
+        wait_until(lambda: condition() == "True", "the conflict to be reported", 10)
+        cluster.lab[holder].power_off()
+        wait_holder(cluster, standby)
+        assert reported() <= 4
+    revive(cluster, holder)

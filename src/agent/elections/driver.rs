@@ -248,16 +248,19 @@ impl<N: SegmentNic> Driver<N> {
 
     fn send(&mut self, actions: &Actions) {
         let mut failed = None;
-        let announcements = actions.announcements.iter().copied();
-        let questions = actions.questions.iter().copied();
-        let messages = announcements.map(Message::Announce);
-        for message in messages.chain(questions.map(Message::Request)) {
-            failed = self.nic.send(self.config.me.0, &message).err().or(failed);
+        let mut sent = Vec::new();
+        for message in actions.messages() {
+            match self.nic.send(self.config.me.0, &message) {
+                Ok(()) => sent.push(message),
+                Err(error) => failed = Some(error),
+            }
         }
-        self.status.sent(actions);
-        let sent = self.nic.now();
-        for question in &actions.questions {
-            self.round_trips.asked(question, &self.config, sent);
+        self.status.sent(&sent);
+        let now = self.nic.now();
+        for message in &sent {
+            if let Message::Request(question) = message {
+                self.round_trips.asked(question, &self.config, now);
+            }
         }
         let failed = failed.map(|error| error.to_string());
         if failed != self.unsent {
@@ -318,4 +321,102 @@ fn outcome(
 
 fn is(error: &OpError, kinds: &[RefusalKind]) -> bool {
     matches!(error, OpError::Refused { kind, .. } if kinds.contains(kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+    use crate::{
+        agent::Trigger,
+        election::{DirectorId, PeerConfig, Timing},
+        kernel::NicState,
+        metrics::Metrics,
+        wire::Received,
+    };
+
+    /// A NIC whose queue is full.
+    #[derive(Debug)]
+    struct Full;
+
+    impl SegmentNic for Full {
+        fn now(&self) -> Duration {
+            Duration::from_secs(1)
+        }
+
+        fn look(&mut self) -> Result<Option<NicState>, KernelError> {
+            Ok(Some(NicState {
+                carrier: true,
+                vips: BTreeSet::new(),
+            }))
+        }
+
+        fn add(&mut self, _: &BTreeSet<IpAddr>, _: Option<Duration>) -> Vec<Result<(), OpError>> {
+            Vec::new()
+        }
+
+        fn renew(&mut self, _: &BTreeSet<IpAddr>, _: Option<Duration>) -> Vec<Result<(), OpError>> {
+            Vec::new()
+        }
+
+        fn remove(&mut self, _: &BTreeSet<IpAddr>) -> Vec<Result<(), OpError>> {
+            Vec::new()
+        }
+
+        fn send(&mut self, _: IpAddr, _: &Message) -> Result<(), KernelError> {
+            Err(KernelError {
+                doing: "send".to_owned(),
+                cause: "the queue is full".to_owned(),
+            })
+        }
+
+        fn receive(&mut self) -> Result<Option<Received>, KernelError> {
+            Ok(None)
+        }
+
+        fn lost(&mut self) -> Result<u32, KernelError> {
+            Ok(0)
+        }
+    }
+
+    #[test]
+    fn frames_that_the_nic_refuses_do_not_count_as_sent() {
+        let id = |last| DirectorId(IpAddr::from([10, 0, 0, last]));
+        let peer = PeerConfig {
+            name: "e".into(),
+            mac: None,
+        };
+        let metrics = Arc::new(Metrics::default());
+        let status = ElectionStatus::new(Trigger::default(), Arc::clone(&metrics));
+        let (_tell, inbox) = unbounded_channel();
+        let params = ElectionParams {
+            dev: "eth0".parse().unwrap(),
+            timing: Arc::new(Timing::default()),
+            lifetime: None,
+            config: Arc::new(ElectionConfig {
+                me: id(1),
+                macs: BTreeSet::new(),
+                peers: BTreeMap::from([(id(2), peer)]),
+                vips: BTreeMap::new(),
+                fresh: true,
+            }),
+            status: Arc::new(status),
+            inbox,
+        };
+        let mut driver = Driver::open(Full, &params).unwrap();
+        driver.work().unwrap();
+        let unsent = driver.unsent.as_deref();
+        assert!(
+            unsent.is_some_and(|it| it.contains("the queue is full")),
+            "{unsent:?}"
+        );
+        let text = metrics.encode();
+        assert!(
+            !text.contains("directway_election_frames_sent_total{"),
+            "{text}"
+        );
+    }
 }

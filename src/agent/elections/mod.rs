@@ -117,7 +117,11 @@ impl Elections {
     }
 
     /// Begins the elections of new segments, ends those of segments that are gone, and sends changes to the others.
+    ///
+    /// # Errors
+    /// The last election that could not begin. The others run; the next call tries again.
     pub fn publish(&mut self, segments: Segments) -> io::Result<()> {
+        let mut outcome = Ok(());
         self.running.retain(|dev, running| {
             let stays = segments.contains_key(dev);
             if !stays {
@@ -140,14 +144,19 @@ impl Elections {
                 continue;
             }
             let (tell, inbox) = unbounded_channel();
-            (self.begin)(ElectionParams {
+            let begun = (self.begin)(ElectionParams {
                 dev: dev.clone(),
                 timing: Arc::clone(&self.timing),
                 lifetime: self.lifetime,
                 config: Arc::clone(&config),
                 status: Arc::clone(&self.status),
                 inbox,
-            })?;
+            });
+            if let Err(error) = begun {
+                self.status.problem(&dev, Some(error.to_string()));
+                outcome = Err(error);
+                continue;
+            }
             let running = Running {
                 index,
                 mac,
@@ -156,7 +165,7 @@ impl Elections {
             };
             self.running.insert(dev, running);
         }
-        Ok(())
+        outcome
     }
 }
 

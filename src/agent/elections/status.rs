@@ -11,9 +11,10 @@ use jiff::Timestamp;
 
 use crate::{
     agent::Trigger,
-    election::{Actions, GiveCause, Notice, TakeCause},
+    election::{GiveCause, Notice, TakeCause},
     metrics::Metrics,
     model::{AddressKey, Dev, Elected, Move, NodeName},
+    wire::Message,
 };
 
 /// How many moves are remembered.
@@ -253,10 +254,18 @@ impl ElectionStatus {
         }
     }
 
-    /// Counts the frames of `actions`: announcements, and broadcast and unicast questions.
-    pub fn sent(&self, actions: &Actions) {
-        self.metrics.announced(actions.announcements.len());
-        for (kind, count) in actions.asked() {
+    /// Counts the frames that the NIC took: announcements, and broadcast and unicast questions.
+    pub fn sent(&self, messages: &[Message]) {
+        let (mut announcements, mut broadcasts, mut unicasts) = (0, 0, 0);
+        for message in messages {
+            match message {
+                Message::Announce(_) => announcements += 1,
+                Message::Request(question) if question.to.is_none() => broadcasts += 1,
+                Message::Request(_) => unicasts += 1,
+            }
+        }
+        self.metrics.announced(announcements);
+        for (kind, count) in [("broadcasts", broadcasts), ("unicasts", unicasts)] {
             if count > 0 {
                 self.metrics.asked(kind, count);
             }

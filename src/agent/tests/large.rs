@@ -8,7 +8,7 @@ use std::{
 use super::*;
 use crate::{
     agent::PassState,
-    desired::{DrainTimers, Inputs, NodeOptions, admit, desired},
+    desired::{DrainTimers, FormerDirectors, Inputs, NodeOptions, admit, desired},
     kernel::OpResults,
     model::{
         Elected, ForeignTag, KubeProxy, Ledger, Mac, ObservedAddress, PeerState, ProxyAnswer,
@@ -88,6 +88,7 @@ fn report_after(
         reserved: &Reserved::new(),
         wire,
         elected: &Elected::default(),
+        former: &FormerDirectors::default(),
         complete: true,
         options: &NodeOptions::default(),
         timers: &DrainTimers::default(),

@@ -235,6 +235,7 @@ fn network((dev, nic): (&crate::model::Dev, &super::ReportedNic)) -> Network {
         interface: dev.to_string(),
         index: nic.index.into(),
         down: nic.down,
+        mac: nic.mac.map(|mac| mac.to_string()),
         subnets: nic.subnets.iter().map(ToString::to_string).collect(),
         addresses: nic.addresses.iter().map(ToString::to_string).collect(),
         arp: node_arp(nic.arp),

@@ -41,3 +41,49 @@ fn each_vip_has_its_own_holder() {
     let summary = status.summary.unwrap();
     assert_eq!((status.holders.len(), summary.holders.as_str()), (0, ""));
 }
+
+#[test]
+fn a_node_that_is_no_director_counts_neither_as_a_holder_nor_as_a_witness() {
+    let mut ground = Ground::serving();
+    ground.directors = Some([("d".into(), vec![ip("10.0.0.1")])].into());
+    let conflict = Conflict {
+        own: None,
+        rivals: [("02:00:00:00:00:09".parse().unwrap(), None)].into(),
+    };
+    ground.report("r1", |report| {
+        came(report, 900);
+        let at = (ip(VIP), "eth0".parse().unwrap());
+        report.conflicts.insert(at, conflict.clone());
+    });
+    assert_eq!(ground.status("web").holder.as_deref(), Some("d"));
+    assert_eq!(ground.condition("web", "VIPConflict"), "False NoConflict");
+    ground.report("d", |report| {
+        let at = (ip(VIP), "eth0".parse().unwrap());
+        report.conflicts.insert(at, conflict);
+    });
+    assert_eq!(ground.condition("web", "VIPConflict"), "True VIPConflict");
+}
+
+#[test]
+fn a_vip_that_two_directors_report_as_held_is_a_conflict_whatever_the_wire_says() {
+    let mut ground = Ground::serving();
+    let held = one(VIP);
+    let (d, e) = (NodeName::from("d"), NodeName::from("e"));
+    let holders = [(&d, &held), (&e, &held)];
+    let vips = || [ip(VIP)].into_iter();
+    ground.double_holders.update(vips(), &holders, PATIENCE);
+    assert_eq!(ground.condition("web", "VIPConflict"), "False NoConflict");
+    ground.double_holders.update(vips(), &holders, PATIENCE * 2);
+    assert_eq!(ground.condition("web", "VIPConflict"), "True VIPConflict");
+    let message = ground.message("web", "VIPConflict");
+    assert!(
+        message.contains("10.0.0.100 is reported as held by d and e"),
+        "{message}"
+    );
+    // The holder goes on serving.
+    assert_eq!(ground.condition("web", "Ready"), "True Serving");
+    ground
+        .double_holders
+        .update(vips(), &holders[..1], PATIENCE * 3);
+    assert_eq!(ground.condition("web", "VIPConflict"), "False NoConflict");
+}

@@ -282,3 +282,26 @@ fn an_annotation_that_is_no_weight_refuses_that_node_alone() {
     lan.node = "r1".into();
     assert_eq!(lan.reason(), Some(Reason::InvalidWeightAnnotation));
 }
+
+#[test]
+fn a_node_that_is_no_director_pins_no_vip() {
+    let mut lan = Lan::real_server();
+    lan.snapshot.virtual_services.clear();
+    lan.carrying("lo", Role::Quiet);
+    let directing = Directing {
+        vips: [ip(VIP)].into_iter().collect(),
+        ready: [ip("10.77.0.11")].into(),
+        ..Directing::default()
+    };
+    let state = PeerState {
+        directing: vec![directing],
+        ..PeerState::default()
+    };
+    lan.snapshot.peers = Peers::Reported([("r2".into(), state)].into());
+    lan.timers = lan.desired().timers;
+    lan.now = Duration::from_secs(3);
+    // When the agent has just started, r2 may have been a director until then.
+    assert_eq!(lan.devices(), on(&[("lo", false)]));
+    lan.former = Some([("d".into(), Vec::new())].into());
+    assert_eq!(lan.devices(), on(&[]));
+}

@@ -282,3 +282,73 @@ fn another_director_that_answers_for_the_vip_is_still_a_real_server() {
         "one that is no director must be quiet"
     );
 }
+
+#[test]
+fn a_directors_report_is_a_reason_to_ask_it_and_no_other_nodes_is() {
+    let mut lan = pair();
+    let mac = Mac([2, 0, 0, 0, 0, 20]);
+    let holds = |address: &str| PeerState {
+        addresses: [ip(address)].into(),
+        macs: [(ip(address), mac)].into(),
+        held: [ip(VIP)].into_iter().collect(),
+        ..PeerState::default()
+    };
+    let reports = [("e", "10.77.0.20"), ("r1", "10.77.0.11")];
+    let reports = reports.map(|(name, address)| (name.into(), holds(address)));
+    lan.snapshot.peers = Peers::Reported(reports.into());
+    let config = segment(&lan, &FormerDirectors::new()).config;
+    let e = DirectorId(ip("10.77.0.20"));
+    assert_eq!(config.vips[&ip(VIP)].reported, [e].into());
+    assert_eq!(config.peers.keys().collect::<Vec<_>>(), [&e]);
+    assert_eq!(config.peers[&e].mac, Some(mac));
+}
+
+#[test]
+fn a_director_that_cannot_answer_for_the_vip_claims_nothing() {
+    let claims = |arp_ignore, vip_network: &str| {
+        let mut lan = pair();
+        lan.web().directors.interface = Some(dev("eth0"));
+        lan.eth0().addresses = vec![vip_network.parse().unwrap()];
+        lan.observed.arp_all.ignore = arp_ignore;
+        let claimed = !lan.desired().net.claims.is_empty();
+        (claimed, lan.reason() == Some(Reason::CannotAnswer))
+    };
+    let (inside, outside) = ("10.77.0.10/24", "10.77.0.10/28");
+    for (arp_ignore, network, expected) in [
+        (1, inside, true),
+        (1, outside, true),
+        (2, inside, true),
+        (2, outside, false),
+        (8, inside, false),
+    ] {
+        let found = claims(arp_ignore, network);
+        assert_eq!(found, (expected, !expected), "{arp_ignore} {network}");
+    }
+}
+
+#[test]
+fn a_holder_that_cannot_answer_any_more_serves_until_a_successor_has_the_vip() {
+    let mut lan = pair();
+    lan.serving(&[("10.77.0.11", 1), ("10.77.0.12", 1)]);
+    lan.carrying("lo", Role::Quiet);
+    lan.carrying("eth0", Role::Held);
+    hold(&mut lan);
+    assert_eq!(order(&lan).len(), 2);
+    lan.observed.arp_all.ignore = 8;
+    assert_eq!(lan.reason(), Some(Reason::CannotAnswer));
+    assert_eq!(lan.devices(), on(&[("lo", false), ("eth0", true)]));
+    let left: Vec<String> = order(&lan).into_iter().map(|(who, _)| who).collect();
+    assert_eq!(left, ["10.77.0.20"]);
+}
+
+#[test]
+fn directors_that_could_not_know_each_other_do_not_claim() {
+    let mut lan = pair();
+    lan.web().directors.interface = Some(dev("eth0"));
+    lan.eth0().addresses = Vec::new();
+    assert_eq!(lan.reason(), Some(Reason::NoInterface));
+    assert!(lan.desired().net.claims.is_empty());
+    // The only director need not know another one.
+    lan.snapshot.nodes.remove(&"e".into());
+    assert_eq!(lan.desired().net.claims.len(), 1);
+}

@@ -7,8 +7,8 @@ use std::{
 
 use crate::{
     desired::{
-        Desired, DrainTimers, Inputs, NodeOptions, VirtualServiceState, admit_here, desired,
-        reserved,
+        Desired, DirectorHistory, DrainTimers, FormerDirectors, Inputs, NodeOptions,
+        VirtualServiceState, admit_here, desired, reserved,
     },
     model::*,
 };
@@ -84,6 +84,8 @@ pub struct Lan {
     pub api_servers: BTreeSet<IpAddr>,
     pub wire: WireEvidence,
     pub elected: Elected,
+    /// Nodes that are or were directors; `None`: as if the agent had just started.
+    pub former: Option<FormerDirectors>,
     pub options: NodeOptions,
     pub timers: DrainTimers,
     pub now: Duration,
@@ -130,6 +132,7 @@ impl Lan {
             api_servers: BTreeSet::new(),
             wire: WireEvidence::default(),
             elected: Elected::default(),
+            former: None,
             options: NodeOptions::default(),
             timers: DrainTimers::default(),
             now: Duration::ZERO,
@@ -216,6 +219,8 @@ impl Lan {
     pub fn decide<T>(&self, decision: impl FnOnce(&Inputs<'_>) -> T) -> T {
         let admission = admit_here(&self.snapshot, |vip| self.elected.held.contains_key(&vip));
         let reserved = reserved(&self.observed, &self.ledger, &self.api_servers);
+        let zero = Duration::ZERO;
+        let just_started = || DirectorHistory::default().update(&self.snapshot, zero, zero);
         decision(&Inputs {
             node: &self.node,
             snapshot: &self.snapshot,
@@ -225,6 +230,7 @@ impl Lan {
             reserved: &reserved,
             wire: &self.wire,
             elected: &self.elected,
+            former: &self.former.clone().unwrap_or_else(just_started),
             complete: true,
             options: &self.options,
             timers: &self.timers,

@@ -1,7 +1,7 @@
 //! A packet socket for address resolution on one interface.
 
 use std::{
-    io::{self, Read},
+    io,
     net::IpAddr,
     num::NonZeroU32,
     os::fd::{AsRawFd, RawFd},
@@ -22,11 +22,14 @@ const BUFFER: usize = 128;
 
 /// Sends and receives the address resolution of one family on one interface. Needs CAP_NET_RAW.
 ///
-/// Bound to that protocol, it receives what the kernel's own address resolution receives: frames of a VLAN or of a
-/// bridge's port on the VLAN's or bridge's device (`__netif_receive_skb_core`, net/core/dev.c), and none of this host.
+/// It receives what the kernel's own address resolution receives on that interface. The kernel gives a socket that is
+/// bound to an interface more than that: a trunk's parent also gets the frames of its VLANs, those with a device of their
+/// own and those without (`orig_dev` in `__netif_receive_skb_core`, net/core/dev.c). They are another segment's, so they
+/// are dropped here.
 #[derive(Debug)]
 pub struct LinkSocket {
     socket: Socket,
+    index: i32,
     mac: Mac,
     resolution: &'static dyn AddressResolution,
 }
@@ -38,9 +41,12 @@ impl LinkSocket {
         // A socket of protocol 0 receives nothing, so no frame of another interface gets in before it is bound.
         let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
         let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
-        socket.bind(&link_layer_address(index, resolution.ethertype())?)?;
+        let index =
+            i32::try_from(index.get()).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
+        socket.bind(&link_layer_address(index, resolution.ethertype()))?;
         Ok(Self {
             socket,
+            index,
             mac,
             resolution,
         })
@@ -82,22 +88,37 @@ impl LinkSocket {
     ///
     /// `WouldBlock` if there is none.
     pub fn try_receive(&self) -> io::Result<Received> {
-        let mut buffer = [0; BUFFER];
         loop {
-            match (&self.socket).read(&mut buffer) {
-                Ok(length) => {
-                    if let Some(heard) = self.decode(&buffer, length) {
-                        return Ok(heard);
-                    }
-                }
+            match self.read() {
+                Ok(Some(heard)) => return Ok(heard),
+                Ok(None) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
-    fn decode(&self, buffer: &[u8], length: usize) -> Option<Received> {
-        self.resolution.decode(self.mac, buffer.get(..length)?)
+    /// Reads one frame; `None` if it is malformed, or not of this interface.
+    #[allow(unsafe_code)]
+    fn read(&self) -> io::Result<Option<Received>> {
+        let mut buffer = [0_u8; BUFFER];
+        // SAFETY: all fields of sockaddr_ll are numbers, for which zero is valid.
+        let mut source: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+        let mut source_length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+        // SAFETY: the descriptor is open, and the kernel writes at most as many bytes as both lengths say.
+        let length = unsafe {
+            libc::recvfrom(
+                self.socket.as_raw_fd(),
+                buffer.as_mut_ptr().cast(),
+                buffer.len(),
+                0,
+                (&raw mut source).cast(),
+                &raw mut source_length,
+            )
+        };
+        let length = usize::try_from(length).map_err(|_| io::Error::last_os_error())?;
+        let frame = buffer.get(..length).filter(|_| is_of(self.index, &source));
+        Ok(frame.and_then(|frame| self.resolution.decode(self.mac, frame)))
     }
 
     /// How many frames the kernel dropped since the last call, because the receive buffer was full.
@@ -128,7 +149,6 @@ impl LinkSocket {
 
     /// Waits for the next well-formed frame; `None` at the deadline.
     pub fn receive(&self, deadline: Instant) -> io::Result<Option<Received>> {
-        let mut buffer = [0; BUFFER];
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -137,20 +157,15 @@ impl LinkSocket {
             // A timeout of less than a microsecond would be rounded to 0, which means no timeout.
             self.socket
                 .set_read_timeout(Some(left.max(Duration::from_micros(1))))?;
-            let length = match (&self.socket).read(&mut buffer) {
-                Ok(length) => length,
+            match self.read() {
+                Ok(Some(heard)) => return Ok(Some(heard)),
+                Ok(None) => {}
                 Err(error)
                     if matches!(
                         error.kind(),
                         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-                    ) =>
-                {
-                    continue;
-                }
+                    ) => {}
                 Err(error) => return Err(error),
-            };
-            if let Some(heard) = self.decode(&buffer, length) {
-                return Ok(Some(heard));
             }
         }
     }
@@ -162,11 +177,22 @@ impl AsRawFd for LinkSocket {
     }
 }
 
+/// Whether a frame arrived on the interface with this index itself, for this host or for all: `arp_rcv` (net/ipv4/arp.c)
+/// drops all others, too. A frame of a VLAN names the VLAN's device; in a VLAN without a device it is for another host.
+fn is_of(index: i32, source: &libc::sockaddr_ll) -> bool {
+    let packet_type = source.sll_pkttype;
+    let is_for_us = [
+        libc::PACKET_HOST,
+        libc::PACKET_BROADCAST,
+        libc::PACKET_MULTICAST,
+    ]
+    .contains(&packet_type);
+    source.sll_ifindex == index && is_for_us
+}
+
 /// `struct sockaddr_ll` for a protocol on an interface.
 #[allow(unsafe_code)]
-fn link_layer_address(index: NonZeroU32, ethertype: u16) -> io::Result<SockAddr> {
-    let index =
-        i32::try_from(index.get()).map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?;
+fn link_layer_address(index: i32, ethertype: u16) -> SockAddr {
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: sockaddr_ll is one of the platform's sockaddr types, smaller than the storage, and valid when zeroed.
     let address = unsafe { storage.view_as::<libc::sockaddr_ll>() };
@@ -174,5 +200,35 @@ fn link_layer_address(index: NonZeroU32, ethertype: u16) -> io::Result<SockAddr>
     address.sll_protocol = ethertype.to_be();
     address.sll_ifindex = index;
     // SAFETY: the family is AF_PACKET, the storage was filled as a sockaddr_ll, and the length is that type's.
-    Ok(unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) })
+    unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_of_a_vlan_and_for_other_hosts_are_not_the_interfaces() {
+        let (nic, vlan) = (2, 5);
+        for (index, packet_type, expected) in [
+            (nic, libc::PACKET_HOST, true),
+            (nic, libc::PACKET_BROADCAST, true),
+            // A VLAN with a device.
+            (vlan, libc::PACKET_BROADCAST, false),
+            // A VLAN without one, or a NIC in promiscuous mode.
+            (nic, libc::PACKET_OTHERHOST, false),
+            (nic, libc::PACKET_OUTGOING, false),
+        ] {
+            let source = libc::sockaddr_ll {
+                sll_family: 0,
+                sll_protocol: 0,
+                sll_ifindex: index,
+                sll_hatype: 0,
+                sll_pkttype: packet_type,
+                sll_halen: 0,
+                sll_addr: [0; 8],
+            };
+            assert_eq!(is_of(nic, &source), expected, "{index} {packet_type}");
+        }
+    }
 }

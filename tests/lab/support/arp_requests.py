@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 import threading
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -33,23 +35,37 @@ def arping_many(place: Namespace, ip: str, device: str = "lan", tries: int = 20,
 @contextmanager
 def repeated_requests(place: Namespace, *ips: str, sender: str, device: str = "lan", interval: float = 0.01) -> Iterator[threading.Thread]:
     """A client with the address `sender` asks for each address every `interval` seconds, until the end of the block."""
-    over = threading.Event()
     with arp.line(place, device) as line:
         own = line.getsockname()[4]
         requests = [arp.request(own, sender, ip) for ip in ips]
-
-        def ask() -> None:
-            while not over.wait(interval):
-                for request in requests:
-                    line.send(request)
-
-        thread = threading.Thread(target=ask, name="asking", daemon=True)
-        thread.start()
-        try:
+        with _sending(line, lambda: requests, interval) as thread:
             yield thread
-        finally:
-            over.set()
-            thread.join()
+
+
+@contextmanager
+def forged_announcements(place: Namespace, ip: str, device: str = "lan", interval: float = 0.003) -> Iterator[threading.Thread]:
+    """Somebody announces an address every `interval` seconds, each time from another MAC, until the end of the block."""
+    with arp.line(place, device) as line:
+        with _sending(line, lambda: [arp.announcement(bytes([2]) + os.urandom(5), ip)], interval) as thread:
+            yield thread
+
+
+@contextmanager
+def _sending(line: socket.socket, frames: Callable[[], list[bytes]], interval: float) -> Iterator[threading.Thread]:
+    over = threading.Event()
+
+    def send() -> None:
+        while not over.wait(interval):
+            for frame in frames():
+                line.send(frame)
+
+    thread = threading.Thread(target=send, name="sending", daemon=True)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        over.set()
+        thread.join()
 
 
 @dataclass(frozen=True)

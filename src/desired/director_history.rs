@@ -1,43 +1,48 @@
 //! Nodes that were directors lately: one that was just unlabelled has VIPs on its NIC until another director takes them
-//! over, and the election must not take it for a stranger.
+//! over. It is no stranger to the election, and its report counts. The reports of all others about VIPs that they hold or
+//! direct count for nothing: a node must not become a director by its own word.
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
-use crate::{
-    desired::FormerDirectors,
-    model::{Node, NodeName, Snapshot},
-};
+use crate::model::{Node, NodeName, Snapshot};
+
+use super::FormerDirectors;
 
 /// How much longer than a director keeps a VIP that it may no longer hold.
 const MARGIN: Duration = Duration::from_secs(50);
 
-/// Nodes that were directors or holders lately: their addresses, and when they last were.
+/// Nodes that were directors lately: their addresses, and when they last were.
 #[derive(Debug, Default)]
-pub struct DirectorHistory(BTreeMap<NodeName, (Vec<IpAddr>, Duration)>);
+pub struct DirectorHistory {
+    known: BTreeMap<NodeName, (Vec<IpAddr>, Duration)>,
+    /// Whether labels were looked at before.
+    began: bool,
+}
 
 impl DirectorHistory {
-    /// Adds the present directors and holders, and returns all that were one lately. A director keeps a VIP that it may no
-    /// longer hold for up to `retire`.
+    /// Adds the present directors, and returns all nodes that were one lately. A director keeps a VIP that it may no longer
+    /// hold for up to `retire`. A node that holds or directs VIPs when this is called first counts, too, because it may have
+    /// been unlabelled just before.
     pub fn update(
         &mut self,
         snapshot: &Snapshot,
         retire: Duration,
         now: Duration,
     ) -> FormerDirectors {
-        let directors = snapshot
-            .nodes
-            .iter()
-            .filter(|(_, node)| Node::is_director(node));
-        let directors = directors.map(|(name, _)| name);
-        // A holder may have been unlabelled before this agent started.
-        let holders = snapshot.peers.reports();
-        let holders = holders.filter(|(_, report)| !report.held.is_empty());
-        for name in directors.chain(holders.map(|(name, _)| name)) {
+        let nodes = snapshot.nodes.iter();
+        let labelled = nodes.filter(|(_, node)| Node::is_director(node));
+        let labelled = labelled.map(|(name, _)| name);
+        let is_first = !std::mem::replace(&mut self.began, true);
+        let reports = snapshot.peers.reports();
+        let at_work =
+            reports.filter(|(_, it)| is_first && !(it.held.is_empty() && it.directing.is_empty()));
+        for name in labelled.chain(at_work.map(|(name, _)| name)) {
             let seen = (snapshot.addresses_of(name).collect(), now);
-            self.0.insert(name.clone(), seen);
+            self.known.insert(name.clone(), seen);
         }
-        self.0.retain(|_, (_, seen)| now <= *seen + retire + MARGIN);
-        let remembered = self.0.iter();
+        self.known
+            .retain(|_, (_, seen)| now <= *seen + retire + MARGIN);
+        let remembered = self.known.iter();
         remembered
             .map(|(name, (addresses, _))| (name.clone(), addresses.clone()))
             .collect()
@@ -79,9 +84,15 @@ mod tests {
             ..PeerState::default()
         };
         snapshot.peers = Peers::Reported([("b".into(), holder)].into());
-        assert_eq!(director_history.update(&snapshot, RETIRE, later).len(), 1);
-        snapshot.peers = Peers::Reported(BTreeMap::new());
-        let known = director_history.update(&snapshot, RETIRE, later + RETIRE + MARGIN);
+        let known = director_history.update(&snapshot, RETIRE, later);
+        assert!(known.is_empty(), "its own word makes it no director");
+        // It may have been one until just before this agent started.
+        let mut director_history = DirectorHistory::default();
+        let known = director_history.update(&snapshot, RETIRE, later);
         assert_eq!(known[&"b".into()], [IpAddr::from([10, 0, 0, 2])]);
+        let known = director_history.update(&snapshot, RETIRE, later + RETIRE + MARGIN);
+        assert_eq!(known.len(), 1);
+        let end = later + RETIRE + MARGIN + Duration::from_millis(1);
+        assert!(director_history.update(&snapshot, RETIRE, end).is_empty());
     }
 }

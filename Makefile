@@ -52,6 +52,11 @@ bench-takeover: ## A director with 1,000 VIPs loses power; VIPS=100 for a look
 	cargo build --locked
 	PYTHONPATH=tests $(PYTHON) benches/takeover.py $(VIPS)
 
+.PHONY: bench-many
+bench-many: ## What passes and changes cost with 1,000 to 10,000 VIPs; VIPS=1000 for a look
+	tests/ground/install lab
+	PYTHONPATH=tests $(PYTHON) benches/many_vips.py $(VIPS)
+
 .PHONY: bench-requests
 bench-requests: ## What a director at rest asks of the API server, with 1,000 VirtualServices
 	tests/ground/install lab api

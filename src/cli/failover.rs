@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     api::VirtualService,
-    desired::directors,
+    desired::{directors, is_director},
     model::{self, NodeName, Snapshot},
 };
 
@@ -141,7 +141,7 @@ fn target(
         .filter(|name| {
             wanted
                 .iter()
-                .all(|it| directors(it, snapshot).any(|other| other == *name))
+                .all(|it| is_director(it, name, snapshot))
         })
         .collect();
     let holders = holders(vip, snapshot);

@@ -13,7 +13,7 @@ use crate::model::{
 
 use super::{
     Admission, DrainTimers, FormerDirectors, RealServerId, RealServerSet, Viewpoint, bind,
-    director, directors, keep,
+    director, directors, is_director, keep,
     quiet::{quiet_nics, unanswered},
     real_servers::RealServerSets,
     rivals, sync,
@@ -187,7 +187,7 @@ fn serve<'a>(
     sets: &mut RealServerSets<'a>,
     desired: &mut Desired,
 ) -> Option<VirtualServiceState> {
-    let may_hold = directors(virtual_service, inputs.snapshot).any(|name| name == inputs.node);
+    let may_hold = is_director(virtual_service, inputs.node, inputs.snapshot);
     let is_director = may_hold || holds(virtual_service, inputs.elected);
     let mut vs_state = VirtualServiceState::default();
     let mut has_part = is_director;
@@ -226,7 +226,7 @@ pub(super) fn directs(
     snapshot: &Snapshot,
     elected: &Elected,
 ) -> bool {
-    directors(virtual_service, snapshot).any(|name| name == node) || holds(virtual_service, elected)
+    is_director(virtual_service, node, snapshot) || holds(virtual_service, elected)
 }
 
 /// Whether this node holds any of the VIPs of `virtual_service`.

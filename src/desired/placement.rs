@@ -6,7 +6,7 @@ use std::{
 use crate::{
     election::{Placement, PlacementInput, place},
     model::{
-        AddressKey, Elected, NodeName, Observed, Peers, Role, Snapshot, VirtualService,
+        AddressKey, Elected, Node, NodeName, Observed, Peers, Role, Snapshot, VirtualService,
         WireEvidence,
     },
 };
@@ -18,12 +18,26 @@ pub fn directors<'a>(
     virtual_service: &'a VirtualService,
     snapshot: &'a Snapshot,
 ) -> impl Iterator<Item = &'a NodeName> {
-    let selector = &virtual_service.directors.selector;
+    let may_hold = |(_, node): &(_, &Node)| selects(virtual_service, node);
     snapshot
         .nodes
         .iter()
-        .filter(|(_, node)| node.is_director() && selector.matches(&node.labels))
+        .filter(may_hold)
         .map(|(name, _)| name)
+}
+
+/// Whether `node` may hold the VIPs of `virtual_service`.
+pub fn is_director(
+    virtual_service: &VirtualService,
+    node: &NodeName,
+    snapshot: &Snapshot,
+) -> bool {
+    let node = snapshot.nodes.get(node);
+    node.is_some_and(|node| selects(virtual_service, node))
+}
+
+fn selects(virtual_service: &VirtualService, node: &Node) -> bool {
+    node.is_director() && virtual_service.directors.selector.matches(&node.labels)
 }
 
 /// Which director should hold which VIP: for agents, status and forecasts alike.
@@ -31,6 +45,15 @@ pub fn directors<'a>(
 /// It uses the snapshot alone, so every node computes the same answer. If a director cannot serve a VIP now, the next
 /// in that VIP's order holds it, and no other VIP moves because of that.
 pub fn placement<'a>(snapshot: &'a Snapshot, admission: &'a Admission<'_>) -> Placement<'a> {
+    // Looked up once: of all nodes few are directors, and there may be ten thousand VirtualServices.
+    let nodes = snapshot.nodes.iter();
+    let labelled: Vec<(&NodeName, &Node)> = nodes.filter(|(_, node)| node.is_director()).collect();
+    let eligible = |virtual_service: &VirtualService| {
+        let selected = labelled
+            .iter()
+            .filter(|(_, node)| selects(virtual_service, node));
+        selected.map(|(name, _)| *name).collect()
+    };
     let mut placement_inputs: BTreeMap<IpAddr, PlacementInput<'a>> = BTreeMap::new();
     for virtual_service in admission.accepted.values() {
         for vip in &virtual_service.vips {
@@ -39,7 +62,7 @@ pub fn placement<'a>(snapshot: &'a Snapshot, admission: &'a Admission<'_>) -> Pl
                 .entry(*vip)
                 .or_insert_with(|| PlacementInput {
                     vip: *vip,
-                    eligible: directors(virtual_service, snapshot).collect(),
+                    eligible: eligible(virtual_service),
                     preferred: virtual_service.directors.preferred.as_ref(),
                 });
         }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::model::SyncHalf;
 
-use super::{Desired, Inputs, directors};
+use super::{Desired, Inputs, is_director};
 
 /// Adds the daemons that keep the directors' connection tables alike, if the node's administrator wants them.
 ///
@@ -15,8 +15,8 @@ pub(super) fn synchronise(wanted: &mut Desired, inputs: &Inputs<'_>) {
     };
     let doubles = wanted.virtual_services.iter().any(|(key, vs_state)| {
         let accepted = inputs.admission.accepted.get(key);
-        let directs = |it| directors(it, inputs.snapshot).any(|name| name == inputs.node);
-        vs_state.is_real_server && accepted.is_some_and(|it| directs(it))
+        let directs = accepted.is_some_and(|it| is_director(it, inputs.node, inputs.snapshot));
+        vs_state.is_real_server && directs
     });
     let sync = &mut Arc::make_mut(&mut wanted.net).sync;
     sync.insert(SyncHalf::Master, daemon.clone());

@@ -82,6 +82,7 @@ impl Journal {
             // Logged by the pass and by the sources.
             PreflightCheck::Needs(_) | PreflightCheck::Source => false,
             PreflightCheck::ConnectionSync
+            | PreflightCheck::ExpireNodestConn
             | PreflightCheck::NodeName
             | PreflightCheck::UnreadManifest
             | PreflightCheck::ReportSize

@@ -139,7 +139,7 @@ mod tests {
     use super::*;
     use crate::{
         cluster::{Change, Key},
-        model::{Directing, Node, NodeName, PeerState},
+        model::{Directing, Mac, Node, NodeName, PeerState, ReservedAs},
     };
 
     const SOURCES: [SourceName; 2] = [SourceName::Nodes, SourceName::NodeStates];
@@ -155,10 +155,13 @@ mod tests {
         };
         let peer = PeerState {
             addresses: [[10, 0, 0, 1].into()].into(),
+            reserved: [([10, 0, 0, 254].into(), ReservedAs::NextHop)].into(),
+            macs: [([10, 0, 0, 1].into(), Mac([2, 0, 0, 0, 0, 1]))].into(),
             bound: [[10, 0, 0, 100].into(), [10, 0, 0, 101].into()].into(),
             held: [[10, 0, 0, 100].into()].into(),
             directing: vec![Directing {
                 vips: [[10, 0, 0, 100].into()].into(),
+                ports: ["443/TCP".parse().unwrap()].into(),
                 ready: [[10, 0, 0, 11].into()].into(),
                 draining: [[10, 0, 0, 12].into()].into(),
                 ..Directing::default()

@@ -312,7 +312,8 @@ fn a_real_server_gets_weight_only_after_its_agent_has_reported() {
     world.pass("d");
     let (end, report) = world.pass("d");
     assert!(end.ops.is_empty(), "{:?}", end.ops);
-    let directing = &report.unwrap().peer.directing[0];
+    let peer = report.unwrap().peer;
+    let directing = &peer.directing[0];
     assert!(directing.ready.is_empty());
     assert!(
         directing
@@ -321,6 +322,14 @@ fn a_real_server_gets_weight_only_after_its_agent_has_reported() {
             .all(|refusal| refusal.reason == Reason::NotBound),
         "{directing:?}"
     );
+    let (_, report) = world.pass("b1");
+    let nothing = report.unwrap().peer.bound;
+    assert!(
+        nothing.is_empty(),
+        "no director has reported that it can serve"
+    );
+    let change = vec![Change::Peer("d".into(), peer)];
+    world.agent("b1").store.apply(change);
     let (_, report) = world.pass("b1");
     let peer = report.unwrap().peer;
     assert!(peer.bound.contains(VIP));

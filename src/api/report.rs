@@ -202,6 +202,12 @@ impl Report {
         })
     }
 
+    /// The networks that the node is in.
+    pub fn subnets(&self) -> BTreeSet<IpNet> {
+        let nics = self.networks.values();
+        nics.flat_map(|nic| nic.subnets.iter().copied()).collect()
+    }
+
     /// Reads only the part that other nodes act on.
     ///
     /// # Errors

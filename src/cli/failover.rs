@@ -138,11 +138,7 @@ fn target(
     snapshot: &Snapshot,
 ) -> Result<NodeName, Failure> {
     let may: Vec<&NodeName> = directors(wanted[0], snapshot)
-        .filter(|name| {
-            wanted
-                .iter()
-                .all(|it| is_director(it, name, snapshot))
-        })
+        .filter(|name| wanted.iter().all(|it| is_director(it, name, snapshot)))
         .collect();
     let holders = holders(vip, snapshot);
     let ready: Vec<&NodeName> = may

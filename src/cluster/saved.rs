@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use super::{Change, SourceName, Store};
 use crate::{
     api::{VirtualService, manifest_of, parse_virtual_service},
-    model::{Directing, IpRanges, Node, NodeName, ParseRangeError, PeerState, Snapshot},
+    model::{
+        Directing, IpRanges, Node, NodeName, ParseMacError, PeerState, Port, ReservedAs, Snapshot,
+    },
 };
 
 /// The only format so far.
@@ -72,6 +74,8 @@ struct SavedNode {
 #[derive(Serialize, Deserialize)]
 struct SavedPeer {
     addresses: BTreeSet<IpAddr>,
+    reserved: BTreeMap<IpAddr, String>,
+    macs: BTreeMap<IpAddr, String>,
     bound: Vec<String>,
     held: Vec<String>,
     directing: Vec<SavedDirecting>,
@@ -81,6 +85,7 @@ struct SavedPeer {
 #[derive(Serialize, Deserialize)]
 struct SavedDirecting {
     vips: Vec<String>,
+    ports: Vec<String>,
     ready: Vec<String>,
     draining: Vec<String>,
 }
@@ -154,10 +159,7 @@ pub fn restore(
             Line::Node(name, node) => Change::Node(NodeName(name), SavedNode::into(node)),
             Line::Peer(name, peer) => {
                 let peer = PeerState::try_from(peer);
-                Change::Peer(
-                    NodeName(name),
-                    peer.map_err(|error| damaged(error.to_string()))?,
-                )
+                Change::Peer(NodeName(name), peer.map_err(damaged)?)
             }
             Line::Snapshot(_) | Line::End(_) => {
                 return Err(damaged("does not belong here".to_owned()));
@@ -218,6 +220,8 @@ impl From<&PeerState> for SavedPeer {
     fn from(peer: &PeerState) -> Self {
         let PeerState {
             addresses,
+            reserved,
+            macs,
             bound,
             held,
             directing,
@@ -225,11 +229,14 @@ impl From<&PeerState> for SavedPeer {
         } = peer;
         let directing = directing.iter().map(|group| SavedDirecting {
             vips: group.vips.to_strings(),
+            ports: group.ports.iter().map(ToString::to_string).collect(),
             ready: group.ready.to_strings(),
             draining: group.draining.to_strings(),
         });
         Self {
             addresses: addresses.clone(),
+            reserved: texts(reserved),
+            macs: texts(macs),
             bound: bound.to_strings(),
             held: held.to_strings(),
             directing: directing.collect(),
@@ -238,24 +245,49 @@ impl From<&PeerState> for SavedPeer {
     }
 }
 
-impl TryFrom<SavedPeer> for PeerState {
-    type Error = ParseRangeError;
+/// The values as users read them.
+fn texts(map: &BTreeMap<IpAddr, impl ToString>) -> BTreeMap<IpAddr, String> {
+    let texts = map.iter().map(|(ip, value)| (*ip, value.to_string()));
+    texts.collect()
+}
 
-    fn try_from(saved: SavedPeer) -> Result<Self, ParseRangeError> {
-        let ranges = |texts: &[String]| IpRanges::parse(texts.iter().map(String::as_str));
+impl TryFrom<SavedPeer> for PeerState {
+    type Error = String;
+
+    fn try_from(saved: SavedPeer) -> Result<Self, String> {
+        let ranges = |texts: &[String]| {
+            let ranges = IpRanges::parse(texts.iter().map(String::as_str));
+            ranges.map_err(|error| error.to_string())
+        };
         let directing = saved.directing.iter().map(|group| {
+            let ports = group.ports.iter().map(|port| port.parse::<Port>());
+            let ports: Result<_, _> = ports.collect();
             Ok(Directing {
                 vips: ranges(&group.vips)?,
+                ports: ports.map_err(|error| error.to_string())?,
                 ready: ranges(&group.ready)?,
                 unready: BTreeMap::new(),
                 draining: ranges(&group.draining)?,
             })
         });
+        let macs = saved.macs.iter().map(|(ip, mac)| Ok((*ip, mac.parse()?)));
+        let macs: Result<_, ParseMacError> = macs.collect();
+        let reserved = saved.reserved.iter().map(|(ip, kind)| {
+            let known = ReservedAs::from_name(kind);
+            Ok((
+                *ip,
+                known.ok_or_else(|| {
+                    format!("{kind:?} is no reason for an address to be reserved")
+                })?,
+            ))
+        });
         Ok(Self {
             addresses: saved.addresses,
+            reserved: reserved.collect::<Result<_, String>>()?,
+            macs: macs.map_err(|error| error.to_string())?,
             bound: ranges(&saved.bound)?,
             held: ranges(&saved.held)?,
-            directing: directing.collect::<Result<_, _>>()?,
+            directing: directing.collect::<Result<_, String>>()?,
             partial: saved.partial,
         })
     }

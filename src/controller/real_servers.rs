@@ -105,7 +105,7 @@ pub(super) fn count_real_servers(
         }
         let refusal = told.unwrap_or_else(|| {
             let message = match holder {
-                Some(report) if report.left_out > 0 => {
+                Some((_, report)) if report.left_out > 0 => {
                     "the holder's report is too long to say why: see /state of its agent".to_owned()
                 }
                 Some(_) | None => format!("no director sends {vip} to it yet"),

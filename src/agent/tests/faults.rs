@@ -7,6 +7,7 @@ use std::{
 
 use super::{World, changes};
 use crate::{
+    cluster::Change,
     kernel::{Kernel, KernelError, OpError, fake::FakeKernel},
     model::{
         AddressKey, Answer, Observed, Protocol, Reach, Reason, Scheduler, Service, ServiceKey,
@@ -73,6 +74,9 @@ impl Kernel for Faulty {
 #[test]
 fn a_kernel_that_cannot_be_read_after_a_change_is_not_reported_as_empty() {
     let mut world = World::new(true);
+    let (_, report) = world.pass("d");
+    let change = vec![Change::Peer("d".into(), report.unwrap().peer)];
+    world.agent("b1").store.apply(change);
     for readable in [0, 1] {
         let kernel = Faulty {
             kernel: world.lan.kernel("b1"),

@@ -65,6 +65,7 @@ fn process(lan: &FakeLan, run_dir: &Path) -> Process {
         services: watch::Sender::new(BTreeSet::new()),
         asks_kube_proxy: watch::Sender::new(false),
         kube_proxy: watch::Sender::new(ProxyAnswer::NotAsked).subscribe(),
+        api_servers: watch::Sender::new(BTreeSet::new()).subscribe(),
     };
     Process {
         worker,
@@ -91,6 +92,7 @@ fn objects() -> Vec<Change> {
         .map(|manifest| match manifest.unwrap() {
             Manifest::VirtualService(admitted) => Change::VirtualService(admitted),
             Manifest::Node(name, node) => Change::Node(name, node),
+            Manifest::Other(other) => panic!("{other}"),
         })
         .collect()
 }

@@ -8,9 +8,8 @@ use super::{MAX_RESERVED, Report, clip};
 use crate::{
     api::node_state::{
         ConflictEntry, DirectingEntry, MAX_NAME, MAX_TEXT, MoveEntry, Network, NodeArp,
-        NodeStateStatus, NodeSummary, PreflightEntry, RefusedEntry, ReservedEntry,
-        RivalEntry, UndoEntry,
-        UnreadyEntry, WarningEntry,
+        NodeStateStatus, NodeSummary, PreflightEntry, RefusedEntry, ReservedEntry, RivalEntry,
+        UndoEntry, UnreadyEntry, WarningEntry,
     },
     model::{
         ArpSettings, Directing, IpRanges, Mac, Move, NodeName, Preflight, PreflightCheck, Refusal,

@@ -55,7 +55,7 @@ fn a_node_that_is_no_director_counts_neither_as_a_holder_nor_as_a_witness() {
         let at = (ip(VIP), "eth0".parse().unwrap());
         report.conflicts.insert(at, conflict.clone());
     });
-    assert_eq!(ground.status("web").holder.as_deref(), Some("d"));
+    assert_eq!(ground.status("web").holders[0].node, "d");
     assert_eq!(ground.condition("web", "VIPConflict"), "False NoConflict");
     ground.report("d", |report| {
         let at = (ip(VIP), "eth0".parse().unwrap());

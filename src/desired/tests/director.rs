@@ -183,7 +183,7 @@ fn of_several_nics_in_the_vips_network_one_that_works_faces_the_clients() {
         lan.observed.links.insert(link.dev.clone(), link);
     };
     add(3, "eth1", "10.77.0.20/24");
-    add(4, "eth2", "10.77.0.90/27");
+    add(4, "eth2", "10.77.0.97/27");
     let chosen = |lan: &Lan| {
         let nic = clients_nic(None, ip(VIP), &lan.observed).unwrap();
         nic.dev.to_string()

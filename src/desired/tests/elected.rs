@@ -307,7 +307,7 @@ fn a_directors_report_is_a_reason_to_ask_it_and_no_other_nodes_is() {
 fn a_director_that_cannot_answer_for_the_vip_claims_nothing() {
     let claims = |arp_ignore, vip_network: &str| {
         let mut lan = pair();
-        lan.web().directors.interface = Some(dev("eth0"));
+        lan.web().directors.interface = Some(dev("eth0").into());
         lan.eth0().addresses = vec![vip_network.parse().unwrap()];
         lan.observed.arp_all.ignore = arp_ignore;
         let claimed = !lan.desired().net.claims.is_empty();
@@ -344,7 +344,7 @@ fn a_holder_that_cannot_answer_any_more_serves_until_a_successor_has_the_vip() {
 #[test]
 fn directors_that_could_not_know_each_other_do_not_claim() {
     let mut lan = pair();
-    lan.web().directors.interface = Some(dev("eth0"));
+    lan.web().directors.interface = Some(dev("eth0").into());
     lan.eth0().addresses = Vec::new();
     assert_eq!(lan.reason(), Some(Reason::NoInterface));
     assert!(lan.desired().net.claims.is_empty());

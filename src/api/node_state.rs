@@ -24,6 +24,8 @@ pub(super) const MAX_TEXT: usize = 1024;
 pub(super) const MAX_NAME: usize = 317;
 /// How many characters a word of ours, a digest, a MAC or an interface's name has at most.
 pub(super) const MAX_WORD: usize = 128;
+/// The most patterns of devices.
+pub(super) const MAX_DEVICES: usize = 256;
 /// How many characters a range of addresses has at most.
 pub(super) const MAX_RANGE: usize = 91;
 
@@ -115,6 +117,7 @@ pub struct NodeStateStatus {
     pub arp_all: NodeArp,
     /// Devices that may carry VIPs: names, or * after the beginning of several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_DEVICES), inner(length(max = MAX_WORD)))]
     pub vip_devices: Vec<String>,
     /// VIPs that the node carries while every interface keeps quiet about them, as addresses and ranges.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -184,6 +187,7 @@ pub struct Network {
     pub index: i64,
     /// Its Ethernet address, by which other directors ask it where broadcasts do not get through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = MAX_WORD))]
     pub mac: Option<String>,
     /// Whether it is down or has no carrier.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -235,6 +239,7 @@ pub struct DirectingEntry {
     pub vips: Vec<String>,
     /// The services' ports on these VIPs, such as 443/TCP; absent = all that no other entry names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_RANGES), inner(length(max = MAX_WORD)))]
     pub ports: Vec<String>,
     /// Real servers that get new connections, as addresses and ranges.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -11,7 +11,7 @@ use crate::{
     election::Timing,
     kernel::fake::{FakeLan, Machine},
     metrics::Metrics,
-    model::{AddressKey, Dev, Role, VsKey},
+    model::{AddressKey, Dev, PeerState, Role, VsKey},
     plan::Op,
 };
 
@@ -31,6 +31,11 @@ apiVersion: v1
 kind: Node
 metadata: {name: b1, labels: {directway.dev/backend: \"\"}}
 status: {addresses: [{type: InternalIP, address: 10.0.0.11}]}
+---
+apiVersion: v1
+kind: Node
+metadata: {name: d, labels: {directway.dev/director: \"\"}}
+status: {addresses: [{type: InternalIP, address: 10.0.0.1}]}
 ";
 
 const TIME: Cause = Cause {
@@ -86,7 +91,12 @@ impl Process {
     }
 }
 
+/// A VirtualService, its real server, and a director that can serve it.
 fn objects() -> Vec<Change> {
+    let director = PeerState {
+        bound: [vip().ip].into_iter().collect(),
+        ..PeerState::default()
+    };
     let manifests = parse_manifests("test.yaml", MANIFESTS).into_iter();
     manifests
         .map(|manifest| match manifest.unwrap() {
@@ -94,6 +104,7 @@ fn objects() -> Vec<Change> {
             Manifest::Node(name, node) => Change::Node(name, node),
             Manifest::Other(other) => panic!("{other}"),
         })
+        .chain([Change::Peer("d".into(), director)])
         .collect()
 }
 
@@ -143,9 +154,8 @@ fn an_agent_that_cannot_read_its_sources_serves_what_was_known_last() {
     assert_eq!(missing.len(), 4, "{missing:?}");
     assert!(missing[3].contains("serves what was known at"));
 
-    // The VirtualService was deleted meanwhile, and so its VIP goes when that can be read.
-    let nodes = objects().split_off(1);
-    second.read(nodes);
+    // The VirtualService was deleted meanwhile, and so was its director: the VIP goes when that can be read.
+    second.read(vec![objects().swap_remove(1)]);
     second.pass(PATIENCE * 2);
     assert!(!has_vip(&lan));
     assert!(second.worker.shared.missing().is_empty());

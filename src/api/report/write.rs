@@ -7,9 +7,9 @@ use serde::Serialize;
 use super::{MAX_RESERVED, Report, clip};
 use crate::{
     api::node_state::{
-        ConflictEntry, DirectingEntry, MAX_NAME, MAX_TEXT, MoveEntry, Network, NodeArp,
-        NodeStateStatus, NodeSummary, PreflightEntry, RefusedEntry, ReservedEntry, RivalEntry,
-        UndoEntry, UnreadyEntry, WarningEntry,
+        ConflictEntry, DirectingEntry, MAX_DEVICES, MAX_NAME, MAX_TEXT, MoveEntry, Network,
+        NodeArp, NodeStateStatus, NodeSummary, PreflightEntry, RefusedEntry, ReservedEntry,
+        RivalEntry, UndoEntry, UnreadyEntry, WarningEntry,
     },
     model::{
         ArpSettings, Directing, IpRanges, Mac, Move, NodeName, Preflight, PreflightCheck, Refusal,
@@ -78,6 +78,9 @@ impl Report {
         let refused = details.keep_refused(self.refused_entries());
         let left_out = ranges.left_out + details.left_out;
 
+        let vip_devices = self.vip_devices.as_ref().map(VipDevices::names);
+        let mut vip_devices = vip_devices.unwrap_or_default();
+        vip_devices.truncate(MAX_DEVICES);
         let roles: Vec<String> = [(self.is_director, "director"), (self.is_backend, "backend")]
             .into_iter()
             .filter(|(has, _)| *has)
@@ -95,11 +98,7 @@ impl Report {
             roles,
             networks,
             reserved,
-            vip_devices: self
-                .vip_devices
-                .as_ref()
-                .map(VipDevices::names)
-                .unwrap_or_default(),
+            vip_devices,
             arp_all: node_arp(self.arp_all),
             bound,
             held,

@@ -45,7 +45,10 @@ fn wanted(lan: &Lan) -> Vec<(String, u32)> {
 fn a_real_server_that_is_not_ready_is_no_destination() {
     let silent = Reach::Silent { dev: dev("eth0") };
     for gone in [
-        (|lan| lan.snapshot.peers = Peers::Reported(Default::default())) as fn(&mut Lan),
+        (|lan| {
+            let unbound = ["r1", "r2"].map(|name| (name.into(), PeerState::default()));
+            lan.snapshot.peers = Peers::Reported(unbound.into());
+        }) as fn(&mut Lan),
         |lan| {
             lan.web().real_servers.service = Some(ServiceName::new("shop", "web"));
             let slices = Slices::new();

@@ -73,8 +73,8 @@ def test_daemons_follow_an_interface_that_was_made_anew(cluster):
     try:
         holder, standby = pair(cluster, sloppy=False)
         cluster.lab[holder].sh("ip link del sync0; " + vlan.format(1 + DIRECTORS.index(holder)))
-        again = lambda: cluster.lab[holder].agent.log().count("--start-daemon master")
-        wait_until(lambda: again() == 2, "the daemons to be started again")
+        started = lambda: cluster.lab[holder].agent.log().count("INFO ipvsadm --start-daemon master")
+        wait_until(lambda: started() == 2, "the daemons to be started again")
         assert outlive(cluster, holder, standby) == []
     finally:
         cluster.delete()

@@ -148,7 +148,14 @@ fn keep(run_dir: &Path, ledger: &Ledger) -> Result<(), String> {
 
 /// Deletes the files that directway keeps, and the directory if nothing else is in it.
 fn forget(run_dir: &Path) -> Result<(), String> {
-    for name in ["ledger.json", "ledger.json.new", "agent.lock"] {
+    const FILES: [&str; 5] = [
+        "ledger.json",
+        "ledger.json.new",
+        "snapshot.jsonl",
+        "snapshot.jsonl.new",
+        "agent.lock",
+    ];
+    for name in FILES {
         let path = run_dir.join(name);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -245,10 +245,12 @@ fn readiness(
         Ok(()) => RealServerState::Ready {
             weight: real_server.weight,
         },
-        // Without an answer, or without a report, which may have been deleted, there is no reason to take a weight away.
+        // Without an answer, or without a report, there is no reason to take a weight away: reports may have been deleted,
+        // or be older than this agent, which serves what was known last.
         Err(refusal)
             if refusal.reason == Reason::Pending
-                || refusal.reason == Reason::NotBound && !has_report(real_server, inputs) =>
+                || refusal.reason == Reason::NotBound
+                    && !(inputs.complete && has_report(real_server, inputs)) =>
         {
             RealServerState::Unknown(refusal.into())
         }

@@ -38,7 +38,8 @@ def test_conditions_follow_what_happens(cluster):
     for kind in ("Accepted", "Programmed", "Ready"):
         cluster.wait_condition(kind, "True")
     assert status()["holders"] == [{"vip": VIP, "node": "d"}] and status()["vips"] == [VIP]
-    assert status()["realServers"] == {"ready": 2, "total": 2} and status()["directors"] == {"ready": 1, "total": 1}
+    wait_until(lambda: status()["realServers"] == {"ready": 2, "total": 2}, "both real servers to be counted")
+    assert status()["directors"] == {"ready": 1, "total": 1}
 
     cluster.label("r2", {})
     wait_until(lambda: status()["realServers"] == {"ready": 1, "total": 1}, "one real server in the status")
@@ -133,6 +134,7 @@ def test_nodestates_speak_of_their_own_node(cluster):
 def test_an_idle_cluster_writes_nothing(cluster):
     cluster.assign_roles().serve()
     cluster.wait_condition("Ready", "True")
+    wait_until(lambda: cluster.get()["status"]["realServers"]["ready"] == 2, "both real servers to be counted")
     version = lambda: {
         **{n: cluster.api.get(f"/apis/directway.dev/v1alpha1/nodestates/{n}")["metadata"]["resourceVersion"] for n in ("d", "r1", "r2")},
         "web": cluster.get()["metadata"]["resourceVersion"],

@@ -143,6 +143,16 @@ fn a_report_that_vanished_takes_no_weight() {
     assert_eq!(lan.weights(), weights(&[("10.77.0.11", 0)]));
 }
 
+/// An agent that cannot read its sources when it starts has reports that may be older than what it serves.
+#[test]
+fn a_report_from_before_takes_no_weight() {
+    let mut lan = Lan::director();
+    lan.serving(&[("10.77.0.11", 1)]);
+    lan.unbound("r1");
+    lan.complete = false;
+    assert_eq!(lan.weights(), weights(&[("10.77.0.11", 1)]));
+}
+
 #[test]
 fn without_ipvs_nothing_is_claimed() {
     let mut lan = Lan::director();

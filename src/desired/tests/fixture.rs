@@ -86,6 +86,8 @@ pub struct Lan {
     pub elected: Elected,
     /// Nodes that are or were directors; `None`: as if the agent had just started.
     pub former: Option<FormerDirectors>,
+    /// Whether the snapshot is all that the sources have now.
+    pub complete: bool,
     pub options: NodeOptions,
     pub timers: DrainTimers,
     pub now: Duration,
@@ -133,6 +135,7 @@ impl Lan {
             wire: WireEvidence::default(),
             elected: Elected::default(),
             former: None,
+            complete: true,
             options: NodeOptions::default(),
             timers: DrainTimers::default(),
             now: Duration::ZERO,
@@ -231,7 +234,7 @@ impl Lan {
             wire: &self.wire,
             elected: &self.elected,
             former: &self.former.clone().unwrap_or_else(just_started),
-            complete: true,
+            complete: self.complete,
             options: &self.options,
             timers: &self.timers,
             now: self.now,

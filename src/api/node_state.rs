@@ -12,7 +12,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::lists;
+use super::{lists, observed_generations::MAX_DIGEST};
 
 /// How many ranges of addresses, or groups of VIPs, one list has at most.
 pub(super) const MAX_RANGES: usize = 65_536;
@@ -98,7 +98,7 @@ pub struct NodeStateStatus {
     pub agent_version: String,
     /// Which VirtualServices, in which generation, the agent had seen when it observed this: a digest for programs.
     #[serde(default)]
-    #[schemars(length(max = MAX_WORD))]
+    #[schemars(length(max = MAX_DIGEST))]
     pub observed: String,
     /// What the node's labels make it: director, backend.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -12,6 +12,9 @@ const DIGITS: usize = 8;
 /// Bounds on the number of buckets: a short line for a small cluster, 4 KiB for a large one.
 const BUCKETS: std::ops::RangeInclusive<usize> = 8..=512;
 
+/// The longest digest, in characters.
+pub(super) const MAX_DIGEST: usize = *BUCKETS.end() * DIGITS;
+
 /// The objects that an agent or controller has seen: uid → generation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObservedGenerations(BTreeMap<String, i64>);

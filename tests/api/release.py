@@ -63,6 +63,19 @@ class Release:
         self.lab.api.apply(virtual_service(name, TAKEN, scheduler=None, **{"drainSeconds": None, **changes}))
         return self.lab.api.get(f"{SERVICES}/{name}")["metadata"]["generation"]
 
+    def bind(self, vip: str) -> None:
+        """Waits until node-b has bound a VIP. It waits for a director that can serve it, and none of these hosts has IPVS: for that
+        time a report stands in for one."""
+        name = "stand-in"
+        self.lab.api.register(name, "10.77.0.250", {"directway.dev/director": "true"})
+        base = {"apiVersion": "directway.dev/v1alpha1", "kind": "NodeState", "metadata": {"name": name}}
+        self.lab.api.request("POST", NODESTATES, base)
+        self.lab.api.request("PATCH", f"{NODESTATES}/{name}/status", {"status": {"bound": [vip]}}, "application/merge-patch+json")
+        try:
+            self.wait(lambda: vip in addresses(self.spaces["node-b"]), "node-b to bind the VIP")
+        finally:
+            self.lab.kubectl(f"delete nodestate,node {name}")
+
     def accepted(self, generation: int, name: str = "web") -> str | None:
         """Status of its condition Accepted, once the controller has observed this generation."""
         status = self.lab.api.get(f"{SERVICES}/{name}").get("status", {})

@@ -24,6 +24,7 @@ def release(lab):
     release.wait(lambda: reported() == set(NODES), "both nodes' reports")
     generation = release.web()
     release.wait(lambda: release.accepted(generation) == "True", "the first summary")
+    release.bind(TAKEN)
 
     # The director reads EndpointSlices when a VirtualService follows a Service.
     generation = release.web("following", vips=["10.77.0.202"], realServers={"service": {"name": "shop"}})

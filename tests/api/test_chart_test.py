@@ -66,7 +66,7 @@ def test_a_vip_that_does_not_answer_fails(lab, release, plain):
 
 def test_where_the_vip_is_bound_the_pod_says_that_it_shows_nothing(lab, release):
     release.start_agent("node-b")
-    release.wait(lambda: FREE in addresses(release.spaces["node-b"]), "node-b to bind the VIP")
+    release.bind(FREE)
     told = ""
 
     def says_so() -> bool:

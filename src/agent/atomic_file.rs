@@ -3,8 +3,15 @@
 use std::{
     fs::{self, File},
     io::{self, BufWriter},
-    path::Path,
+    path::{Path, PathBuf},
 };
+
+/// What is written before it takes the file's place.
+pub(super) fn next_of(path: &Path) -> PathBuf {
+    let mut next = path.as_os_str().to_owned();
+    next.push(".new");
+    next.into()
+}
 
 /// Replaces the file by what `write` writes; after a power loss either the old or the new content is there, never a part.
 ///
@@ -14,8 +21,7 @@ pub(super) fn replace(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut next = path.as_os_str().to_owned();
-    next.push(".new");
+    let next = next_of(path);
     let mut writer = BufWriter::new(File::create(&next)?);
     write(&mut writer)?;
     let file = writer

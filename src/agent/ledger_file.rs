@@ -59,6 +59,9 @@ impl LedgerError {
     }
 }
 
+/// Its name in the run directory.
+pub(super) const NAME: &str = "ledger.json";
+
 /// Where a ledger is kept.
 #[derive(Clone, Debug)]
 pub struct LedgerFile {
@@ -69,7 +72,7 @@ impl LedgerFile {
     /// The ledger in this run directory.
     pub fn in_dir(run_dir: &Path) -> Self {
         Self {
-            path: run_dir.join("ledger.json"),
+            path: run_dir.join(NAME),
         }
     }
 

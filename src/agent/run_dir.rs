@@ -8,7 +8,10 @@ use std::{
 
 use crate::model::Ledger;
 
-use super::{LedgerError, LedgerFile};
+use super::{LedgerError, LedgerFile, atomic_file, ledger_file, snapshot_file};
+
+/// The lock file.
+const LOCK: &str = "agent.lock";
 
 /// Why the run directory cannot be used now.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +52,29 @@ impl RunDir {
             path: path.to_owned(),
             file: LedgerFile::in_dir(path),
             open: None,
+        }
+    }
+
+    /// Deletes the files that directway keeps in this directory, and the directory if nothing else is in it.
+    ///
+    /// # Errors
+    /// A file that cannot be deleted, and why.
+    pub fn forget(path: &Path) -> Result<(), String> {
+        let replaced = [ledger_file::NAME, snapshot_file::NAME].map(|name| path.join(name));
+        let unfinished = replaced.each_ref().map(|file| atomic_file::next_of(file));
+        // The lock goes last, so that no agent starts while another file is still there.
+        let files = replaced.into_iter().chain(unfinished);
+        for file in files.chain([path.join(LOCK)]) {
+            match fs::remove_file(&file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(format!("{}: {error}; delete it by hand", file.display()));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        match fs::remove_dir(path) {
+            // A mount point, or a directory with other files in it, stays.
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 
@@ -95,7 +121,7 @@ impl RunDir {
     }
 
     fn lock(&self) -> Result<File, RunDirError> {
-        let path = self.path.join("agent.lock");
+        let path = self.path.join(LOCK);
         let unusable = |error: io::Error| LedgerError::unusable(&path, &error);
         // One level only: /run is empty after every boot. Creating parents would hide a mistyped path.
         match fs::create_dir(&self.path) {

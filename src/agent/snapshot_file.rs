@@ -14,6 +14,8 @@ use crate::{
     model::Snapshot,
 };
 
+/// Its name in the run directory.
+pub(super) const NAME: &str = "snapshot.jsonl";
 /// The least time between two writes: NodeStates change all the time.
 const PACE: Duration = Duration::from_secs(30);
 /// In bytes. 10,000 VirtualServices take about 6 MiB.
@@ -45,7 +47,7 @@ impl SnapshotFile {
     /// In this run directory, of the source that prints as `source`.
     pub fn new(run_dir: &Path, source: String) -> Self {
         Self {
-            path: run_dir.join("snapshot.jsonl"),
+            path: run_dir.join(NAME),
             source,
             changed: false,
             next: Duration::ZERO,

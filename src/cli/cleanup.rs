@@ -1,6 +1,6 @@
 //! `directway cleanup`: removes exactly what is ours, whatever the manifests say.
 
-use std::{fs, io, path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode};
 
 use serde::Serialize;
 
@@ -110,7 +110,7 @@ fn clean(run_dir: &RunDirArgs, kernel: &mut dyn Kernel) -> Result<CleanupReport,
         Ok(observed) => {
             let rest = plan(&NodeNet::default(), &observed, &ledger);
             let forgotten = if rest.ops.is_empty() {
-                forget(&run_dir.run_dir)
+                RunDir::forget(&run_dir.run_dir)
             } else {
                 errors.extend(left(&rest.ops, &errors));
                 keep(&run_dir.run_dir, &rest.ledger)
@@ -144,30 +144,6 @@ fn left(rest: &[Op], errors: &[String]) -> Option<String> {
 fn keep(run_dir: &Path, ledger: &Ledger) -> Result<(), String> {
     let file = LedgerFile::in_dir(run_dir);
     file.save(ledger).map_err(|error| error.to_string())
-}
-
-/// Deletes the files that directway keeps, and the directory if nothing else is in it.
-fn forget(run_dir: &Path) -> Result<(), String> {
-    const FILES: [&str; 5] = [
-        "ledger.json",
-        "ledger.json.new",
-        "snapshot.jsonl",
-        "snapshot.jsonl.new",
-        "agent.lock",
-    ];
-    for name in FILES {
-        let path = run_dir.join(name);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(format!("{}: {error}; delete it by hand", path.display()));
-            }
-            Ok(()) | Err(_) => {}
-        }
-    }
-    match fs::remove_dir(run_dir) {
-        // A mount point, or a directory with other files in it, stays.
-        Ok(()) | Err(_) => Ok(()),
-    }
 }
 
 fn line(op: &Op, result: &'static str, error: Option<String>) -> Line {

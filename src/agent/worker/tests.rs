@@ -108,6 +108,15 @@ fn objects() -> Vec<Change> {
         .collect()
 }
 
+/// A segment with the machine.
+fn lan() -> FakeLan {
+    let lan = FakeLan::new();
+    let network = "10.0.0.11/24".parse().unwrap();
+    let nic = "eth0".parse().unwrap();
+    lan.add("b1", Machine::new().nic(&nic, "lan", [network]));
+    lan
+}
+
 fn vip() -> AddressKey {
     AddressKey::new(Dev::lo(), IpAddr::from([10, 0, 0, 100]))
 }
@@ -119,12 +128,7 @@ fn has_vip(lan: &FakeLan) -> bool {
 
 #[test]
 fn an_agent_that_cannot_read_its_sources_serves_what_was_known_last() {
-    let (lan, dir) = (FakeLan::new(), TempDir::new().unwrap());
-    let network = "10.0.0.11/24".parse().unwrap();
-    lan.add(
-        "b1",
-        Machine::new().nic(&"eth0".parse().unwrap(), "lan", [network]),
-    );
+    let (lan, dir) = (lan(), TempDir::new().unwrap());
     let mut first = process(&lan, dir.path());
     first.read(objects());
     first.pass(Duration::ZERO);
@@ -165,12 +169,7 @@ fn an_agent_that_cannot_read_its_sources_serves_what_was_known_last() {
 
 #[test]
 fn what_is_on_disk_removes_nothing() {
-    let (lan, dir) = (FakeLan::new(), TempDir::new().unwrap());
-    let network = "10.0.0.11/24".parse().unwrap();
-    lan.add(
-        "b1",
-        Machine::new().nic(&"eth0".parse().unwrap(), "lan", [network]),
-    );
+    let (lan, dir) = (lan(), TempDir::new().unwrap());
     let mut first = process(&lan, dir.path());
     first.read(objects().split_off(1));
     first.pass(Duration::ZERO);

@@ -425,11 +425,8 @@ fn has(
     ledger: &Ledger,
     elected: &Elected,
 ) -> bool {
-    let is_bound = || {
-        let mut devices = observed.devices_with(vip);
-        devices.any(|(key, _)| ledger.owns_address(key, observed))
-    };
-    elected.held.contains_key(&vip) || (snapshot.peers == Peers::Silent && is_bound())
+    elected.held.contains_key(&vip)
+        || (snapshot.peers == Peers::Silent && ledger.has_bound(vip, observed))
 }
 
 /// Other hosts that answer for VIPs that this node holds or may hold.

@@ -213,23 +213,24 @@ impl Report {
     /// # Errors
     /// As [`Self::from_status`].
     pub fn peer_of(status: &NodeStateStatus) -> Result<PeerState, InvalidReport> {
-        let addresses = status.networks.iter().flat_map(|it| &it.addresses);
-        let addresses = addresses.map(|ip| parse("status.networks", ip));
-        let mut macs = BTreeMap::new();
+        let (mut addresses, mut macs) = (BTreeSet::new(), BTreeMap::new());
         for network in &status.networks {
             let field = "status.networks";
-            let Some(mac) = &network.mac else {
-                continue;
-            };
-            let mac: Mac = parse(field, mac)?;
+            let mac: Option<Mac> = network
+                .mac
+                .as_ref()
+                .map(|mac| parse(field, mac))
+                .transpose()?;
             for address in &network.addresses {
-                macs.insert(parse(field, address)?, mac);
+                let address = parse(field, address)?;
+                addresses.insert(address);
+                macs.extend(mac.map(|mac| (address, mac)));
             }
         }
         let field = "status.directingLeftOut";
         let left_out: u64 = count(field, status.directing_left_out.unwrap_or(0))?;
         Ok(PeerState {
-            addresses: addresses.collect::<Result<_, _>>()?,
+            addresses,
             reserved: reserved(&status.reserved)?,
             macs,
             bound: ranges("status.bound", &status.bound)?,

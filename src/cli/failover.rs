@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     api::VirtualService,
-    desired::{directors, is_director},
+    desired::{directors, may_hold},
     model::{self, NodeName, Snapshot},
 };
 
@@ -138,7 +138,7 @@ fn target(
     snapshot: &Snapshot,
 ) -> Result<NodeName, Failure> {
     let may: Vec<&NodeName> = directors(wanted[0], snapshot)
-        .filter(|name| wanted.iter().all(|it| is_director(it, name, snapshot)))
+        .filter(|name| wanted.iter().all(|it| may_hold(it, name, snapshot)))
         .collect();
     let holders = holders(vip, snapshot);
     let ready: Vec<&NodeName> = may

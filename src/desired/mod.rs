@@ -31,7 +31,7 @@ pub use director_history::DirectorHistory;
 pub use drain::DrainTimers;
 pub use endpoints::no_endpoints;
 pub use node::{Desired, Inputs, NodeOptions, RealServerState, VirtualServiceState, desired};
-pub use placement::{directors, is_director, placement, presumed};
+pub use placement::{directors, may_hold, placement, presumed};
 pub use questions::{Questions, questions};
 pub use quiet::{Unanswered, unanswered};
 pub use real_servers::{RealServer, RealServerId, RealServerSet, real_servers};

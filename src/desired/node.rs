@@ -13,7 +13,7 @@ use crate::model::{
 
 use super::{
     Admission, DrainTimers, FormerDirectors, RealServerId, RealServerSet, Viewpoint, bind,
-    director, directors, is_director, keep,
+    director, directors, keep, may_hold,
     quiet::{quiet_nics, unanswered},
     real_servers::RealServerSets,
     rivals, sync,
@@ -48,14 +48,6 @@ pub struct Inputs<'a> {
     pub timers: &'a DrainTimers,
     /// The agent's monotonic clock.
     pub now: Duration,
-}
-
-impl Inputs<'_> {
-    /// Whether directway has put `vip` on any device of this node.
-    pub(super) fn has_bound(&self, vip: IpAddr) -> bool {
-        let mut devices = self.observed.devices_with(vip);
-        devices.any(|(key, _)| self.ledger.owns_address(key, self.observed))
-    }
 }
 
 /// Settings that a node has for as long as it has services.
@@ -187,7 +179,7 @@ fn serve<'a>(
     sets: &mut RealServerSets<'a>,
     desired: &mut Desired,
 ) -> Option<VirtualServiceState> {
-    let may_hold = is_director(virtual_service, inputs.node, inputs.snapshot);
+    let may_hold = may_hold(virtual_service, inputs.node, inputs.snapshot);
     let is_director = may_hold || holds(virtual_service, inputs.elected);
     let mut vs_state = VirtualServiceState::default();
     let mut has_part = is_director;
@@ -226,7 +218,7 @@ pub(super) fn directs(
     snapshot: &Snapshot,
     elected: &Elected,
 ) -> bool {
-    is_director(virtual_service, node, snapshot) || holds(virtual_service, elected)
+    may_hold(virtual_service, node, snapshot) || holds(virtual_service, elected)
 }
 
 /// Whether this node holds any of the VIPs of `virtual_service`.
@@ -285,7 +277,8 @@ impl Part<'_> {
         let nic = nic.transpose();
         let directs = matches!(nic, Ok(Some(_)));
         let is_real_server = vs_state.is_real_server;
-        let stays = (self.is_director || is_real_server) && inputs.has_bound(self.vip);
+        let stays = (self.is_director || is_real_server)
+            && inputs.ledger.has_bound(self.vip, inputs.observed);
         if directs || stays || (is_real_server && self.has_director(inputs)) {
             self.carry(inputs, vs_state, desired)?;
         } else if is_real_server {

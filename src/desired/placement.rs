@@ -18,12 +18,16 @@ pub fn directors<'a>(
     virtual_service: &'a VirtualService,
     snapshot: &'a Snapshot,
 ) -> impl Iterator<Item = &'a NodeName> {
-    let may_hold = |(_, node): &(_, &Node)| selects(virtual_service, node);
-    snapshot.nodes.iter().filter(may_hold).map(|(name, _)| name)
+    let is_selected = |(_, node): &(_, &Node)| selects(virtual_service, node);
+    snapshot
+        .nodes
+        .iter()
+        .filter(is_selected)
+        .map(|(name, _)| name)
 }
 
 /// Whether `node` may hold the VIPs of `virtual_service`.
-pub fn is_director(virtual_service: &VirtualService, node: &NodeName, snapshot: &Snapshot) -> bool {
+pub fn may_hold(virtual_service: &VirtualService, node: &NodeName, snapshot: &Snapshot) -> bool {
     let node = snapshot.nodes.get(node);
     node.is_some_and(|node| selects(virtual_service, node))
 }

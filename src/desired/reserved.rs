@@ -49,7 +49,8 @@ pub(super) fn check_reserved(vip: IpAddr, inputs: &Inputs<'_>) -> Result<(), Ref
         return Ok(());
     };
     let is_held = inputs.elected.held.contains_key(&vip) || inputs.snapshot.is_held(vip);
-    if is_held && (*found == ReservedAs::ApiServer || inputs.has_bound(vip)) {
+    if is_held && (*found == ReservedAs::ApiServer || inputs.ledger.has_bound(vip, inputs.observed))
+    {
         return Ok(());
     }
     Err(refusal(vip, *found, "this node"))

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::model::SyncHalf;
 
-use super::{Desired, Inputs, is_director};
+use super::{Desired, Inputs, may_hold};
 
 /// Adds the daemons that keep the directors' connection tables alike, if the node's administrator wants them.
 ///
@@ -15,7 +15,7 @@ pub(super) fn synchronise(wanted: &mut Desired, inputs: &Inputs<'_>) {
     };
     let doubles = wanted.virtual_services.iter().any(|(key, vs_state)| {
         let accepted = inputs.admission.accepted.get(key);
-        let directs = accepted.is_some_and(|it| is_director(it, inputs.node, inputs.snapshot));
+        let directs = accepted.is_some_and(|it| may_hold(it, inputs.node, inputs.snapshot));
         vs_state.is_real_server && directs
     });
     let sync = &mut Arc::make_mut(&mut wanted.net).sync;

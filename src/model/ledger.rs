@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use super::{
     AddressKey, Arp, Dev, ForeignTag, IpvsSetting, Link, Observed, ServiceKey, SyncDaemon, SyncHalf,
@@ -39,6 +42,12 @@ pub struct SettingChange {
 }
 
 impl Ledger {
+    /// Whether directway has put `vip` on any device of the node.
+    pub fn has_bound(&self, vip: IpAddr, observed: &Observed) -> bool {
+        let mut devices = observed.devices_with(vip);
+        devices.any(|(key, _)| self.owns_address(key, observed))
+    }
+
     /// Whether directway added this address.
     pub fn owns_address(&self, key: &AddressKey, observed: &Observed) -> bool {
         match observed.addresses.get(key).map(|address| address.tag) {

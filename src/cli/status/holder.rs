@@ -1,7 +1,7 @@
 //! Why the holder is not the director that should hold the VIPs, as far as the objects show.
 
 use crate::{
-    desired::{directors, is_director},
+    desired::{directors, may_hold},
     model::{Node, NodeName, Snapshot, VirtualService},
 };
 
@@ -21,7 +21,7 @@ pub(super) fn why(
             .get(name)
             .is_some_and(|it: &Node| it.cordoned)
     };
-    let may_hold = |name| is_director(object, name, snapshot);
+    let may_hold = |name| may_hold(object, name, snapshot);
     if !may_hold(&holder) {
         return Some(
             "it is no director of this any more: the next one takes over when it is ready"

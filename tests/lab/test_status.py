@@ -20,6 +20,8 @@ def columns(cluster, wide: bool = False) -> list[dict[str, str]]:
 @pytest.mark.vm
 def test_the_columns_of_kubectl_get_dvs(cluster):
     cluster.assign_roles().serve(scheduler="wrr")
+    # It is ready with the first of its real servers.
+    wait_until(lambda: cluster.get()["status"]["realServers"]["ready"] == 2, "both real servers to be counted")
     cluster.wait_condition("Ready", "True")
     row = columns(cluster)[0]
     age = row.pop("AGE")

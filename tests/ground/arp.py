@@ -47,9 +47,10 @@ def claim(place: Namespace, ip: str, device: str, mac: str | None = None) -> Non
         on.send(announcement(own, ip))
 
 
-def announcement(mac: bytes, ip: str) -> bytes:
-    """The frame of a gratuitous ARP for an address at a MAC."""
-    return _frame(mac, EVERYBODY, REQUEST, mac, ip, EVERYBODY, ip)
+def announcement(mac: bytes, ip: str, vlan: int | None = None) -> bytes:
+    """The frame of a gratuitous ARP, tagged if it is one of a VLAN."""
+    frame = _frame(mac, EVERYBODY, REQUEST, mac, ip, EVERYBODY, ip)
+    return frame if vlan is None else frame[:12] + struct.pack("!HH", 0x8100, vlan) + frame[12:]
 
 
 def line(place: Namespace, device: str) -> socket.socket:

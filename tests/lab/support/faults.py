@@ -7,10 +7,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .bad_wire import BadWire
 from .directors import revive
 
 # Relative frequencies: "power" is rare, because booting a node takes the longest.
-WEIGHTS = {"kill": 3, "pause": 3, "cut LAN": 3, "cut API": 2, "cut both": 2, "flap": 2, "restart": 2, "power": 1}
+WEIGHTS = {
+    "kill": 3, "pause": 3, "cut LAN": 3, "cut API": 2, "cut both": 2, "flap": 2, "restart": 2, "power": 1,
+    "broadcasts lost": 2, "one way lost": 2, "restart without API": 2, "VLAN chatter": 1, "forged ARP": 1,
+}
+# Frames a second.
+CHATTER, FORGED = 20, 300
 
 
 @dataclass(frozen=True)
@@ -42,8 +48,10 @@ class FaultInjector:
     A holder whose agent is dead or paused cannot yield. If its segment became whole meanwhile, the time counts from the agent's return.
     """
 
-    def __init__(self, fleet):
+    def __init__(self, fleet, directors: tuple[str, ...], vips: list[str]):
         self.fleet = fleet
+        self.directors, self.vips = directors, vips
+        self.wire = BadWire(fleet)
         self.healed: list[float] = []
         self.absent: dict[str, float] = {}
 
@@ -71,6 +79,11 @@ class FaultInjector:
             "flap": (self._cut_lan, self._join_lan),
             "cut API": (self._cut_api, self._heal_api),
             "cut both": (lambda name: (self._cut_lan(name), self._cut_api(name)), lambda name: (self._heal_api(name), self._join_lan(name))),
+            "broadcasts lost": (lambda name: self.wire.lose_broadcasts(f"broadcasts {name}", name, self._others(name)), self._heal_wire("broadcasts")),
+            "one way lost": (lambda name: self.wire.lose_one_way(f"way {name}", name, self._others(name)), self._heal_wire("way", joins=True)),
+            "restart without API": (self._restart_without_api, self._heal_api),
+            "VLAN chatter": (lambda name: self.wire.lie(f"chatter {name}", self.vips, CHATTER, vlan=True), self._heal_wire("chatter")),
+            "forged ARP": (lambda name: self.wire.lie(f"forged {name}", self.vips, FORGED, vlan=False), self._heal_wire("forged")),
             "power": (lambda name: lab[name].power_off(), lambda name: revive(self.fleet, name)),
         }[kind]
 
@@ -96,6 +109,23 @@ class FaultInjector:
     def _join_lan(self, name: str) -> None:
         self.fleet.lab[name].join()
         self.healed.append(time.time())
+
+    def _others(self, name: str) -> list[str]:
+        return [other for other in self.directors if other != name]
+
+    def _heal_wire(self, what: str, joins: bool = False) -> Callable[[str], None]:
+        def heal(name: str) -> None:
+            self.wire.heal(f"{what} {name}")
+            # Whom only half of what is said reaches has a segment of its own until then.
+            if joins:
+                self.healed.append(time.time())
+
+        return heal
+
+    def _restart_without_api(self, name: str) -> None:
+        self._cut_api(name)
+        self.fleet.stop(name)
+        self.fleet.start(name, wait=False)
 
     def _cut_api(self, name: str) -> None:
         self.fleet.lab.forwarder(self.fleet.lab[name]).cut()

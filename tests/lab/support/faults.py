@@ -53,6 +53,8 @@ class FaultInjector:
         self.directors, self.vips = directors, vips
         self.wire = BadWire(fleet)
         self.healed: list[float] = []
+        # When some directors were not heard by the others: begin and end.
+        self.unheard: list[tuple[float, float]] = []
         self.absent: dict[str, float] = {}
 
     def run(self, faults: list[Fault]) -> None:
@@ -80,7 +82,7 @@ class FaultInjector:
             "cut API": (self._cut_api, self._heal_api),
             "cut both": (lambda name: (self._cut_lan(name), self._cut_api(name)), lambda name: (self._heal_api(name), self._join_lan(name))),
             "broadcasts lost": (lambda name: self.wire.lose_broadcasts(f"broadcasts {name}", name, self._others(name)), self._heal_wire("broadcasts")),
-            "one way lost": (lambda name: self.wire.lose_one_way(f"way {name}", name, self._others(name)), self._heal_wire("way", joins=True)),
+            "one way lost": (self._lose_one_way, self._hear_again),
             "restart without API": (self._restart_without_api, self._heal_api),
             "VLAN chatter": (lambda name: self.wire.lie(f"chatter {name}", self.vips, CHATTER, vlan=True), self._heal_wire("chatter")),
             "forged ARP": (lambda name: self.wire.lie(f"forged {name}", self.vips, FORGED, vlan=False), self._heal_wire("forged")),
@@ -113,14 +115,16 @@ class FaultInjector:
     def _others(self, name: str) -> list[str]:
         return [other for other in self.directors if other != name]
 
-    def _heal_wire(self, what: str, joins: bool = False) -> Callable[[str], None]:
-        def heal(name: str) -> None:
-            self.wire.heal(f"{what} {name}")
-            # Whom only half of what is said reaches has a segment of its own until then.
-            if joins:
-                self.healed.append(time.time())
+    def _heal_wire(self, what: str) -> Callable[[str], None]:
+        return lambda name: self.wire.heal(f"{what} {name}")
 
-        return heal
+    def _lose_one_way(self, name: str) -> None:
+        self.absent[f"way {name}"] = time.time()
+        self.wire.lose_one_way(f"way {name}", name, self._others(name))
+
+    def _hear_again(self, name: str) -> None:
+        self.wire.heal(f"way {name}")
+        self.unheard.append((self.absent.pop(f"way {name}"), time.time()))
 
     def _restart_without_api(self, name: str) -> None:
         self._cut_api(name)

@@ -53,6 +53,7 @@ fn report() -> Report {
             macs: BTreeMap::from([(v4(10, 200), "02:00:00:00:00:01".parse().unwrap())]),
             bound: vips(3),
             held: vips(2),
+            incomplete: vips(1),
             directing: vec![Directing {
                 vips: vips(2),
                 ports: BTreeSet::from(["443/TCP".parse().unwrap()]),

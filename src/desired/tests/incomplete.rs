@@ -168,24 +168,24 @@ fn it_is_complete_again_when_everything_was_served_for_five_minutes() {
 /// What fails and succeeds in turn, whatever the rhythm, takes the VIP away once in five minutes at most.
 #[test]
 fn a_service_that_fails_now_and_then_moves_its_vip_rarely() {
-    const HOUR: usize = 3600;
-    for (fails, succeeds) in [(1, 1), (2, 1), (3, 1), (5, 5), (3, 60), (60, 60), (3, 301)] {
+    const SECONDS: usize = 900;
+    for (fails, succeeds) in [(1, 1), (2, 1), (3, 1), (5, 5), (3, 60), (3, 301)] {
         let mut ground = Ground::new();
         let (mut before, mut changes) = (false, 0);
-        for second in 0..HOUR {
+        for second in 0..SECONDS {
             let is_missing = second % (fails + succeeds) < fails;
             let tls = [tls_key()];
             let now = ground.pass(if is_missing { &tls } else { NOTHING });
             changes += usize::from(now != before);
             before = now;
         }
-        // There and back.
-        let most = if succeeds > 300 {
-            2 * HOUR.div_ceil(300)
-        } else {
-            1
-        };
-        assert!(changes <= most, "{fails}/{succeeds}: {changes}");
+        // There, and back if everything is served for long enough.
+        let most = if succeeds > 300 { 2 * 3 } else { 1 };
+        let least = usize::from(fails >= 3);
+        assert!(
+            (least..=most).contains(&changes),
+            "{fails}/{succeeds}: {changes}"
+        );
     }
 }
 

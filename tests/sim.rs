@@ -11,6 +11,8 @@ mod cluster;
 mod crashes;
 #[path = "sim/endpoints.rs"]
 mod endpoints;
+#[path = "sim/incomplete.rs"]
+mod incomplete;
 #[path = "sim/lifecycle.rs"]
 mod lifecycle;
 #[path = "sim/safety.rs"]

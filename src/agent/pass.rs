@@ -11,14 +11,14 @@ use std::{
 
 use crate::{
     desired::{
-        Admission, Desired, DirectorHistory, DrainTimers, FormerDirectors, Inputs, NodeOptions,
-        Questions, SegmentInputs, admit, admit_here, conflict, desired, questions, reserved,
-        segments,
+        Admission, Desired, DirectorHistory, DrainTimers, FormerDirectors, IncompleteVips, Inputs,
+        NodeOptions, Questions, SegmentInputs, ServedInputs, admit, admit_here, conflict, desired,
+        questions, reserved, segments,
     },
     kernel::{Kernel, KernelError, OpResults, execute},
     model::{
-        AddressKey, Conflict, Elected, Ledger, Move, NodeName, Observed, Peers, ProxyAnswer,
-        Reserved, Rivals, Snapshot, VipDevices, WireEvidence, has_proxy_device,
+        AddressKey, Conflict, Elected, IpRanges, Ledger, Move, NodeName, Observed, Peers,
+        ProxyAnswer, Reserved, Rivals, Snapshot, VipDevices, WireEvidence, has_proxy_device,
     },
     plan::{Op, plan},
 };
@@ -81,6 +81,8 @@ pub struct PassState<'a> {
     pub vanished: BTreeSet<IpAddr>,
     /// Which devices may carry VIPs.
     pub vip_devices: VipDevices,
+    /// VIPs of which this director has not been able to serve everything lately.
+    pub incomplete: IpRanges,
 }
 
 impl PassState<'_> {
@@ -123,6 +125,7 @@ pub struct Passes {
     /// The elections of this node's segments.
     elections: Elections,
     director_history: DirectorHistory,
+    incomplete: IncompleteVips,
     /// Takes the neighbour queries that a pass need not wait for.
     asker: Option<Sender<NeighbourQueries>>,
     options: NodeOptions,
@@ -144,6 +147,7 @@ impl Passes {
             neighbours: NeighbourCache::default(),
             elections,
             director_history: DirectorHistory::default(),
+            incomplete: IncompleteVips::default(),
             asker: None,
             options: NodeOptions::default(),
             yielding: false,
@@ -283,9 +287,8 @@ impl Passes {
         // Queries that could not be sent do not stop the pass; their error is returned at its end.
         let sensed = self.ask_neighbours(kernel, &asked, now);
         let wire = self.neighbours.evidence();
-        let former = self
-            .director_history
-            .update(input.snapshot, self.elections.retire(), now);
+        let (history, retire) = (&mut self.director_history, self.elections.retire());
+        let former = history.update(input.snapshot, retire, now);
         let desired = desired(&Inputs {
             node: &self.node,
             snapshot: input.snapshot,
@@ -315,6 +318,7 @@ impl Passes {
             kube_proxy: self.kube_proxy.clone(),
             vanished: BTreeSet::new(),
             vip_devices: self.options.vip_devices.clone(),
+            incomplete: IpRanges::default(),
         };
         let acted = opened
             .and_then(|()| self.run_dir.save(&state.ledger).map(drop))
@@ -324,6 +328,7 @@ impl Passes {
             // The ops were applied, but what the kernel has now is not known: a report would be a guess.
             return acted;
         }
+        state.incomplete = self.find_incomplete(input.snapshot, &state, now);
         let elections = match &acted {
             Ok(()) => self.hold_elections(input, &state, &former),
             Err(_) => Ok(()),
@@ -376,6 +381,24 @@ impl Passes {
         Ok(())
     }
 
+    /// VIPs of which this director has not been able to serve everything lately, this pass included.
+    fn find_incomplete(
+        &mut self,
+        snapshot: &Snapshot,
+        state: &PassState<'_>,
+        now: Duration,
+    ) -> IpRanges {
+        self.incomplete.update(&ServedInputs {
+            node: &self.node,
+            snapshot,
+            admission: &state.admission,
+            desired: &state.desired,
+            observed: &state.observed,
+            now,
+        });
+        self.incomplete.vips()
+    }
+
     /// Sends the elections what follows from the present state.
     fn hold_elections(
         &mut self,
@@ -413,7 +436,9 @@ impl Passes {
         let wire = wire.map(|due| due.saturating_sub(now));
         let absent = self.timers.absent.values().map(|absence| absence.until);
         let absent = absent.min().map(|until| until.saturating_sub(now));
-        leaving.into_iter().chain(wire).chain(absent).min()
+        let incomplete = self.incomplete.next_due(now);
+        let waits = [leaving, wire, absent, incomplete];
+        waits.into_iter().flatten().min()
     }
 }
 

@@ -81,6 +81,7 @@ pub fn peer_state(state: &PassState<'_>) -> PeerState {
         macs: state.observed.own_macs(),
         bound: bound(state),
         held: held(state),
+        incomplete: state.incomplete.clone(),
         directing: directing(state),
         partial: false,
     }

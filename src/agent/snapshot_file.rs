@@ -161,6 +161,7 @@ mod tests {
             macs: [([10, 0, 0, 1].into(), Mac([2, 0, 0, 0, 0, 1]))].into(),
             bound: [[10, 0, 0, 100].into(), [10, 0, 0, 101].into()].into(),
             held: [[10, 0, 0, 100].into()].into(),
+            incomplete: [[10, 0, 0, 101].into()].into(),
             directing: vec![Directing {
                 vips: [[10, 0, 0, 100].into()].into(),
                 ports: ["443/TCP".parse().unwrap()].into(),

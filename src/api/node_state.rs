@@ -127,6 +127,11 @@ pub struct NodeStateStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_RANGES), inner(length(max = MAX_RANGE)))]
     pub held: Vec<String>,
+    /// VIPs of which the node, as a director, has not been able to serve everything lately, as addresses and ranges: another
+    /// director that can serve everything holds them. `refused` and `preflight` say what it lacks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_RANGES), inner(length(max = MAX_RANGE)))]
+    pub incomplete: Vec<String>,
     /// What the node's IPVS sends to whom; services with equal destinations share an entry.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_RANGES))]

@@ -235,6 +235,7 @@ impl Report {
             macs,
             bound: ranges("status.bound", &status.bound)?,
             held: ranges("status.held", &status.held)?,
+            incomplete: ranges("status.incomplete", &status.incomplete)?,
             directing: status
                 .directing
                 .iter()

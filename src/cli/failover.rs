@@ -141,9 +141,15 @@ fn target(
         .filter(|name| wanted.iter().all(|it| may_hold(it, name, snapshot)))
         .collect();
     let holders = holders(vip, snapshot);
+    let is_incomplete = |name: &&NodeName| snapshot.is_incomplete(name, vip);
+    // No preference brings the VIP to a director that serves less than another one.
+    let serves_less = |name: &&NodeName| is_incomplete(name) && !may.iter().all(is_incomplete);
     let ready: Vec<&NodeName> = may
         .iter()
-        .filter(|name| holders.contains(name) || is_ready(name, vip, snapshot))
+        .filter(|name| {
+            let is_able = holders.contains(name) || is_ready(name, vip, snapshot);
+            is_able && !serves_less(name)
+        })
         .copied()
         .collect();
     let Some(to) = to else {
@@ -160,6 +166,12 @@ fn target(
         return Err(Failure::Failed(format!(
             "--to {to}: not a director of {vip}; use one of {}",
             names(&may)
+        )));
+    }
+    if !ready.contains(&&to) && serves_less(&&to) {
+        return Err(Failure::Failed(format!(
+            "--to {to}: it does not serve everything behind {vip}, so the VIP would stay where it is: see what is wrong on {to} in directway status; ready: {}",
+            names_or("none", &ready)
         )));
     }
     if !ready.contains(&&to) {
@@ -275,9 +287,12 @@ mod tests {
     }
 
     fn chosen(to: Option<&str>) -> Result<String, String> {
-        let snapshot = snapshot();
-        let wanted = services_with(vip(), &snapshot).unwrap();
-        let target = target(vip(), to, &wanted, &snapshot);
+        chosen_in(&snapshot(), to)
+    }
+
+    fn chosen_in(snapshot: &Snapshot, to: Option<&str>) -> Result<String, String> {
+        let wanted = services_with(vip(), snapshot).unwrap();
+        let target = target(vip(), to, &wanted, snapshot);
         target.map(|name| name.0).map_err(|error| error.to_string())
     }
 
@@ -292,6 +307,26 @@ mod tests {
         );
         let refused = chosen(Some("x")).unwrap_err();
         assert!(refused.contains("a, b, c"), "{refused}");
+    }
+
+    #[test]
+    fn a_director_that_would_not_get_the_vip_is_refused() {
+        let mut snapshot = snapshot();
+        let incomplete = |snapshot: &mut Snapshot, names: &[&str]| {
+            let Peers::Reported(peers) = &mut snapshot.peers else {
+                panic!("no reports");
+            };
+            for name in names {
+                peers.get_mut(&NodeName::from(*name)).unwrap().incomplete = [vip()].into();
+            }
+        };
+        incomplete(&mut snapshot, &["b"]);
+        let refused = chosen_in(&snapshot, Some("b")).unwrap_err();
+        assert!(refused.contains("does not serve everything"), "{refused}");
+        let refused = chosen_in(&snapshot, None).unwrap_err();
+        assert!(refused.contains("no director but a"), "{refused}");
+        incomplete(&mut snapshot, &["a", "c"]);
+        assert_eq!(chosen_in(&snapshot, None).unwrap(), "b", "none is better");
     }
 
     #[test]

@@ -78,6 +78,9 @@ struct SavedPeer {
     macs: BTreeMap<IpAddr, String>,
     bound: Vec<String>,
     held: Vec<String>,
+    /// Absent in what an older agent saved.
+    #[serde(default)]
+    incomplete: Vec<String>,
     directing: Vec<SavedDirecting>,
     partial: bool,
 }
@@ -224,6 +227,7 @@ impl From<&PeerState> for SavedPeer {
             macs,
             bound,
             held,
+            incomplete,
             directing,
             partial,
         } = peer;
@@ -239,6 +243,7 @@ impl From<&PeerState> for SavedPeer {
             macs: texts(macs),
             bound: bound.to_strings(),
             held: held.to_strings(),
+            incomplete: incomplete.to_strings(),
             directing: directing.collect(),
             partial: *partial,
         }
@@ -287,6 +292,7 @@ impl TryFrom<SavedPeer> for PeerState {
             macs: macs.map_err(|error| error.to_string())?,
             bound: ranges(&saved.bound)?,
             held: ranges(&saved.held)?,
+            incomplete: ranges(&saved.incomplete)?,
             directing: directing.collect::<Result<_, String>>()?,
             partial: saved.partial,
         })

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::{
     api::{ConditionReason, ConditionStatus, ConditionType},
-    model::Reason,
+    model::{Reason, Refusal},
 };
 
 /// What was found out about a condition.
@@ -73,6 +73,22 @@ impl ConditionValue {
     pub(super) fn worst(values: Vec<Self>) -> Option<Self> {
         values.into_iter().rev().max_by_key(Self::weight)
     }
+}
+
+/// The conditions of an object that is not served.
+pub(super) fn not_accepted(refusal: &Refusal) -> Vec<(ConditionType, ConditionValue)> {
+    let no = || ConditionValue::known(false, refusal.reason, refusal.message.clone());
+    vec![
+        (ConditionType::Accepted, no()),
+        (ConditionType::Programmed, no()),
+        (ConditionType::Ready, no()),
+        (ConditionType::VipConflict, not_asked()),
+        (ConditionType::KubeProxyConflict, not_asked()),
+    ]
+}
+
+fn not_asked() -> ConditionValue {
+    ConditionValue::unknown("it is not served, so no director looks for conflicts".to_owned())
 }
 
 /// The condition to write, where `before` are the object's present ones.

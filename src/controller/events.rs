@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
 
-use super::event_rate::EventRate;
+use super::{event_rate::EventRate, passed_over::why_moved};
 use crate::{
     api::{ConditionStatus, ConditionType},
     cluster::Store,
@@ -126,7 +126,7 @@ impl EventFilter {
         }
         told.alone += 1;
         let allowed = self.rate.allows(&virtual_service.key, now);
-        allowed.then(|| move_event(last))
+        allowed.then(|| move_event(last, cluster))
     }
 
     /// After a pass over all objects: an Event for each node that took more VIPs at once than have Events of their own.
@@ -150,7 +150,7 @@ impl EventFilter {
                 Some(_) | None => {}
             }
             told.together = Some((count, now));
-            events.push((to.clone(), move_event((to, last))));
+            events.push((to.clone(), move_event((to, last), cluster)));
         }
         events
     }
@@ -222,7 +222,7 @@ fn moved((to, last): (&NodeName, &Move)) -> (String, String) {
     (to.to_string(), last.at.to_string())
 }
 
-fn move_event((to, last): (&NodeName, &Move)) -> Event {
+fn move_event((to, last): (&NodeName, &Move), cluster: &Store) -> Event {
     let from = last.from.as_ref();
     let from = from.map_or(String::new(), |from| format!(" from {from}"));
     let vips = match last.vips.len() {
@@ -230,8 +230,9 @@ fn move_event((to, last): (&NodeName, &Move)) -> Event {
         _ => last.vips.to_string(),
     };
     let note = format!(
-        "{to} took {vips}{from}: {}, after {} ms",
+        "{to} took {vips}{from}: {}{}, after {} ms",
         last.cause,
+        why_moved(last, cluster.snapshot()),
         last.after.as_millis()
     );
     Event {

@@ -8,6 +8,7 @@ mod heartbeats;
 mod leader;
 mod lease;
 mod metrics;
+mod passed_over;
 mod real_servers;
 mod run;
 mod summary;

@@ -9,9 +9,10 @@ use std::{collections::BTreeMap, net::IpAddr};
 use jiff::Timestamp;
 
 use super::{
-    conditions::{ConditionValue, condition},
+    conditions::{ConditionValue, condition, not_accepted},
     double_holders::DoubleHolders,
     heartbeats::{AgentState, Heartbeats},
+    passed_over,
     real_servers::{RealServerCounts, count_real_servers, is_refused_edit},
 };
 use crate::{
@@ -103,21 +104,6 @@ pub fn summarise(key: &VsKey, object: &Object, context: &Context<'_>) -> Virtual
         .map(|(kind, value)| condition(kind, value, object.generation, before, context.now))
         .collect();
     status
-}
-
-fn not_accepted(refusal: &Refusal) -> Vec<(ConditionType, ConditionValue)> {
-    let no = || ConditionValue::known(false, refusal.reason, refusal.message.clone());
-    vec![
-        (ConditionType::Accepted, no()),
-        (ConditionType::Programmed, no()),
-        (ConditionType::Ready, no()),
-        (ConditionType::VipConflict, not_asked()),
-        (ConditionType::KubeProxyConflict, not_asked()),
-    ]
-}
-
-fn not_asked() -> ConditionValue {
-    ConditionValue::unknown("it is not served, so no director looks for conflicts".to_owned())
 }
 
 /// What is known of a VIP: the director that holds it (`true`), or that should.
@@ -310,11 +296,9 @@ impl<'a> Summariser<'a> {
                     refusal.reason,
                     format!("{name}: {}", refusal.message),
                 ),
-                None if holds => ConditionValue::known(
-                    true,
-                    ConditionReason::Programmed,
-                    format!("{name} holds {vip}"),
-                ),
+                None if holds => {
+                    ConditionValue::known(true, ConditionReason::Programmed, self.held(vip, name))
+                }
                 None if report.left_out > 0 => ConditionValue::known(
                     false,
                     ConditionReason::NotHeld,
@@ -333,6 +317,13 @@ impl<'a> Summariser<'a> {
                 }
             },
         }
+    }
+
+    /// That `holder` holds `vip`, and not a director that serves less.
+    fn held(&self, vip: IpAddr, holder: &NodeName) -> String {
+        let order = self.context.placement.order(vip);
+        let why = |name: &NodeName| self.refusal(name, false);
+        passed_over::held(vip, holder, order, self.context.cluster.snapshot(), why)
     }
 
     fn ready(

@@ -3,7 +3,7 @@
 //! Decisions that every node must take alike (which VirtualServices are admitted, which hosts are real servers, which
 //! director should hold a VIP) are in `admission`, `real_servers` and `placement`; they use the snapshot, and by which address
 //! a real server is reached, the networks of the `viewpoint`. What one node does about it is in `director`, `bind`, `quiet`, `keep`, `rivals` and `drain`; they also use what the node
-//! observes. `reserved` is both: which addresses can be no VIP. `segments` prepares the elections, in which directors agree by ARP.
+//! observes. `incomplete` is what it found of its own VIPs in the last passes. `reserved` is both: which addresses can be no VIP. `segments` prepares the elections, in which directors agree by ARP.
 
 mod admission;
 mod bind;
@@ -11,6 +11,7 @@ mod director;
 mod director_history;
 mod drain;
 mod endpoints;
+mod incomplete;
 mod keep;
 mod node;
 mod placement;
@@ -30,6 +31,7 @@ pub use director::clients_nic;
 pub use director_history::DirectorHistory;
 pub use drain::DrainTimers;
 pub use endpoints::no_endpoints;
+pub use incomplete::{IncompleteVips, ServedInputs};
 pub use node::{Desired, Inputs, NodeOptions, RealServerState, VirtualServiceState, desired};
 pub use placement::{directors, may_hold, placement, presumed};
 pub use questions::{Questions, questions};

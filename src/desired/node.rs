@@ -7,7 +7,7 @@ use std::{
 
 use crate::model::{
     AddressKey, Dev, Elected, Interfaces, IpvsSetting, Ledger, Link, NodeName, NodeNet, Observed,
-    Peers, Reason, Refusal, Reserved, Role, Service, Snapshot, SyncDaemon, VipDevices,
+    Peers, Reason, Refusal, Reserved, Role, Service, ServiceKey, Snapshot, SyncDaemon, VipDevices,
     VirtualService, VsKey, WireEvidence,
 };
 
@@ -71,6 +71,8 @@ pub struct Desired {
     /// VIPs that an election of this node holds although this node should not any more. Their services stay until the
     /// election has taken them from the NIC.
     pub yielding: BTreeSet<AddressKey>,
+    /// Services that this director may not have, such as those that are another program's.
+    pub refused_services: BTreeSet<ServiceKey>,
     /// VIPs of which something stays only because the snapshot is not complete.
     pub held_back: BTreeSet<IpAddr>,
     /// For users: why some things are not done.
@@ -273,7 +275,7 @@ impl Part<'_> {
         vs_state: &mut VirtualServiceState,
         desired: &mut Desired,
     ) -> Result<(), Refusal> {
-        let nic = self.is_director.then(|| self.clients_nic(inputs));
+        let nic = self.is_director.then(|| self.clients_nic(inputs, desired));
         let nic = nic.transpose();
         let directs = matches!(nic, Ok(Some(_)));
         let is_real_server = vs_state.is_real_server;
@@ -294,8 +296,15 @@ impl Part<'_> {
     }
 
     /// Where this director would hold the VIP, if it can serve it.
-    fn clients_nic<'b>(&self, inputs: &Inputs<'b>) -> Result<&'b Link, Refusal> {
-        director::may_serve(self.virtual_service, self.vip, inputs)?;
+    fn clients_nic<'b>(
+        &self,
+        inputs: &Inputs<'b>,
+        desired: &mut Desired,
+    ) -> Result<&'b Link, Refusal> {
+        director::may_serve(self.virtual_service, self.vip, inputs).inspect_err(|_| {
+            let services = self.virtual_service.services_of(self.vip);
+            desired.refused_services.extend(services);
+        })?;
         director::clients_nic(self.interface(), self.vip, inputs.observed)
     }
 
@@ -395,10 +404,8 @@ impl Part<'_> {
                 director::destinations(key, virtual_service, &states, inputs, &mut desired.timers);
             vs_state.draining.extend(draining);
             let service = Service {
-                scheduler: virtual_service.scheduler.clone(),
-                flags: virtual_service.flags.clone(),
-                persistence: virtual_service.persistence(vip),
                 destinations,
+                ..virtual_service.settings(vip)
             };
             let net = Arc::make_mut(&mut desired.net);
             net.services.insert(key, service);

@@ -38,13 +38,15 @@ fn selects(virtual_service: &VirtualService, node: &Node) -> bool {
 
 /// Which director should hold which VIP: for agents, status and forecasts alike.
 ///
-/// It uses the snapshot alone, so every node computes the same answer. If a director cannot serve a VIP now, the next
+/// It uses the snapshot alone, so every node computes the same answer. That a director cannot serve everything behind a
+/// VIP is known from its own report, this node's too: what an agent has found is not used before the others can read it.
+/// Such a report only ever takes VIPs from its own node. If a director cannot serve a VIP now, the next
 /// in that VIP's order holds it, and no other VIP moves because of that.
 pub fn placement<'a>(snapshot: &'a Snapshot, admission: &'a Admission<'_>) -> Placement<'a> {
     // Looked up once: of all nodes few are directors, and there may be ten thousand VirtualServices.
     let nodes = snapshot.nodes.iter();
     let labelled: Vec<(&NodeName, &Node)> = nodes.filter(|(_, node)| node.is_director()).collect();
-    let eligible = |virtual_service: &VirtualService| {
+    let eligible = |virtual_service: &VirtualService| -> Vec<&'a NodeName> {
         let selected = labelled
             .iter()
             .filter(|(_, node)| selects(virtual_service, node));
@@ -54,13 +56,16 @@ pub fn placement<'a>(snapshot: &'a Snapshot, admission: &'a Admission<'_>) -> Pl
     for virtual_service in admission.accepted.values() {
         for vip in &virtual_service.vips {
             // All VirtualServices that share a VIP have the same `spec.directors`.
-            placement_inputs
-                .entry(*vip)
-                .or_insert_with(|| PlacementInput {
+            placement_inputs.entry(*vip).or_insert_with(|| {
+                let eligible = eligible(virtual_service);
+                let is_incomplete = |name: &&NodeName| snapshot.is_incomplete(name, *vip);
+                PlacementInput {
                     vip: *vip,
-                    eligible: eligible(virtual_service),
+                    incomplete: eligible.iter().copied().filter(is_incomplete).collect(),
+                    eligible,
                     preferred: virtual_service.directors.preferred.as_ref(),
-                });
+                }
+            });
         }
     }
     let cordoned = snapshot.nodes.iter().filter(|(_, node)| node.cordoned);
@@ -70,7 +75,7 @@ pub fn placement<'a>(snapshot: &'a Snapshot, admission: &'a Admission<'_>) -> Pl
 }
 
 /// What `node` would hold if directors elected now, for forecasts: a preferred director takes its VIP, a holder that is
-/// not cordoned keeps its VIP, and any other VIP goes to its first choice.
+/// not cordoned and serves as much as the first choice keeps its VIP, and any other VIP goes to its first choice.
 pub fn presumed(
     node: &NodeName,
     snapshot: &Snapshot,
@@ -110,7 +115,8 @@ pub fn presumed(
     elected
 }
 
-/// The first director if it is preferred, else the one that reports `vip` as held, or the first if that is cordoned.
+/// The first director if it is preferred, else the one that reports `vip` as held, or the first if that is cordoned or
+/// serves less than the first.
 fn present_holder<'a>(
     virtual_service: &VirtualService,
     vip: IpAddr,
@@ -129,5 +135,10 @@ fn present_holder<'a>(
     let holds = |name: &NodeName| report(name).is_some_and(|it| it.held.contains(vip));
     let mut holders = order.iter().copied().filter(|name| holds(name));
     let holder = holders.next()?;
-    Some(if cordoned(holder) { first } else { holder })
+    let serves_less = snapshot.is_incomplete(holder, vip) && !snapshot.is_incomplete(first, vip);
+    Some(if cordoned(holder) || serves_less {
+        first
+    } else {
+        holder
+    })
 }

@@ -7,7 +7,9 @@
 //! director that comes or goes moves only the VIPs that it gets or had, and the few that the bound passes on.
 //!
 //! A preferred director gets its VIP whatever its load; such VIPs fill its bound first, so it gets fewer of the others.
-//! A cordoned one comes after all that are not, even where it is preferred.
+//! Before preference and load come two questions, in this order: a director that cannot serve everything behind a VIP comes
+//! after all that can, and a cordoned one after those that are not. So a cordoned director keeps a VIP that no other one
+//! serves completely, because giving it away would cost requests, which a planned move must not.
 
 use std::{
     cmp::Reverse,
@@ -26,6 +28,8 @@ pub struct PlacementInput<'a> {
     pub vip: IpAddr,
     /// The directors that may hold it, cordoned ones too.
     pub eligible: Vec<&'a NodeName>,
+    /// Those of them that cannot serve everything behind it.
+    pub incomplete: Vec<&'a NodeName>,
     /// `spec.directors.preferred`.
     pub preferred: Option<&'a NodeName>,
 }
@@ -89,7 +93,7 @@ pub fn place<'a>(
             let by_score = ranked
                 .choices
                 .iter()
-                .chain(&ranked.cordoned)
+                .chain(&ranked.reserve)
                 .map(|choice| choice.director);
             let rest = by_score
                 .filter(|director| Some(*director) != *winner && Some(*director) != *successor);
@@ -107,9 +111,10 @@ pub fn place<'a>(
 
 /// A VIP's directors, best first.
 struct Ranked {
+    /// Those of the best grade.
     choices: Vec<Choice>,
-    /// Empty where all are cordoned: then they are the `choices`.
-    cordoned: Vec<Choice>,
+    /// All others: one of them holds the VIP only where each of the `choices` fails.
+    reserve: Vec<Choice>,
     preferred: Option<usize>,
 }
 
@@ -117,6 +122,13 @@ struct Ranked {
 struct Choice {
     score: u64,
     director: usize,
+}
+
+/// What comes before preference, load and score; the least is the best.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Grade {
+    incomplete: bool,
+    cordoned: bool,
 }
 
 impl Ranked {
@@ -132,27 +144,33 @@ impl Ranked {
             .filter_map(|name| names.binary_search(name).ok())
             .collect();
         *hashes += eligible.len();
+        let grade = |director: usize| Grade {
+            incomplete: input.incomplete.contains(&names[director]),
+            cordoned: cordoned.contains(names[director]),
+        };
+        let best = eligible.iter().copied().map(grade).min();
         let choice = |director: usize| Choice {
             score: score(input.vip, names[director]),
             director,
         };
-        let (mut cordoned, mut choices): (Vec<Choice>, Vec<Choice>) = eligible
+        let (mut choices, mut reserve): (Vec<Choice>, Vec<Choice>) = eligible
             .into_iter()
             .map(choice)
-            .partition(|choice| cordoned.contains(names[choice.director]));
-        if choices.is_empty() {
-            std::mem::swap(&mut choices, &mut cordoned);
-        }
-        for list in [&mut choices, &mut cordoned] {
-            list.sort_by_key(|choice| Reverse((choice.score, choice.director)));
-        }
+            .partition(|choice| Some(grade(choice.director)) == best);
         let preferred = input
             .preferred
-            .and_then(|name| names.binary_search(&name).ok())
+            .and_then(|name| names.binary_search(&name).ok());
+        choices.sort_by_key(|choice| Reverse((choice.score, choice.director)));
+        reserve.sort_by_key(|choice| {
+            let is_preferred = Some(choice.director) == preferred;
+            let by_score = Reverse((is_preferred, choice.score, choice.director));
+            (grade(choice.director), by_score)
+        });
+        let preferred = preferred
             .filter(|preferred| choices.iter().any(|choice| choice.director == *preferred));
         Self {
             choices,
-            cordoned,
+            reserve,
             preferred,
         }
     }

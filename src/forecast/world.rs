@@ -33,6 +33,8 @@ pub struct ForecastNode {
     pub wire: EvidenceSource,
     /// Which devices may carry VIPs there.
     pub vip_devices: VipDevices,
+    /// VIPs of which it cannot serve everything, as its agent reported last: a forecast tries no op.
+    pub incomplete: IpRanges,
 }
 
 /// What a node's neighbours answer.
@@ -123,6 +125,7 @@ fn report(node: &ForecastNode) -> PeerState {
         macs: observed.own_macs(),
         bound: with_role(Role::Quiet),
         held: with_role(Role::Held),
+        incomplete: node.incomplete.clone(),
         directing: directing.collect(),
         partial: false,
     }

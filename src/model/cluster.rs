@@ -34,7 +34,7 @@ pub struct Node {
     pub weight: Option<String>,
     /// Internal addresses, in the manifest's order.
     pub addresses: Vec<IpAddr>,
-    /// Taken out of use for new work (`kubectl cordon`): it holds a VIP only where no other director can.
+    /// Taken out of use for new work (`kubectl cordon`): it holds a VIP only where no other director serves as much of it.
     pub cordoned: bool,
     /// Its kubelet has not reported for a while: the machine may be gone, and its agent's report out of date.
     pub silent: bool,
@@ -63,6 +63,13 @@ impl Snapshot {
     pub fn has_as_vip(&self, name: &NodeName, address: IpAddr) -> bool {
         let report = self.peers.report(name);
         report.is_some_and(|it| it.held.contains(address) || it.bound.contains(address))
+    }
+
+    /// Whether the agent of the director `name` reports that it cannot serve everything behind `vip`. One that reports
+    /// nothing of the kind, as agents of older releases, counts as one that can.
+    pub fn is_incomplete(&self, name: &NodeName, vip: IpAddr) -> bool {
+        let report = self.peers.report(name);
+        report.is_some_and(|report| report.incomplete.contains(vip))
     }
 
     /// Whether a director reports that it holds `vip`.
@@ -126,6 +133,8 @@ pub struct PeerState {
     pub bound: IpRanges,
     /// VIPs on the node's NIC.
     pub held: IpRanges,
+    /// VIPs of which this director cannot serve everything; [`crate::desired::placement`] ranks it after those that can.
+    pub incomplete: IpRanges,
     /// Groups of VIPs that send to the same real servers.
     pub directing: Vec<Directing>,
     /// Whether `directing` lacks groups, because the report would be too large with them.

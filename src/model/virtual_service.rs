@@ -1,8 +1,14 @@
-use std::{collections::BTreeSet, fmt, net::IpAddr, str::FromStr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+    str::FromStr,
+    time::Duration,
+};
 
 use super::{
-    Dev, Flag, Interfaces, NodeName, Persistence, Protocol, Scheduler, Selector, ServiceKey,
-    ServiceName, VsKey, words,
+    Dev, Flag, Interfaces, NodeName, Persistence, Protocol, Scheduler, Selector, Service,
+    ServiceKey, ServiceName, VsKey, words,
 };
 
 /// A VirtualService that passed validation, with its defaults filled in.
@@ -135,6 +141,16 @@ impl VirtualService {
             protocol: port.protocol,
         });
         ports.filter(|key| !self.without.contains(key))
+    }
+
+    /// The settings of the services of one VIP, without destinations.
+    pub fn settings(&self, vip: IpAddr) -> Service {
+        Service {
+            scheduler: self.scheduler.clone(),
+            flags: self.flags.clone(),
+            persistence: self.persistence(vip),
+            destinations: BTreeMap::new(),
+        }
     }
 
     /// The persistence that applies to this VIP's family.

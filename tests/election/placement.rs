@@ -28,6 +28,7 @@ fn anywhere<'a>(vips: usize, directors: &[&'a NodeName]) -> Vec<PlacementInput<'
     let input = |index| PlacementInput {
         vip: vip(index),
         eligible: directors.to_vec(),
+        incomplete: Vec::new(),
         preferred: None,
     };
     (0..vips).map(input).collect()
@@ -184,6 +185,73 @@ fn a_cordoned_director_comes_last_even_where_it_is_preferred() {
     );
 }
 
+/// Complete before cordoned before preferred before the rest.
+#[test]
+fn a_director_that_cannot_serve_everything_comes_after_those_that_can() {
+    let all = names(3);
+    let all: Vec<&NodeName> = all.iter().collect();
+    let input = |incomplete: &[usize], preferred: Option<usize>| PlacementInput {
+        vip: vip(0),
+        eligible: all.clone(),
+        incomplete: incomplete.iter().map(|index| all[*index]).collect(),
+        preferred: preferred.map(|index| all[index]),
+    };
+    let order = |incomplete: &[usize], preferred, cordoned: &[usize]| {
+        let cordoned = cordoned.iter().map(|index| all[*index].clone()).collect();
+        let mut placement = place(&[input(incomplete, preferred)], &cordoned);
+        placement.orders.remove(&vip(0)).unwrap()
+    };
+    for index in 0..3 {
+        let (next, last) = ((index + 1) % 3, (index + 2) % 3);
+        assert_eq!(order(&[index], None, &[])[2], all[index]);
+        assert_eq!(
+            order(&[index], Some(index), &[])[2],
+            all[index],
+            "preferred"
+        );
+        let found = order(&[index, next], None, &[last]);
+        assert_eq!(found[0], all[last], "cordoned, but it serves everything");
+        let found = order(&[index, next], Some(index), &[]);
+        assert_eq!(
+            found,
+            [all[last], all[index], all[next]],
+            "the preferred one next"
+        );
+        let found = order(&[index, next], None, &[index]);
+        assert_eq!(
+            found,
+            [all[last], all[next], all[index]],
+            "cordoned and incomplete"
+        );
+    }
+    for (preferred, cordoned) in [(None, &[][..]), (Some(1), &[]), (None, &[1])] {
+        let plain = order(&[], preferred, cordoned);
+        assert_eq!(
+            order(&[0, 1, 2], preferred, cordoned),
+            plain,
+            "all lack something"
+        );
+    }
+}
+
+/// VIPs that one director cannot serve completely fill no bound of the others' that holds without them.
+#[test]
+fn the_bound_holds_among_the_directors_that_serve_everything() {
+    let all = names(3);
+    let all: Vec<&NodeName> = all.iter().collect();
+    let mut placement_inputs = anywhere(60, &all);
+    for input in &mut placement_inputs {
+        input.incomplete = vec![all[0]];
+    }
+    let placement = place(&placement_inputs, &BTreeSet::new());
+    let loads = loads(winners(&placement).into_values());
+    assert_eq!(loads.get(all[0]), None);
+    assert!(
+        loads.values().all(|load| *load <= bound(60, 2)),
+        "{loads:?}"
+    );
+}
+
 #[test]
 fn a_preferred_director_that_may_not_hold_the_vip_changes_nothing() {
     let all = names(3);
@@ -225,6 +293,7 @@ proptest! {
         let input = |(index, mask): (usize, &u8)| PlacementInput {
             vip: vip(index),
             eligible: all.iter().enumerate().filter(|(bit, _)| mask & (1 << bit) != 0).map(|(_, name)| name).collect(),
+            incomplete: Vec::new(),
             preferred: None,
         };
         let placement_inputs: Vec<PlacementInput<'_>> = selected.iter().enumerate().map(input).collect();

@@ -386,6 +386,7 @@ fn sixty_vips_spread_over_what_is_left_and_return() {
         .map(|index| directway::election::PlacementInput {
             vip: vip(index),
             eligible: names.iter().collect(),
+            incomplete: Vec::new(),
             preferred: None,
         })
         .collect();

@@ -87,6 +87,36 @@ def test_a_vip_stays_while_anything_behind_it_is_served(cluster):
     assert outcome.errors == [], outcome
 
 
+def test_a_vip_goes_to_a_director_that_serves_everything_behind_it(cluster):
+    """The preferred director lacks a scheduler that a second object on the VIP asks for; the other one has it. No request is lost."""
+    holder, other = pair(cluster)
+    preferred = {"directors": {"preferred": holder}}
+    cluster.lab[holder].sh("! lsmod | grep -q '^ip_vs_ovf '")
+    with hidden(cluster.lab[holder], "/dev/null", f"{MODULES}/ip_vs_ovf.ko"), clients.steady(cluster.host, VIP) as load:
+        more(load)
+        cluster.apply(virtual_service("second", VIP, 8080, scheduler="ovf", **preferred))
+        wait_holder(cluster, other, timeout=60)
+        more(load)
+        assert f"{VIP}:8080" in judges.services(cluster.lab[other])
+        for name in ("web", "second"):
+            cluster.wait_condition("Programmed", "True", name=name)
+
+        def told() -> bool:
+            # The condition follows the reports, which come once a second at most.
+            message = cluster.wait_condition("Programmed", "True", name="second")
+            assert message.startswith(f"{other} holds {VIP}; {holder} does not serve everything behind it") and "ovf" in message, message
+            return True
+
+        wait_until(told, "the condition to name the director that was passed over", 15)
+        state = cluster.api.get(f"/apis/directway.dev/v1alpha1/nodestates/{holder}")["status"]
+        assert state["incomplete"] == [VIP], state
+        refused = cluster.lab[other].directway("failover", VIP, "--to", holder)
+        assert not refused.ok and "does not serve everything" in str(refused), refused
+        more(load)
+        outcome = load.stop()
+    assert outcome.errors == [], outcome
+
+
 @pytest.mark.vm
 def test_a_stranger_has_the_vip(fleet):
     """The director does not claim the VIP before the stranger is gone."""

@@ -11,8 +11,8 @@ use crate::{
     desired::{DrainTimers, FormerDirectors, Inputs, NodeOptions, admit, desired},
     kernel::OpResults,
     model::{
-        Elected, ForeignTag, KubeProxy, Ledger, Mac, ObservedAddress, PeerState, ProxyAnswer,
-        Reach, Reserved, VipDevices, WireEvidence,
+        Elected, ForeignTag, IpRanges, KubeProxy, Ledger, Mac, ObservedAddress, PeerState,
+        ProxyAnswer, Reach, Reserved, VipDevices, WireEvidence,
     },
     plan::plan,
 };
@@ -126,6 +126,7 @@ fn report_after(
             }),
             vanished: BTreeSet::new(),
             vip_devices: VipDevices::default(),
+            incomplete: IpRanges::default(),
         }),
         next: NextPass::default(),
     };

@@ -52,6 +52,7 @@ impl Report {
         let reserved = ranges.keep(reserved_entries(&self.peer.reserved));
         let held = ranges.keep_ranges(&self.peer.held);
         let bound = ranges.keep_ranges(&self.peer.bound);
+        let incomplete = ranges.keep_ranges(&self.peer.incomplete);
         let before = ranges.left_out;
         let groups = self.peer.directing.iter();
         let groups: Vec<(DirectingEntry, &Directing)> = groups
@@ -102,6 +103,7 @@ impl Report {
             arp_all: node_arp(self.arp_all),
             bound,
             held,
+            incomplete,
             directing,
             directing_left_out: (directing_left_out > 0).then(|| number(directing_left_out)),
             refused,

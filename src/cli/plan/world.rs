@@ -73,6 +73,7 @@ fn world_node(node: &Node, report: &Report) -> ForecastNode {
         reserved: report.peer.reserved.clone(),
         wire: EvidenceSource::Assumed(assumed),
         vip_devices: report.vip_devices.clone().unwrap_or_else(VipDevices::any),
+        incomplete: report.peer.incomplete.clone(),
     }
 }
 

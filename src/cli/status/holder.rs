@@ -22,6 +22,10 @@ pub(super) fn why(
             .is_some_and(|it: &Node| it.cordoned)
     };
     let may_hold = |name| may_hold(object, name, snapshot);
+    let serves_less = |name: &NodeName| {
+        let mut vips = object.vips.iter();
+        vips.any(|vip| snapshot.is_incomplete(name, *vip) && !snapshot.is_incomplete(&holder, *vip))
+    };
     if !may_hold(&holder) {
         return Some(
             "it is no director of this any more: the next one takes over when it is ready"
@@ -40,22 +44,38 @@ pub(super) fn why(
             "but cordoned".to_owned()
         } else {
             let name = preferred.0.as_str();
-            match not_standing_by.iter().find(|it| it.director == name) {
-                Some(other) => format!("but does not stand by: {}", other.message),
-                None => "and takes over when it has been ready for a while".to_owned(),
+            let refuses = not_standing_by.iter().find(|it| it.director == name);
+            match (refuses, serves_less(preferred)) {
+                (Some(other), _) => format!("but does not stand by: {}", other.message),
+                (None, true) => format!(
+                    "but does not serve everything behind the VIP: see what is wrong on {preferred}"
+                ),
+                (None, false) => "and takes over when it has been ready for a while".to_owned(),
             }
         };
         return Some(format!("{preferred} is preferred, {cause}"));
     }
-    let mut others = directors(object, snapshot).filter(|it| **it != holder && !cordoned(it));
-    let alone = others.all(|it| not_standing_by.iter().any(|other| other.director == it.0));
-    (cordoned(&holder) && alone).then(|| "it is cordoned, but nobody else can take over".to_owned())
+    if !cordoned(&holder) {
+        return None;
+    }
+    let others = directors(object, snapshot).filter(|it| **it != holder && !cordoned(it));
+    let stands_by = |it: &&NodeName| not_standing_by.iter().all(|other| other.director != it.0);
+    let mut able = others.filter(stands_by).peekable();
+    if able.peek().is_none() {
+        return Some("it is cordoned, but nobody else can take over".to_owned());
+    }
+    able.all(serves_less).then(|| {
+        "it is cordoned, but no other director serves everything behind the VIP".to_owned()
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{api::parse_virtual_service, model::DIRECTOR_LABEL};
+    use crate::{
+        api::parse_virtual_service,
+        model::{DIRECTOR_LABEL, PeerState, Peers},
+    };
 
     fn object(preferred: Option<&str>) -> VirtualService {
         let object = serde_json::json!({
@@ -85,6 +105,36 @@ mod tests {
             reason: "Pending".to_owned(),
             message: "its agent is silent".to_owned(),
         }
+    }
+
+    #[test]
+    fn a_holder_is_explained_by_what_the_others_do_not_serve() {
+        let vip = || ["10.0.0.100".parse().unwrap()].into();
+        let reporting = |incomplete: &[&str], cordoned: &[&str]| {
+            let reports = incomplete.iter().map(|name| {
+                let report = PeerState {
+                    incomplete: vip(),
+                    ..PeerState::default()
+                };
+                (NodeName::from(*name), report)
+            });
+            Snapshot {
+                peers: Peers::Reported(reports.collect()),
+                ..snapshot(cordoned)
+            }
+        };
+        let said = |preferred, others: &[UnreadyStandby], snapshot: &Snapshot| {
+            why(&object(preferred), "a", others, snapshot).unwrap_or_default()
+        };
+        let lacks = "does not serve everything";
+        assert!(said(Some("b"), &[], &reporting(&["b"], &[])).contains(lacks));
+        let both = reporting(&["a", "b"], &[]);
+        assert!(said(Some("b"), &[], &both).contains("takes over"));
+        let refuses = said(Some("b"), &[silent("b")], &reporting(&["b"], &[]));
+        assert!(refuses.contains("agent is silent"), "{refuses}");
+        let cordoned = said(None, &[], &reporting(&["b"], &["a"]));
+        assert!(cordoned.contains("no other director serves"), "{cordoned}");
+        assert_eq!(said(None, &[], &reporting(&["a", "b"], &["a"])), "");
     }
 
     #[test]

@@ -247,6 +247,27 @@ fn a_cordoned_director_comes_last_and_the_preferred_one_first() {
     }
 }
 
+/// The election's configuration: the complete one is the target, whoever is preferred, and no request for the move is seen in it.
+#[test]
+fn a_director_that_serves_everything_comes_before_the_preferred_one_that_does_not() {
+    let mut lan = pair();
+    lan.serving(&[("10.77.0.11", 1), ("10.77.0.12", 1)]);
+    lan.carrying("lo", Role::Quiet);
+    for (name, other) in [("d", "10.77.0.20"), ("e", "10.77.0.10")] {
+        lan.web().directors.preferred = Some(name.into());
+        let mut told = lan.snapshot.clone();
+        let Peers::Reported(peers) = &mut told.peers else {
+            panic!("no reports");
+        };
+        peers.entry(name.into()).or_default().incomplete = [ip(VIP)].into();
+        let before = std::mem::replace(&mut lan.snapshot, told);
+        assert_eq!(order(&lan)[0].0, other);
+        assert!(!segment(&lan, &FormerDirectors::new()).config.vips[&ip(VIP)].on_request);
+        lan.snapshot = before;
+        assert_ne!(order(&lan)[0].0, other);
+    }
+}
+
 #[test]
 fn directors_of_today_and_of_lately_are_no_strangers() {
     let mut lan = pair();

@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use super::fixture::*;
 use crate::{
-    desired::{admit, placement},
+    desired::{admit, placement, presumed},
     model::*,
 };
 
@@ -96,4 +96,107 @@ fn without_a_director_nobody_holds() {
         .insert(web.key.clone(), Ok(web.into()));
     let admission = admit(&snapshot);
     assert_eq!(placement(&snapshot, &admission).first(ip(VIP)), None);
+}
+
+/// Directors `d0` to `d2` and the VirtualService web; `incomplete` report that they cannot serve all of its VIP.
+fn reporting(incomplete: &[&str]) -> Snapshot {
+    let mut snapshot = directors(3);
+    let web = virtual_service("web");
+    snapshot
+        .virtual_services
+        .insert(web.key.clone(), Ok(web.into()));
+    let peers = snapshot.nodes.keys().map(|name| {
+        let mut peer = PeerState::default();
+        if incomplete.contains(&name.0.as_str()) {
+            peer.incomplete = [ip(VIP)].into();
+        }
+        (name.clone(), peer)
+    });
+    snapshot.peers = Peers::Reported(peers.collect());
+    snapshot
+}
+
+fn order(snapshot: &Snapshot) -> Vec<String> {
+    let admission = admit(snapshot);
+    let placement = placement(snapshot, &admission);
+    let order = placement.order(ip(VIP)).iter();
+    order.map(|name| name.0.clone()).collect()
+}
+
+#[test]
+fn a_director_that_says_that_it_cannot_serve_everything_comes_last() {
+    let plain = order(&reporting(&[]));
+    let first = plain[0].as_str();
+    assert_eq!(order(&reporting(&[first]))[2], first);
+    assert_eq!(order(&reporting(&["d0", "d1", "d2"])), plain);
+    let mut snapshot = reporting(&[first]);
+    snapshot.peers = Peers::Silent;
+    assert_eq!(order(&snapshot), plain, "nobody can say so");
+}
+
+#[test]
+fn a_report_takes_vips_from_its_own_node_only_and_gives_none_to_a_node_that_is_no_director() {
+    let plain = order(&reporting(&[]));
+    let mut snapshot = reporting(&[]);
+    let Peers::Reported(peers) = &mut snapshot.peers else {
+        panic!("no reports");
+    };
+    let other = PeerState {
+        incomplete: [ip(VIP)].into(),
+        ..PeerState::default()
+    };
+    peers.insert("no-director".into(), other);
+    assert_eq!(order(&snapshot), plain);
+    // All but one director of the VIP are unlabelled: it holds what it cannot serve completely.
+    let mut snapshot = reporting(&["d1"]);
+    for name in ["d0", "d2"] {
+        snapshot.nodes.get_mut(&name.into()).unwrap().labels.clear();
+    }
+    assert_eq!(order(&snapshot), ["d1"]);
+}
+
+#[test]
+fn a_cordoned_director_keeps_what_no_other_one_serves_completely() {
+    let mut snapshot = reporting(&["d0", "d1"]);
+    snapshot.nodes.get_mut(&"d2".into()).unwrap().cordoned = true;
+    assert_eq!(order(&snapshot)[0], "d2");
+    let mut snapshot = reporting(&["d0"]);
+    snapshot.nodes.get_mut(&"d2".into()).unwrap().cordoned = true;
+    assert_eq!(order(&snapshot), ["d1", "d2", "d0"]);
+}
+
+/// What forecasts presume follows the same order.
+#[test]
+fn a_holder_that_serves_less_than_another_is_presumed_to_give_its_vip_away() {
+    let holders = |incomplete: &[&str]| {
+        let mut lan = super::elected::pair();
+        let Peers::Reported(peers) = &mut lan.snapshot.peers else {
+            panic!("no reports");
+        };
+        peers.entry("d".into()).or_default().held = [ip(VIP)].into();
+        peers.entry("e".into()).or_default();
+        for name in incomplete {
+            peers.get_mut(&NodeName::from(*name)).unwrap().incomplete = [ip(VIP)].into();
+        }
+        let admission = admit(&lan.snapshot);
+        let wire = WireEvidence::default();
+        let holds = |name: &str| {
+            let elected = presumed(
+                &name.into(),
+                &lan.snapshot,
+                &admission,
+                &lan.observed,
+                &wire,
+            );
+            elected.held.contains_key(&ip(VIP))
+        };
+        ["d", "e"].map(holds)
+    };
+    assert_eq!(holders(&[]), [true, false], "it keeps the VIP");
+    assert_eq!(holders(&["d"]), [false, true]);
+    assert_eq!(
+        holders(&["d", "e"]),
+        [true, false],
+        "the other is no better"
+    );
 }

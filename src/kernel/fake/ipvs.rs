@@ -27,11 +27,12 @@ impl Machine {
 
     /// `ipvsadm -A`.
     pub fn add_service(&mut self, key: ServiceKey, service: &Service) -> Result<(), Errno> {
+        let lacks_module = self.no_module.contains(&service.scheduler);
         let table = self.table()?;
         if table.services.contains_key(&key) {
             return Err(Errno::Exists);
         }
-        check_settings(&key, service)?;
+        check_settings(&key, service, lacks_module)?;
         let entry = Entry {
             settings: service.settings(),
             destinations: Vec::new(),
@@ -45,13 +46,15 @@ impl Machine {
 
     /// `ipvsadm -E`.
     pub fn edit_service(&mut self, key: ServiceKey, service: &Service) -> Result<(), Errno> {
+        let lacks_module = self.no_module.contains(&service.scheduler);
         let entry = self
             .table()?
             .services
             .get_mut(&key)
             .ok_or(Errno::NotFound)?;
-        check_settings(&key, service)?;
-        if entry.settings.scheduler != service.scheduler {
+        let changes_scheduler = entry.settings.scheduler != service.scheduler;
+        check_settings(&key, service, lacks_module && changes_scheduler)?;
+        if changes_scheduler {
             entry.turn = Turn::default();
         }
         entry.settings = service.settings();
@@ -291,8 +294,8 @@ fn network(ip: IpAddr, prefix_length: u8) -> IpAddr {
     IpNet::new(ip, prefix_length).map_or(ip, |net| net.network())
 }
 
-fn check_settings(key: &ServiceKey, service: &Service) -> Result<(), Errno> {
-    if let Scheduler::Other(_) = service.scheduler {
+fn check_settings(key: &ServiceKey, service: &Service, lacks_module: bool) -> Result<(), Errno> {
+    if lacks_module || matches!(service.scheduler, Scheduler::Other(_)) {
         return Err(Errno::NoEntry);
     }
     let prefix = service

@@ -6,7 +6,7 @@ use std::{
 use ipnet::IpNet;
 
 use crate::model::{
-    ArpSettings, Dev, ForeignTag, IpvsSetting, LinkKind, Mac, Protocol, host_prefix,
+    ArpSettings, Dev, ForeignTag, IpvsSetting, LinkKind, Mac, Protocol, Scheduler, host_prefix,
 };
 
 use super::table::Table;
@@ -24,6 +24,8 @@ pub struct Machine {
     pub(super) routes: Vec<Route>,
     pub(super) arp_all: ArpSettings,
     pub(super) ipvs: Option<Table>,
+    /// Schedulers whose modules the kernel lacks.
+    pub(super) no_module: Vec<Scheduler>,
     /// `net.ipv4.vs.*`, which is there as long as IPVS is.
     pub(super) ipvs_settings: BTreeMap<IpvsSetting, u32>,
     pub(super) neighbours: BTreeMap<(Dev, IpAddr), Mac>,
@@ -109,6 +111,7 @@ impl Machine {
             routes: Vec::new(),
             arp_all: ArpSettings::default(),
             ipvs: Some(Table::default()),
+            no_module: Vec::new(),
             ipvs_settings: IpvsSetting::ALL
                 .map(|setting| (setting, initial(setting)))
                 .into(),
@@ -148,6 +151,14 @@ impl Machine {
     pub fn without_ipvs(mut self) -> Self {
         self.ipvs = None;
         self
+    }
+
+    /// Takes the module of a scheduler from the kernel (`false`), or gives it back. Services that have it keep it.
+    pub fn set_module(&mut self, scheduler: &Scheduler, present: bool) {
+        self.no_module.retain(|it| it != scheduler);
+        if !present {
+            self.no_module.push(scheduler.clone());
+        }
     }
 
     /// As a router: forwards packets that are not for it.

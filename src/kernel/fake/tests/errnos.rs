@@ -2,7 +2,7 @@
 
 use libc::{EADDRNOTAVAIL, EEXIST, EINVAL, ENETDOWN, ENODEV, ENOENT, EOPNOTSUPP, ERANGE, ESRCH};
 
-use super::*;
+use super::{super::errno::Errno, *};
 use crate::{
     kernel::{Kernel, OpError, fake::FakeKernel},
     model::{AddressKey, Ipvs, Role},
@@ -95,6 +95,22 @@ fn without_ipvs_everything_else_works_and_the_lack_is_seen() {
     let observed = kernel.observe().unwrap();
     assert!(matches!(observed.ipvs, Ipvs::Missing(_)));
     assert!(observed.net.carries(ip(VIP)));
+}
+
+/// A service that has a scheduler keeps its module in the kernel, so it can be edited.
+#[test]
+fn a_scheduler_without_a_module_is_refused() {
+    let mut machine = host(10);
+    machine.set_module(&Scheduler::Sh, false);
+    let sh = || service(Scheduler::Sh);
+    let rr = || service(Scheduler::Rr);
+    assert_eq!(machine.add_service(web(), &sh()), Err(Errno::NoEntry));
+    assert_eq!(machine.add_service(web(), &rr()), Ok(()));
+    assert_eq!(machine.edit_service(web(), &sh()), Err(Errno::NoEntry));
+    machine.set_module(&Scheduler::Sh, true);
+    assert_eq!(machine.edit_service(web(), &sh()), Ok(()));
+    machine.set_module(&Scheduler::Sh, false);
+    assert_eq!(machine.edit_service(web(), &sh()), Ok(()));
 }
 
 #[test]

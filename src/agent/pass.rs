@@ -11,8 +11,8 @@ use std::{
 
 use crate::{
     desired::{
-        Admission, Desired, DirectorHistory, DrainTimers, FormerDirectors, Inputs, NodeOptions,
-        Questions, SegmentInputs, admit, admit_here, conflict, desired, questions, reserved,
+        Admission, Desired, DirectorHistory, DrainTimers, Inputs, NodeOptions, Questions,
+        RecentDirectors, SegmentInputs, admit, admit_here, conflict, desired, questions, reserved,
         segments,
     },
     kernel::{Kernel, KernelError, OpResults, execute},
@@ -381,7 +381,7 @@ impl Passes {
         &mut self,
         input: PassInput<'_>,
         state: &PassState<'_>,
-        former: &FormerDirectors,
+        former: &RecentDirectors,
     ) -> Result<(), KernelError> {
         let segments = segments(&SegmentInputs {
             node: &self.node,

@@ -82,6 +82,8 @@ const ROOMS: [Room; 18] = [
             "futures",
             "hyper_timeout",
             "hyper_util",
+            // The API server's clock.
+            "jiff",
             "k8s_openapi",
             "kube",
             "notify",

@@ -11,9 +11,9 @@ use std::{
 
 use crate::{
     desired::{
-        Admission, Desired, DirectorHistory, DrainTimers, FormerDirectors, IncompleteVips, Inputs,
-        NodeOptions, Questions, SegmentInputs, ServedInputs, admit, admit_here, conflict, desired,
-        questions, reserved, segments,
+        Admission, Desired, DirectorHistory, DrainTimers, IncompleteVips, Inputs, NodeOptions,
+        Questions, RecentDirectors, SegmentInputs, ServedInputs, admit, admit_here, conflict,
+        desired, questions, reserved, segments,
     },
     kernel::{Kernel, KernelError, OpResults, execute},
     model::{
@@ -404,7 +404,7 @@ impl Passes {
         &mut self,
         input: PassInput<'_>,
         state: &PassState<'_>,
-        former: &FormerDirectors,
+        former: &RecentDirectors,
     ) -> Result<(), KernelError> {
         let segments = segments(&SegmentInputs {
             node: &self.node,

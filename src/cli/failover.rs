@@ -11,15 +11,17 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     api::VirtualService,
-    desired::{directors, may_hold},
+    cluster::Store,
+    desired::{RecentDirectors, directors, may_hold, stands_by},
     model::{self, NodeName, Snapshot},
 };
 
 use super::{
     CommandResult, Failure,
     kubernetes::{KubeArgs, block_on, failed},
+    liveness::{LeaseArgs, Liveness},
     output::print,
-    snapshot::cluster,
+    snapshot::{cluster, recent_directors},
 };
 
 /// How often to look whether it has moved.
@@ -58,18 +60,27 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
     #[command(flatten)]
+    leases: LeaseArgs,
+    #[command(flatten)]
     kube: KubeArgs,
 }
 
 pub(super) fn run(args: &Args) -> CommandResult {
     let before = cluster(&args.kube)?;
+    let liveness = args.leases.look(&args.kube)?;
     let snapshot = before.snapshot();
     let wanted = services_with(args.vip, snapshot)?;
+    let view = VipView::new(args.vip, &before, &liveness);
     let target = match (&args.to, args.back) {
         (_, true) => None,
-        (to, false) => Some(target(args.vip, to.as_deref(), &wanted, snapshot)?),
+        (to, false) => Some(target(&view, to.as_deref(), &wanted)?),
     };
-    let from = holders(args.vip, snapshot);
+    if target.is_some()
+        && let Some(doubt) = liveness.doubt(directors(wanted[0], snapshot))
+    {
+        print(&format!("note: {doubt}"))?;
+    }
+    let from = view.holders();
     let started = Instant::now();
     block_on(prefer(args, &wanted, target.as_ref()))??;
     let Some(target) = target else {
@@ -81,9 +92,9 @@ pub(super) fn run(args: &Args) -> CommandResult {
     let timeout = Duration::from_secs(args.timeout);
     loop {
         let after = cluster(&args.kube)?;
-        let now = holders(args.vip, after.snapshot());
+        let view = VipView::new(args.vip, &after, &liveness);
         let took = started.elapsed();
-        if now == [&target] {
+        if view.is_held_by(&target) {
             print(&format!(
                 "{target} holds it, after {:.1} s",
                 took.as_secs_f64()
@@ -95,7 +106,7 @@ pub(super) fn run(args: &Args) -> CommandResult {
                 "{} is held by {} after {} s, not by {target}: see the agents' logs there (kubectl logs), and \
                  directway status; the preference stays, --back takes it away",
                 args.vip,
-                names_or("nobody", &now),
+                names_or("nobody", &view.holders()),
                 timeout.as_secs()
             )));
         }
@@ -130,28 +141,66 @@ fn services_with(vip: IpAddr, snapshot: &Snapshot) -> Result<Vec<&model::Virtual
     Ok(with)
 }
 
+/// A VIP and those that hold it or could.
+struct VipView<'a> {
+    vip: IpAddr,
+    snapshot: &'a Snapshot,
+    /// Whose reports count.
+    directors: RecentDirectors,
+    liveness: &'a Liveness,
+}
+
+impl<'a> VipView<'a> {
+    fn new(vip: IpAddr, store: &'a Store, liveness: &'a Liveness) -> Self {
+        Self {
+            vip,
+            snapshot: store.snapshot(),
+            directors: recent_directors(store),
+            liveness,
+        }
+    }
+
+    fn holders(&self) -> Vec<&NodeName> {
+        let holders = self.directors.holders(self.vip, &self.snapshot.peers);
+        holders.collect()
+    }
+
+    fn is_silent(&self, name: &NodeName) -> bool {
+        self.liveness.silence(name, self.snapshot).is_some()
+    }
+
+    /// Whether `target` alone has the VIP. A silent node goes on saying that it holds what it held: `target` claims nothing
+    /// for which another host answers.
+    fn is_held_by(&self, target: &NodeName) -> bool {
+        let holders = self.holders();
+        let mut others = holders.iter().filter(|name| **name != target);
+        holders.contains(&target) && others.all(|name| self.is_silent(name))
+    }
+
+    /// Whether this director could take the VIP, or has it.
+    fn is_ready(&self, name: &NodeName) -> bool {
+        let stands_by = stands_by(name, self.vip, self.snapshot) && !self.is_silent(name);
+        stands_by || self.holders().contains(&name)
+    }
+}
+
 /// The director to move to: the one that `to` names, if it is ready, or the first ready one that does not hold the VIP.
 fn target(
-    vip: IpAddr,
+    view: &VipView<'_>,
     to: Option<&str>,
     wanted: &[&model::VirtualService],
-    snapshot: &Snapshot,
 ) -> Result<NodeName, Failure> {
+    let VipView { vip, snapshot, .. } = *view;
     let may: Vec<&NodeName> = directors(wanted[0], snapshot)
         .filter(|name| wanted.iter().all(|it| may_hold(it, name, snapshot)))
         .collect();
-    let holders = holders(vip, snapshot);
+    let holders = view.holders();
     let is_incomplete = |name: &&NodeName| snapshot.is_incomplete(name, vip);
     // No preference brings the VIP to a director that serves less than another one.
     let serves_less = |name: &&NodeName| is_incomplete(name) && !may.iter().all(is_incomplete);
-    let ready: Vec<&NodeName> = may
-        .iter()
-        .filter(|name| {
-            let is_able = holders.contains(name) || is_ready(name, vip, snapshot);
-            is_able && !serves_less(name)
-        })
-        .copied()
-        .collect();
+    let ready = may.iter().copied();
+    let ready = ready.filter(|name| view.is_ready(name) && !serves_less(name));
+    let ready: Vec<&NodeName> = ready.collect();
     let Some(to) = to else {
         let other = ready.iter().find(|name| !holders.contains(name));
         return other.map(|name| (*name).clone()).ok_or_else(|| {
@@ -181,21 +230,6 @@ fn target(
         )));
     }
     Ok(to)
-}
-
-fn holders(vip: IpAddr, snapshot: &Snapshot) -> Vec<&NodeName> {
-    let holding = snapshot
-        .peers
-        .reports()
-        .filter(|(_, peer)| peer.held.contains(vip));
-    holding.map(|(name, _)| name).collect()
-}
-
-fn is_ready(name: &NodeName, vip: IpAddr, snapshot: &Snapshot) -> bool {
-    let node = snapshot.nodes.get(name);
-    let is_backend = node.is_some_and(model::Node::is_backend);
-    let report = snapshot.peers.report(name);
-    report.is_some_and(|report| report.stands_by(vip, is_backend))
 }
 
 fn names_or(none: &str, some: &[&NodeName]) -> String {
@@ -236,7 +270,11 @@ async fn prefer(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{DIRECTOR_LABEL, Directing, Node, PeerState, Peers};
+    use crate::{
+        api::{Holder, VirtualServiceStatus},
+        cluster::{Change, Object, Wanted},
+        model::{BACKEND_LABEL, DIRECTOR_LABEL, Directing, Node, PeerState, VsKey},
+    };
 
     const VIP: &str = "10.0.0.100";
 
@@ -244,27 +282,30 @@ mod tests {
         VIP.parse().unwrap()
     }
 
-    /// Directors a (holds), b (ready) and c (not ready).
-    fn snapshot() -> Snapshot {
+    /// Directors a (holds), b (ready) and c (not ready), and the backend r.
+    fn store() -> Store {
         let manifest = format!(
             "apiVersion: directway.dev/v1alpha1\nkind: VirtualService\nmetadata: {{name: web}}\n\
              spec: {{vips: [{VIP}], ports: [{{port: 80}}], realServers: {{nodeSelector: {{}}}}}}\n"
         );
-        let mut snapshot = Snapshot::default();
+        let mut store = Store::new(&Wanted::all().sources());
         for one in crate::api::parse_manifests("test.yaml", &manifest) {
             let crate::api::Manifest::VirtualService(admitted) = one.unwrap() else {
                 panic!("no VirtualService");
             };
-            snapshot
-                .virtual_services
-                .insert(admitted.key, admitted.parsed);
+            store.apply([Change::VirtualService(admitted)]);
         }
-        for name in ["a", "b", "c"] {
+        for (name, label) in [
+            ("a", DIRECTOR_LABEL),
+            ("b", DIRECTOR_LABEL),
+            ("c", DIRECTOR_LABEL),
+            ("r", BACKEND_LABEL),
+        ] {
             let node = Node {
-                labels: [(DIRECTOR_LABEL.to_owned(), String::new())].into(),
+                labels: [(label.to_owned(), String::new())].into(),
                 ..Node::default()
             };
-            snapshot.nodes.insert(name.into(), node);
+            store.apply([Change::Node(name.into(), node)]);
         }
         let directs = || Directing {
             vips: [vip()].into_iter().collect(),
@@ -281,19 +322,91 @@ mod tests {
             ..PeerState::default()
         };
         let c = PeerState::default();
-        snapshot.peers =
-            Peers::Reported([("a".into(), a), ("b".into(), b), ("c".into(), c)].into());
-        snapshot
+        for (name, report) in [("a", a), ("b", b), ("c", c)] {
+            store.apply([Change::Peer(name.into(), report)]);
+        }
+        store
+    }
+
+    fn says(store: &mut Store, name: &str, held: bool) {
+        let mut report = store.snapshot().peers.report(&"b".into()).unwrap().clone();
+        report.held = held.then(vip).into_iter().collect();
+        store.apply([Change::Peer(name.into(), report)]);
+    }
+
+    /// All agents run but `dead`.
+    fn without(dead: &[&str]) -> Liveness {
+        let age = |name: &str| match dead.contains(&name) {
+            true => Duration::from_secs(300),
+            false => Duration::ZERO,
+        };
+        let ages = ["a", "b", "c", "r"].map(|name| (name.into(), Some(age(name))));
+        Liveness::new("ns", Ok(ages.into()))
+    }
+
+    fn chosen_of(store: &Store, to: Option<&str>, dead: &[&str]) -> Result<String, String> {
+        let wanted = services_with(vip(), store.snapshot()).unwrap();
+        let liveness = without(dead);
+        let target = target(&VipView::new(vip(), store, &liveness), to, &wanted);
+        target.map(|name| name.0).map_err(|error| error.to_string())
     }
 
     fn chosen(to: Option<&str>) -> Result<String, String> {
-        chosen_in(&snapshot(), to)
+        chosen_of(&store(), to, &[])
     }
 
-    fn chosen_in(snapshot: &Snapshot, to: Option<&str>) -> Result<String, String> {
-        let wanted = services_with(vip(), snapshot).unwrap();
-        let target = target(vip(), to, &wanted, snapshot);
-        target.map(|name| name.0).map_err(|error| error.to_string())
+    fn arrived(store: &Store, dead: &[&str]) -> bool {
+        let liveness = without(dead);
+        VipView::new(vip(), store, &liveness).is_held_by(&"b".into())
+    }
+
+    #[test]
+    fn a_backend_that_says_it_holds_the_vip_neither_stops_nor_misleads_a_move() {
+        let mut store = store();
+        says(&mut store, "r", true);
+        let liveness = without(&[]);
+        let view = VipView::new(vip(), &store, &liveness);
+        assert_eq!(view.holders(), [&NodeName::from("a")]);
+        assert!(!arrived(&store, &[]), "a has it");
+        says(&mut store, "a", false);
+        says(&mut store, "b", true);
+        assert!(arrived(&store, &[]));
+    }
+
+    #[test]
+    fn a_director_that_was_unlabelled_just_now_counts_as_long_as_the_controller_names_it() {
+        let mut store = store();
+        says(&mut store, "b", true);
+        store.apply([Change::Node("a".into(), Node::default())]);
+        let holder = |node: &str| {
+            let status = VirtualServiceStatus {
+                holders: vec![Holder {
+                    vip: VIP.to_owned(),
+                    node: node.to_owned(),
+                }],
+                ..VirtualServiceStatus::default()
+            };
+            let object = Object {
+                status: Some(status),
+                ..Object::default()
+            };
+            Change::Object(VsKey::new("default", "web"), Box::new(object))
+        };
+        store.apply([holder("a")]);
+        assert!(!arrived(&store, &[]));
+        store.apply([holder("b")]);
+        assert!(arrived(&store, &[]));
+    }
+
+    #[test]
+    fn a_director_whose_agent_is_dead_gets_no_vip_and_keeps_none() {
+        let refused = chosen_of(&store(), Some("b"), &["b"]).unwrap_err();
+        assert!(refused.contains("not ready"), "{refused}");
+        assert!(chosen_of(&store(), None, &["b"]).is_err());
+        let mut store = store();
+        says(&mut store, "b", true);
+        assert!(!arrived(&store, &[]));
+        assert!(arrived(&store, &["a"]), "its report is old");
     }
 
     #[test]
@@ -311,29 +424,30 @@ mod tests {
 
     #[test]
     fn a_director_that_would_not_get_the_vip_is_refused() {
-        let mut snapshot = snapshot();
-        let incomplete = |snapshot: &mut Snapshot, names: &[&str]| {
-            let Peers::Reported(peers) = &mut snapshot.peers else {
-                panic!("no reports");
-            };
-            for name in names {
-                peers.get_mut(&NodeName::from(*name)).unwrap().incomplete = [vip()].into();
-            }
+        let mut store = store();
+        let incomplete = |store: &mut Store, name: &str| {
+            let peers = &store.snapshot().peers;
+            let mut report = peers.report(&name.into()).unwrap().clone();
+            report.incomplete = [vip()].into();
+            store.apply([Change::Peer(name.into(), report)]);
         };
-        incomplete(&mut snapshot, &["b"]);
-        let refused = chosen_in(&snapshot, Some("b")).unwrap_err();
+        incomplete(&mut store, "b");
+        let refused = chosen_of(&store, Some("b"), &[]).unwrap_err();
         assert!(refused.contains("does not serve everything"), "{refused}");
-        let refused = chosen_in(&snapshot, None).unwrap_err();
+        let refused = chosen_of(&store, None, &[]).unwrap_err();
         assert!(refused.contains("no director but a"), "{refused}");
-        incomplete(&mut snapshot, &["a", "c"]);
-        assert_eq!(chosen_in(&snapshot, None).unwrap(), "b", "none is better");
+        incomplete(&mut store, "a");
+        incomplete(&mut store, "c");
+        assert_eq!(chosen_of(&store, None, &[]).unwrap(), "b", "none is better");
     }
 
     #[test]
     fn an_unknown_vip_is_told_with_those_that_are_known() {
-        let snapshot = snapshot();
+        let store = store();
         let other = "10.0.0.9".parse().unwrap();
-        let refused = services_with(other, &snapshot).unwrap_err().to_string();
+        let refused = services_with(other, store.snapshot())
+            .unwrap_err()
+            .to_string();
         assert!(refused.contains(VIP), "{refused}");
     }
 }

@@ -8,6 +8,7 @@ mod controller;
 mod crd;
 mod failover;
 mod kubernetes;
+mod liveness;
 mod log;
 mod node_name;
 mod observation;

@@ -7,7 +7,8 @@ use tokio::sync::watch;
 
 use crate::{
     cluster::{LookError, SourceConfig, SourceName, Store, Wanted, directory, look},
-    model::{ServiceName, Snapshot},
+    desired::RecentDirectors,
+    model::{NodeName, ServiceName, Snapshot},
 };
 
 use super::{
@@ -29,6 +30,8 @@ pub(super) struct SourceRead {
     pub snapshot: Snapshot,
     /// What is wrong with its objects or files.
     pub problems: Vec<String>,
+    /// Nodes that hold VIPs by what the controller wrote; see [`holders_by_status`].
+    pub holders: BTreeSet<NodeName>,
 }
 
 impl SourceArgs {
@@ -47,6 +50,7 @@ impl SourceArgs {
                     snapshot: store.snapshot().clone(),
                     // The messages name the file.
                     problems: store.problems().values().cloned().collect(),
+                    holders: BTreeSet::new(),
                 })
             }
             SourceConfig::Kubernetes => {
@@ -54,6 +58,7 @@ impl SourceArgs {
                 Ok(SourceRead {
                     snapshot: store.snapshot().clone(),
                     problems: problems(&store),
+                    holders: holders_by_status(&store),
                 })
             }
         }
@@ -96,6 +101,22 @@ async fn fetch(client: &Client) -> Result<Store, Failure> {
     let found = look(client, &wanted, &order, &mut store).await;
     found.map_err(|error| not_listed(&error))?;
     Ok(store)
+}
+
+/// The nodes that VirtualServices' statuses name as holders. The controller follows the labels, so a node that is no
+/// director any more was one lately if it is named there.
+pub(super) fn holders_by_status(store: &Store) -> BTreeSet<NodeName> {
+    let objects = store.objects().values();
+    let statuses = objects.filter_map(|object| object.status.as_ref());
+    let holders = statuses.flat_map(|status| &status.holders);
+    holders
+        .map(|holder| NodeName(holder.node.clone()))
+        .collect()
+}
+
+/// Whose reports of VIPs count.
+pub(super) fn recent_directors(store: &Store) -> RecentDirectors {
+    RecentDirectors::at_a_look(store.snapshot(), &holders_by_status(store))
 }
 
 /// What is wrong with objects of the cluster.

@@ -13,6 +13,7 @@
 mod change;
 mod client;
 pub mod directory;
+mod heartbeat_ages;
 mod kind;
 mod kinds;
 mod list;
@@ -27,6 +28,7 @@ mod watch;
 pub use change::{Change, ChangeSender, Closed, Key, WATCH_SUBJECT};
 pub use client::{client, connect};
 pub use directory::LookError;
+pub use heartbeat_ages::{HeartbeatAges, HeartbeatError, heartbeat_ages};
 pub use kinds::{
     heartbeat::heartbeat_name,
     node::LightNode,

@@ -51,7 +51,7 @@ pub enum SourceName {
     /// The endpoints of Services, of an API server. Only a director that needs them reads them. Until then it leaves
     /// the VirtualServices concerned as they are.
     EndpointSlices,
-    /// The Leases that agents renew, on an API server. Only the controller reads them; it works without.
+    /// The Leases that agents renew, on an API server. Only the controller follows them; it works without.
     Heartbeats,
     /// A directory of manifests.
     Directory,

@@ -10,6 +10,7 @@ use super::{event_rate::EventRate, passed_over::why_moved};
 use crate::{
     api::{ConditionStatus, ConditionType},
     cluster::Store,
+    desired::RecentDirectors,
     model::{Move, NodeName, Reason, VirtualService, VsKey},
 };
 
@@ -62,11 +63,11 @@ pub struct EventFilter {
 
 impl EventFilter {
     /// Counts present conditions and moves as sent, so that a restart of the controller sends no Events.
-    pub fn begin(cluster: &Store) -> Self {
+    pub fn begin(cluster: &Store, directors: &RecentDirectors) -> Self {
         let mut event_filter = Self::default();
         for (key, object) in cluster.objects() {
             if let Some(Ok(virtual_service)) = cluster.snapshot().virtual_services.get(key)
-                && let Some(last) = last_move(virtual_service, cluster)
+                && let Some(last) = last_move(virtual_service, cluster, directors)
             {
                 let told = LastEvent {
                     what: moved(last),
@@ -111,9 +112,10 @@ impl EventFilter {
         &mut self,
         virtual_service: &VirtualService,
         cluster: &Store,
+        directors: &RecentDirectors,
         now: Duration,
     ) -> Option<Event> {
-        let last = last_move(virtual_service, cluster)?;
+        let last = last_move(virtual_service, cluster, directors)?;
         let id = (virtual_service.key.clone(), Topic::Holder);
         if !self.is_news(id, moved(last), now) {
             return None;
@@ -205,12 +207,13 @@ impl EventFilter {
     }
 }
 
-/// The last move of one of the VIPs, and to whom.
+/// The last move of one of the VIPs, and to whom, by what directors report.
 fn last_move<'a>(
     virtual_service: &VirtualService,
     cluster: &'a Store,
+    directors: &'a RecentDirectors,
 ) -> Option<(&'a NodeName, &'a Move)> {
-    let moves = cluster.readable();
+    let moves = directors.weigh(cluster.readable());
     let moves = moves.flat_map(|(name, report)| report.moves.iter().map(move |it| (name, it)));
     let vips = &virtual_service.vips;
     moves

@@ -10,6 +10,11 @@ use crate::model::NodeName;
 /// An agent whose Lease has not changed for this time is silent. It renews the Lease three times as often.
 pub const SILENCE: Duration = Duration::from_secs(60);
 
+/// Whether an agent whose Lease has not changed for this time is silent.
+pub fn is_silence(unchanged: Duration) -> bool {
+    unchanged >= SILENCE
+}
+
 /// What an agent's Lease shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AgentState {
@@ -64,7 +69,7 @@ impl Heartbeats {
             } else if begins && beat.state != AgentState::Silent {
                 beat.since = now;
                 beat.state = AgentState::Unheard;
-            } else if looking && now.saturating_sub(beat.since) >= SILENCE {
+            } else if looking && is_silence(now.saturating_sub(beat.since)) {
                 beat.state = AgentState::Silent;
             }
         }

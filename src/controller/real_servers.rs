@@ -4,9 +4,10 @@ use std::net::IpAddr;
 
 use crate::{
     api::Report,
-    cluster::Store,
     desired::{RealServerId, Viewpoint, real_servers},
-    model::{Directing, NodeName, PreflightCheck, Reason, Refusal, VirtualService, VsKey},
+    model::{
+        Directing, NodeName, PreflightCheck, Reason, Refusal, Snapshot, VirtualService, VsKey,
+    },
 };
 
 /// How many causes a message spells out.
@@ -14,7 +15,7 @@ const SPELT_OUT: usize = 3;
 
 /// The real servers of one VIP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct RealServerCounts {
+pub struct RealServerCounts {
     /// How many get new connections.
     pub ready: usize,
     /// How many there are.
@@ -31,6 +32,13 @@ pub(super) struct RealServerCounts {
 }
 
 impl RealServerCounts {
+    /// Of the counts for each VIP of an object, those of the VIP with the fewest ready real servers: they stand for the
+    /// object.
+    pub fn worst(of_vips: impl IntoIterator<Item = Self>) -> Self {
+        let all = of_vips.into_iter();
+        all.min_by_key(|counts| counts.ready).unwrap_or_default()
+    }
+
     /// The causes as one text.
     pub(super) fn why(&self) -> String {
         let all = || self.unready.iter().chain(&self.refusing);
@@ -46,25 +54,27 @@ impl RealServerCounts {
     }
 }
 
-/// Counts the real servers by the report of the VIP's holder, if there is one.
-pub(super) fn count_real_servers(
+/// The reports by node, as far as they can be read.
+pub type Reports<'a> = dyn Fn(&NodeName) -> Option<&'a Report> + 'a;
+
+/// Counts the real servers by the report of `director`, the VIP's holder, if there is one. A real server is ready if every
+/// service of the object on the VIP sends it new connections.
+pub fn count_real_servers(
     virtual_service: &VirtualService,
     vip: IpAddr,
-    cluster: &Store,
-    holder: Option<(&NodeName, &Report)>,
+    snapshot: &Snapshot,
+    reports: &Reports<'_>,
+    director: Option<(&NodeName, &Report)>,
     is_silent: impl Fn(&NodeName) -> bool,
 ) -> RealServerCounts {
-    // By the addresses to which the holder sends packets.
-    let viewpoint = holder.map(|(node, report)| Viewpoint {
-        node,
-        networks: report.subnets(),
-        addresses: report.peer.addresses.clone(),
-    });
-    let real_servers = real_servers(virtual_service, vip, cluster.snapshot(), viewpoint.as_ref());
+    // By the addresses to which the director sends packets.
+    let viewpoint =
+        director.map(|(node, report)| Viewpoint::reported(node, report.subnets(), &report.peer));
+    let real_servers = real_servers(virtual_service, vip, snapshot, viewpoint.as_ref());
     // One per service of this object, whatever other objects on the VIP have.
     let services = virtual_service.services_of(vip);
     let groups: Vec<Option<&Directing>> = services
-        .map(|key| holder.and_then(|(_, report)| report.peer.directing(key)))
+        .map(|key| director.and_then(|(_, report)| report.peer.directing(key)))
         .collect();
     let is_ready = |group: &Option<&Directing>, address: IpAddr| {
         group.is_some_and(|group| group.ready.contains(address))
@@ -78,7 +88,7 @@ pub(super) fn count_real_servers(
                 if is_silent(name) {
                     counts.silent.push(name.clone());
                 }
-                let refusal = own_refusal(name, &virtual_service.key, cluster);
+                let refusal = own_refusal(name, &virtual_service.key, reports);
                 let refusal = refusal.filter(is_refused_edit);
                 counts
                     .refusing
@@ -94,7 +104,7 @@ pub(super) fn count_real_servers(
         // The director only knows that the node has not reported the VIP; the node's own report has the reason.
         let told = match (&real_server.id, told) {
             (RealServerId::Node(name), Some(told)) if told.reason == Reason::NotBound => {
-                own_words(name, &virtual_service.key, cluster).or(Some(told))
+                own_words(name, &virtual_service.key, reports).or(Some(told))
             }
             (RealServerId::Node(_) | RealServerId::External, told) => told,
         };
@@ -104,7 +114,7 @@ pub(super) fn count_real_servers(
             continue;
         }
         let refusal = told.unwrap_or_else(|| {
-            let message = match holder {
+            let message = match director {
                 Some((_, report)) if report.left_out > 0 => {
                     "the holder's report is too long to say why: see /state of its agent".to_owned()
                 }
@@ -132,14 +142,14 @@ pub(super) fn is_refused_edit(refusal: &Refusal) -> bool {
     )
 }
 
-fn own_refusal(name: &NodeName, key: &VsKey, cluster: &Store) -> Option<Refusal> {
-    let report = cluster.reports().get(name)?.as_ref().ok()?;
+fn own_refusal(name: &NodeName, key: &VsKey, reports: &Reports<'_>) -> Option<Refusal> {
+    let report = reports(name)?;
     report.refused.get(key).cloned()
 }
 
 /// What keeps a node from being a real server, by its own report.
-fn own_words(name: &NodeName, key: &VsKey, cluster: &Store) -> Option<Refusal> {
-    let report = cluster.reports().get(name)?.as_ref().ok()?;
+fn own_words(name: &NodeName, key: &VsKey, reports: &Reports<'_>) -> Option<Refusal> {
+    let report = reports(name)?;
     let hindrance = || {
         // IPVS is needed on directors only.
         report.preflight.iter().find_map(|entry| match entry.check {
@@ -154,5 +164,5 @@ fn own_words(name: &NodeName, key: &VsKey, cluster: &Store) -> Option<Refusal> {
             | PreflightCheck::Other(_) => None,
         })
     };
-    own_refusal(name, key, cluster).or_else(hindrance)
+    own_refusal(name, key, reports).or_else(hindrance)
 }

@@ -11,20 +11,22 @@ use tokio::{
 };
 
 use super::{
+    context::{Context, agreements},
     double_holders::DoubleHolders,
     events::EventFilter,
     heartbeats::Heartbeats,
+    holder::present_holders,
     leader::{LEASE, LeaderElector, Leadership},
     metrics::{Metrics, Status},
-    summary::{Context, agreements, summarise},
+    summary::summarise,
     writer::{StatusWriter, Update},
 };
 use crate::{
     admin,
     api::{ConditionType, NodeState},
     cluster::{self, Change, ChangeSender, SourceName, Store, Wanted},
-    desired::{DirectorHistory, FormerDirectors, admit, placement},
-    model::{IpRanges, NodeName},
+    desired::{DirectorHistory, admit, placement},
+    model::NodeName,
 };
 
 /// The least time between passes, so that a burst of reports causes one pass.
@@ -209,17 +211,17 @@ impl Reconciler {
         self.hear();
         let now = self.start.elapsed();
         let objects = self.cluster.objects();
+        let directors = self
+            .director_history
+            .update(self.cluster.snapshot(), RETIRE, now);
         let event_filter = self
             .event_filter
-            .get_or_insert_with(|| EventFilter::begin(&self.cluster));
+            .get_or_insert_with(|| EventFilter::begin(&self.cluster, &directors));
         event_filter.retain(&self.cluster, now);
         let admission = admit(self.cluster.snapshot());
         let placement = placement(self.cluster.snapshot(), &admission);
         let agreements = agreements(&self.cluster);
-        let directors = self
-            .director_history
-            .update(self.cluster.snapshot(), RETIRE, now);
-        let holders = holders(&self.cluster, &directors);
+        let holders = present_holders(&self.cluster, &directors);
         let vips = placement.orders.keys().copied();
         self.double_holders.update(vips, &holders, now);
         let context = Context {
@@ -246,7 +248,7 @@ impl Reconciler {
             }
             let mut events = event_filter.events(key, &status.conditions, now);
             if let Some(virtual_service) = admission.accepted.get(key) {
-                events.extend(event_filter.holder(virtual_service, &self.cluster, now));
+                events.extend(event_filter.holder(virtual_service, &self.cluster, &directors, now));
             }
             let differs = object.status.as_ref() != Some(&status);
             if differs || !events.is_empty() {
@@ -289,21 +291,4 @@ impl Reconciler {
             Some(next.map_or(RETRY, |wait| wait.min(RETRY)))
         }
     }
-}
-
-/// The nodes that report VIPs as held, of those that are directors or were lately. A node whose kubelet is silent may have
-/// lost its power with its VIPs.
-fn holders<'a>(
-    cluster: &'a Store,
-    directors: &FormerDirectors,
-) -> Vec<(&'a NodeName, &'a IpRanges)> {
-    let nodes = &cluster.snapshot().nodes;
-    let is_there = |name: &NodeName| nodes.get(name).is_some_and(|node| !node.silent);
-    let reports = cluster.readable();
-    let holders = reports.filter(|(name, report)| {
-        !report.peer.held.is_empty() && directors.contains_key(*name) && is_there(name)
-    });
-    holders
-        .map(|(name, report)| (name, &report.peer.held))
-        .collect()
 }

@@ -11,15 +11,16 @@ use kube::core::DynamicObject;
 use serde_json::json;
 
 use super::{
+    context::{Context, agreements},
     double_holders::{DoubleHolders, PATIENCE},
     events::{EventFilter, PAUSE},
     heartbeats::{Heartbeats, SILENCE},
-    summary::{Context, agreements, summarise},
+    summary::summarise,
 };
 use crate::{
     api::{Report, VirtualServiceStatus},
     cluster::{Change, Key, NoReport, Store, Wanted, virtual_service},
-    desired::{DirectorHistory, FormerDirectors, admit},
+    desired::{DirectorHistory, RecentDirectors, admit},
     model::{
         Conflict, Directing, IpRanges, Move, Node, NodeName, Preflight, PreflightCheck, Reason,
         Refusal, TakeCause, VsKey,
@@ -47,7 +48,7 @@ struct Ground {
     seconds: i64,
     heartbeats: Heartbeats,
     /// Nodes that are or were directors; `None`: as if the controller had just started.
-    directors: Option<FormerDirectors>,
+    directors: Option<RecentDirectors>,
     double_holders: DoubleHolders,
 }
 
@@ -147,16 +148,19 @@ impl Ground {
             .apply([Change::Report(name, Box::new(Ok(report)))]);
     }
 
+    fn directors(&self) -> RecentDirectors {
+        let just_started = || {
+            let snapshot = self.cluster.snapshot();
+            DirectorHistory::default().update(snapshot, Duration::ZERO, Duration::ZERO)
+        };
+        self.directors.clone().unwrap_or_else(just_started)
+    }
+
     fn status(&self, name: &str) -> VirtualServiceStatus {
         let key = VsKey::new("default", name);
         let admission = admit(self.cluster.snapshot());
         let placement = crate::desired::placement(self.cluster.snapshot(), &admission);
-        let zero = Duration::ZERO;
-        let snapshot = self.cluster.snapshot();
-        let directors = match &self.directors {
-            Some(directors) => directors.clone(),
-            None => DirectorHistory::default().update(snapshot, zero, zero),
-        };
+        let directors = self.directors();
         let context = Context {
             cluster: &self.cluster,
             admission: &admission,
@@ -489,7 +493,7 @@ fn a_rival_on_the_wire_is_a_conflict_that_goes_on_being_served() {
 fn kube_proxy_s_conflict_is_told_and_disturbs_no_other_condition() {
     let mut ground = Ground::serving();
     let key = VsKey::new("default", "web");
-    let mut event_filter = EventFilter::begin(&ground.cluster);
+    let mut event_filter = EventFilter::begin(&ground.cluster, &ground.directors());
     let mut now = Duration::ZERO;
     let kind = "KubeProxyConflict";
     assert_eq!(ground.condition("web", kind), "False NoConflict");

@@ -210,11 +210,10 @@ impl<'a> Reliance<'a> {
             inputs,
             drains,
             own: networks.map(ipnet::IpNet::addr).collect(),
-            peers: reports
-                .filter(|(name, _)| {
-                    let directs = inputs.former.contains_key(*name);
-                    is_other(name) && directs && snapshot.nodes.contains_key(*name)
-                })
+            peers: inputs
+                .former
+                .weigh(reports)
+                .filter(|(name, _)| is_other(name) && snapshot.nodes.contains_key(*name))
                 .collect(),
             others_direct: nodes.any(|(name, node)| is_other(name) && node.is_director()),
         }

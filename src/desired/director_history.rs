@@ -1,12 +1,11 @@
-//! Nodes that were directors lately: one that was just unlabelled has VIPs on its NIC until another director takes them
-//! over. It is no stranger to the election, and its report counts. The reports of all others about VIPs that they hold or
-//! direct count for nothing: a node must not become a director by its own word.
+//! Which nodes were directors lately, for a reader that runs on. One that was just unlabelled is no stranger to the election,
+//! and its report counts.
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use crate::model::{Node, NodeName, Snapshot};
 
-use super::FormerDirectors;
+use super::RecentDirectors;
 
 /// How much longer than a director keeps a VIP that it may no longer hold.
 const MARGIN: Duration = Duration::from_secs(50);
@@ -28,7 +27,7 @@ impl DirectorHistory {
         snapshot: &Snapshot,
         retire: Duration,
         now: Duration,
-    ) -> FormerDirectors {
+    ) -> RecentDirectors {
         let nodes = snapshot.nodes.iter();
         let labelled = nodes.filter(|(_, node)| Node::is_director(node));
         let labelled = labelled.map(|(name, _)| name);
@@ -56,6 +55,11 @@ mod tests {
 
     const RETIRE: Duration = Duration::from_secs(600);
 
+    fn of(name: &str, host: u8) -> RecentDirectors {
+        let address = IpAddr::from([10, 0, 0, host]);
+        [(name.into(), vec![address])].into_iter().collect()
+    }
+
     #[test]
     fn who_was_a_director_is_known_for_a_while() {
         let mut snapshot = Snapshot::default();
@@ -66,17 +70,14 @@ mod tests {
         };
         snapshot.nodes.insert("a".into(), node);
         let mut director_history = DirectorHistory::default();
-        assert_eq!(
-            director_history
-                .update(&snapshot, RETIRE, Duration::ZERO)
-                .len(),
-            1
-        );
+        let known = director_history.update(&snapshot, RETIRE, Duration::ZERO);
+        assert_eq!(known, of("a", 1));
         snapshot.nodes.clear();
         let known = director_history.update(&snapshot, RETIRE, RETIRE + MARGIN);
-        assert_eq!(known[&"a".into()], [IpAddr::from([10, 0, 0, 1])]);
+        assert_eq!(known, of("a", 1));
         let later = RETIRE + MARGIN + Duration::from_millis(1);
-        assert!(director_history.update(&snapshot, RETIRE, later).is_empty());
+        let none = RecentDirectors::default();
+        assert_eq!(director_history.update(&snapshot, RETIRE, later), none);
         // One that holds a VIP without being a director.
         let holder = PeerState {
             addresses: [[10, 0, 0, 2].into()].into(),
@@ -85,14 +86,14 @@ mod tests {
         };
         snapshot.peers = Peers::Reported([("b".into(), holder)].into());
         let known = director_history.update(&snapshot, RETIRE, later);
-        assert!(known.is_empty(), "its own word makes it no director");
+        assert_eq!(known, none, "its own word makes it no director");
         // It may have been one until just before this agent started.
         let mut director_history = DirectorHistory::default();
         let known = director_history.update(&snapshot, RETIRE, later);
-        assert_eq!(known[&"b".into()], [IpAddr::from([10, 0, 0, 2])]);
+        assert_eq!(known, of("b", 2));
         let known = director_history.update(&snapshot, RETIRE, later + RETIRE + MARGIN);
-        assert_eq!(known.len(), 1);
+        assert_eq!(known, of("b", 2));
         let end = later + RETIRE + MARGIN + Duration::from_millis(1);
-        assert!(director_history.update(&snapshot, RETIRE, end).is_empty());
+        assert_eq!(director_history.update(&snapshot, RETIRE, end), none);
     }
 }

@@ -12,7 +12,7 @@ use crate::model::{
 };
 
 use super::{
-    Admission, DrainTimers, FormerDirectors, RealServerId, RealServerSet, Viewpoint, bind,
+    Admission, DrainTimers, RealServerId, RealServerSet, RecentDirectors, Viewpoint, bind,
     director, directors, keep, may_hold,
     quiet::{quiet_nics, unanswered},
     real_servers::RealServerSets,
@@ -43,7 +43,7 @@ pub struct Inputs<'a> {
     /// Which VIPs the elections of this node's NICs hold.
     pub elected: &'a Elected,
     /// Nodes that are directors, or were lately.
-    pub former: &'a FormerDirectors,
+    pub former: &'a RecentDirectors,
     /// What the last pass remembered.
     pub timers: &'a DrainTimers,
     /// The agent's monotonic clock.

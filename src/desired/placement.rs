@@ -32,6 +32,18 @@ pub fn may_hold(virtual_service: &VirtualService, node: &NodeName, snapshot: &Sn
     node.is_some_and(|node| selects(virtual_service, node))
 }
 
+/// Whether the director `node` could take `vip` over now, by its report. Where nobody can report, all count as able.
+pub fn stands_by(node: &NodeName, vip: IpAddr, snapshot: &Snapshot) -> bool {
+    match &snapshot.peers {
+        Peers::Silent => true,
+        Peers::Reported(reports) => {
+            let is_backend = snapshot.nodes.get(node).is_some_and(Node::is_backend);
+            let report = reports.get(node);
+            report.is_some_and(|report| report.stands_by(vip, is_backend))
+        }
+    }
+}
+
 fn selects(virtual_service: &VirtualService, node: &Node) -> bool {
     node.is_director() && virtual_service.directors.selector.matches(&node.labels)
 }

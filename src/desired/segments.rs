@@ -10,12 +10,12 @@ use std::{
 use crate::{
     election::{Candidate, DirectorId, ElectionConfig, PeerConfig, Placement, VipConfig},
     model::{
-        AddressKey, Dev, Link, Mac, Node, NodeName, Observed, PeerState, Peers, Role, Snapshot,
+        AddressKey, Dev, Link, Mac, Node, NodeName, Observed, PeerState, Role, Snapshot,
         VirtualService,
     },
 };
 
-use super::{Admission, Desired, placement, viewpoint::owner_of};
+use super::{Admission, Desired, RecentDirectors, placement, stands_by, viewpoint::owner_of};
 
 /// A segment on which VIPs are elected, seen from one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,9 +31,6 @@ pub struct Segment {
 /// Segments by NIC.
 pub type Segments = BTreeMap<Dev, Segment>;
 
-/// Nodes that were directors, with their addresses: they may have VIPs on their NICs for a while yet.
-pub type FormerDirectors = BTreeMap<NodeName, Vec<IpAddr>>;
-
 /// What [`segments`] looks at.
 #[derive(Clone, Copy, Debug)]
 pub struct SegmentInputs<'a> {
@@ -47,8 +44,8 @@ pub struct SegmentInputs<'a> {
     pub observed: &'a Observed,
     /// What the node should have.
     pub desired: &'a Desired,
-    /// Nodes that were directors lately.
-    pub former: &'a FormerDirectors,
+    /// Nodes that are directors, or were lately.
+    pub former: &'a RecentDirectors,
     /// Whether the sources can be read now.
     pub fresh: bool,
 }
@@ -183,7 +180,7 @@ impl Facts<'_> {
             .filter(|(name, _)| may_hold(name))
             .map(|(name, id)| (*id, known(name, *id)))
             .collect();
-        for (name, addresses) in self.inputs.former {
+        for (name, addresses) in self.inputs.former.iter() {
             if let Some(address) = address_on(link, addresses.iter().copied()) {
                 let id = DirectorId(address);
                 peers.entry(id).or_insert_with(|| known(name, id));
@@ -281,16 +278,7 @@ fn is_ready(
     if name == inputs.node {
         return !idle.contains(&vip);
     }
-    match &inputs.snapshot.peers {
-        // Without reports, all others count as ready.
-        Peers::Silent => true,
-        Peers::Reported(reports) => {
-            let node = inputs.snapshot.nodes.get(name);
-            let is_backend = node.is_some_and(Node::is_backend);
-            let report = reports.get(name);
-            report.is_some_and(|report| report.stands_by(vip, is_backend))
-        }
-    }
+    stands_by(name, vip, inputs.snapshot)
 }
 
 /// VIPs with services but no destination that gets connections, for instance on a director that is cut off from its

@@ -2,17 +2,17 @@ use std::{cmp::Reverse, collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 
-use crate::model::{LinkKind, NodeName, Observed, Snapshot};
+use crate::model::{LinkKind, NodeName, Observed, PeerState, Snapshot};
 
 /// A node from which others are looked at, with what its kernel or its report says of its networks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Viewpoint<'a> {
     /// The node.
-    pub node: &'a NodeName,
+    pub(super) node: &'a NodeName,
     /// The networks that it is in.
-    pub networks: BTreeSet<IpNet>,
+    networks: BTreeSet<IpNet>,
     /// Its own addresses in them.
-    pub addresses: BTreeSet<IpAddr>,
+    addresses: BTreeSet<IpAddr>,
 }
 
 impl<'a> Viewpoint<'a> {
@@ -25,6 +25,15 @@ impl<'a> Viewpoint<'a> {
             node,
             addresses: networks.iter().map(IpNet::addr).collect(),
             networks: networks.iter().map(IpNet::trunc).collect(),
+        }
+    }
+
+    /// The node `node`, as its agent reports it.
+    pub fn reported(node: &'a NodeName, networks: BTreeSet<IpNet>, report: &PeerState) -> Self {
+        Self {
+            node,
+            networks,
+            addresses: report.addresses.clone(),
         }
     }
 

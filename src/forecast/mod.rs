@@ -15,7 +15,7 @@ pub use world::{Assumed, EvidenceSource, ForecastCluster, ForecastNode};
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    desired::{Desired, DirectorHistory, Inputs, NodeOptions, admit, desired, presumed},
+    desired::{Desired, Inputs, NodeOptions, RecentDirectors, admit, desired, presumed},
     model::{AddressKey, Elected, NodeName, Role, Snapshot, SyncHalf},
     plan::{Op, plan},
 };
@@ -64,18 +64,19 @@ fn options(node: &ForecastNode) -> NodeOptions {
 }
 
 /// What the election does on a node's NICs after the pass: it claims the VIPs that `elected` expects here, and yields
-/// those that another director reports as held.
+/// those that another director, of now or lately, reports as held.
 fn election(
     name: &NodeName,
     node: &ForecastNode,
     wanted: &Desired,
     elected: &Elected,
+    former: &RecentDirectors,
     snapshot: &Snapshot,
 ) -> Vec<Op> {
     let there = &node.observed.net.addresses;
     let others_hold = |vip| {
-        let mut reports = snapshot.peers.reports();
-        reports.any(|(other, report)| other != name && report.held.contains(vip))
+        let mut holders = former.holders(vip, &snapshot.peers);
+        holders.any(|other| other != name)
     };
     let op = |key: &AddressKey| {
         let holds = elected.holds_on(key);
@@ -99,7 +100,7 @@ pub fn settle(snapshot: &Snapshot, world: &mut ForecastCluster) -> Forecast {
         let mut snapshot = snapshot.clone();
         snapshot.peers = world.peers(&snapshot.peers);
         let admission = admit(&snapshot);
-        let former = DirectorHistory::default().update(&snapshot, Duration::ZERO, Duration::ZERO);
+        let former = world.recent_directors(&snapshot);
         let mut plans = Vec::new();
         for (name, node) in &world.nodes {
             let wire = node.evidence(name, &snapshot, &admission);
@@ -122,7 +123,7 @@ pub fn settle(snapshot: &Snapshot, world: &mut ForecastCluster) -> Forecast {
             });
             let mut plan = plan(&wanted.net, &node.observed, &node.ledger);
             plan.ops
-                .extend(election(name, node, &wanted, &elected, &snapshot));
+                .extend(election(name, node, &wanted, &elected, &former, &snapshot));
             plans.push((name.clone(), wanted, plan));
         }
         let mut waiting = false;

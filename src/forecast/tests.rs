@@ -291,3 +291,90 @@ fn endpoints_say_who_gets_connections() {
     assert!(added < deleted && forecast.steps[deleted].after_drain);
     assert!(forecast.steps.iter().all(|step| step.node.0 == "d"));
 }
+
+/// The labelled directors `d` and `e`, of which `d` holds the VIP and is cordoned, so that it moves to `e`.
+fn moving() -> (Snapshot, ForecastCluster) {
+    let (mut snapshot, mut world) = lan();
+    with_web(&mut snapshot);
+    assert!(settle(&snapshot, &mut world).settled);
+    let mut second = snapshot.nodes[&"d".into()].clone();
+    let address: IpAddr = "10.77.0.2".parse().unwrap();
+    second.addresses = vec![address];
+    snapshot.nodes.insert("e".into(), second);
+    snapshot.nodes.get_mut(&"d".into()).unwrap().cordoned = true;
+    let (_, fresh) = lan();
+    let mut node = fresh.nodes[&"d".into()].clone();
+    let eth0 = node.observed.links.get_mut("eth0");
+    eth0.unwrap().addresses = vec!["10.77.0.2/24".parse().unwrap()];
+    node.wire = EvidenceSource::Assumed(Assumed {
+        own: [address].into(),
+        ..Assumed::default()
+    });
+    world.nodes.insert("e".into(), node);
+    (snapshot, world)
+}
+
+/// A report of the node `x`, which is a backend and runs beyond the forecast: it claims to hold the VIP, and to send r1
+/// connections for it.
+fn pretend(snapshot: &mut Snapshot) {
+    let mut node = snapshot.nodes[&"r1".into()].clone();
+    node.addresses = vec!["10.77.0.66".parse().unwrap()];
+    snapshot.nodes.insert("x".into(), node);
+    let vips: IpRanges = [VIP.parse::<IpAddr>().unwrap()].into_iter().collect();
+    let report = PeerState {
+        held: vips.clone(),
+        directing: vec![Directing {
+            vips,
+            ready: ["10.77.0.11".parse::<IpAddr>().unwrap()]
+                .into_iter()
+                .collect(),
+            ..Directing::default()
+        }],
+        ..PeerState::default()
+    };
+    let Peers::Reported(reports) = &mut snapshot.peers else {
+        panic!("nobody reports");
+    };
+    reports.insert("x".into(), report);
+}
+
+#[test]
+fn a_move_does_not_look_done_because_a_backend_says_that_it_holds_the_vip() {
+    for forged in [false, true] {
+        let (mut snapshot, mut world) = moving();
+        if forged {
+            pretend(&mut snapshot);
+        }
+        let forecast = settle(&snapshot, &mut world);
+        assert!(forecast.settled);
+        let claimed = place(&forecast, "e", "ip addr add 10.77.0.100/32 dev eth0");
+        let yielded = place(&forecast, "d", "ip addr del 10.77.0.100/32 dev eth0");
+        assert!(
+            forecast.steps[claimed].round < forecast.steps[yielded].round,
+            "forged: {forged}: {:#?}",
+            forecast.steps
+        );
+    }
+}
+
+#[test]
+fn a_backend_that_claims_to_direct_keeps_no_vip_bound_elsewhere() {
+    let (mut snapshot, mut world) = lan();
+    with_web(&mut snapshot);
+    settle(&snapshot, &mut world);
+    pretend(&mut snapshot);
+    snapshot.virtual_services.clear();
+    let forecast = settle(&snapshot, &mut world);
+    assert!(forecast.settled);
+    place(&forecast, "r1", "ip addr del");
+    // The controller knows it as a director of lately: it may still send connections.
+    let (mut snapshot, mut world) = lan();
+    with_web(&mut snapshot);
+    settle(&snapshot, &mut world);
+    pretend(&mut snapshot);
+    world.lately.insert("x".into());
+    snapshot.virtual_services.clear();
+    let forecast = settle(&snapshot, &mut world);
+    let mut steps = forecast.steps.iter();
+    assert!(steps.all(|it| it.node.0 != "r1"), "{:#?}", forecast.steps);
+}

@@ -4,7 +4,7 @@ use std::{
 };
 
 use crate::{
-    desired::{Admission, DrainTimers, questions},
+    desired::{Admission, DrainTimers, RecentDirectors, questions},
     model::{
         Answer, Dev, Directing, Elected, IpRanges, Ledger, Link, LinkKind, Mac, NodeName, Observed,
         PeerState, Peers, Reach, Reason, Reserved, Role, Snapshot, VipDevices, WireEvidence,
@@ -16,6 +16,8 @@ use crate::{
 pub struct ForecastCluster {
     /// By name.
     pub nodes: BTreeMap<NodeName, ForecastNode>,
+    /// Nodes that were directors lately, by what the controller says.
+    pub lately: BTreeSet<NodeName>,
 }
 
 /// One node, as far as it can be known from elsewhere.
@@ -68,6 +70,21 @@ pub struct Assumed {
 const SOME_MAC: Mac = Mac([2, 0, 0, 0, 0, 0]);
 
 impl ForecastCluster {
+    /// Whose reports of VIPs count. That one of these nodes directs or holds something is no claim of its agent's, but
+    /// what the forecast has its kernel do: it may have been a director until the labels changed.
+    pub(super) fn recent_directors(&self, snapshot: &Snapshot) -> RecentDirectors {
+        let holds = |node: &ForecastNode| {
+            let mut roles = node.observed.net.addresses.values();
+            roles.any(|role| *role == Role::Held)
+        };
+        let at_work = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| holds(node) || !node.observed.net.services.is_empty());
+        let at_work = at_work.map(|(name, _)| name);
+        RecentDirectors::at_a_look(snapshot, self.lately.iter().chain(at_work))
+    }
+
     /// What every agent knows of the others, if agents report: these nodes as they are now, all others as they were
     /// `before`.
     pub(super) fn peers(&self, before: &Peers) -> Peers {

@@ -8,7 +8,7 @@ use std::{
 use super::*;
 use crate::{
     agent::PassState,
-    desired::{DrainTimers, FormerDirectors, Inputs, NodeOptions, admit, desired},
+    desired::{DrainTimers, Inputs, NodeOptions, RecentDirectors, admit, desired},
     kernel::OpResults,
     model::{
         Elected, ForeignTag, IpRanges, KubeProxy, Ledger, Mac, ObservedAddress, PeerState,
@@ -88,7 +88,7 @@ fn report_after(
         reserved: &Reserved::new(),
         wire,
         elected: &Elected::default(),
-        former: &FormerDirectors::default(),
+        former: &RecentDirectors::default(),
         complete: true,
         options: &NodeOptions::default(),
         timers: &DrainTimers::default(),

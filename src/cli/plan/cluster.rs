@@ -32,7 +32,8 @@ pub(super) fn plan(args: &Args, file: &Path) -> Result<Document, Failure> {
     let mut world = world::world(&cluster);
     let mut document = forecast(cluster.snapshot(), &changes, args.delete, &mut world);
     document.notes.extend(problems(&cluster));
-    document.notes.extend(world::doubts(&cluster));
+    let liveness = args.leases.look(&args.kube)?;
+    document.notes.extend(world::doubts(&cluster, &liveness));
     Ok(document)
 }
 

@@ -49,6 +49,7 @@ pub(super) fn plan(args: &Args) -> Result<Document, Failure> {
     }
     let mut world = ForecastCluster {
         nodes: [(node.clone(), here)].into(),
+        lately: input.holders.clone(),
     };
     let forecast = settle(snapshot, &mut world);
     let mut refusals: BTreeSet<Refused> = admission

@@ -8,8 +8,8 @@ mod world;
 use std::{path::PathBuf, process::ExitCode};
 
 use super::{
-    CommandResult, Failure, kubernetes::KubeArgs, node_name::NodeArgs, output::OutputArgs,
-    run_dir::RunDirArgs, snapshot::SourceArgs,
+    CommandResult, Failure, kubernetes::KubeArgs, liveness::LeaseArgs, node_name::NodeArgs,
+    output::OutputArgs, run_dir::RunDirArgs, snapshot::SourceArgs,
 };
 
 /// The exit status if something would be refused.
@@ -53,6 +53,8 @@ pub struct Args {
     node: NodeArgs,
     #[command(flatten)]
     source: SourceArgs,
+    #[command(flatten)]
+    leases: LeaseArgs,
     #[command(flatten)]
     kube: KubeArgs,
     #[command(flatten)]

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 
 use crate::{
     api::{Report, ReportedNic},
+    cli::{liveness::Liveness, snapshot::holders_by_status},
     cluster::Store,
     forecast::{Assumed, EvidenceSource, ForecastCluster, ForecastNode},
     model::{
@@ -23,6 +24,7 @@ pub(super) fn world(cluster: &Store) -> ForecastCluster {
     });
     ForecastCluster {
         nodes: nodes.collect(),
+        lately: holders_by_status(cluster),
     }
 }
 
@@ -104,15 +106,24 @@ fn link(index: u32, dev: Dev, kind: LinkKind) -> Link {
     }
 }
 
-/// A note for each labelled node without a report that can be parsed.
-pub(super) fn doubts(cluster: &Store) -> Vec<String> {
+/// A note for each labelled node whose agent would do nothing: one without a report that can be parsed, or that is silent.
+/// Also one if that is not known.
+pub(super) fn doubts(cluster: &Store, liveness: &Liveness) -> Vec<String> {
     let labelled = |node: &Node| node.is_director() || node.is_backend();
-    let silent = |name: &NodeName| !matches!(cluster.reports().get(name), Some(Ok(_)));
-    let nodes = cluster.snapshot().nodes.iter();
-    nodes
-        .filter(|(name, node)| labelled(node) && silent(name))
-        .map(|(name, _)| {
-            format!("{name} is labelled, but its agent has not reported (no NodeState); what would happen there is not known")
-        })
-        .collect()
+    let snapshot = cluster.snapshot();
+    let nodes = snapshot.nodes.iter().filter(|(_, node)| labelled(node));
+    let reports = |name: &NodeName| matches!(cluster.reports().get(name), Some(Ok(_)));
+    let (reporting, others): (Vec<&NodeName>, Vec<&NodeName>) =
+        nodes.map(|(name, _)| name).partition(|name| reports(name));
+    let others = others.into_iter().map(|name| {
+        format!("{name} is labelled, but its agent has not reported (no NodeState); what would happen there is not known")
+    });
+    let silent = reporting.iter().filter_map(|name| {
+        let silence = liveness.silence(name, snapshot)?;
+        Some(format!(
+            "{name}: {silence}; what is planned there happens when it runs again"
+        ))
+    });
+    let unknown = liveness.doubt(reporting.iter().copied());
+    others.chain(silent).chain(unknown).collect()
 }

@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use crate::{
     api::Report,
-    desired::directors,
-    model::{NodeName, Reason, Refusal, ServiceKey, Snapshot, VirtualService},
+    controller::Silence,
+    desired::{directors, stands_by},
+    model::{NodeName, Reason, Refusal, Snapshot, VirtualService},
 };
 
 /// A director that neither holds all VIPs nor could take them over.
@@ -25,10 +26,12 @@ pub(super) fn standbys(
     holders: &BTreeSet<&str>,
     reports: &BTreeMap<&NodeName, &Report>,
     snapshot: &Snapshot,
+    silence: impl Fn(&NodeName) -> Option<Silence>,
 ) -> (Vec<String>, Vec<UnreadyStandby>) {
     let (mut ready, mut others) = (Vec::new(), Vec::new());
     for name in directors(object, snapshot).filter(|name| !holders.contains(name.0.as_str())) {
-        match why_not(object, reports.get(name).copied()) {
+        let report = reports.get(name).copied();
+        match why_not(object, name, report, snapshot, silence(name)) {
             None => ready.push(name.to_string()),
             Some(refusal) => others.push(UnreadyStandby {
                 director: name.to_string(),
@@ -40,20 +43,24 @@ pub(super) fn standbys(
     (ready, others)
 }
 
-fn why_not(object: &VirtualService, report: Option<&Report>) -> Option<Refusal> {
+/// Why `name` could not take over all VIPs of `object`, by the rule by which directors choose their successors. Without an
+/// agent that runs, it would claim nothing, whatever its kernel has.
+fn why_not(
+    object: &VirtualService,
+    name: &NodeName,
+    report: Option<&Report>,
+    snapshot: &Snapshot,
+    silence: Option<Silence>,
+) -> Option<Refusal> {
     let pending = |message: &str| Some(Refusal::new(Reason::Pending, message));
     let Some(report) = report else {
         return pending("its agent has not reported; is it running there?");
     };
-    let has_ready = |key| {
-        let group = report.peer.directing(key);
-        group.is_some_and(|group| !group.ready.is_empty())
-    };
-    // A director that is also a real server has the services only while it holds the VIP.
-    let stands_by = |key: ServiceKey| {
-        has_ready(key) || (report.is_backend && report.peer.bound.contains(key.vip))
-    };
-    if object.services().all(stands_by) {
+    if let Some(silence) = silence {
+        return Some(Refusal::new(Reason::ReportStale, silence.to_string()));
+    }
+    let mut vips = object.vips.iter();
+    if vips.all(|vip| stands_by(name, *vip, snapshot)) {
         return None;
     }
     if let Some(refusal) = report.refused.get(&object.key) {
@@ -69,10 +76,12 @@ fn why_not(object: &VirtualService, report: Option<&Report>) -> Option<Refusal> 
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::{
         api::parse_virtual_service,
-        model::{DIRECTOR_LABEL, Directing, Node, PeerState},
+        model::{DIRECTOR_LABEL, Directing, Node, PeerState, Peers},
     };
 
     #[test]
@@ -82,7 +91,15 @@ mod tests {
             ..Node::default()
         };
         let mut snapshot = Snapshot::default();
-        for name in ["holder", "idle", "mute", "new", "refuses", "stands-by"] {
+        for name in [
+            "dead",
+            "holder",
+            "idle",
+            "mute",
+            "new",
+            "refuses",
+            "stands-by",
+        ] {
             snapshot.nodes.insert(name.into(), node.clone());
         }
         let object = serde_json::json!({
@@ -107,12 +124,22 @@ mod tests {
         let mut refuses = Report::default();
         let refusal = Refusal::new(Reason::NoInterface, "no");
         refuses.refused.insert(object.key.clone(), refusal);
-        let names: Vec<NodeName> = ["idle", "new", "refuses", "stands-by"]
+        let names: Vec<NodeName> = ["idle", "new", "refuses", "stands-by", "dead"]
             .map(Into::into)
             .into();
-        let reports = names.iter().zip([&idle, &new, &refuses, &stands_by]);
-        let (ready, others) = standbys(&object, &["holder"].into(), &reports.collect(), &snapshot);
+        let reports = [&idle, &new, &refuses, &stands_by, &stands_by];
+        let reports: BTreeMap<_, _> = names.iter().zip(reports).collect();
+        let peers = reports.iter();
+        let peers = peers.map(|(name, report)| ((*name).clone(), report.peer.clone()));
+        snapshot.peers = Peers::Reported(peers.collect());
+        let holders = ["holder"].into();
+        let dead = |name: &NodeName| {
+            let unchanged = Some(Duration::from_secs(312));
+            (name.0 == "dead").then_some(Silence::Agent(unchanged))
+        };
+        let (ready, others) = standbys(&object, &holders, &reports, &snapshot, dead);
         assert_eq!(ready, ["stands-by"]);
+        assert!(others[0].message.contains("no heartbeat for 312 s"));
         let others: Vec<_> = others
             .iter()
             .map(|it| (it.director.as_str(), it.reason.as_str()))
@@ -120,6 +147,7 @@ mod tests {
         assert_eq!(
             others,
             [
+                ("dead", "ReportStale"),
                 ("idle", "NoRealServers"),
                 ("mute", "Pending"),
                 ("new", "Pending"),

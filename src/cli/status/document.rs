@@ -8,14 +8,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     api::{Count, Holder, Report, VirtualServiceStatus},
+    cli::{liveness::Liveness, snapshot::recent_directors},
     cluster::Store,
-    desired::{Viewpoint, real_servers},
+    controller::{RealServerCounts, count_real_servers},
+    desired::{Admission, RecentDirectors, admit, admit_here},
     model::{NodeName, Refusal, Snapshot, VirtualService, VsKey},
 };
 
 use super::{
     directors::{UnreadyStandby, standbys},
-    holder, notes,
+    holder,
+    nodes::{Known, NodeLine, known_node, node_line},
+    notes,
 };
 
 /// How many moves are shown.
@@ -93,74 +97,39 @@ pub(super) struct MoveLine {
     pub milliseconds: u64,
 }
 
-/// The state of one node.
-#[derive(Debug, Default, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct NodeLine {
-    pub name: String,
-    pub roles: Vec<&'static str>,
-    pub held: Vec<String>,
-    pub bound: Vec<String>,
-    pub services: usize,
-    pub destinations: usize,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub agent_version: String,
-    /// Failed preflight checks, refusals, conflicts and warnings of the node.
-    pub problems: Vec<String>,
-}
-
 /// From the API: what the controller and the agents wrote.
-pub(super) fn of_cluster(cluster: &Store, mut notes: Vec<String>) -> Document {
+pub(super) fn of_cluster(cluster: &Store, liveness: &Liveness, mut notes: Vec<String>) -> Document {
     let snapshot = cluster.snapshot();
-    let reports: BTreeMap<&NodeName, &Report> = cluster.readable().collect();
+    let view = ClusterView {
+        snapshot,
+        directors: recent_directors(cluster),
+        admission: admit(snapshot),
+        reports: cluster.readable().collect(),
+        liveness,
+    };
     let services = snapshot.virtual_services.iter().map(|(key, parsed)| {
-        let beyond = cluster.objects().get(key);
-        let status = beyond.and_then(|beyond| beyond.status.clone());
-        let status = status.unwrap_or_default();
-        let accepted = parsed.as_ref().ok();
-        let vips = accepted
-            .map(|accepted| accepted.vips.clone())
-            .unwrap_or_default();
-        let held_by: BTreeSet<&str> = status.holders.iter().map(|it| it.node.as_str()).collect();
-        let (standbys, not_standing_by) = accepted.map_or_else(Default::default, |object| {
-            standbys(object, &held_by, &reports, snapshot)
-        });
-        let why_holder = accepted.into_iter().flat_map(|object| {
-            let why = |name: &&str| holder::why(object, name, &not_standing_by, snapshot);
-            held_by
-                .iter()
-                .filter_map(move |name| Some(((*name).to_owned(), why(name)?)))
-        });
-        let why_holder = why_holder.collect();
-        let mut service = Service {
-            namespace: key.namespace.clone(),
-            name: key.name.clone(),
-            vips: vips.iter().map(ToString::to_string).collect(),
-            ports: accepted.map(|object| ports(object)).unwrap_or_default(),
-            why_holder,
-            standbys,
-            not_standing_by,
-            holders: status.holders.clone(),
-            real_servers: status.real_servers.unwrap_or_default(),
-            conditions: conditions(&status),
-            not_ready: accepted
-                .map(|object| not_ready(object, &reports, snapshot))
-                .unwrap_or_default(),
-            ready: "Unknown".to_owned(),
-        };
-        let ready = service
-            .conditions
-            .iter()
-            .find(|condition| condition.type_ == "Ready");
-        if let Some(ready) = ready {
-            service.ready = ready.status.clone();
-        }
-        service
+        let object = cluster.objects().get(key);
+        let status = object.and_then(|object| object.status.clone());
+        view.service(key, parsed.as_deref().ok(), &status.unwrap_or_default())
     });
     let virtual_services = services.collect();
-    notes.extend(notes::undone(&reports));
-    let nodes = cluster.reports().iter().map(|(name, report)| match report {
-        Ok(report) => node_line(name, report),
+    let reports = &view.reports;
+    notes.extend(notes::undone(reports));
+    let nodes = &snapshot.nodes;
+    let has_role = |name: &NodeName| {
+        let node = nodes.get(name);
+        node.is_some_and(|node| node.is_director() || node.is_backend())
+    };
+    notes.extend(liveness.doubt(reports.keys().copied().filter(|name| has_role(name))));
+    let lines = cluster.reports().iter().map(|(name, report)| match report {
+        Ok(report) => {
+            let known = Known {
+                node: nodes.get(name),
+                directs: view.directors.contains(name),
+                silence: liveness.silence(name, snapshot),
+            };
+            known_node(name, report, &known)
+        }
         Err(error) => NodeLine {
             name: name.to_string(),
             problems: vec![error.to_string()],
@@ -169,30 +138,101 @@ pub(super) fn of_cluster(cluster: &Store, mut notes: Vec<String>) -> Document {
     });
     Document {
         virtual_services,
-        nodes: nodes.collect(),
-        moves: moves(&reports),
+        nodes: lines.collect(),
+        moves: moves(
+            view.directors
+                .weigh(view.reports.iter().map(|(name, it)| (*name, *it))),
+        ),
         notes,
+    }
+}
+
+/// What is known of the whole cluster.
+struct ClusterView<'a> {
+    snapshot: &'a Snapshot,
+    /// Whose reports of VIPs count.
+    directors: RecentDirectors,
+    admission: Admission<'a>,
+    reports: BTreeMap<&'a NodeName, &'a Report>,
+    liveness: &'a Liveness,
+}
+
+impl ClusterView<'_> {
+    fn service(
+        &self,
+        key: &VsKey,
+        parsed: Option<&VirtualService>,
+        status: &VirtualServiceStatus,
+    ) -> Service {
+        let Self {
+            snapshot,
+            directors,
+            reports,
+            liveness,
+            ..
+        } = self;
+        let held_by: BTreeSet<&str> = status.holders.iter().map(|it| it.node.as_str()).collect();
+        let silence = |name: &NodeName| liveness.silence(name, snapshot);
+        let accepted = self.admission.accepted.get(key);
+        let (standbys, not_standing_by) = accepted.map_or_else(Default::default, |object| {
+            standbys(object, &held_by, reports, snapshot, silence)
+        });
+        let why_holder = accepted.into_iter().flat_map(|object| {
+            let why = |name: &&str| holder::why(object, name, &not_standing_by, snapshot);
+            let named = held_by.iter();
+            named.filter_map(move |name| Some(((*name).to_owned(), why(name)?)))
+        });
+        let why_holder = why_holder.collect();
+        // What a silent standby could not reach when it was last heard of may be reached by now. The holder's kernel goes on
+        // with the weights that its report has.
+        let weighed = directors.weigh(reports.iter().map(|(name, report)| (*name, *report)));
+        let speaking = weighed
+            .filter(|(name, _)| held_by.contains(name.0.as_str()) || silence(name).is_none());
+        let conditions = conditions(status);
+        let mut with_ready = conditions.iter().filter(|it| it.type_ == "Ready");
+        let ready = with_ready.next().map(|it| it.status.clone());
+        let vips = parsed.map_or(&[][..], |object| &object.vips);
+        Service {
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+            vips: vips.iter().map(ToString::to_string).collect(),
+            ports: parsed.map(ports).unwrap_or_default(),
+            why_holder,
+            standbys,
+            not_standing_by,
+            holders: status.holders.clone(),
+            real_servers: status.real_servers.unwrap_or_default(),
+            ready: ready.unwrap_or_else(|| "Unknown".to_owned()),
+            not_ready: accepted
+                .map(|object| not_ready(object, speaking, snapshot))
+                .unwrap_or_default(),
+            conditions,
+        }
     }
 }
 
 /// From one agent, and from the manifests that it reads.
 pub(super) fn of_agent(node: &NodeName, report: &Report, snapshot: Option<&Snapshot>) -> Document {
-    let reports = [(node, report)].into();
-    let objects = snapshot.into_iter().flat_map(|snapshot| {
-        let objects = snapshot.virtual_services.iter();
-        objects.map(move |(key, object)| (key, object, snapshot))
-    });
-    let services = objects.map(|(key, object, snapshot)| {
-        let refusal = object.as_ref().err().or_else(|| report.refused.get(key));
-        match object {
-            Ok(accepted) => of_manifest(accepted, refusal, node, &reports, snapshot),
-            Err(_) => refused(key, refusal),
-        }
+    // As the agent does it: what it holds, it goes on serving.
+    let admit = |snapshot| admit_here(snapshot, |vip| report.peer.held.contains(vip));
+    let services = snapshot.into_iter().flat_map(|snapshot| {
+        let admission = admit(snapshot);
+        let services = snapshot.virtual_services.keys().map(|key| {
+            let refusal = admission
+                .refused
+                .get(key)
+                .or_else(|| report.refused.get(key));
+            match admission.accepted.get(key) {
+                Some(accepted) => of_manifest(accepted, refusal, node, report, snapshot),
+                None => refused(key, refusal),
+            }
+        });
+        services.collect::<Vec<_>>()
     });
     Document {
         virtual_services: services.collect(),
         nodes: vec![node_line(node, report)],
-        moves: moves(&reports),
+        moves: moves([(node, report)].into_iter()),
         notes: Vec::new(),
     }
 }
@@ -220,41 +260,25 @@ fn of_manifest(
     object: &VirtualService,
     refusal: Option<&Refusal>,
     node: &NodeName,
-    reports: &BTreeMap<&NodeName, &Report>,
+    report: &Report,
     snapshot: &Snapshot,
 ) -> Service {
-    let own = reports.get(node);
-    let held = |vip: &&IpAddr| own.is_some_and(|report| report.peer.held.contains(**vip));
+    let held = |vip: &&IpAddr| report.peer.held.contains(**vip);
     let holders = object.vips.iter().filter(held).map(|vip| Holder {
         vip: vip.to_string(),
         node: node.to_string(),
     });
     let holds_all = object.vips.iter().all(|vip| held(&vip));
-    let groups: Vec<_> = own
-        .into_iter()
-        .flat_map(|report| {
-            let keys = object.services();
-            keys.filter_map(|key| report.peer.directing(key))
-        })
-        .collect();
-    let viewpoint = own.map(|report| Viewpoint {
-        node,
-        networks: report.subnets(),
-        addresses: report.peer.addresses.clone(),
-    });
-    let seen = |vip| real_servers(object, vip, snapshot, viewpoint.as_ref());
-    let all: BTreeSet<IpAddr> = object
-        .vips
-        .iter()
-        .flat_map(|vip| seen(*vip).by_address.into_keys())
-        .collect();
-    let is_ready = |address: &&IpAddr| groups.iter().any(|group| group.ready.contains(**address));
-    let ready = all.iter().filter(is_ready).count();
-    let count = |set: usize| i64::try_from(set).unwrap_or(i64::MAX);
+    let own = |name: &NodeName| (name == node).then_some(report);
+    let count = |vip: &IpAddr| {
+        let director = Some((node, report));
+        count_real_servers(object, *vip, snapshot, &own, director, |_| false)
+    };
+    let counts = RealServerCounts::worst(object.vips.iter().map(count));
     // Only the holder knows whether clients are served.
     let served = match (refusal, holds_all) {
         (Some(_), _) => "False",
-        (None, true) if ready == 0 => "False",
+        (None, true) if counts.ready == 0 => "False",
         (None, true) => "True",
         (None, false) => "Unknown",
     };
@@ -267,19 +291,16 @@ fn of_manifest(
         why_holder: BTreeMap::new(),
         standbys: Vec::new(),
         not_standing_by: Vec::new(),
-        real_servers: Count {
-            ready: count(ready),
-            total: count(all.len()),
-        },
+        real_servers: Count::of(counts.ready, counts.total),
         ready: served.to_owned(),
         conditions: refusal.map(accepted_false).into_iter().collect(),
-        not_ready: not_ready(object, reports, snapshot),
+        not_ready: not_ready(object, [(node, report)].into_iter(), snapshot),
     }
 }
 
-/// The last [`MOVES`] moves in all reports.
-fn moves(reports: &BTreeMap<&NodeName, &Report>) -> Vec<MoveLine> {
-    let of_node = |(name, report): (&&NodeName, &&Report)| {
+/// The last [`MOVES`] moves in these reports.
+fn moves<'a>(reports: impl Iterator<Item = (&'a NodeName, &'a Report)>) -> Vec<MoveLine> {
+    let of_node = |(name, report): (&NodeName, &Report)| {
         let lines = report.moves.iter().map(|it| MoveLine {
             at: it.at,
             vips: it.vips.to_strings(),
@@ -290,7 +311,7 @@ fn moves(reports: &BTreeMap<&NodeName, &Report>) -> Vec<MoveLine> {
         });
         lines.collect::<Vec<_>>()
     };
-    let mut moves: Vec<MoveLine> = reports.iter().flat_map(of_node).collect();
+    let mut moves: Vec<MoveLine> = reports.flat_map(of_node).collect();
     moves.sort();
     let first = moves.len().saturating_sub(MOVES);
     moves.split_off(first)
@@ -312,9 +333,9 @@ fn conditions(status: &VirtualServiceStatus) -> Vec<Condition> {
     conditions.collect()
 }
 
-fn not_ready(
+fn not_ready<'a>(
     object: &VirtualService,
-    reports: &BTreeMap<&NodeName, &Report>,
+    reports: impl Iterator<Item = (&'a NodeName, &'a Report)>,
     snapshot: &Snapshot,
 ) -> Vec<NotReady> {
     let node_of = |address: &IpAddr| {
@@ -338,50 +359,4 @@ fn not_ready(
         }
     }
     found.into_iter().collect()
-}
-
-fn node_line(name: &NodeName, report: &Report) -> NodeLine {
-    let roles = [
-        (report.is_director, "director"),
-        (report.is_backend, "backend"),
-    ];
-    let preflight = report.preflight.iter();
-    let preflight =
-        preflight.map(|entry| format!("{}: {}; {}", entry.check, entry.message, entry.fix));
-    let refused = report
-        .refused
-        .iter()
-        .map(|(key, refusal)| format!("{key}: {refusal}"));
-    let conflicts = report.conflicts.iter().map(|((vip, dev), conflict)| {
-        format!("VIPConflict: {vip} is answered on {dev} by {conflict}")
-    });
-    let warnings = report
-        .warnings
-        .iter()
-        .map(|(warning, vips)| format!("{}: {vips}: {}", warning.reason, warning.message));
-    let left_out = (report.left_out > 0).then(|| {
-        format!(
-            "the report leaves out {} entries to stay small: /state of the node's agent has more of them",
-            report.left_out
-        )
-    });
-    NodeLine {
-        name: name.to_string(),
-        roles: roles
-            .into_iter()
-            .filter(|(has, _)| *has)
-            .map(|(_, role)| role)
-            .collect(),
-        held: report.peer.held.to_strings(),
-        bound: report.peer.bound.to_strings(),
-        services: report.services,
-        destinations: report.destinations,
-        agent_version: report.agent_version.clone(),
-        problems: preflight
-            .chain(refused)
-            .chain(conflicts)
-            .chain(warnings)
-            .chain(left_out)
-            .collect(),
-    }
 }

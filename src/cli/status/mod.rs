@@ -4,7 +4,10 @@ mod agent_state;
 mod directors;
 mod document;
 mod holder;
+mod nodes;
 mod notes;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::{net::SocketAddr, process::ExitCode};
@@ -14,6 +17,7 @@ use crate::cluster::SourceConfig;
 use super::{
     CommandResult, DEFAULT_AGENT_ADDRESS,
     kubernetes::KubeArgs,
+    liveness::LeaseArgs,
     output::OutputArgs,
     snapshot::{SourceArgs, SourceRead, cluster, problems},
 };
@@ -39,6 +43,8 @@ pub struct Args {
     #[arg(long, value_name = "HOST:PORT")]
     admin_address: Option<SocketAddr>,
     #[command(flatten)]
+    leases: LeaseArgs,
+    #[command(flatten)]
     kube: KubeArgs,
     #[command(flatten)]
     output: OutputArgs,
@@ -48,14 +54,17 @@ pub(super) fn run(args: &Args) -> CommandResult {
     let mut document = match (&args.source.source, args.admin_address) {
         (SourceConfig::Kubernetes, None) => {
             let cluster = cluster(&args.kube)?;
-            document::of_cluster(&cluster, problems(&cluster))
+            let liveness = args.leases.look(&args.kube)?;
+            document::of_cluster(&cluster, &liveness, problems(&cluster))
         }
         (SourceConfig::Kubernetes, Some(address)) => {
             let (node, report) = agent_state::fetch(address)?;
             document::of_agent(&node, &report, None)
         }
         (SourceConfig::Directory(_), address) => {
-            let SourceRead { snapshot, problems } = args.source.read(&args.kube)?;
+            let SourceRead {
+                snapshot, problems, ..
+            } = args.source.read(&args.kube)?;
             let address = address.unwrap_or(DEFAULT_AGENT_ADDRESS);
             let (node, report) = agent_state::fetch(address)?;
             let mut document = document::of_agent(&node, &report, Some(&snapshot));

@@ -1,6 +1,9 @@
 use crate::cli::output::Table;
 
-use super::document::{Document, MoveLine, NodeLine, Service};
+use super::{
+    document::{Document, MoveLine, Service},
+    nodes::NodeLine,
+};
 
 /// More ranges than this are counted instead of listed.
 const LISTED: usize = 4;

@@ -29,7 +29,7 @@ pub(super) fn kind(client: &Client, namespace: &str) -> Kind<Lease> {
 }
 
 /// Whose heartbeat this is; `None` = another Lease in the namespace.
-fn node(lease: &Lease) -> Option<NodeName> {
+pub fn node(lease: &Lease) -> Option<NodeName> {
     let name = lease.metadata.name.as_deref()?;
     name.strip_prefix(PREFIX).map(NodeName::from)
 }

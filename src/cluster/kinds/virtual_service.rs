@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What the controller and the subcommands read of a VirtualService beside its spec.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Object {
     /// The API server's identity of the object.
     pub uid: String,

@@ -8,7 +8,7 @@ use super::*;
 fn news_are_told_once_and_not_too_often() {
     let mut ground = Ground::serving();
     let key = VsKey::new("default", "web");
-    let mut restarted = EventFilter::begin(&ground.cluster);
+    let mut restarted = EventFilter::begin(&ground.cluster, &ground.directors());
     let mut now = Duration::ZERO;
     let serving = ground.status("web").conditions;
     assert_eq!(
@@ -75,11 +75,13 @@ fn a_move_is_told_once_with_its_cause() {
     ground.report("d", |report| {
         report.moves = vec![moved("2026-01-01T00:00:00Z", VIP, TakeCause::Planned)];
     });
-    let mut event_filter = EventFilter::begin(&ground.cluster);
+    let mut event_filter = EventFilter::begin(&ground.cluster, &ground.directors());
     let key = VsKey::new("default", "web");
     let told = |event_filter: &mut EventFilter, ground: &Ground, now| {
         let parsed = &ground.cluster.snapshot().virtual_services[&key];
-        let event = event_filter.holder(parsed.as_ref().unwrap(), &ground.cluster, now);
+        let directors = ground.directors();
+        let parsed = parsed.as_ref().unwrap();
+        let event = event_filter.holder(parsed, &ground.cluster, &directors, now);
         event.map(|it| (format!("{:?}", it.type_), it.note.unwrap_or_default()))
     };
     let now = Duration::ZERO;
@@ -102,6 +104,12 @@ fn a_move_is_told_once_with_its_cause() {
     let expected = Some(("Warning".to_owned(), note));
     assert_eq!(told(&mut event_filter, &ground, now), expected);
     assert_eq!(told(&mut event_filter, &ground, now + PAUSE), None);
+    // A backend's word makes it no holder, and is no news.
+    ground.directors = Some([("d".into(), Vec::new())].into_iter().collect());
+    ground.report("r1", |report| {
+        report.moves = vec![moved("2026-01-01T00:03:00Z", VIP, TakeCause::Planned)];
+    });
+    assert_eq!(told(&mut event_filter, &ground, now + 2 * PAUSE), None);
 }
 
 #[test]
@@ -118,7 +126,7 @@ fn a_takeover_of_many_vips_is_told_of_the_node_that_took_them() {
             json!([vip]),
         );
     }
-    let mut event_filter = EventFilter::begin(&ground.cluster);
+    let mut event_filter = EventFilter::begin(&ground.cluster, &ground.directors());
     ground.report("d", |report| {
         report.moves = vec![Move {
             at: "2026-01-01T00:00:00Z".parse().unwrap(),
@@ -131,8 +139,10 @@ fn a_takeover_of_many_vips_is_told_of_the_node_that_took_them() {
     let mut pass = |ground: &Ground, now| {
         event_filter.retain(&ground.cluster, now);
         let parsed = ground.cluster.snapshot().virtual_services.values();
-        let told =
-            parsed.filter_map(|it| event_filter.holder(it.as_ref().unwrap(), &ground.cluster, now));
+        let directors = ground.directors();
+        let told = parsed.filter_map(|it| {
+            event_filter.holder(it.as_ref().unwrap(), &ground.cluster, &directors, now)
+        });
         let alone = told.count();
         let together = event_filter.moved_together(&ground.cluster, now);
         (alone, together, event_filter.left_out(now).is_some())

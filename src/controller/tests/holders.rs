@@ -45,7 +45,7 @@ fn each_vip_has_its_own_holder() {
 #[test]
 fn a_node_that_is_no_director_counts_neither_as_a_holder_nor_as_a_witness() {
     let mut ground = Ground::serving();
-    ground.directors = Some([("d".into(), vec![ip("10.0.0.1")])].into());
+    ground.directors = Some([("d".into(), vec![ip("10.0.0.1")])].into_iter().collect());
     let conflict = Conflict {
         own: None,
         rivals: [("02:00:00:00:00:09".parse().unwrap(), None)].into(),
@@ -57,11 +57,19 @@ fn a_node_that_is_no_director_counts_neither_as_a_holder_nor_as_a_witness() {
     });
     assert_eq!(ground.status("web").holders[0].node, "d");
     assert_eq!(ground.condition("web", "VIPConflict"), "False NoConflict");
+    let warning = Refusal::new(Reason::KubeProxyDeletes, "exclude the VIPs");
+    let warnings = BTreeMap::from([(warning, one(VIP))]);
+    ground.report("r1", |report| report.warnings = warnings.clone());
+    let condition = ground.condition("web", "KubeProxyConflict");
+    assert_eq!(condition, "False NoConflict");
     ground.report("d", |report| {
         let at = (ip(VIP), "eth0".parse().unwrap());
         report.conflicts.insert(at, conflict);
+        report.warnings = warnings;
     });
     assert_eq!(ground.condition("web", "VIPConflict"), "True VIPConflict");
+    let condition = ground.condition("web", "KubeProxyConflict");
+    assert_eq!(condition, "True KubeProxyDeletes");
 }
 
 #[test]

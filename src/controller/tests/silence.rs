@@ -123,7 +123,7 @@ fn a_conflict_that_a_silent_director_saw_is_not_said_for_ever() {
 fn silence_is_told_once_and_only_of_ready() {
     let mut ground = Ground::serving();
     let key = VsKey::new("default", "web");
-    let mut event_filter = EventFilter::begin(&ground.cluster);
+    let mut event_filter = EventFilter::begin(&ground.cluster, &ground.directors());
     let mut now = Duration::ZERO;
     let mut told = |ground: &Ground| {
         now += PAUSE;

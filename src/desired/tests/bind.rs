@@ -302,6 +302,6 @@ fn a_node_that_is_no_director_pins_no_vip() {
     lan.now = Duration::from_secs(3);
     // When the agent has just started, r2 may have been a director until then.
     assert_eq!(lan.devices(), on(&[("lo", false)]));
-    lan.former = Some([("d".into(), Vec::new())].into());
+    lan.former = Some([("d".into(), Vec::new())].into_iter().collect());
     assert_eq!(lan.devices(), on(&[]));
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::fixture::*;
 use crate::{
-    desired::{FormerDirectors, RealServerState, Segment, SegmentInputs, admit, segments},
+    desired::{RealServerState, RecentDirectors, Segment, SegmentInputs, admit, segments},
     election::DirectorId,
     model::*,
 };
@@ -29,7 +29,7 @@ fn hold(lan: &mut Lan) {
     held.insert(ip(VIP), [dev("eth0")].into());
 }
 
-pub fn segment(lan: &Lan, former: &FormerDirectors) -> Segment {
+pub fn segment(lan: &Lan, former: &RecentDirectors) -> Segment {
     let admission = admit(&lan.snapshot);
     let desired = lan.desired();
     let inputs = SegmentInputs {
@@ -59,7 +59,7 @@ fn a_nic_as_quiet_device_is_no_claim() {
 
 /// Who may hold the VIP, the best first, and whether each is ready.
 fn order(lan: &Lan) -> Vec<(String, bool)> {
-    let config = segment(lan, &FormerDirectors::new()).config;
+    let config = segment(lan, &RecentDirectors::default()).config;
     let wanted = &config.vips[&ip(VIP)];
     let order = wanted.order.iter();
     order
@@ -223,7 +223,7 @@ fn directors_without_an_internal_address_on_the_segment_know_each_other_by_what_
         ..PeerState::default()
     };
     peers.insert("e".into(), e);
-    let config = segment(&lan, &FormerDirectors::new()).config;
+    let config = segment(&lan, &RecentDirectors::default()).config;
     assert_eq!(config.me, DirectorId(ip("10.77.0.10")));
     let known: Vec<IpAddr> = config.peers.keys().map(|it| it.0).collect();
     assert_eq!(known, [ip("10.77.0.20")]);
@@ -239,7 +239,7 @@ fn a_cordoned_director_comes_last_and_the_preferred_one_first() {
         lan.web().directors.preferred = Some(name.into());
         let found: Vec<String> = order(&lan).into_iter().map(|(who, _)| who).collect();
         assert_eq!(found, [first, second]);
-        assert!(segment(&lan, &FormerDirectors::new()).config.vips[&ip(VIP)].on_request);
+        assert!(segment(&lan, &RecentDirectors::default()).config.vips[&ip(VIP)].on_request);
         lan.snapshot.nodes.get_mut(&name.into()).unwrap().cordoned = true;
         let found: Vec<String> = order(&lan).into_iter().map(|(who, _)| who).collect();
         assert_eq!(found, [second, first], "cordoned");
@@ -271,7 +271,8 @@ fn a_director_that_serves_everything_comes_before_the_preferred_one_that_does_no
 #[test]
 fn directors_of_today_and_of_lately_are_no_strangers() {
     let mut lan = pair();
-    let gone = FormerDirectors::from([("x".into(), vec![ip("192.168.0.9"), ip("10.77.0.30")])]);
+    let gone = [("x".into(), vec![ip("192.168.0.9"), ip("10.77.0.30")])];
+    let gone = gone.into_iter().collect();
     let config = segment(&lan, &gone).config;
     assert_eq!(config.me, DirectorId(ip("10.77.0.10")));
     let peers: Vec<String> = config.peers.keys().map(|id| id.0.to_string()).collect();
@@ -317,7 +318,7 @@ fn a_directors_report_is_a_reason_to_ask_it_and_no_other_nodes_is() {
     let reports = [("e", "10.77.0.20"), ("r1", "10.77.0.11")];
     let reports = reports.map(|(name, address)| (name.into(), holds(address)));
     lan.snapshot.peers = Peers::Reported(reports.into());
-    let config = segment(&lan, &FormerDirectors::new()).config;
+    let config = segment(&lan, &RecentDirectors::default()).config;
     let e = DirectorId(ip("10.77.0.20"));
     assert_eq!(config.vips[&ip(VIP)].reported, [e].into());
     assert_eq!(config.peers.keys().collect::<Vec<_>>(), [&e]);

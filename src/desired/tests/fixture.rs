@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     desired::{
-        Desired, DirectorHistory, DrainTimers, FormerDirectors, Inputs, NodeOptions,
+        Desired, DirectorHistory, DrainTimers, Inputs, NodeOptions, RecentDirectors,
         VirtualServiceState, admit_here, desired, reserved,
     },
     model::*,
@@ -85,7 +85,7 @@ pub struct Lan {
     pub wire: WireEvidence,
     pub elected: Elected,
     /// Nodes that are or were directors; `None`: as if the agent had just started.
-    pub former: Option<FormerDirectors>,
+    pub former: Option<RecentDirectors>,
     /// Whether the snapshot is all that the sources have now.
     pub complete: bool,
     pub options: NodeOptions,

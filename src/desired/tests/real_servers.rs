@@ -2,7 +2,7 @@
 
 use super::fixture::*;
 use crate::{
-    desired::{FormerDirectors, Viewpoint, real_servers},
+    desired::{RecentDirectors, Viewpoint, real_servers},
     model::*,
 };
 
@@ -103,7 +103,7 @@ fn a_director_that_is_left_over_is_no_candidate() {
         says(&mut lan, "e", "10.77.0.20");
         lan.serving(&[("10.77.0.11", 1)]);
         lan.carrying("lo", Role::Quiet);
-        let config = super::elected::segment(&lan, &FormerDirectors::new()).config;
+        let config = super::elected::segment(&lan, &RecentDirectors::default()).config;
         let order = config.vips[&ip(VIP)].order.iter();
         let mut order: Vec<String> = order.map(|it| it.director.0.to_string()).collect();
         order.sort();

@@ -21,6 +21,7 @@ mod run_dir;
 mod runner;
 mod shared;
 mod snapshot_file;
+mod snapshot_writer;
 mod state_writer;
 #[cfg(test)]
 mod tests;

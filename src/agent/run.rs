@@ -35,7 +35,7 @@ use super::{
     api_servers::ApiServerLook,
     elections, heartbeat, kube_proxy, links, memory, run_passes,
     snapshot_file::SnapshotFile,
-    state_writer,
+    snapshot_writer, state_writer,
     worker::{self, Fallback, Job, Worker},
 };
 
@@ -257,7 +257,7 @@ struct Threads {
     passes: JoinHandle<()>,
 }
 
-/// Starts the threads of the passes and of neighbour queries, and the tasks that watch links and kube-proxy for them.
+/// Starts the threads of the passes, of neighbour queries and of the snapshot's file, and the tasks that watch links and kube-proxy for them.
 fn start_threads(
     config: &AgentConfig,
     common: &Common,
@@ -281,6 +281,9 @@ fn start_threads(
     ));
     let begin = move |params| elections::begin_thread(params, link_changes.clone());
     let elections = Elections::new(config.timing.clone(), config.vip_lifetime, status, begin);
+    let snapshot_file = SnapshotFile::new(&config.run_dir, config.source.to_string());
+    let (snapshots, writer) = snapshot_writer::channel(snapshot_file.clone());
+    let writer = thread("snapshot", move || writer.run())?;
     let worker = Worker {
         passes: Passes::new(common.node.clone(), &config.run_dir, elections)
             .with_asker(asker)
@@ -289,7 +292,8 @@ fn start_threads(
         kernel,
         store: Store::new(&common.sources),
         fallback: Fallback::Untried,
-        snapshot_file: SnapshotFile::new(&config.run_dir, config.source.to_string()),
+        snapshot_file,
+        snapshots,
         changes: input.changes,
         shared: Arc::clone(&common.shared),
         trigger: trigger.clone(),
@@ -303,7 +307,7 @@ fn start_threads(
     let passes = thread("passes", move || {
         // Dropped when the thread ends.
         let _end = end;
-        worker.run(todo);
+        worker.run(todo, writer);
     })?;
     Ok(Threads {
         jobs,

@@ -5,7 +5,6 @@ use std::{
     fs::File,
     io::{self, BufReader, Read, Write},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use super::atomic_file;
@@ -16,8 +15,6 @@ use crate::{
 
 /// Its name in the run directory.
 pub(super) const NAME: &str = "snapshot.jsonl";
-/// The least time between two writes: NodeStates change all the time.
-const PACE: Duration = Duration::from_secs(30);
 /// In bytes. 10,000 VirtualServices take about 6 MiB.
 const MAX_SIZE: u64 = 64 << 20;
 
@@ -30,17 +27,12 @@ pub struct LastKnown {
     pub at: String,
 }
 
-/// The file, and whether it is up to date.
-#[derive(Debug)]
+/// Where a snapshot is kept.
+#[derive(Clone, Debug)]
 pub struct SnapshotFile {
     path: PathBuf,
     /// The name of the source, so that an agent that gets another one does not use the file.
     source: String,
-    changed: bool,
-    /// The earliest time of the next write.
-    next: Duration,
-    /// Why the last write failed.
-    failed: Option<String>,
 }
 
 impl SnapshotFile {
@@ -49,46 +41,26 @@ impl SnapshotFile {
         Self {
             path: run_dir.join(NAME),
             source,
-            changed: false,
-            next: Duration::ZERO,
-            failed: None,
         }
     }
 
-    /// The sources have something new.
-    pub fn changed(&mut self) {
-        self.changed = true;
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// Writes the snapshot if it has changed and the last write is long enough ago.
-    pub fn save_in_time(&mut self, snapshot: &Snapshot, now: Duration) {
-        if now >= self.next {
-            self.next = now + PACE;
-            self.save(snapshot);
-        }
-    }
-
-    /// Writes the snapshot if it has changed. A failure is logged once; the older file stays.
-    pub fn save(&mut self, snapshot: &Snapshot) {
-        if !std::mem::take(&mut self.changed) {
-            return;
-        }
-        let at = jiff::Timestamp::now().to_string();
-        let written = atomic_file::replace(&self.path, |file| {
+    /// Replaces the file by what was known at the time `at`; syncs the disk.
+    ///
+    /// # Errors
+    /// The system's, or the snapshot is too large. The older file stays.
+    pub fn save(&self, snapshot: &Snapshot, at: &str) -> io::Result<()> {
+        atomic_file::replace(&self.path, |file| {
             let mut limited = Limited {
                 file,
                 left: MAX_SIZE,
             };
-            save(snapshot, &self.source, &at, &mut limited)
-        });
-        let failed = written.err().map(|error| error.to_string());
-        if failed != self.failed
-            && let Some(error) = &failed
-        {
-            tracing::error!(path = %self.path.display(), "what is known was not saved: {error}; an agent that starts while the sources cannot be read has an older file, or none");
-        }
-        self.changed = failed.is_some();
-        self.failed = failed;
+            save(snapshot, &self.source, at, &mut limited)
+        })
     }
 
     /// What was saved, as a store of `sources`. `None` if there is no file, or none that can be used, which is logged.
@@ -140,8 +112,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        cluster::{Change, Key},
-        model::{Directing, Mac, Node, NodeName, PeerState, ReservedAs},
+        cluster::Change,
+        model::{Directing, Mac, Node, PeerState, ReservedAs},
     };
 
     const SOURCES: [SourceName; 2] = [SourceName::Nodes, SourceName::NodeStates];
@@ -180,19 +152,18 @@ mod tests {
     }
 
     fn file(dir: &TempDir) -> SnapshotFile {
-        let mut file = SnapshotFile::new(dir.path(), "kubernetes".to_owned());
-        file.changed();
-        file
+        SnapshotFile::new(dir.path(), "kubernetes".to_owned())
     }
 
     #[test]
     fn what_was_saved_is_known_again() {
         let dir = TempDir::new().unwrap();
         assert!(file(&dir).load(&SOURCES).is_none());
-        file(&dir).save(known().snapshot());
+        file(&dir).save(known().snapshot(), "now").unwrap();
         let read = file(&dir).load(&SOURCES).unwrap();
         assert_eq!(read.store.snapshot(), known().snapshot());
         assert!(read.store.is_synced());
+        assert_eq!(read.at, "now");
         let names: Vec<_> = fs::read_dir(dir.path())
             .unwrap()
             .map(|e| e.unwrap().file_name())
@@ -201,32 +172,10 @@ mod tests {
     }
 
     #[test]
-    fn it_is_written_from_time_to_time_only() {
-        let dir = TempDir::new().unwrap();
-        let mut file = file(&dir);
-        let mut store = known();
-        let names = |file: &SnapshotFile| file.load(&SOURCES).unwrap().store.snapshot().nodes.len();
-        file.save_in_time(store.snapshot(), Duration::ZERO);
-        assert_eq!(names(&file), 1);
-        store.apply([Change::Gone(Key::Node(NodeName::from("a")))]);
-        file.changed();
-        file.save_in_time(store.snapshot(), PACE / 2);
-        assert_eq!(names(&file), 1, "too soon");
-        file.save_in_time(store.snapshot(), PACE);
-        assert_eq!(names(&file), 0);
-        fs::remove_file(&file.path).unwrap();
-        file.save_in_time(store.snapshot(), PACE * 2);
-        assert!(file.load(&SOURCES).is_none(), "nothing has changed");
-    }
-
-    #[test]
     fn a_damaged_file_is_not_used() {
         let dir = TempDir::new().unwrap();
-        let file = {
-            let mut file = file(&dir);
-            file.save(known().snapshot());
-            file
-        };
+        let file = file(&dir);
+        file.save(known().snapshot(), "now").unwrap();
         let good = fs::read_to_string(&file.path).unwrap();
         let lines: Vec<&str> = good.lines().collect();
         for bad in [

@@ -10,6 +10,7 @@ use std::{
         Arc,
         mpsc::{self, RecvTimeoutError, Sender},
     },
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -20,6 +21,7 @@ use super::{
     journal::Journal,
     report,
     snapshot_file::{LastKnown, SnapshotFile},
+    snapshot_writer::SnapshotSender,
 };
 use crate::{
     api::Report,
@@ -100,8 +102,10 @@ pub struct Worker {
     pub store: Store,
     /// What was known to an earlier agent.
     pub fallback: Fallback,
-    /// Where it is kept.
+    /// Where that is kept.
     pub snapshot_file: SnapshotFile,
+    /// To the thread that writes it.
+    pub snapshots: SnapshotSender,
     /// Changes from the sources.
     pub changes: Receiver<Vec<Change>>,
     /// The state for the admin endpoint.
@@ -121,8 +125,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Works until [`Job::Stop`], or until `jobs` has no sender left.
-    pub fn run(mut self, jobs: mpsc::Receiver<Job>) {
+    /// Works until [`Job::Stop`], or until `jobs` has no sender left, and then until `writer` has written what is known.
+    pub fn run(mut self, jobs: mpsc::Receiver<Job>, writer: JoinHandle<()>) {
         let start = Instant::now();
         let mut journal = Journal::default();
         let mut drift = 0u64;
@@ -150,7 +154,14 @@ impl Worker {
                 }
                 Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => {
                     if self.store.is_synced() && self.passes.has_run_dir() {
-                        self.snapshot_file.save(self.store.snapshot());
+                        self.snapshots.send(&self.store);
+                    }
+                    self.snapshots.close();
+                    // The passes keep the run directory locked until nothing is written there any more.
+                    if writer.join().is_err() {
+                        tracing::error!(
+                            "the thread that writes what is known ended unexpectedly: the file may be old"
+                        );
                     }
                     return;
                 }
@@ -212,7 +223,7 @@ impl Worker {
             different |= self.store.apply(changes);
         }
         if different {
-            self.snapshot_file.changed();
+            self.snapshots.changed();
         }
         different |= self.choose(now);
         let last_known = self.fallback.last_known();
@@ -276,7 +287,7 @@ impl Worker {
             });
         }
         if last_known.is_none() && self.passes.has_run_dir() {
-            self.snapshot_file.save_in_time(known.snapshot(), now);
+            self.snapshots.send_in_time(known, now);
         }
         // Last, so that the report is there when `Shared::nothing_left` returns.
         self.shared.pass_ended(&end, took, report.as_deref());

@@ -12,7 +12,7 @@ use super::Failure;
 /// Where the agent of this node keeps its ledger.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RunDirArgs {
-    /// Directory of the ledger and the lock; it must outlive the agent
+    /// Directory of the ledger and the lock: it must outlive the agent, but not a reboot, so not on a disk
     #[arg(long, default_value = "/run/directway", value_name = "DIR")]
     pub run_dir: PathBuf,
 }

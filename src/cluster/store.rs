@@ -3,7 +3,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     api::{ObservedGenerations, Report},
@@ -15,7 +18,8 @@ use super::{Change, Key, NoReport, Object, SourceName, WATCH_SUBJECT};
 /// All that is known from the sources: in compact form, and the only copy.
 #[derive(Debug)]
 pub struct Store {
-    snapshot: Snapshot,
+    /// Copied before a change only while a copy of this Arc is elsewhere.
+    snapshot: Arc<Snapshot>,
     /// Like `reports`, empty unless details are wanted.
     objects: BTreeMap<VsKey, Object>,
     reports: BTreeMap<NodeName, Result<Report, NoReport>>,
@@ -52,10 +56,10 @@ impl Store {
             Peers::Silent
         };
         Self {
-            snapshot: Snapshot {
+            snapshot: Arc::new(Snapshot {
                 peers,
                 ..Snapshot::default()
-            },
+            }),
             objects: BTreeMap::new(),
             reports: BTreeMap::new(),
             heartbeats: BTreeMap::new(),
@@ -87,13 +91,13 @@ impl Store {
                     Ok(_) => self.refused.remove(&admitted.key).is_some(),
                     Err(_) => replace(&mut self.refused, admitted.key.clone(), identity),
                 };
-                let known = &mut self.snapshot.virtual_services;
+                let known = &mut self.known().virtual_services;
                 replace(known, admitted.key, admitted.parsed) || renewed
             }
             Change::Object(key, object) => replace(&mut self.objects, key, *object),
             Change::Node(name, node) => {
                 self.named(|| Key::Node(name.clone()));
-                replace(&mut self.snapshot.nodes, name, node)
+                replace(&mut self.known().nodes, name, node)
             }
             Change::Peer(name, state) => {
                 self.named(|| Key::NodeState(name.clone()));
@@ -109,17 +113,17 @@ impl Store {
             }
             Change::Undo(request) => {
                 let different = self.snapshot.undo != request;
-                self.snapshot.undo = request;
+                self.known().undo = request;
                 different
             }
             Change::Endpoints(endpoints) => {
                 let different = self.snapshot.endpoints != endpoints;
-                self.snapshot.endpoints = endpoints;
+                self.known().endpoints = endpoints;
                 different
             }
             Change::EndpointSlice(service, name, slice) => {
                 // Slices of a Service whose list is not complete yet are ignored: the list will contain them.
-                let slices = self.snapshot.endpoints.get_mut(&service);
+                let slices = self.known().endpoints.get_mut(&service);
                 slices.is_some_and(|slices| replace(slices, name, slice))
             }
             Change::Heartbeat(name, renewed) => {
@@ -172,9 +176,14 @@ impl Store {
         }
     }
 
+    /// The snapshot, to be changed.
+    fn known(&mut self) -> &mut Snapshot {
+        Arc::make_mut(&mut self.snapshot)
+    }
+
     fn peer(&mut self, name: NodeName, state: PeerState) -> bool {
         self.unreported.remove(&name);
-        match &mut self.snapshot.peers {
+        match &mut self.known().peers {
             Peers::Reported(peers) => replace(peers, name, state),
             Peers::Silent => false,
         }
@@ -182,7 +191,7 @@ impl Store {
 
     /// Returns whether there was one.
     fn forget_peer(&mut self, name: &NodeName) -> bool {
-        match &mut self.snapshot.peers {
+        match &mut self.known().peers {
             Peers::Reported(peers) => peers.remove(name).is_some(),
             Peers::Silent => false,
         }
@@ -201,13 +210,13 @@ impl Store {
             Key::VirtualService(key) => {
                 self.refused.remove(key);
                 self.objects.remove(key);
-                self.snapshot.virtual_services.remove(key).is_some()
+                self.known().virtual_services.remove(key).is_some()
             }
             Key::Node(name) => {
                 if self.unreported.remove(name) {
                     self.forget_peer(name);
                 }
-                self.snapshot.nodes.remove(name).is_some()
+                self.known().nodes.remove(name).is_some()
             }
             Key::NodeState(name) => {
                 let report = self.reports.remove(name).is_some();
@@ -219,7 +228,7 @@ impl Store {
                 }
             }
             Key::EndpointSlice(service, name) => {
-                let slices = self.snapshot.endpoints.get_mut(service);
+                let slices = self.known().endpoints.get_mut(service);
                 slices.is_some_and(|slices| slices.remove(name).is_some())
             }
             Key::Heartbeat(name) => {
@@ -263,6 +272,11 @@ impl Store {
     /// What is known.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    /// What is known now, for a thread that reads it while changes go on.
+    pub fn shared_snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot)
     }
 
     /// UID, generation and status of the VirtualServices; empty unless details are wanted.

@@ -5,7 +5,10 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     admin::Admin,
-    agent::SimulatedElections,
+    agent::{
+        SimulatedElections,
+        snapshot_writer::{self, SnapshotWriter},
+    },
     api::{Manifest, parse_manifests},
     cluster::{ChangeSender, Key},
     election::Timing,
@@ -47,6 +50,8 @@ const TIME: Cause = Cause {
 /// One agent's process on the machine `b1`.
 struct Process {
     worker: Worker,
+    /// What its thread of the snapshot's file would run.
+    writer: SnapshotWriter,
     feed: ChangeSender,
     journal: Journal,
 }
@@ -56,13 +61,16 @@ fn process(lan: &FakeLan, run_dir: &Path) -> Process {
     let metrics = Arc::new(Metrics::default());
     let (_, elections) = SimulatedElections::new(lan, "b1", Timing::default(), None);
     let (feed, changes) = ChangeSender::new(|| ());
+    let snapshot_file = SnapshotFile::new(run_dir, "kubernetes".to_owned());
+    let (snapshots, writer) = snapshot_writer::channel(snapshot_file.clone());
     let worker = Worker {
         passes: Passes::new(node.clone(), run_dir, elections),
         node: node.clone(),
         kernel: Box::new(lan.kernel("b1")),
         store: Store::new(&SOURCES),
         fallback: Fallback::Untried,
-        snapshot_file: SnapshotFile::new(run_dir, "kubernetes".to_owned()),
+        snapshot_file,
+        snapshots,
         changes,
         shared: Arc::new(Shared::new(node, &SOURCES, metrics)),
         trigger: Trigger::default(),
@@ -74,6 +82,7 @@ fn process(lan: &FakeLan, run_dir: &Path) -> Process {
     };
     Process {
         worker,
+        writer,
         feed,
         journal: Journal::default(),
     }
@@ -84,6 +93,11 @@ impl Process {
         let listed = SOURCES.map(Change::Listed);
         let all = changes.into_iter().chain(listed);
         self.feed.send_blocking(all.collect()).unwrap();
+    }
+
+    /// Has the snapshot that the passes have sent on disk.
+    fn write(&mut self) {
+        self.writer.write_next(Some(Duration::ZERO));
     }
 
     fn pass(&mut self, now: Duration) -> Option<NextPass> {
@@ -133,6 +147,7 @@ fn an_agent_that_cannot_read_its_sources_serves_what_was_known_last() {
     first.read(objects());
     first.pass(Duration::ZERO);
     assert!(has_vip(&lan));
+    first.write();
     drop(first);
     let taken = lan
         .kernel("b1")
@@ -173,6 +188,7 @@ fn what_is_on_disk_removes_nothing() {
     let mut first = process(&lan, dir.path());
     first.read(objects().split_off(1));
     first.pass(Duration::ZERO);
+    first.write();
     // Served, but not on disk yet.
     first.feed.send_blocking(objects()).unwrap();
     first.pass(Duration::from_secs(1));
@@ -190,6 +206,18 @@ fn what_is_on_disk_removes_nothing() {
 }
 
 #[test]
+fn passes_write_no_snapshot() {
+    let (lan, dir) = (lan(), TempDir::new().unwrap());
+    let mut agent = process(&lan, dir.path());
+    let file = agent.worker.snapshot_file.clone();
+    agent.read(objects());
+    agent.pass(Duration::ZERO);
+    assert!(file.load(&SOURCES).is_none());
+    agent.write();
+    assert!(file.load(&SOURCES).is_some());
+}
+
+#[test]
 fn an_agent_that_ends_saves_what_it_knows() {
     let (lan, dir) = (FakeLan::new(), TempDir::new().unwrap());
     lan.add("b1", Machine::new());
@@ -200,8 +228,11 @@ fn an_agent_that_ends_saves_what_it_knows() {
     agent.pass(Duration::from_secs(1));
     let (jobs, todo) = mpsc::channel();
     jobs.send(Job::Stop).unwrap();
-    agent.worker.run(todo);
-    let file = SnapshotFile::new(dir.path(), "kubernetes".to_owned());
+    let file = agent.worker.snapshot_file.clone();
+    let writer = agent.writer;
+    let writer = std::thread::spawn(|| writer.run());
+    agent.worker.run(todo, writer);
+    // The writer has ended with the worker, so nothing is waited for.
     let known = file.load(&SOURCES).unwrap();
     assert_eq!(known.store.snapshot().virtual_services.len(), 1);
 }

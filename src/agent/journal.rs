@@ -140,7 +140,7 @@ fn ops(end: &PassResult<'_>) {
         match result {
             OpResult::Applied if index < LINES => tracing::info!(op = op.kind(), "{op}"),
             OpResult::Applied => tracing::debug!(op = op.kind(), "{op}"),
-            OpResult::Failed(error) => tracing::error!(op = op.kind(), "{op}: {error}"),
+            OpResult::Failed(error) => tracing::error!(op = op.kind(), "{error}"),
             OpResult::Skipped => {
                 tracing::warn!(
                     op = op.kind(),

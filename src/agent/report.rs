@@ -15,7 +15,7 @@ use crate::{
         PreflightCheck, Protocol, ProxyDanger, Reason, Refusal, Reserved, Role, VsKey,
         has_proxy_device,
     },
-    plan::{Op, Subject},
+    plan::Subject,
 };
 
 use super::{
@@ -175,9 +175,7 @@ fn refused(store: &Store, end: &PassResult<'_>, state: &PassState<'_>) -> BTreeM
     let mut failed: BTreeMap<Subject, Refusal> = BTreeMap::new();
     for (op, error) in end.outcome.failures() {
         // The first failure is the cause of others on the same subject.
-        failed
-            .entry(op.subject())
-            .or_insert_with(|| failure(op, error));
+        failed.entry(op.subject()).or_insert_with(|| failure(error));
     }
     for (key, vs_state) in &state.desired.virtual_services {
         if let Some(refusal) = &vs_state.refusal {
@@ -207,7 +205,7 @@ fn refused(store: &Store, end: &PassResult<'_>, state: &PassState<'_>) -> BTreeM
 }
 
 /// An op's failure as a refusal.
-fn failure(op: &Op, error: &OpError) -> Refusal {
+fn failure(error: &OpError) -> Refusal {
     let reason = match error {
         OpError::Refused { kind, .. } => match kind {
             RefusalKind::NoScheduler => Reason::SchedulerMissing,
@@ -221,7 +219,7 @@ fn failure(op: &Op, error: &OpError) -> Refusal {
         },
         OpError::Unsent(_) => Reason::KernelRefused,
     };
-    Refusal::new(reason, format!("{op}: {error}"))
+    Refusal::new(reason, error.to_string())
 }
 
 /// What is wrong if the sources have no Node of this name: such an agent has no role and does nothing.
@@ -327,7 +325,7 @@ fn preflight(
     }
     for (op, error) in end.outcome.failures() {
         if op.subject() == Subject::Node {
-            let refusal = failure(op, error);
+            let refusal = failure(error);
             add(
                 PreflightCheck::Needs(refusal.reason),
                 refusal.message,

@@ -103,7 +103,7 @@ fn clean(run_dir: &RunDirArgs, kernel: &mut dyn Kernel) -> Result<CleanupReport,
     let outcome = execute(kernel, plan(&NodeNet::default(), &observed, &ledger).ops);
     let mut errors: Vec<String> = outcome
         .failures()
-        .map(|(op, error)| format!("{op}: {error}"))
+        .map(|(_, error)| error.to_string())
         .collect();
     // What is still there stays in the ledger, for the next try.
     match kernel.observe() {

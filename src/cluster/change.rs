@@ -79,6 +79,30 @@ pub enum Key {
     Heartbeat(NodeName),
 }
 
+impl Key {
+    /// The source of such objects, if they come from an API server.
+    pub fn source(&self) -> SourceName {
+        match self {
+            Self::VirtualService(_) => SourceName::VirtualServices,
+            Self::Node(_) => SourceName::Nodes,
+            Self::NodeState(_) => SourceName::NodeStates,
+            Self::EndpointSlice(..) => SourceName::EndpointSlices,
+            Self::Heartbeat(_) => SourceName::Heartbeats,
+        }
+    }
+
+    /// The object as the subject of a problem.
+    pub fn subject(&self) -> String {
+        match self {
+            Self::VirtualService(key) => format!("VirtualService {key}"),
+            Self::Node(name) => format!("Node {name}"),
+            Self::NodeState(name) => format!("NodeState {name}"),
+            Self::EndpointSlice(service, name) => format!("EndpointSlice {name} of {service}"),
+            Self::Heartbeat(name) => format!("Lease of {name}"),
+        }
+    }
+}
+
 impl Change {
     /// A problem with `subject`, or the end of it if `message` is empty.
     pub fn problem(source: SourceName, subject: impl ToString, message: impl ToString) -> Self {

@@ -34,8 +34,16 @@ pub struct Store {
     /// Nodes whose NodeState was deleted. What it said stays in force: their agents write it anew, and until then nobody
     /// knows anything else.
     unreported: BTreeSet<NodeName>,
-    /// Known objects that a list in progress has not named so far.
-    relists: BTreeMap<SourceName, BTreeSet<Key>>,
+    /// What lists in progress have not named so far.
+    relists: BTreeMap<SourceName, Relist>,
+}
+
+/// What was known before a list and is not in it so far.
+#[derive(Debug)]
+struct Relist {
+    objects: BTreeSet<Key>,
+    /// The subjects of problems: of an object that could never be parsed, nothing else is known.
+    subjects: BTreeSet<String>,
 }
 
 /// Inserts `value`; returns whether that changes anything.
@@ -134,14 +142,22 @@ impl Store {
             }
             Change::Gone(key) => self.remove(&key),
             Change::Relist(source) => {
-                let all = self.keys_of(source);
+                let all = Relist {
+                    objects: self.keys_of(source),
+                    subjects: self.subjects_of(source),
+                };
                 self.relists.insert(source, all);
                 false
             }
             Change::Listed(source) => {
                 let mut different = self.synced.insert(source, true) != Some(true);
-                for key in self.relists.remove(&source).unwrap_or_default() {
-                    different |= self.remove(&key);
+                if let Some(left) = self.relists.remove(&source) {
+                    for key in left.objects {
+                        different |= self.remove(&key);
+                    }
+                    for subject in left.subjects {
+                        different |= self.problems.remove(&(source, subject)).is_some();
+                    }
                 }
                 different
             }
@@ -150,6 +166,10 @@ impl Store {
                 subject,
                 message,
             } => {
+                if let Some(relist) = self.relists.get_mut(&source) {
+                    relist.subjects.remove(&subject);
+                    relist.objects.retain(|key| key.subject() != subject);
+                }
                 if self.is_known(source, &subject, &message) {
                     return false;
                 }
@@ -200,12 +220,18 @@ impl Store {
     /// Marks the object as named in all lists in progress.
     fn named(&mut self, key: impl Fn() -> Key) {
         for relist in self.relists.values_mut() {
-            relist.remove(&key());
+            relist.objects.remove(&key());
         }
     }
 
-    /// Removes an object; returns whether there was one.
+    /// Removes an object and what was wrong with it; returns whether there was anything.
     fn remove(&mut self, key: &Key) -> bool {
+        let problem = (key.source(), key.subject());
+        let wrong = self.problems.remove(&problem).is_some();
+        self.remove_object(key) || wrong
+    }
+
+    fn remove_object(&mut self, key: &Key) -> bool {
         match key {
             Key::VirtualService(key) => {
                 self.refused.remove(key);
@@ -261,6 +287,15 @@ impl Store {
             }
             SourceName::Directory => virtual_services.chain(nodes).collect(),
         }
+    }
+
+    /// The objects of this source with which something is wrong. A directory names its files' problems itself.
+    fn subjects_of(&self, source: SourceName) -> BTreeSet<String> {
+        let of_source = |(of, subject): &&(SourceName, String)| {
+            *of == source && source != SourceName::Directory && subject != WATCH_SUBJECT
+        };
+        let found = self.problems.keys().filter(of_source);
+        found.map(|(_, subject)| subject.clone()).collect()
     }
 
     /// Whether this problem is known already, with the same message.

@@ -63,7 +63,7 @@ pub struct KernelError {
     pub cause: String,
 }
 
-/// One op failed.
+/// One op failed. The text begins with the op.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpError {
     /// The kernel refused it.
@@ -73,7 +73,7 @@ pub enum OpError {
         kind: RefusalKind,
         /// The kernel's positive error number, for messages.
         errno: i32,
-        /// What it means for this op and what to do.
+        /// The op, what it means for it and what to do.
         message: String,
     },
     /// The op was not sent, or its result is not known.

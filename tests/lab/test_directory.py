@@ -119,3 +119,51 @@ def test_a_directory_that_appears_later(hosts):
     service = hosts.serve()
     assert clients.requests(hosts.host, VIP, n=10).errors == []
     assert json.loads(hosts.lab["d"].read("/run/directway/ledger.json"))["services"], service
+
+
+@pytest.fixture
+def unmounted(serving):
+    """The directory of every node is a mount, and then it is gone: an empty mount point is in its place."""
+    service = virtual_service("web", VIP)
+    serving.apply(service)
+    serving.wait_serving(service)
+    before = {name: judges.snapshot(serving.lab[name]) for name in NODES}
+    with clients.steady(serving.host, VIP) as load:
+        load.wait_answers(50)
+        for name in NODES:
+            serving.lab[name].sh("mount -t tmpfs tmpfs /run/manifests")
+        yield serving, load
+        load.wait_answers(len(load.so_far().answers) + 200)
+        assert {name: judges.snapshot(serving.lab[name]) for name in NODES} == before, "nothing is withdrawn"
+        for name in NODES:
+            serving.lab[name].sh("umount /run/manifests")
+        serving.set_weight("r2", 2)
+        serving.wait_weights(service, {"r1": 1, "r2": 2})
+        outcome = load.stop()
+    assert outcome.errors == [], outcome
+
+
+def test_a_directory_that_is_unmounted_takes_nothing_away(unmounted):
+    hosts, _ = unmounted
+    wait_said(hosts, "/run/manifests", "unmounted")
+    agent = hosts.lab["d"].agent
+    said = lambda: "unmounted" in json.dumps(json.loads(agent.get("/state"))["status"].get("preflight", []))
+    wait_until(said, "the agent's report to say so")
+    agent.get("/readyz")
+
+
+def test_agents_that_start_on_an_unmounted_directory_take_nothing_away(unmounted):
+    hosts, load = unmounted
+    hosts.stop()
+    hosts.start(wait=False)
+    wait_said(hosts, "/run/manifests", "unmounted")
+    load.wait_answers(len(load.so_far().answers) + 500)
+
+
+def test_a_directory_that_is_emptied_withdraws_everything(serving):
+    """Who deletes the files means it; the fixture puts them back."""
+    for name in NODES:
+        serving.lab[name].sh("mkdir /run/kept; mv /run/manifests/*.yaml /run/kept")
+    wait_until(lambda: not any(judges.devices_with(serving.lab[name], GOOD) for name in NODES), "the VIP to be gone", 40)
+    for name in NODES:
+        serving.lab[name].sh("mv /run/kept/*.yaml /run/manifests; rmdir /run/kept")

@@ -311,7 +311,7 @@ fn outcome(
                 done.insert(*vip);
             }
             Err(error) => {
-                tracing::error!(op = op.kind(), "{op}: {error}");
+                tracing::error!(op = op.kind(), "{error}");
                 failed.insert(*vip);
             }
         }

@@ -48,7 +48,7 @@ impl Kernel for Faulty {
         }
         let mut apply = |op: &Op| {
             if (self.refuses)(op) {
-                return Err(failure("apply").into());
+                return Err(failure(&op.to_string()).into());
             }
             self.kernel.apply(std::slice::from_ref(op)).remove(0)
         };
@@ -103,6 +103,27 @@ spec:
   ports: [{port: 443}]
   realServers: {nodeSelector: {}}
 ";
+
+#[test]
+fn a_refusal_names_the_op_once() {
+    let mut world = World::new(false);
+    world.settle();
+    world.change(|| changes(SECOND));
+    let faulty = Faulty {
+        kernel: world.lan.kernel("d"),
+        readable: u32::MAX,
+        refuses: |op| matches!(op, Op::AddService(key, _) if key.port == 443),
+        meanwhile: None,
+    };
+    let (_, report) = world.pass_on("d", faulty);
+    let refused = report.unwrap().refused;
+    let (_, refusal) = refused.first_key_value().unwrap();
+    assert_eq!(
+        refusal.message.matches("ipvsadm -A").count(),
+        1,
+        "{refusal}"
+    );
+}
 
 /// An op that fails in every pass.
 #[test]

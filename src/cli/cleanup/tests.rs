@@ -29,7 +29,7 @@ impl Kernel for Stubborn {
                 return Err(OpError::Refused {
                     kind: RefusalKind::Other,
                     errno: 16,
-                    message: "busy".to_owned(),
+                    message: format!("{op}: busy"),
                 });
             }
             apply(op, &mut self.observed);

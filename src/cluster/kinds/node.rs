@@ -30,7 +30,7 @@ pub(super) fn kind(client: &Client, wanted: &Wanted) -> Kind<LightNode> {
                 });
             }
             let (name, node, problems) = light.read();
-            let (subject, problems) = (format!("Node {name}"), problems.join("; "));
+            let (subject, problems) = (Key::Node(name.clone()).subject(), problems.join("; "));
             vec![
                 Change::Node(name, node),
                 Change::problem(SourceName::Nodes, subject, problems),

@@ -8,7 +8,7 @@ use crate::{
         Change, Key, SourceName, Wanted,
         kind::{Kind, any_shape},
     },
-    model::{NodeName, PeerState},
+    model::NodeName,
 };
 
 /// Why a NodeState has no report.
@@ -74,10 +74,12 @@ fn report<T>(
 
 /// The changes for a reader that needs only the part that other nodes act on.
 fn peer_changes(name: NodeName, object: DynamicObject) -> Vec<Change> {
-    let (source, subject) = (SourceName::NodeStates, format!("NodeState {name}"));
+    let key = Key::NodeState(name.clone());
+    let (source, subject) = (SourceName::NodeStates, key.subject());
     let peer = match report(object, Report::peer_of) {
         Ok(peer) => peer,
-        Err(NoReport::NotYet) => PeerState::default(),
+        // An agent makes its NodeState first and writes the status then. In between it says as much as a deleted one.
+        Err(NoReport::NotYet) => return vec![Change::Gone(key)],
         Err(NoReport::Garbled(error)) => {
             let message = format!("{error}; what it said before stays in force");
             return vec![Change::problem(source, subject, message)];
@@ -125,5 +127,18 @@ mod tests {
         }
         let none = report(state(json!(null)), Report::from_status);
         assert_eq!(none, Err(NoReport::NotYet));
+    }
+
+    #[test]
+    fn a_node_state_without_a_status_says_as_much_as_a_deleted_one() {
+        let empty: DynamicObject = serde_json::from_value(json!({
+            "apiVersion": "directway.dev/v1alpha1", "kind": "NodeState", "metadata": {"name": "b"},
+        }))
+        .unwrap();
+        let changes = peer_changes("b".into(), empty);
+        assert!(
+            matches!(&changes[..], [Change::Gone(Key::NodeState(name))] if name.0 == "b"),
+            "{changes:?}"
+        );
     }
 }

@@ -65,7 +65,7 @@ pub fn changes(object: &DynamicObject, details: bool) -> Vec<Change> {
             ..object.object_ref(&ApiResource::erase::<VirtualService>(&()))
         },
     };
-    let subject = format!("VirtualService {key}");
+    let subject = Key::VirtualService(key.clone()).subject();
     vec![
         Change::VirtualService(Box::new(admitted)),
         Change::Object(key, Box::new(beyond)),

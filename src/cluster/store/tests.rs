@@ -203,3 +203,41 @@ fn a_trouble_is_known_until_it_is_over() {
     }]));
     assert!(store.problems().is_empty());
 }
+
+/// A broken object that is deleted is no longer wrong, whether its deletion was seen or a list lacks it; one that is still
+/// there is, and what it said before stays in force.
+#[test]
+fn a_problem_with_an_object_ends_with_the_object() {
+    let key = |name: &str| Key::NodeState(name.into());
+    let problem =
+        |name: &str| Change::problem(SourceName::NodeStates, key(name).subject(), "what?");
+    let list = |names: &[&str]| {
+        let named = names.iter().map(|name| problem(name));
+        let ends = [Change::Listed(SourceName::NodeStates)];
+        let begins = [Change::Relist(SourceName::NodeStates)];
+        begins
+            .into_iter()
+            .chain(named)
+            .chain(ends)
+            .collect::<Vec<_>>()
+    };
+    let subjects = |store: &Store| -> Vec<String> {
+        store
+            .problems()
+            .keys()
+            .map(|(_, subject)| subject.clone())
+            .collect()
+    };
+    let mut store = Store::new(&KUBERNETES);
+    store.apply([Change::Peer("a".into(), PeerState::default())]);
+    store.apply(["a", "b", "c"].map(problem));
+    assert!(store.apply([Change::Gone(key("b"))]));
+    assert_eq!(subjects(&store), ["NodeState a", "NodeState c"]);
+    store.apply(list(&["a", "c"]));
+    assert_eq!(subjects(&store), ["NodeState a", "NodeState c"]);
+    assert!(store.snapshot().peers.report(&"a".into()).is_some());
+    let watch = || Change::problem(SourceName::NodeStates, WATCH_SUBJECT, "no answer");
+    store.apply([watch()]);
+    assert!(store.apply(list(&["a"])));
+    assert_eq!(subjects(&store), ["NodeState a", WATCH_SUBJECT]);
+}

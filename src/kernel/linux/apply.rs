@@ -145,10 +145,13 @@ fn set_ipvs(linux: &Linux, set: IpvsChange) -> std::io::Result<()> {
 
 fn untuned(linux: &Linux, op: &Op, error: &std::io::Error) -> OpError {
     let directory = linux.settings.display();
-    let what = format_args!(
-        "{directory}: {error}; give the agent a writable net/ipv4/vs of the node with --ipvs-settings-dir, or set it on the node"
-    );
-    explain::refused(op, error.raw_os_error().unwrap_or(0), what)
+    let errno = error.raw_os_error().unwrap_or(0);
+    let fix = if errno == libc::EINVAL {
+        "the kernel refuses the value: correct it in --ipvs-setting"
+    } else {
+        "give the agent a writable net/ipv4/vs of the node with --ipvs-settings-dir, or set it on the node"
+    };
+    explain::refused(op, errno, format_args!("{directory}: {error}; {fix}"))
 }
 
 fn on_device(

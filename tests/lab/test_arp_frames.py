@@ -1,0 +1,75 @@
+"""How many ARP frames cross a switch's port with many VIPs; docs/install.md, "Ports that police ARP", has the formula."""
+
+from collections import Counter
+
+from ground.arp import EVERYBODY
+from ground.capture import Capture, Frame
+from ground.wait import wait_until
+from support import virtual_service
+from support.directors import DIRECTORS, owners, revive
+
+VIPS = [f"10.77.0.{n}" for n in range(120, 140)]
+BROADCAST = EVERYBODY.hex(":")
+# Questions to the other director's kernel that a capture at rest has at least; 20 in a second at most.
+ASKED = 200
+
+
+def most(frames: list[Frame], per_second: float, at_once: int = 0) -> int:
+    """The most frames in the time of a capture, and a second more, because it may begin right before a round."""
+    return at_once + int(per_second * (frames[-1].time - frames[0].time + 1) + 1)
+
+
+def held_by_each(fleet) -> Counter[str]:
+    return Counter(wait_until(lambda: owners(fleet, VIPS, DIRECTORS), "each VIP to have one holder", 40).values())
+
+
+def test_frames_with_twenty_vips(cluster):
+    cluster.assign_roles(directors=DIRECTORS)
+    cluster.start()
+    cluster.apply(*[virtual_service(f"web-{n}", vip) for n, vip in enumerate(VIPS)])
+    for name in DIRECTORS:
+        wait_until(lambda: cluster.lab[name].sh("ipvsadm -Sn").count(" -w 1") == 2 * len(VIPS), f"{name} to have all destinations", 40)
+    # Preferred places are taken after a hold-down of ten seconds; announcements of the last move end five seconds later.
+    quiet = lambda: all(one.agent.metrics()['directway_vips_held'] for one in map(cluster.lab.__getitem__, DIRECTORS))
+    wait_until(quiet, "each director to hold some", 40)
+    held = held_by_each(cluster)
+
+    ports = {name: cluster.lab[name].nics[0].port for name in (*DIRECTORS, "r1")}
+    captures = {name: Capture(cluster.host, port, "arp") for name, port in ports.items()}
+    asks = lambda frames, one, other: [
+        f for f in frames if f.arp == "request" and f.src_mac == cluster.site.mac(one) and f.arp_target_ip == cluster.site.address(other)
+    ]
+    d, r3 = DIRECTORS
+    wait_until(lambda: len(asks(captures[d].frames(), d, r3)) >= ASKED, f"{ASKED} questions", 60, every=1)
+    frames = {name: capture.stop() for name, capture in captures.items()}
+    assert held_by_each(cluster) == held, "nothing moved meanwhile"
+
+    print()
+    for name in DIRECTORS:
+        sent = [f for f in frames[name] if f.src_mac == cluster.site.mac(name)]
+        # 20 questions and 20 answers; a broadcast, a question and an answer for each VIP that it holds; a question for each that it does not.
+        formula = 40 + 3 * held[name] + (len(VIPS) - held[name])
+        # Announcements, questions as any host asks, and those to real servers come once in a while.
+        assert len(sent) <= (limit := most(sent, formula + 3, 5 * held[name])), f"{name} sent {len(sent)}, not {limit} at most"
+        print(f"{name} holds {held[name]}: its port received {len(sent)} frames of {limit} at most")
+    there = frames["r1"]
+    assert len(there) <= (limit := most(there, len(VIPS) + 3, 5 * len(VIPS))), f"{len(there)} frames reached r1, not {limit} at most"
+    assert asks(there, d, r3) == [], "questions between directors are unicast"
+    print(f"r1 saw {len(there)} frames of {limit} at most")
+
+    taken = [vip for vip, name in owners(cluster, VIPS, DIRECTORS).items() if name == d]
+    with Capture(cluster.host, ports[r3], f"arp and ether src {cluster.site.mac(r3)}") as capture:
+        cluster.lab[d].power_off()
+        wait_until(lambda: set(owners(cluster, VIPS, (r3,)).values()) == {r3}, f"{r3} to have all", 30)
+        announced = lambda frames: [f for f in frames if f.arp_sender_ip == f.arp_target_ip and f.arp_sender_ip in taken]
+        # 0, 50, 200, 1000 and 5000 ms after the claim.
+        wait_until(lambda: len(announced(capture.frames())) >= 5 * len(taken), "all announcements", 30)
+    after = capture.stop()
+    probes = Counter(f.arp_target_ip for f in after if f.arp_sender_ip == "0.0.0.0" and f.dst_mac == BROADCAST and f.arp_target_ip in taken)
+    assert len(announced(after)) <= 5 * len(taken) + len(taken)
+    # Three before the claim, up to three again after a doubt, and one in a second from then on.
+    limit = most(after, 1, 6)
+    assert {vip: count for vip, count in probes.items() if count > limit} == {}
+    assert probes.keys() == set(taken) and min(probes.values()) >= 3, f"{probes}"
+    print(f"{len(taken)} VIPs taken over: {len(announced(after))} announcements, {max(probes.values())} probes of one at most; limit {limit}")
+    revive(cluster, d)

@@ -84,7 +84,8 @@ fn a_holder_names_the_director_that_serves_less() {
     let key = VsKey::new("default", "web");
     let web = ground.cluster.snapshot().virtual_services[&key].clone();
     let mut event_filter = EventFilter::default();
-    let event = event_filter.holder(&web.unwrap(), &ground.cluster, Duration::ZERO);
+    let directors = ground.directors();
+    let event = event_filter.holder(&web.unwrap(), &ground.cluster, &directors, Duration::ZERO);
     assert_eq!(
         event.unwrap().note.unwrap(),
         "e took 10.0.0.100 from d: planned because d does not serve everything there, after 31 ms"

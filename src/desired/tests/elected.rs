@@ -262,7 +262,7 @@ fn a_director_that_serves_everything_comes_before_the_preferred_one_that_does_no
         peers.entry(name.into()).or_default().incomplete = [ip(VIP)].into();
         let before = std::mem::replace(&mut lan.snapshot, told);
         assert_eq!(order(&lan)[0].0, other);
-        assert!(!segment(&lan, &FormerDirectors::new()).config.vips[&ip(VIP)].on_request);
+        assert!(!segment(&lan, &RecentDirectors::default()).config.vips[&ip(VIP)].on_request);
         lan.snapshot = before;
         assert_ne!(order(&lan)[0].0, other);
     }

@@ -55,12 +55,13 @@ def beat(api, node):
 
 
 def fall_silent(api, node, seconds):
-    """As if the last heartbeat were older: the API server lets admins write its record."""
+    """As if the last heartbeat were older: an admin may write the API server's record, if something else changes as well."""
     path = f"{LEASES}/directway-agent-{node}"
     fields = api.get(path)["metadata"]["managedFields"]
     for entry in fields:
         entry["time"] = f"{datetime.now(UTC) - timedelta(seconds=seconds):%Y-%m-%dT%H:%M:%SZ}"
-    api.request("PATCH", path, {"metadata": {"managedFields": fields}}, "application/merge-patch+json")
+    metadata = {"managedFields": fields, "annotations": {"changed": f"{datetime.now(UTC):%f}"}}
+    api.request("PATCH", path, {"metadata": metadata}, "application/merge-patch+json")
 
 
 def directway(lab, *words, account=None):

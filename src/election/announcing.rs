@@ -26,6 +26,11 @@ impl Announcing {
         }
     }
 
+    /// Whether this burst has not begun.
+    pub fn is_first(&self) -> bool {
+        self.next == self.began
+    }
+
     /// The VIP was announced at `now`: schedules the next announcement.
     pub fn done(&mut self, now: Duration, refresh: Duration) {
         let in_burst = BURST
@@ -51,5 +56,16 @@ mod tests {
             announcing.done(now, ms(30_000));
         }
         assert_eq!(times, [100, 150, 300, 1100, 5100, 35_100, 65_100]);
+    }
+
+    #[test]
+    fn what_is_late_is_left_out() {
+        let ms = Duration::from_millis;
+        let mut announcing = Announcing::burst(ms(100));
+        assert!(announcing.is_first());
+        announcing.done(ms(100), ms(30_000));
+        assert!(!announcing.is_first());
+        announcing.done(ms(900), ms(30_000));
+        assert_eq!(announcing.next, ms(1100));
     }
 }

@@ -177,6 +177,13 @@ impl Context<'_> {
             .max(interval(self.count, self.timing.background))
     }
 
+    /// How often a VIP is announced that is held undisturbed. It grows with many VIPs, too.
+    pub fn refresh_interval(&self) -> Duration {
+        self.timing
+            .refresh
+            .max(interval(self.count, self.timing.urgent))
+    }
+
     pub fn probe(&mut self) {
         self.out.ask(self.vip, None, Sender::Unspecified);
     }
@@ -260,7 +267,7 @@ impl Context<'_> {
 
     /// A director announces the VIP and answers no questions. Between two announcements it is silent.
     pub fn conflict_unanswered(&mut self, host: Host) {
-        let lasts = self.timing.refresh + self.check_interval() * 2;
+        let lasts = self.refresh_interval() + self.check_interval() * 2;
         self.conflict_for(host, lasts);
     }
 

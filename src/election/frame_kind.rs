@@ -15,7 +15,7 @@ pub(super) struct Host {
 /// What a frame means for one VIP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FrameKind {
-    /// The sender announces the VIP.
+    /// The sender announces the VIP, as sender of a request or by a gratuitous reply.
     Announced,
     /// The sender, or a switch in its place, answered a broadcast.
     Answered,
@@ -45,7 +45,8 @@ pub(super) fn classify(
         (Meaning::Request(_), None) => FrameKind::Probed,
         // A request announces its sender's address, whatever it asks for.
         (Meaning::Request(_), Some(_)) => FrameKind::Announced,
-        (Meaning::Reply(to), own) if to == own => FrameKind::Announced,
+        // Also one that was sent to this NIC alone: it answers no question, so it confirms nothing.
+        (Meaning::Reply(_), _) if heard.is_gratuitous_reply() => FrameKind::Announced,
         (Meaning::Reply(Some(_)), _) if heard.to_us => FrameKind::Confirmed,
         (Meaning::Reply(_), _) => FrameKind::Answered,
     };

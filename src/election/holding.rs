@@ -163,8 +163,7 @@ impl Holding {
         }
         self.look_for_rivals(cx);
         if self.is_sure() && cx.now >= self.announcing.next {
-            cx.announce();
-            self.announcing.done(cx.now, cx.timing.refresh);
+            self.announce(cx);
         }
         let announcing = Some(self.announcing.next).filter(|_| self.is_sure());
         let contest = self.contest.as_ref().map(Contest::next);
@@ -174,6 +173,22 @@ impl Holding {
             .flatten()
             .fold(self.detection.next, Duration::min);
         None
+    }
+
+    /// Announces the VIP as planned. Every announcement counts, but the first of a burst never waits: clients do, and it
+    /// follows probes, which waited for their turn.
+    fn announce(&mut self, cx: &mut Context<'_>) {
+        let may = cx
+            .rate_limiters
+            .announcements
+            .take(cx.timing.urgent, cx.now);
+        match may {
+            Err(at) if !self.announcing.is_first() => self.announcing.next = at,
+            Ok(()) | Err(_) => {
+                cx.announce();
+                self.announcing.done(cx.now, cx.refresh_interval());
+            }
+        }
     }
 
     /// Keeps a VIP that this director may no longer hold until a successor has it, for a limited time.
@@ -306,7 +321,7 @@ impl Holding {
         let now = cx.now;
         let before = self.unanswered.filter(|before| {
             before.director == director
-                && now <= before.last + cx.timing.refresh + cx.check_interval()
+                && now <= before.last + cx.refresh_interval() + cx.check_interval()
         });
         let since = before.map_or(now, |before| before.since);
         self.unanswered = Some(Unanswered {

@@ -143,9 +143,9 @@ impl Peers {
         noting(id, peer, out, |peer, _| peer.answered(mac, now))
     }
 
-    /// A peer asks for an address. That proves nothing, but it is a reason to ask a peer that is down, as often as one that
-    /// is up. Where broadcasts do not get through, its MAC becomes known only in this way.
-    pub fn asks(&mut self, id: DirectorId, mac: Mac, timing: &Timing, now: Duration) {
+    /// A peer asks for an address, or announces its own. That proves nothing, but it is a reason to ask a peer that is down,
+    /// as often as one that is up. Where broadcasts do not get through, its MAC becomes known only in this way.
+    pub fn announced(&mut self, id: DirectorId, mac: Mac, timing: &Timing, now: Duration) {
         if let Some(peer) = self.0.get_mut(&id) {
             peer.mac.get_or_insert(mac);
             if peer.liveness == Liveness::Down {

@@ -35,5 +35,6 @@ pub(super) fn interval(count: usize, rate: Rate) -> Duration {
 pub(super) struct RateLimiters {
     pub urgent: RateLimiter,
     pub background: RateLimiter,
+    pub announcements: RateLimiter,
     pub reports: RateLimiter,
 }

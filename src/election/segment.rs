@@ -8,7 +8,7 @@ use std::{
 use crate::model::Mac;
 
 use super::{
-    Actions, DirectorId, ElectionConfig, Event, Meaning, Notice, Received, TakeCause,
+    Actions, DirectorId, ElectionConfig, Event, Notice, Received, TakeCause,
     context::{CommonState, Context},
     frame_kind::{FrameKind, classify},
     peers::{Liveness, PeerChange, Peers},
@@ -201,21 +201,19 @@ impl Election {
     }
 
     fn heard(&mut self, heard: Received, now: Duration, out: &mut Actions) {
-        let kind = classify(heard, &self.config, &self.peers);
-        if let (Meaning::Reply(Some(_)), Some(has), true) = (heard.meaning, heard.has, heard.to_us)
-            && let Some(change) = self.peers.answered(DirectorId(has), heard.from, now, out)
+        let Some((host, ip, kind)) = classify(heard, &self.config, &self.peers) else {
+            return;
+        };
+        if kind == FrameKind::Confirmed
+            && let Some(change) = self.peers.answered(DirectorId(ip), host.mac, now, out)
         {
             self.peer(change, now, out);
         }
-        if let (Meaning::Request(_), Some(has)) = (heard.meaning, heard.has)
-            && kind.is_some()
-        {
+        if kind == FrameKind::Announced {
             self.peers
-                .asks(DirectorId(has), heard.from, &self.timing, now);
+                .announced(DirectorId(ip), host.mac, &self.timing, now);
         }
-        if let Some((host, ip, kind)) = kind
-            && self.vips.contains_key(&ip)
-        {
+        if self.vips.contains_key(&ip) {
             if kind == FrameKind::Confirmed
                 && let Some(change) = host
                     .director

@@ -37,7 +37,8 @@ pub struct Timing {
     /// How long a director that may no longer hold a VIP keeps it when it has no successor.
     pub retire: Duration,
     /// Frames that decide where a VIP is: probes of vacant VIPs and checks after a fault. The first one of a VIP is
-    /// followed by up to five more.
+    /// followed by up to five more. As many VIPs are announced, each by the frames of its family's announcement: two for
+    /// IPv4.
     pub urgent: Rate,
     /// Checks of VIPs that are in order, and planned moves.
     pub background: Rate,

@@ -30,8 +30,9 @@ pub trait SegmentNic {
     /// Removes VIPs.
     fn remove(&mut self, vips: &BTreeSet<IpAddr>) -> Vec<Result<(), OpError>>;
 
-    /// Sends a message; `own` is the NIC's address, the sender address of requests with `Sender::Own`.
-    fn send(&mut self, own: IpAddr, message: &Message) -> Result<(), KernelError>;
+    /// Sends a message; `own` is the NIC's address, the sender address of requests with `Sender::Own`. Returns how many
+    /// frames that took.
+    fn send(&mut self, own: IpAddr, message: &Message) -> Result<usize, KernelError>;
 
     /// The next frame that has arrived; `None` if there is none now.
     fn receive(&mut self) -> Result<Option<Received>, KernelError>;

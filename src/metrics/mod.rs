@@ -129,7 +129,7 @@ impl Default for Metrics {
         let garp = Counter::default();
         registry.register(
             "garp_sent",
-            "Gratuitous ARP of the election: announcements of VIPs",
+            "Gratuitous ARP of the election: frames that announce VIPs, a request and a reply each time",
             garp.clone(),
         );
         let round_trip = Family::<DirectorLabels, Histogram>::new_with_constructor(|| {
@@ -197,9 +197,9 @@ impl Metrics {
             .inc_by(count);
     }
 
-    /// The election has sent `count` announcements.
-    pub fn announced(&self, count: usize) {
-        self.garp.inc_by(count.try_into().unwrap_or(u64::MAX));
+    /// The election has sent `frames` that announce VIPs.
+    pub fn announced(&self, frames: usize) {
+        self.garp.inc_by(frames.try_into().unwrap_or(u64::MAX));
     }
 
     /// Another director's kernel has answered, `after` the question.

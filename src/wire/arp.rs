@@ -1,10 +1,10 @@
-//! ARP for IPv4 over Ethernet (RFC 826), with the probe and the announcement of RFC 5227.
+//! ARP for IPv4 over Ethernet (RFC 826), with the probe of RFC 5227 and the gratuitous ARP of RFC 5944.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::model::Mac;
 
-use super::{AddressResolution, Meaning, Message, Received, Request, Sender};
+use super::{AddressResolution, Frame, Meaning, Message, Received, Request, Sender};
 
 /// `ETH_P_ARP`.
 const ETHERTYPE: u16 = 0x0806;
@@ -34,7 +34,7 @@ struct Packet {
     sender_mac: Mac,
     /// 0.0.0.0 in a probe.
     sender_ip: Ipv4Addr,
-    /// All zero in a request.
+    /// All zero in a request; in a gratuitous reply, the sender's.
     target_mac: Mac,
     target_ip: Ipv4Addr,
 }
@@ -48,24 +48,25 @@ impl AddressResolution for Arp {
         ETHERTYPE
     }
 
-    fn encode(&self, from: Mac, own: Option<IpAddr>, message: &Message) -> Option<Vec<u8>> {
-        let (sender, target, to) = match *message {
-            // A request for the sender's own address.
-            Message::Announce(ip) => (Some(ip), ip, None),
-            Message::Request(Request { about, to, sender }) => match sender {
-                Sender::Unspecified => (None, about, to),
-                Sender::Own => (Some(own?), about, to),
-            },
-        };
-        let packet = Packet {
-            destination: to.unwrap_or(BROADCAST),
-            operation: Operation::Request,
-            sender_mac: from,
-            sender_ip: sender.map_or(Some(Ipv4Addr::UNSPECIFIED), v4)?,
-            target_mac: UNKNOWN,
-            target_ip: v4(target)?,
-        };
-        Some(packet.bytes())
+    fn encode(&self, from: Mac, own: Option<IpAddr>, message: &Message) -> Option<Vec<Frame>> {
+        match *message {
+            Message::Announce(ip) => Some(announcement(from, v4(ip)?).map(Packet::bytes).to_vec()),
+            Message::Request(Request { about, to, sender }) => {
+                let sender_ip = match sender {
+                    Sender::Unspecified => Ipv4Addr::UNSPECIFIED,
+                    Sender::Own => v4(own?)?,
+                };
+                let packet = Packet {
+                    destination: to.unwrap_or(BROADCAST),
+                    operation: Operation::Request,
+                    sender_mac: from,
+                    sender_ip,
+                    target_mac: UNKNOWN,
+                    target_ip: v4(about)?,
+                };
+                Some(vec![packet.bytes()])
+            }
+        }
     }
 
     fn decode(&self, own: Mac, frame: &[u8]) -> Option<Received> {
@@ -83,8 +84,33 @@ impl AddressResolution for Arp {
     }
 }
 
+/// Both forms of a gratuitous ARP (RFC 5944 section 4.6): a request and a reply, each to all hosts. Hosts should learn from
+/// either (RFC 826), but some learn from one only. The request, the announcement of RFC 5227, comes first, because most learn
+/// from it: section 3 there warns that some do not expect a reply by broadcast. Some switches, firewalls and hypervisors
+/// learn from a reply only.
+///
+/// The reply's target MAC is the sender's, as RFC 5944 has it. Linux takes a reply with another one for an answer to
+/// somebody else, and then keeps an entry that is younger than `locktime`, a second (`arp_is_garp` and `arp_process`,
+/// net/ipv4/arp.c).
+fn announcement(from: Mac, ip: Ipv4Addr) -> [Packet; 2] {
+    let request = Packet {
+        destination: BROADCAST,
+        operation: Operation::Request,
+        sender_mac: from,
+        sender_ip: ip,
+        target_mac: UNKNOWN,
+        target_ip: ip,
+    };
+    let reply = Packet {
+        operation: Operation::Reply,
+        target_mac: from,
+        ..request
+    };
+    [request, reply]
+}
+
 impl Packet {
-    fn bytes(&self) -> Vec<u8> {
+    fn bytes(self) -> Frame {
         let operation = match self.operation {
             Operation::Request => 1,
             Operation::Reply => 2,
@@ -174,7 +200,27 @@ mod tests {
             to: None,
             sender: Sender::Unspecified,
         });
-        assert_eq!(Arp.encode(US, None, &probe).unwrap(), expected);
+        assert_eq!(Arp.encode(US, None, &probe).unwrap(), [expected]);
+    }
+
+    #[test]
+    fn an_announcement_is_the_request_and_the_reply_of_rfc_5944() {
+        #[rustfmt::skip]
+        let request = [
+            0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, 8, 6,
+            0, 1, 8, 0, 6, 4, 0, 1,
+            2, 0, 0, 0, 0, 1, 192, 168, 188, 120,
+            0, 0, 0, 0, 0, 0, 192, 168, 188, 120,
+        ];
+        #[rustfmt::skip]
+        let reply = [
+            0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, 8, 6,
+            0, 1, 8, 0, 6, 4, 0, 2,
+            2, 0, 0, 0, 0, 1, 192, 168, 188, 120,
+            2, 0, 0, 0, 0, 1, 192, 168, 188, 120,
+        ];
+        let frames = Arp.encode(US, None, &Message::Announce(VIP.into()));
+        assert_eq!(frames.unwrap(), [request, reply]);
     }
 
     #[test]

@@ -26,6 +26,12 @@ impl Received {
             (None, Meaning::Reply(_)) => None,
         }
     }
+
+    /// Whether it is a reply that no question was asked for: it repeats its own sender's address, and no host asks for its
+    /// own address as another host's. It announces that address, as a request for it does, and proves nothing else.
+    pub fn is_gratuitous_reply(&self) -> bool {
+        matches!((self.meaning, self.has), (Meaning::Reply(to), Some(own)) if to == Some(own))
+    }
 }
 
 /// What a frame is for.
@@ -42,8 +48,8 @@ pub enum Meaning {
 pub enum Message {
     /// Asks who has an address.
     Request(Request),
-    /// Announces that this address is here, so that hosts update their neighbour tables: a gratuitous ARP (RFC 5227
-    /// section 2.3) or an unsolicited neighbour advertisement.
+    /// Announces that this address is here, so that hosts update their neighbour tables: gratuitous ARP in each of its
+    /// forms, or an unsolicited neighbour advertisement. Which frames that takes is the family's affair.
     Announce(IpAddr),
 }
 

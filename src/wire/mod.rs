@@ -44,6 +44,9 @@ impl Family {
     }
 }
 
+/// An Ethernet frame.
+pub type Frame = Vec<u8>;
+
 /// The address resolution of one family, over Ethernet.
 pub trait AddressResolution: std::fmt::Debug + Sync {
     /// Its name, for messages.
@@ -52,9 +55,9 @@ pub trait AddressResolution: std::fmt::Debug + Sync {
     /// The EtherType of its frames.
     fn ethertype(&self) -> u16;
 
-    /// The frame for `message` from a NIC with the MAC `from` and the address `own`. The NIC pads it to Ethernet's
-    /// minimum. `None` if an address is of another family, or missing.
-    fn encode(&self, from: Mac, own: Option<IpAddr>, message: &Message) -> Option<Vec<u8>>;
+    /// The frames for `message`, in this order, from a NIC with the MAC `from` and the address `own`. The NIC pads them to
+    /// Ethernet's minimum. `None` if an address is of another family, or missing.
+    fn encode(&self, from: Mac, own: Option<IpAddr>, message: &Message) -> Option<Vec<Frame>>;
 
     /// Decodes a frame that the NIC with the MAC `own` received. `None` if it is malformed, or its sender's MAC is one
     /// that no host can have: any host on the segment may send anything.

@@ -21,7 +21,7 @@ impl AddressResolution for Toy {
         0x88b5
     }
 
-    fn encode(&self, from: Mac, own: Option<IpAddr>, message: &Message) -> Option<Vec<u8>> {
+    fn encode(&self, from: Mac, own: Option<IpAddr>, message: &Message) -> Option<Vec<Frame>> {
         let (kind, sender, about, to) = match *message {
             Message::Announce(ip) => (1, Some(ip), ip, None),
             Message::Request(Request { about, to, sender }) => match sender {
@@ -44,7 +44,7 @@ impl AddressResolution for Toy {
             &octets(sender)?,
             &octets(Some(about))?,
         ];
-        Some(parts.concat())
+        Some(vec![parts.concat()])
     }
 
     fn decode(&self, own: Mac, frame: &[u8]) -> Option<Received> {
@@ -96,8 +96,11 @@ fn asked(about: IpAddr, sender: Sender, to: Option<Mac>) -> Message {
 fn a_question_says_the_same_in_every_family() {
     for (resolution, own, vip, _) in rows() {
         let heard = |sender, to| {
-            let frame = resolution.encode(US, Some(own), &asked(vip, sender, to));
-            resolution.decode(THEM, &frame.unwrap()).unwrap()
+            let frames = resolution.encode(US, Some(own), &asked(vip, sender, to));
+            let [frame] = &frames.unwrap()[..] else {
+                panic!("a question is one frame");
+            };
+            resolution.decode(THEM, frame).unwrap()
         };
         let probe = Received {
             from: US,
@@ -130,12 +133,46 @@ fn a_question_says_the_same_in_every_family() {
 #[test]
 fn an_announcement_claims_its_address_in_every_family() {
     for (resolution, own, vip, _) in rows() {
-        let frame = resolution.encode(US, Some(own), &Message::Announce(vip));
-        let heard = resolution.decode(THEM, &frame.unwrap()).unwrap();
-        assert_eq!((heard.from, heard.to_us), (US, false), "{resolution:?}");
-        assert_eq!((heard.has, heard.claims()), (Some(vip), Some(vip)));
-        let itself = [Meaning::Request(vip), Meaning::Reply(Some(vip))];
-        assert!(itself.contains(&heard.meaning), "{heard:?}");
+        let frames = resolution.encode(US, Some(own), &Message::Announce(vip));
+        let frames = frames.unwrap();
+        assert!(!frames.is_empty(), "{resolution:?}");
+        for frame in &frames {
+            let heard = resolution.decode(THEM, frame).unwrap();
+            assert_eq!((heard.from, heard.to_us), (US, false), "{resolution:?}");
+            assert_eq!((heard.has, heard.claims()), (Some(vip), Some(vip)));
+            let is_request = heard.meaning == Meaning::Request(vip);
+            assert!(is_request || heard.is_gratuitous_reply(), "{heard:?}");
+        }
+    }
+}
+
+#[test]
+fn a_reply_is_gratuitous_if_it_repeats_its_senders_address() {
+    for (_, own, vip, _) in rows() {
+        let is_gratuitous = |has, meaning| {
+            let heard = Received {
+                from: THEM,
+                has,
+                meaning,
+                to_us: true,
+            };
+            heard.is_gratuitous_reply()
+        };
+        assert!(is_gratuitous(Some(vip), Meaning::Reply(Some(vip))));
+        // Answers to a question with our address, and to a probe; a question; a reply of nobody.
+        assert!(!is_gratuitous(Some(vip), Meaning::Reply(Some(own))));
+        assert!(!is_gratuitous(Some(vip), Meaning::Reply(None)));
+        assert!(!is_gratuitous(Some(vip), Meaning::Request(vip)));
+        assert!(!is_gratuitous(None, Meaning::Reply(None)));
+    }
+}
+
+#[test]
+fn only_arp_has_two_forms_of_an_announcement() {
+    for (resolution, own, vip, _) in rows() {
+        let frames = resolution.encode(US, Some(own), &Message::Announce(vip));
+        let expected = if own.is_ipv4() { 2 } else { 1 };
+        assert_eq!(frames.unwrap().len(), expected, "{resolution:?}");
     }
 }
 
@@ -157,14 +194,15 @@ fn what_a_family_has_no_words_for_is_not_sent() {
 #[test]
 fn families_do_not_hear_each_other() {
     for (speaker, own, vip, _) in rows() {
-        let frame = speaker.encode(US, Some(own), &Message::Announce(vip));
-        let frame = frame.unwrap();
-        for (hearer, ..) in rows() {
-            let same = hearer.ethertype() == speaker.ethertype();
-            assert_eq!(hearer.decode(THEM, &frame).is_some(), same);
-        }
-        for length in 0..frame.len() {
-            assert_eq!(speaker.decode(THEM, &frame[..length]), None);
+        let frames = speaker.encode(US, Some(own), &Message::Announce(vip));
+        for frame in frames.unwrap() {
+            for (hearer, ..) in rows() {
+                let same = hearer.ethertype() == speaker.ethertype();
+                assert_eq!(hearer.decode(THEM, &frame).is_some(), same);
+            }
+            for length in 0..frame.len() {
+                assert_eq!(speaker.decode(THEM, &frame[..length]), None);
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc, time::Duration};
 
 use directway::election::{
-    Actions, Candidate, Election, ElectionConfig, Event, PeerConfig, Request, Sender, VipConfig,
+    Actions, Candidate, Election, ElectionConfig, Event, PeerConfig, Sender, VipConfig,
 };
 
 use crate::{
@@ -139,12 +139,7 @@ impl World {
         for vip in &actions.announcements {
             self.judge
                 .announces(index, *vip, &self.hosts[index], self.now);
-            let question = Request {
-                about: *vip,
-                to: None,
-                sender: Sender::Unspecified,
-            };
-            self.send(index, question, Some(*vip));
+            self.announce(index, *vip);
         }
         for question in &actions.questions {
             let own = self.hosts[index].id.0;

@@ -11,7 +11,7 @@ use crate::{
     faults::Fault,
     host::{id, mac, vip},
     setup::{after, fine, hasty, in_order, settle},
-    wire::ms,
+    wire::{Form, ms},
     world::World,
 };
 
@@ -73,6 +73,25 @@ fn where_broadcasts_are_lost_a_dead_holders_vip_is_taken_over() {
     world.apply(Fault::PowerLost(0, None));
     settle(&mut world, ms(3000));
     assert!(world.judge.seen.worst_gap < ms(400));
+}
+
+/// A switch may drop one form of gratuitous ARP. A predecessor that heard neither would hold the VIP for too long.
+#[test]
+fn a_director_is_believed_by_either_form_of_its_announcements() {
+    for lost in Form::ALL {
+        let mut world = World::new(3, 1, hasty());
+        world.others.lost_form = Some(lost);
+        let mut world = in_order(world, 0);
+        for to in [2, 1, 0] {
+            world.apply(Fault::Preferred(to));
+            settle(&mut world, ms(4000));
+            assert_eq!(world.holders(vip(0)), [to], "{lost:?}");
+        }
+        assert_eq!(world.judge.seen.worst_gap, Duration::ZERO, "{lost:?}");
+        world.apply(Fault::PowerLost(0, None));
+        settle(&mut world, ms(3000));
+        assert!(world.judge.seen.worst_gap < ms(400), "{lost:?}");
+    }
 }
 
 /// The report of a director that is not asked in turn yet.
@@ -147,19 +166,42 @@ fn random(number: u64) -> Mac {
 type Forger = fn(u64) -> Received;
 
 /// Announcements, answers and probes from MACs of hosts that do not exist, and from those of directors.
-const FORGERS: [(&str, Forger); 7] = [
+const FORGERS: [(&str, Forger); 13] = [
     ("announcements, many MACs", |number| {
-        claim(random(number), Meaning::Request(vip(0)), true)
+        Form::Request.announces(vip(0), random(number))
     }),
     ("announcements, one MAC", |_| {
-        claim(random(7), Meaning::Request(vip(0)), true)
+        Form::Request.announces(vip(0), random(7))
     }),
     ("announcements of the dead director", |_| {
-        claim(mac(0), Meaning::Request(vip(0)), true)
+        Form::Request.announces(vip(0), mac(0))
     }),
     ("announcements of all directors", |number| {
-        claim(mac(number as usize % 3), Meaning::Request(vip(0)), true)
+        Form::Request.announces(vip(0), mac(number as usize % 3))
     }),
+    ("gratuitous replies, many MACs", |number| {
+        Form::Reply.announces(vip(0), random(number))
+    }),
+    ("gratuitous replies, one MAC", |_| {
+        Form::Reply.announces(vip(0), random(7))
+    }),
+    ("gratuitous replies of the dead director", |_| {
+        Form::Reply.announces(vip(0), mac(0))
+    }),
+    ("gratuitous replies of all directors", |number| {
+        Form::Reply.announces(vip(0), mac(number as usize % 3))
+    }),
+    (
+        "gratuitous replies of the dead director, to one host",
+        |_| claim(mac(0), Meaning::Reply(Some(vip(0))), true),
+    ),
+    (
+        "gratuitous replies for the dead director's address, to one host",
+        |_| Received {
+            has: Some(id(0).0),
+            ..claim(mac(0), Meaning::Reply(Some(id(0).0)), true)
+        },
+    ),
     ("answers to probes, many MACs", |number| {
         claim(random(number), Meaning::Reply(None), true)
     }),
@@ -202,7 +244,7 @@ fn forged_frames_are_reported_by_rate_and_answered_with_few_questions() {
         let counts = world.count.take().unwrap();
         let frames = counts
             .iter()
-            .map(|it| it.announcements + it.broadcasts + it.unicasts)
+            .map(|it| it.to_all() + it.unicasts)
             .sum::<usize>();
         assert!(frames <= 40 * 3 * SECONDS, "{name}: {frames} frames");
         settle(&mut world, ms(3000));

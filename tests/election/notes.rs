@@ -4,7 +4,7 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use directway::election::{Actions, Event, Request};
 
-use crate::{traffic::about, world::World};
+use crate::{traffic::about, wire::Form, world::World};
 
 /// What one agent sent at once.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +15,13 @@ pub struct Count {
     pub unicasts: usize,
     pub announcements: usize,
     pub claims: usize,
+}
+
+impl Count {
+    /// Frames to all hosts about VIPs; an announcement is several.
+    pub fn to_all(&self) -> usize {
+        self.broadcasts + self.announcements * Form::ALL.len()
+    }
 }
 
 /// Shared by all clones of a world.

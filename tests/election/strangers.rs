@@ -15,7 +15,7 @@ use crate::{
     host::{mac, vip},
     say::say,
     setup::{after, arm, fine, hasty, in_order, settle},
-    wire::ms,
+    wire::{Form, ms},
     world::World,
 };
 
@@ -141,6 +141,35 @@ fn a_stranger_who_appears_later_is_told_rarely_and_the_vip_stays() {
             Notice::ConflictOver { .. }
         ]
     ));
+}
+
+#[test]
+fn a_strangers_announcement_is_a_conflict_in_either_form() {
+    for form in Form::ALL {
+        let mut world = in_order(World::new(2, 1, hasty()), 0);
+        world.run(ms(12_000));
+        world.count = Some(Vec::new());
+        for host in 0..2 {
+            let announcement = form.announces(vip(0), STRANGER);
+            world.give(host, Event::Received(announcement));
+        }
+        after(&mut world, ms(1000));
+        let conflict = Notice::Conflict {
+            vip: vip(0),
+            mac: STRANGER,
+            director: None,
+        };
+        for host in 0..2 {
+            assert_eq!(conflicts(&world, host), [&conflict], "{form:?} d{host}");
+        }
+        let counts = world.count.take().unwrap();
+        let announced: usize = counts.iter().map(|count| count.announcements).sum();
+        assert_eq!(announced, 1, "{form:?}: the holder defends the VIP once");
+        settle(&mut world, ms(20_000));
+        assert_eq!(world.holders(vip(0)), [0], "{form:?}");
+        let over = Notice::ConflictOver { vip: vip(0) };
+        assert_eq!(conflicts(&world, 0), [&conflict, &over], "{form:?}");
+    }
 }
 
 #[test]

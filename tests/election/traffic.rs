@@ -3,17 +3,29 @@
 use std::{net::IpAddr, time::Duration};
 
 use directway::{
-    election::{Event, Meaning, Received, Request},
+    election::{Event, Meaning, Received, Request, Sender},
     model::Mac,
 };
 
 use crate::{
     host::{Agent, Waiting},
-    wire::{Chance, Fate, Flight, LATENCY},
+    wire::{Chance, Fate, Flight, Form, LATENCY},
     world::{Due, World},
 };
 
 impl World {
+    /// Host `from` announces `vip`, in each form. Others that have it answer the request.
+    pub fn announce(&mut self, from: usize, vip: IpAddr) {
+        let request = Request {
+            about: vip,
+            to: None,
+            sender: Sender::Unspecified,
+        };
+        self.send(from, request, Some(vip));
+        let reply = Form::Reply.announces(vip, self.hosts[from].mac);
+        self.transmit(from, None, reply);
+    }
+
     pub fn send(&mut self, from: usize, question: Request, has: Option<IpAddr>) {
         let heard = Received {
             from: self.hosts[from].mac,
@@ -57,8 +69,10 @@ impl World {
         if let Some(ports) = &mut self.ports {
             ports.push((from, self.now));
         }
+        let lost = self.others.lost_form;
         for host in 0..self.hosts.len() {
             if host == from
+                || lost.is_some_and(|form| is_announcement(&heard, form))
                 || to.is_some_and(|to| to != self.hosts[host].mac)
                 || !self.connected(from, host)
                 || self.others.cut.contains(&(from, host))
@@ -127,6 +141,12 @@ impl World {
             Agent::Runs | Agent::Dead => {}
         }
     }
+}
+
+fn is_announcement(heard: &Received, form: Form) -> bool {
+    heard
+        .has
+        .is_some_and(|vip| *heard == form.announces(vip, heard.from))
 }
 
 /// The address that a frame is about.

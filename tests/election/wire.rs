@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use directway::{election::Received, model::Mac};
+use directway::{
+    election::{Meaning, Received},
+    model::Mac,
+};
 
 pub const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -16,6 +19,30 @@ pub const fn ms(ms: u64) -> Duration {
 pub const LATENCY: Duration = ms(1);
 /// The time that it takes to add an address to a NIC, or to remove one.
 pub const OP: Duration = ms(1);
+
+/// The two frames of an announcement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Form {
+    Request,
+    Reply,
+}
+
+impl Form {
+    pub const ALL: [Self; 2] = [Self::Request, Self::Reply];
+
+    /// The frame in which the host with the MAC `from` announces `vip` to all.
+    pub fn announces(self, vip: IpAddr, from: Mac) -> Received {
+        Received {
+            from,
+            has: Some(vip),
+            meaning: match self {
+                Self::Request => Meaning::Request(vip),
+                Self::Reply => Meaning::Reply(Some(vip)),
+            },
+            to_us: false,
+        }
+    }
+}
 
 /// A frame on its way to one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +73,8 @@ pub struct Others {
     /// Ways, from one host to another, on which all frames are lost; and on which broadcasts are.
     pub cut: BTreeSet<(usize, usize)>,
     pub cut_broadcasts: BTreeSet<(usize, usize)>,
+    /// The form in which no announcement arrives.
+    pub lost_form: Option<Form>,
 }
 
 /// Random faults of frames and timers, from a seed.

@@ -34,7 +34,8 @@ def who_has(
                     frame = on.recv(2048)
                 except TimeoutError:
                     break
-                if frame[20:22] == struct.pack("!H", REPLY) and frame[28:32] == socket.inet_aton(ip):
+                # A reply to all hosts is an announcement: it answers nobody.
+                if frame[:6] == own and frame[20:22] == struct.pack("!H", REPLY) and frame[28:32] == socket.inet_aton(ip):
                     mac = frame[22:28].hex(":")
                     found[mac] = found.get(mac, 0) + 1
     return found
@@ -47,9 +48,9 @@ def claim(place: Namespace, ip: str, device: str, mac: str | None = None) -> Non
         on.send(announcement(own, ip))
 
 
-def announcement(mac: bytes, ip: str, vlan: int | None = None) -> bytes:
-    """The frame of a gratuitous ARP, tagged if it is one of a VLAN."""
-    frame = _frame(mac, EVERYBODY, REQUEST, mac, ip, EVERYBODY, ip)
+def announcement(mac: bytes, ip: str, operation: int = REQUEST, vlan: int | None = None) -> bytes:
+    """The frame of a gratuitous ARP for an address at a MAC, a request or a reply, tagged if it is one of a VLAN."""
+    frame = _frame(mac, EVERYBODY, operation, mac, ip, mac if operation == REPLY else EVERYBODY, ip)
     return frame if vlan is None else frame[:12] + struct.pack("!HH", 0x8100, vlan) + frame[12:]
 
 

@@ -13,6 +13,7 @@ from .netns import Namespace
 from .wait import wait_until
 
 _numbers = itertools.count()
+EVERYBODY = "ff:ff:ff:ff:ff:ff"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Frame:
     arp: str | None = None  # "request" or "reply"
     arp_sender_mac: str | None = None
     arp_sender_ip: str | None = None
+    arp_target_mac: str | None = None
     arp_target_ip: str | None = None
     src: str | None = None
     dst: str | None = None
@@ -74,12 +76,17 @@ class Capture:
 
 
 def arp_answers(frames: list[Frame], ip: str) -> dict[str, int]:
-    """How often each MAC claimed an address: replies and gratuitous requests, not probes."""
+    """How often each MAC claimed an address: replies and gratuitous ARP, not probes."""
     counts: dict[str, int] = {}
     for frame in frames:
         if frame.arp and frame.arp_sender_ip == ip:
             counts[frame.arp_sender_mac] = counts.get(frame.arp_sender_mac, 0) + 1
     return counts
+
+
+def announcements(frames: list[Frame], ip: str) -> list[Frame]:
+    """Gratuitous ARP for an address: requests and replies to all hosts with it as sender and target."""
+    return [f for f in frames if f.arp and f.dst_mac == EVERYBODY and f.arp_sender_ip == ip == f.arp_target_ip]
 
 
 def _mac(raw: bytes) -> str:
@@ -106,7 +113,8 @@ def _frame(when: float, raw: bytes, length: int) -> Frame:
         operation = {1: "request", 2: "reply"}.get(struct.unpack_from("!H", raw, at + 6)[0])
         return Frame(
             **base, arp=operation, arp_sender_mac=_mac(raw[at + 8 : at + 14]),
-            arp_sender_ip=socket.inet_ntoa(raw[at + 14 : at + 18]), arp_target_ip=socket.inet_ntoa(raw[at + 24 : at + 28]),
+            arp_sender_ip=socket.inet_ntoa(raw[at + 14 : at + 18]), arp_target_mac=_mac(raw[at + 18 : at + 24]),
+            arp_target_ip=socket.inet_ntoa(raw[at + 24 : at + 28]),
         )
     if kind == 0x0800:
         header = (raw[at] & 15) * 4

@@ -1,8 +1,10 @@
-"""Only one NIC of the director answers ARP for the VIP, at every moment."""
+"""Only one NIC of the director answers ARP for the VIP, at every moment; and announces it to all."""
+
+from contextlib import contextmanager
 
 import pytest
 from ground import arp, clients, judges
-from ground.capture import Capture, arp_answers
+from ground.capture import Capture, announcements, arp_answers
 from ground.wait import wait_until
 from support import VIP, arping_many, repeated_requests, virtual_service
 
@@ -89,6 +91,34 @@ def test_s8_quiet_comes_before_the_vip(cluster):
     answers.pop(judges.mac(cluster.host, "lan"), None)
     assert answers.keys() == {director}
     assert answers[director] >= 20
+
+
+@contextmanager
+def deaf_to(place, operation):
+    """A host that takes no ARP requests, or no replies, that come from the VIP, until the end of the block."""
+    place.sh(f"nft 'table arp deaf {{ chain in {{ type filter hook input priority 0; arp operation {operation} arp saddr ip {VIP} drop; }}; }}'")
+    try:
+        yield
+    finally:
+        place.sh("nft delete table arp deaf")
+
+
+@pytest.mark.parametrize("heard, state", [("request", "stale"), ("request", "reachable"), ("reply", "stale"), ("reply", "reachable")])
+def test_s18_a_neighbour_learns_from_either_form_of_an_announcement(hosts, heard, state):
+    """A neighbour has another MAC in its ARP table and hears one form alone. After the claim both are on the wire, and it has the director's MAC."""
+    host = hosts.host
+    hosts.assign_roles().start()
+    director = hosts.site.mac("d")
+    assert [judges.sysctl(host, f"net/ipv4/conf/{device}/arp_accept") for device in ("all", "lan")] == [0, 0]
+    host.sh(f"ip neigh replace {VIP} lladdr 02:00:00:00:00:77 nud {state} dev lan")
+    with deaf_to(host, "reply" if heard == "request" else "request"), Capture(host, "lan", f"arp and host {VIP}") as capture:
+        hosts.serve()
+        wait_until(lambda: judges.neighbour(host, VIP) == director, "the neighbour to have the director's MAC")
+    frames = announcements(capture.stop(), VIP)
+    assert {f.arp_sender_mac for f in frames} == {f.src_mac for f in frames} == {director}
+    forms = [f.arp for f in frames]
+    assert forms == ["request", "reply"] * (len(forms) // 2), "each announcement is a request, then a reply"
+    assert {f.arp_target_mac for f in frames if f.arp == "reply"} == {director}
 
 
 @pytest.mark.parametrize("role", ["director", "real server"])

@@ -251,13 +251,13 @@ impl<N: SegmentNic> Driver<N> {
         let mut sent = Vec::new();
         for message in actions.messages() {
             match self.nic.send(self.config.me.0, &message) {
-                Ok(()) => sent.push(message),
+                Ok(frames) => sent.push((message, frames)),
                 Err(error) => failed = Some(error),
             }
         }
         self.status.sent(&sent);
         let now = self.nic.now();
-        for message in &sent {
+        for (message, _) in &sent {
             if let Message::Request(question) = message {
                 self.round_trips.asked(question, &self.config, now);
             }
@@ -366,7 +366,7 @@ mod tests {
             Vec::new()
         }
 
-        fn send(&mut self, _: IpAddr, _: &Message) -> Result<(), KernelError> {
+        fn send(&mut self, _: IpAddr, _: &Message) -> Result<usize, KernelError> {
             Err(KernelError {
                 doing: "send".to_owned(),
                 cause: "the queue is full".to_owned(),

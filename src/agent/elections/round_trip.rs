@@ -21,9 +21,11 @@ impl RoundTrips {
 
     /// The director whose reply was read at `now`, and how long after the question; `None` if no question was open.
     pub fn answered(&mut self, heard: &Received, now: Duration) -> Option<(DirectorId, Duration)> {
-        let Meaning::Reply(_) = heard.meaning else {
+        let is_reply = matches!(heard.meaning, Meaning::Reply(_));
+        // Other directors' replies to all hosts, and announcements, answer no question of this one.
+        if !is_reply || !heard.to_us || heard.is_gratuitous_reply() {
             return None;
-        };
+        }
         let director = DirectorId(heard.has?);
         let asked = self.0.remove(&director)?;
         Some((director, now.saturating_sub(asked)))
@@ -77,6 +79,16 @@ mod tests {
         trips.asked(&question(PEER), &config, ms(150));
         trips.asked(&question(VIP), &config, ms(150));
         assert_eq!(trips.answered(&answer(VIP), ms(151)), None);
+        let to_all = Received {
+            to_us: false,
+            ..answer(PEER)
+        };
+        assert_eq!(trips.answered(&to_all, ms(151)), None);
+        let announcement = Received {
+            meaning: Meaning::Reply(Some(PEER)),
+            ..answer(PEER)
+        };
+        assert_eq!(trips.answered(&announcement, ms(151)), None);
         let found = trips.answered(&answer(PEER), ms(152));
         assert_eq!(found, Some((DirectorId(PEER), ms(2))));
         assert_eq!(trips.answered(&answer(PEER), ms(153)), None);

@@ -254,15 +254,16 @@ impl ElectionStatus {
         }
     }
 
-    /// Counts the frames that the NIC took: announcements, and broadcast and unicast questions.
-    pub fn sent(&self, messages: &[Message]) {
+    /// Counts the frames that the NIC took, given with each message: announcements, and broadcast and unicast questions.
+    pub fn sent(&self, messages: &[(Message, usize)]) {
         let (mut announcements, mut broadcasts, mut unicasts) = (0, 0, 0);
-        for message in messages {
-            match message {
-                Message::Announce(_) => announcements += 1,
-                Message::Request(question) if question.to.is_none() => broadcasts += 1,
-                Message::Request(_) => unicasts += 1,
-            }
+        for (message, frames) in messages {
+            let count = match message {
+                Message::Announce(_) => &mut announcements,
+                Message::Request(question) if question.to.is_none() => &mut broadcasts,
+                Message::Request(_) => &mut unicasts,
+            };
+            *count += frames;
         }
         self.metrics.announced(announcements);
         for (kind, count) in [("broadcasts", broadcasts), ("unicasts", unicasts)] {

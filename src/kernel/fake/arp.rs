@@ -166,9 +166,15 @@ impl World {
     }
 
     /// Gratuitous ARP, or an unsolicited advertisement: a machine with an entry for `ip` updates it, whatever its age.
-    pub fn announce(&mut self, machine: &str, dev: &Dev, ip: IpAddr) {
+    /// Returns how many frames that took.
+    pub fn announce(&mut self, machine: &str, dev: &Dev, ip: IpAddr) -> usize {
         let Some(mac) = self.mac_of(machine, dev) else {
-            return;
+            return 0;
+        };
+        let reply = Meaning::Reply(Some(ip));
+        let forms = match ip {
+            IpAddr::V4(_) => vec![Meaning::Request(ip), reply],
+            IpAddr::V6(_) => vec![reply],
         };
         self.log.push(Event::Announced {
             by: machine.to_owned(),
@@ -176,18 +182,21 @@ impl World {
             ip,
         });
         for hearer in self.hearers(machine, dev) {
-            let heard = Received {
-                from: mac,
-                has: Some(ip),
-                meaning: Meaning::Request(ip),
-                to_us: false,
-            };
-            self.deliver(&hearer.machine, &hearer.ingress, heard);
+            for meaning in &forms {
+                let heard = Received {
+                    from: mac,
+                    has: Some(ip),
+                    meaning: *meaning,
+                    to_us: false,
+                };
+                self.deliver(&hearer.machine, &hearer.ingress, heard);
+            }
             let host = self.machines.get_mut(&hearer.machine);
             let entry = host.and_then(|host| host.neighbours.get_mut(&(hearer.ingress, ip)));
             if let Some(known) = entry {
                 *known = mac;
             }
         }
+        forms.len()
     }
 }

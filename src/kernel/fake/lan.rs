@@ -97,13 +97,13 @@ impl FakeLan {
         name: &str,
         doing: &str,
         act: impl FnOnce(&mut World) -> T,
-    ) -> Result<(), KernelError> {
+    ) -> Result<T, KernelError> {
         let done = self.world().effect(name, &doing, act)?;
-        if done.is_none() {
+        let Some(done) = done else {
             return Err(failure(doing, Errno::Invalid.to_string()));
-        }
+        };
         self.happened(name, &doing);
-        Ok(())
+        Ok(done)
     }
 
     fn happened(&self, name: &str, effect: &dyn fmt::Display) {

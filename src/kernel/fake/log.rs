@@ -29,7 +29,7 @@ pub enum Event {
         /// The machine that asked.
         to: String,
     },
-    /// A gratuitous ARP (or unsolicited advertisement).
+    /// A gratuitous ARP in all of its forms (or an unsolicited advertisement).
     Announced {
         /// The machine that announces.
         by: String,

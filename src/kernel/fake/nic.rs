@@ -152,7 +152,7 @@ impl SegmentNic for FakeNic {
         self.apply(vips, Op::DelAddress)
     }
 
-    fn send(&mut self, own: IpAddr, message: &Message) -> Result<(), KernelError> {
+    fn send(&mut self, own: IpAddr, message: &Message) -> Result<usize, KernelError> {
         let (name, dev) = (&self.name, &self.dev);
         match message {
             Message::Announce(vip) => {
@@ -167,6 +167,7 @@ impl SegmentNic for FakeNic {
                 };
                 let ask = |world: &mut World| {
                     world.ask_one(name, dev, sender, question.about, question.to);
+                    1
                 };
                 let held = self.ask(&"send", |world| {
                     let machine = world.machines.get(name);

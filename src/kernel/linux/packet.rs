@@ -57,17 +57,25 @@ impl LinkSocket {
         self.mac
     }
 
-    /// Sends `message` from the address `own`, waiting a little where the device's queue is full.
+    /// Sends `message` from the address `own`, waiting a little where the device's queue is full. Returns how many frames
+    /// that took.
     ///
     /// # Errors
     ///
     /// Among others, `Unsupported` if the message is of another family than the socket.
-    pub fn send(&self, own: Option<IpAddr>, message: &Message) -> io::Result<()> {
+    pub fn send(&self, own: Option<IpAddr>, message: &Message) -> io::Result<usize> {
+        let frames = self.resolution.encode(self.mac, own, message);
+        let frames = frames.ok_or(io::ErrorKind::Unsupported)?;
+        for frame in &frames {
+            self.write(frame)?;
+        }
+        Ok(frames.len())
+    }
+
+    fn write(&self, frame: &[u8]) -> io::Result<()> {
         const ATTEMPTS: usize = 20;
-        let frame = self.resolution.encode(self.mac, own, message);
-        let frame = frame.ok_or(io::ErrorKind::Unsupported)?;
         for _ in 0..ATTEMPTS {
-            match self.socket.send(&frame) {
+            match self.socket.send(frame) {
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                     std::thread::sleep(Duration::from_millis(1));
                 }

@@ -81,7 +81,7 @@ impl SegmentNic for LinuxNic {
         self.kernel.apply(&ops)
     }
 
-    fn send(&mut self, own: IpAddr, message: &Message) -> Result<(), KernelError> {
+    fn send(&mut self, own: IpAddr, message: &Message) -> Result<usize, KernelError> {
         let sent = self.socket.send(Some(own), message);
         sent.map_err(|error| self.failure(error))
     }

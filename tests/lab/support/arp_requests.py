@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import socket
@@ -44,9 +45,10 @@ def repeated_requests(place: Namespace, *ips: str, sender: str, device: str = "l
 
 @contextmanager
 def forged_announcements(place: Namespace, ip: str, device: str = "lan", interval: float = 0.003) -> Iterator[threading.Thread]:
-    """Somebody announces an address every `interval` seconds, each time from another MAC, until the end of the block."""
+    """Somebody announces an address every `interval` seconds, by requests and replies in turn, each time from another MAC, until the end of the block."""
+    operations = itertools.cycle((arp.REQUEST, arp.REPLY))
     with arp.line(place, device) as line:
-        with _sending(line, lambda: [arp.announcement(bytes([2]) + os.urandom(5), ip)], interval) as thread:
+        with _sending(line, lambda: [arp.announcement(bytes([2]) + os.urandom(5), ip, next(operations))], interval) as thread:
             yield thread
 
 

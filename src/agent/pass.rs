@@ -115,6 +115,15 @@ impl PassResult<'_> {
     }
 }
 
+/// What a pass goes by, as it is before the pass.
+struct Basis<'a> {
+    observed: Observed,
+    ledger: Ledger,
+    elected: Elected,
+    admission: Admission<'a>,
+    reserved: Reserved,
+}
+
 /// What one agent's passes keep between each other.
 #[derive(Debug)]
 pub struct Passes {
@@ -274,45 +283,29 @@ impl Passes {
         if let Err(error @ RunDirError::Busy { .. }) = opened {
             return Err(error.into());
         }
-        let held_before = self.elections.held();
-        let observed = kernel.observe()?;
-        let ledger = self.ledger(opened.is_ok(), &observed, input.snapshot);
-        // An election may move a VIP while the kernel is read: neither the state before nor the one after is drift.
-        let elected = self.elections.elected(held_before, &observed, &ledger);
-        let admission = admit_here(input.snapshot, |vip| {
-            has(vip, input.snapshot, &observed, &ledger, &elected)
-        });
-        let reserved = reserved(&observed, &ledger, &self.api_servers);
-        let asked = questions(&self.node, input.snapshot, &admission, &observed, &elected);
+        let basis = self.look(kernel, input.snapshot, opened.is_ok())?;
+        let asked = questions(
+            &self.node,
+            input.snapshot,
+            &basis.admission,
+            &basis.observed,
+            &basis.elected,
+        );
         // Queries that could not be sent do not stop the pass; their error is returned at its end.
         let sensed = self.ask_neighbours(kernel, &asked, now);
         let wire = self.neighbours.evidence();
-        let (history, retire) = (&mut self.director_history, self.elections.retire());
-        let former = history.update(input.snapshot, retire, now);
-        let desired = desired(&Inputs {
-            node: &self.node,
-            snapshot: input.snapshot,
-            complete: input.complete,
-            admission: &admission,
-            options: &self.options,
-            observed: &observed,
-            ledger: &ledger,
-            reserved: &reserved,
-            wire: &wire,
-            elected: &elected,
-            former: &former,
-            timers: &self.timers,
-            now,
-        });
-        self.timers = desired.timers.clone();
-        self.yielding = !desired.yielding.is_empty();
-        let plan = plan(&desired.net, &observed, &ledger);
+        let former = self
+            .director_history
+            .update(input.snapshot, self.elections.retire(), now);
+        let desired = self.decide(input, &basis, &wire, &former, now);
+        let plan = plan(&desired.net, &basis.observed, &basis.ledger);
+        let before = basis.ledger;
         let mut state = PassState {
-            admission,
+            admission: basis.admission,
             desired,
-            observed,
+            observed: basis.observed,
             ledger: plan.ledger,
-            reserved,
+            reserved: basis.reserved,
             conflicts: BTreeMap::new(),
             moves: Vec::new(),
             kube_proxy: self.kube_proxy.clone(),
@@ -321,9 +314,8 @@ impl Passes {
             incomplete: IpRanges::default(),
         };
         let acted = opened
-            .and_then(|()| self.run_dir.save(&state.ledger).map(drop))
             .map_err(PassError::from)
-            .and_then(|()| self.act(kernel, plan.ops, &ledger, &mut state, end, now));
+            .and_then(|()| self.act(kernel, plan.ops, &before, &mut state, end, now));
         if let Err(PassError::Kernel(_)) = acted {
             // The ops were applied, but what the kernel has now is not known: a report would be a guess.
             return acted;
@@ -334,7 +326,7 @@ impl Passes {
             Err(_) => Ok(()),
         };
         state.moves = self.elections.moves();
-        state.conflicts = conflicts(&elected, &state.observed, &wire, input.snapshot);
+        state.conflicts = conflicts(&basis.elected, &state.observed, &wire, input.snapshot);
         state.vanished = self.drift.vanished(now);
         if acted.is_ok() {
             self.drift
@@ -342,6 +334,60 @@ impl Passes {
         }
         end.state = Some(state);
         acted.and(elections.and(sensed).map_err(PassError::from))
+    }
+
+    /// Reads the kernel, and what is ours there.
+    fn look<'a>(
+        &self,
+        kernel: &mut dyn Kernel,
+        snapshot: &'a Snapshot,
+        opened: bool,
+    ) -> Result<Basis<'a>, KernelError> {
+        let held_before = self.elections.held();
+        let observed = kernel.observe()?;
+        let ledger = self.ledger(opened, &observed, snapshot);
+        // An election may move a VIP while the kernel is read: neither the state before nor the one after is drift.
+        let elected = self.elections.elected(held_before, &observed, &ledger);
+        let admission = admit_here(snapshot, |vip| {
+            has(vip, snapshot, &observed, &ledger, &elected)
+        });
+        let reserved = reserved(&observed, &ledger, &self.api_servers);
+        Ok(Basis {
+            observed,
+            ledger,
+            elected,
+            admission,
+            reserved,
+        })
+    }
+
+    /// What this node should be, and which timers run from now on.
+    fn decide(
+        &mut self,
+        input: PassInput<'_>,
+        basis: &Basis<'_>,
+        wire: &WireEvidence,
+        former: &RecentDirectors,
+        now: Duration,
+    ) -> Desired {
+        let desired = desired(&Inputs {
+            node: &self.node,
+            snapshot: input.snapshot,
+            complete: input.complete,
+            admission: &basis.admission,
+            options: &self.options,
+            observed: &basis.observed,
+            ledger: &basis.ledger,
+            reserved: &basis.reserved,
+            wire,
+            elected: &basis.elected,
+            former,
+            timers: &self.timers,
+            now,
+        });
+        self.timers = desired.timers.clone();
+        self.yielding = !desired.yielding.is_empty();
+        desired
     }
 
     /// What is ours, as far as known.
@@ -354,8 +400,8 @@ impl Passes {
         }
     }
 
-    /// Applies the ops, reads the kernel again and trims the ledger to what it has now. `before` was the ledger until this
-    /// pass.
+    /// Writes the ledger, applies the ops, reads the kernel again and trims the ledger to what it has now. `before` was the
+    /// ledger until this pass.
     fn act(
         &mut self,
         kernel: &mut dyn Kernel,
@@ -365,6 +411,8 @@ impl Passes {
         end: &mut PassResult<'_>,
         now: Duration,
     ) -> Result<(), PassError> {
+        // Before the ops, so that an agent that is killed meanwhile leaves nothing that its successor does not know.
+        self.run_dir.save(&state.ledger)?;
         if ops.is_empty() {
             return Ok(());
         }

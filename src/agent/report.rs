@@ -11,7 +11,7 @@ use crate::{
     kernel::{OpError, RefusalKind},
     metrics::Gauges,
     model::{
-        AddressKey, IpRanges, Ipvs, IpvsSetting, NodeName, PeerState, Peers, Preflight,
+        AddressKey, IpRanges, Ipvs, IpvsSetting, NodeName, Observed, PeerState, Peers, Preflight,
         PreflightCheck, Protocol, ProxyDanger, Reason, Refusal, Reserved, Role, VsKey,
         has_proxy_device,
     },
@@ -257,95 +257,134 @@ fn preflight(
     end: &PassResult<'_>,
     state: &PassState<'_>,
 ) -> Vec<Preflight> {
-    let (observed, wanted) = (&state.observed, &state.desired.net);
-    let mut entries = Vec::new();
-    let mut add = |check: PreflightCheck, message: String, fix: &str| {
-        entries.push(Preflight {
-            check,
-            message,
-            fix: fix.to_owned(),
-        });
-    };
-    match &end.error {
-        Some(PassError::RunDir(RunDirError::Ledger(error))) => add(
+    let error = end.error.as_ref();
+    let of_pass = error.and_then(failed_pass).into_iter();
+    of_pass
+        .chain(missing_objects(node, store, state))
+        .chain(missing_ipvs(&state.observed))
+        .chain(foreign_daemons(state))
+        .chain(udp_clients(state))
+        .chain(failed_ops(end))
+        .chain(problems(store))
+        .collect()
+}
+
+fn entry(check: PreflightCheck, message: String, fix: &str) -> Preflight {
+    Preflight {
+        check,
+        message,
+        fix: fix.to_owned(),
+    }
+}
+
+/// What kept the pass from its work.
+fn failed_pass(error: &PassError) -> Option<Preflight> {
+    match error {
+        PassError::RunDir(RunDirError::Ledger(error)) => Some(entry(
             PreflightCheck::Needs(Reason::LedgerUnwritable),
             format!("{error}; nothing is changed until then"),
             "give the agent a writable --run-dir with an undamaged ledger",
-        ),
-        Some(error @ PassError::Kernel(_)) => add(
+        )),
+        PassError::Kernel(_) => Some(entry(
             PreflightCheck::Needs(Reason::KernelRefused),
             error.to_string(),
             "see what the message names",
-        ),
+        )),
         // Such a pass has no findings to report.
-        Some(PassError::RunDir(RunDirError::Busy { .. })) | None => {}
+        PassError::RunDir(RunDirError::Busy { .. }) => None,
     }
-    if let Some(problem) = unknown_node(node, store) {
-        add(
+}
+
+/// What the sources do not have: this node, or what is in files that cannot be read.
+fn missing_objects(
+    node: &NodeName,
+    store: &Store,
+    state: &PassState<'_>,
+) -> impl Iterator<Item = Preflight> {
+    let node = unknown_node(node, store).map(|problem| {
+        entry(
             PreflightCheck::NodeName,
             problem,
             "start the agent with the --node-name that the Node has, or add a Node with this name",
-        );
-    }
-    if !store.unread().is_empty() {
-        add(
+        )
+    });
+    let unread = (!store.unread().is_empty()).then(|| {
+        entry(
             PreflightCheck::UnreadManifest,
             held_back(store.unread(), &state.desired.held_back),
             "correct the file, or delete it to delete what it had",
-        );
-    }
-    if let Ipvs::Missing(why) = &observed.ipvs {
-        add(
+        )
+    });
+    node.into_iter().chain(unread)
+}
+
+fn missing_ipvs(observed: &Observed) -> Option<Preflight> {
+    match &observed.ipvs {
+        Ipvs::Missing(why) => Some(entry(
             PreflightCheck::Needs(Reason::IpvsMissing),
             why.clone(),
             "use a kernel with CONFIG_IP_VS (modprobe ip_vs); needed on directors only",
-        );
+        )),
+        Ipvs::Present => None,
     }
-    for (half, daemon) in &observed.net.sync {
-        let ours = state.ledger.own_daemon(*half, observed).is_some();
-        if ours || wanted.sync.get(half).is_none_or(|it| it == daemon) {
-            continue;
-        }
-        add(
+}
+
+/// Daemons of other programs that are in the place of directway's.
+fn foreign_daemons(state: &PassState<'_>) -> impl Iterator<Item = Preflight> {
+    let (observed, wanted) = (&state.observed, &state.desired.net);
+    let running = observed.net.sync.iter();
+    let foreign = running.filter(move |(half, daemon)| {
+        let ours = state.ledger.own_daemon(**half, observed).is_some();
+        !ours && wanted.sync.get(half).is_some_and(|it| it != *daemon)
+    });
+    foreign.map(|(half, daemon)| {
+        entry(
             PreflightCheck::ConnectionSync,
             format!(
                 "an IPVS {half} daemon that is not directway's runs here (syncid {} on {}): this node's connections are not exchanged",
                 daemon.id, daemon.dev
             ),
             "stop it (ipvsadm --stop-daemon), or leave --sync-interface out",
-        );
-    }
-    let is_unset = observed.net.ipvs.get(&IpvsSetting::ExpireNodestConn) == Some(&0);
-    if is_unset && serves_udp(state) {
-        add(
+        )
+    })
+}
+
+/// That clients of UDP services stay with a real server that is gone.
+fn udp_clients(state: &PassState<'_>) -> Option<Preflight> {
+    let settings = &state.observed.net.ipvs;
+    let is_unset = settings.get(&IpvsSetting::ExpireNodestConn) == Some(&0);
+    (is_unset && serves_udp(state)).then(|| {
+        entry(
             PreflightCheck::ExpireNodestConn,
             "net.ipv4.vs.expire_nodest_conn=0: a UDP client that keeps its port gets no answer after its real server is gone, until it has been quiet for five minutes".to_owned(),
             "--ipvs-setting expire_nodest_conn=1 for the agent (agent.ipvsSettings in the chart)",
-        );
-    }
-    for (op, error) in end.outcome.failures() {
-        if op.subject() == Subject::Node {
-            let refusal = failure(error);
-            add(
-                PreflightCheck::Needs(refusal.reason),
-                refusal.message,
-                "see what the message names",
-            );
-        }
-    }
-    // Failing watches are left out: while the API server fails, the report cannot be written; later, they are over.
-    let of_objects = store
-        .problems()
-        .iter()
-        .filter(|((_, subject), _)| subject != WATCH_SUBJECT);
-    for ((source, subject), message) in of_objects {
-        add(
+        )
+    })
+}
+
+/// Failed ops that concern no single VirtualService.
+fn failed_ops(end: &PassResult<'_>) -> impl Iterator<Item = Preflight> {
+    let failures = end.outcome.failures();
+    let of_node = failures.filter(|(op, _)| op.subject() == Subject::Node);
+    of_node.map(|(op, error)| {
+        let refusal = failure(error);
+        let check = PreflightCheck::Needs(refusal.reason);
+        entry(check, refusal.message, "see what the message names")
+    })
+}
+
+/// Objects that cannot be read. Failing watches are left out: while the API server fails, the report cannot be written;
+/// later, they are over.
+fn problems(store: &Store) -> impl Iterator<Item = Preflight> {
+    let problems = store.problems().iter();
+    let of_objects = problems.filter(|((_, subject), _)| subject != WATCH_SUBJECT);
+    of_objects.map(|((source, subject), message)| {
+        entry(
             PreflightCheck::Source,
             format!("{source}: {subject}: {message}"),
             "correct it at its source",
-        );
-    }
-    entries
+        )
+    })
 }
 
 fn serves_udp(state: &PassState<'_>) -> bool {

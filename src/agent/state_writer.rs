@@ -92,14 +92,10 @@ impl NodeStateWriter {
                 continue;
             }
             next = Instant::now() + PACE;
-            let attempt = async {
-                if owner.as_ref() != Some(&owner_uid) {
-                    apply_object(&api, &node, &owner_uid).await?;
-                }
-                apply_status(&api, &node, &status).await
-            };
-            let error = match timeout(TIMEOUT, attempt).await {
-                Ok(Ok(())) => {
+            let has_owner = owner.as_ref() == Some(&owner_uid);
+            let missing = (!has_owner).then_some(owner_uid.as_str());
+            let failed = match write(&api, &node, missing, &status).await {
+                Ok(()) => {
                     if retry != RETRY {
                         tracing::info!("NodeState is written again");
                     }
@@ -109,17 +105,13 @@ impl NodeStateWriter {
                     done.send_replace(report);
                     continue;
                 }
-                Ok(Err(error)) => {
-                    if let kube::Error::Api(response) = &error
-                        && response.code == 404
-                    {
-                        owner = None;
-                    }
-                    error.to_string()
-                }
-                Err(_) => format!("no answer within {} s", TIMEOUT.as_secs()),
+                Err(failed) => failed,
             };
+            if failed.is_gone {
+                owner = None;
+            }
             metrics.report_error();
+            let error = failed.cause;
             if retry == RETRY {
                 tracing::warn!(error, "NodeState not written; trying again until it is");
             } else {
@@ -128,6 +120,39 @@ impl NodeStateWriter {
             sleep(retry).await;
             retry = (retry * 2).min(LONGEST);
         }
+    }
+}
+
+/// Why the NodeState was not written.
+struct WriteError {
+    cause: String,
+    /// There is no such object.
+    is_gone: bool,
+}
+
+/// Writes the status, and before it the object if it is to get an owner with this UID.
+async fn write(
+    api: &Api<NodeState>,
+    node: &NodeName,
+    owner_uid: Option<&str>,
+    status: &NodeStateStatus,
+) -> Result<(), WriteError> {
+    let attempt = async {
+        if let Some(uid) = owner_uid {
+            apply_object(api, node, uid).await?;
+        }
+        apply_status(api, node, status).await
+    };
+    match timeout(TIMEOUT, attempt).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(WriteError {
+            is_gone: matches!(&error, kube::Error::Api(response) if response.code == 404),
+            cause: error.to_string(),
+        }),
+        Err(_) => Err(WriteError {
+            is_gone: false,
+            cause: format!("no answer within {} s", TIMEOUT.as_secs()),
+        }),
     }
 }
 

@@ -17,7 +17,8 @@ use std::{
 use tokio::sync::{mpsc::Receiver, oneshot, watch};
 
 use super::{
-    Cause, NeighbourAnswers, NeighbourQueries, NextPass, PassInput, Passes, Shared, Trigger,
+    Cause, NeighbourAnswers, NeighbourQueries, NextPass, PassInput, PassState, Passes, Shared,
+    Trigger,
     journal::Journal,
     report,
     snapshot_file::{LastKnown, SnapshotFile},
@@ -210,13 +211,8 @@ impl Worker {
         self.fallback.last_known().is_some()
     }
 
-    fn pass(
-        &mut self,
-        cause: Cause,
-        now: Duration,
-        journal: &mut Journal,
-        drift: &mut u64,
-    ) -> Option<NextPass> {
+    /// Takes in what the sources have delivered; returns whether it is news.
+    fn read(&mut self) -> bool {
         let mut different = false;
         while let Ok(changes) = self.changes.try_recv() {
             self.count_problems(&changes);
@@ -225,6 +221,37 @@ impl Worker {
         if different {
             self.snapshots.changed();
         }
+        different
+    }
+
+    /// Passes on what follows from a pass, for the watcher of kube-proxy, the admin endpoint and the writer of the NodeState.
+    fn publish(&self, state: Option<&PassState<'_>>, report: Option<&Arc<Report>>) {
+        if let Some(state) = state {
+            self.asks_kube_proxy.send_if_modified(|asks| {
+                let asked = std::mem::replace(asks, state.meets_kube_proxy());
+                *asks != asked
+            });
+        }
+        if let Some(report) = report {
+            self.shared.report(report);
+            self.reports.send_if_modified(|last| {
+                let news = last.as_ref() != Some(report);
+                if news {
+                    *last = Some(Arc::clone(report));
+                }
+                news
+            });
+        }
+    }
+
+    fn pass(
+        &mut self,
+        cause: Cause,
+        now: Duration,
+        journal: &mut Journal,
+        drift: &mut u64,
+    ) -> Option<NextPass> {
+        let mut different = self.read();
         different |= self.choose(now);
         let last_known = self.fallback.last_known();
         let known = match last_known {
@@ -270,22 +297,7 @@ impl Worker {
         });
         journal.pass(&end, report.as_deref());
         let took = started.elapsed();
-        if let Some(state) = &end.state {
-            self.asks_kube_proxy.send_if_modified(|asks| {
-                let asked = std::mem::replace(asks, state.meets_kube_proxy());
-                *asks != asked
-            });
-        }
-        if let Some(report) = &report {
-            self.shared.report(report);
-            self.reports.send_if_modified(|last| {
-                let news = last.as_ref() != Some(report);
-                if news {
-                    *last = Some(Arc::clone(report));
-                }
-                news
-            });
-        }
+        self.publish(end.state.as_ref(), report.as_ref());
         if last_known.is_none() && self.passes.has_run_dir() {
             self.snapshots.send_in_time(known, now);
         }

@@ -115,58 +115,6 @@ impl Report {
     /// # Errors
     /// The first field that no agent can have written.
     pub fn from_status(status: &NodeStateStatus) -> Result<Self, InvalidReport> {
-        let mut networks = BTreeMap::new();
-        for network in &status.networks {
-            let field = "status.networks";
-            let dev: Dev = parse(field, &network.interface)?;
-            let subnets = network.subnets.iter().map(|net| parse(field, net));
-            let own = network.addresses.iter().map(|ip| parse(field, ip));
-            let nic = ReportedNic {
-                index: count(field, network.index)?,
-                down: network.down,
-                mac: network
-                    .mac
-                    .as_ref()
-                    .map(|mac| parse(field, mac))
-                    .transpose()?,
-                subnets: subnets.collect::<Result<_, _>>()?,
-                addresses: own.collect::<Result<_, _>>()?,
-                arp: arp_settings(field, network.arp)?,
-            };
-            networks.insert(dev, nic);
-        }
-        let named = status.refused.iter();
-        let named: usize = named.map(|entry| entry.virtual_services.len()).sum();
-        if named > MAX_ENTRIES {
-            // Each of them has a copy of its entry's message.
-            let cause = format!("{named} VirtualServices are more than {MAX_ENTRIES}");
-            return Err(invalid("status.refused", cause));
-        }
-        let mut refused = BTreeMap::new();
-        for entry in &status.refused {
-            let refusal = refusal(&entry.reason, &entry.message);
-            for name in &entry.virtual_services {
-                let (namespace, name) = name.split_once('/').ok_or_else(|| {
-                    invalid("status.refused", format!("{name:?} is not NAMESPACE/NAME"))
-                })?;
-                refused.insert(VsKey::new(namespace, name), refusal.clone());
-            }
-        }
-        let mut conflicts = BTreeMap::new();
-        for entry in &status.conflicts {
-            let field = "status.conflicts";
-            let key = (parse(field, &entry.vip)?, parse(field, &entry.interface)?);
-            let own = entry.mac.as_ref().map(|mac| parse(field, mac));
-            let rivals = entry.rivals.iter().map(|rival| {
-                let node = rival.node.as_deref().map(NodeName::from);
-                Ok((parse(field, &rival.mac)?, node))
-            });
-            let conflict = Conflict {
-                own: own.transpose()?,
-                rivals: rivals.collect::<Result<_, _>>()?,
-            };
-            conflicts.insert(key, conflict);
-        }
         // An upgraded agent may report causes that this program does not know: those moves are skipped.
         let moves = status.moves.iter().filter_map(|entry| {
             let cause = TakeCause::from_name(&entry.cause)?;
@@ -182,12 +130,12 @@ impl Report {
             observed: status.observed.clone(),
             is_director: status.roles.iter().any(|role| role == "director"),
             is_backend: status.roles.iter().any(|role| role == "backend"),
-            networks,
+            networks: networks(status)?,
             arp_all: arp_settings("status.arpAll", status.arp_all)?,
             vip_devices: vip_devices(&status.vip_devices)?,
             peer: Self::peer_of(status)?,
-            refused,
-            conflicts,
+            refused: refused(status)?,
+            conflicts: conflicts(status)?,
             moves: moves.collect::<Result<_, _>>()?,
             warnings: warnings.collect::<Result<_, _>>()?,
             preflight: status.preflight.iter().map(preflight).collect(),
@@ -244,6 +192,65 @@ impl Report {
             partial: left_out > 0,
         })
     }
+}
+
+fn networks(status: &NodeStateStatus) -> Result<BTreeMap<Dev, ReportedNic>, InvalidReport> {
+    let field = "status.networks";
+    let networks = status.networks.iter().map(|network| {
+        let subnets = network.subnets.iter().map(|net| parse(field, net));
+        let own = network.addresses.iter().map(|ip| parse(field, ip));
+        let mac = network.mac.as_ref().map(|mac| parse(field, mac));
+        let nic = ReportedNic {
+            index: count(field, network.index)?,
+            down: network.down,
+            mac: mac.transpose()?,
+            subnets: subnets.collect::<Result<_, _>>()?,
+            addresses: own.collect::<Result<_, _>>()?,
+            arp: arp_settings(field, network.arp)?,
+        };
+        Ok((parse(field, &network.interface)?, nic))
+    });
+    networks.collect()
+}
+
+fn refused(status: &NodeStateStatus) -> Result<BTreeMap<VsKey, Refusal>, InvalidReport> {
+    let field = "status.refused";
+    let named = status.refused.iter();
+    let named: usize = named.map(|entry| entry.virtual_services.len()).sum();
+    if named > MAX_ENTRIES {
+        // Each of them has a copy of its entry's message.
+        let cause = format!("{named} VirtualServices are more than {MAX_ENTRIES}");
+        return Err(invalid(field, cause));
+    }
+    let mut refused = BTreeMap::new();
+    for entry in &status.refused {
+        let refusal = refusal(&entry.reason, &entry.message);
+        for name in &entry.virtual_services {
+            let (namespace, name) = name
+                .split_once('/')
+                .ok_or_else(|| invalid(field, format!("{name:?} is not NAMESPACE/NAME")))?;
+            refused.insert(VsKey::new(namespace, name), refusal.clone());
+        }
+    }
+    Ok(refused)
+}
+
+fn conflicts(status: &NodeStateStatus) -> Result<BTreeMap<(IpAddr, Dev), Conflict>, InvalidReport> {
+    let field = "status.conflicts";
+    let conflicts = status.conflicts.iter().map(|entry| {
+        let own = entry.mac.as_ref().map(|mac| parse(field, mac));
+        let rivals = entry.rivals.iter().map(|rival| {
+            let node = rival.node.as_deref().map(NodeName::from);
+            Ok((parse(field, &rival.mac)?, node))
+        });
+        let conflict = Conflict {
+            own: own.transpose()?,
+            rivals: rivals.collect::<Result<_, _>>()?,
+        };
+        let key = (parse(field, &entry.vip)?, parse(field, &entry.interface)?);
+        Ok((key, conflict))
+    });
+    conflicts.collect()
 }
 
 fn vip_devices(names: &[String]) -> Result<Option<VipDevices>, InvalidReport> {

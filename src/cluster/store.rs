@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    api::{ObservedGenerations, Report},
+    api::{ObservedGenerations, ParsedVirtualService, Report},
     model::{NodeName, PeerState, Peers, ServiceName, Snapshot, VsKey},
 };
 
@@ -91,17 +91,7 @@ impl Store {
 
     fn apply_one(&mut self, change: Change) -> bool {
         match change {
-            Change::VirtualService(admitted) => {
-                let admitted = *admitted;
-                self.named(|| Key::VirtualService(admitted.key.clone()));
-                let identity = (admitted.uid, admitted.generation);
-                let renewed = match &admitted.parsed {
-                    Ok(_) => self.refused.remove(&admitted.key).is_some(),
-                    Err(_) => replace(&mut self.refused, admitted.key.clone(), identity),
-                };
-                let known = &mut self.known().virtual_services;
-                replace(known, admitted.key, admitted.parsed) || renewed
-            }
+            Change::VirtualService(admitted) => self.virtual_service(*admitted),
             Change::Object(key, object) => replace(&mut self.objects, key, *object),
             Change::Node(name, node) => {
                 self.named(|| Key::Node(name.clone()));
@@ -149,51 +139,69 @@ impl Store {
                 self.relists.insert(source, all);
                 false
             }
-            Change::Listed(source) => {
-                let mut different = self.synced.insert(source, true) != Some(true);
-                if let Some(left) = self.relists.remove(&source) {
-                    for key in left.objects {
-                        different |= self.remove(&key);
-                    }
-                    for subject in left.subjects {
-                        different |= self.problems.remove(&(source, subject)).is_some();
-                    }
-                }
-                different
-            }
+            Change::Listed(source) => self.listed(source),
             Change::Problem {
                 source,
                 subject,
                 message,
-            } => {
-                if let Some(relist) = self.relists.get_mut(&source) {
-                    relist.subjects.remove(&subject);
-                    relist.objects.retain(|key| key.subject() != subject);
-                }
-                if self.is_known(source, &subject, &message) {
-                    return false;
-                }
-                tracing::error!(source = source.name(), subject, "{message}");
-                let changes_report = subject != WATCH_SUBJECT;
-                self.problems.insert((source, subject), message);
-                changes_report
-            }
-            Change::NoProblem { source, subject } => {
-                let key = (source, subject);
-                let over = self.problems.remove(&key).is_some();
-                let (_, subject) = key;
-                if over {
-                    tracing::info!(source = source.name(), subject, "read again without errors");
-                }
-                // Watches that work again do not change the report, but allow moves for preference if all do.
-                over && (subject != WATCH_SUBJECT || self.is_fresh())
-            }
+            } => self.problem(source, subject, message),
+            Change::NoProblem { source, subject } => self.no_problem(source, subject),
             Change::Unread(files) => {
                 let different = self.unread != files;
                 self.unread = files;
                 different
             }
         }
+    }
+
+    fn virtual_service(&mut self, read: ParsedVirtualService) -> bool {
+        self.named(|| Key::VirtualService(read.key.clone()));
+        let identity = (read.uid, read.generation);
+        let renewed = match &read.parsed {
+            Ok(_) => self.refused.remove(&read.key).is_some(),
+            Err(_) => replace(&mut self.refused, read.key.clone(), identity),
+        };
+        let known = &mut self.known().virtual_services;
+        replace(known, read.key, read.parsed) || renewed
+    }
+
+    /// A list is complete: what it has not named is gone.
+    fn listed(&mut self, source: SourceName) -> bool {
+        let mut different = self.synced.insert(source, true) != Some(true);
+        if let Some(left) = self.relists.remove(&source) {
+            for key in left.objects {
+                different |= self.remove(&key);
+            }
+            for subject in left.subjects {
+                different |= self.problems.remove(&(source, subject)).is_some();
+            }
+        }
+        different
+    }
+
+    fn problem(&mut self, source: SourceName, subject: String, message: String) -> bool {
+        if let Some(relist) = self.relists.get_mut(&source) {
+            relist.subjects.remove(&subject);
+            relist.objects.retain(|key| key.subject() != subject);
+        }
+        if self.is_known(source, &subject, &message) {
+            return false;
+        }
+        tracing::error!(source = source.name(), subject, "{message}");
+        let changes_report = subject != WATCH_SUBJECT;
+        self.problems.insert((source, subject), message);
+        changes_report
+    }
+
+    fn no_problem(&mut self, source: SourceName, subject: String) -> bool {
+        let key = (source, subject);
+        let over = self.problems.remove(&key).is_some();
+        let (_, subject) = key;
+        if over {
+            tracing::info!(source = source.name(), subject, "read again without errors");
+        }
+        // Watches that work again do not change the report, but allow moves for preference if all do.
+        over && (subject != WATCH_SUBJECT || self.is_fresh())
     }
 
     /// The snapshot, to be changed.

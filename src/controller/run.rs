@@ -1,6 +1,6 @@
 //! The loop: watches → cluster → statuses → API server.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::ObjectReference};
 use kube::{Resource, runtime::events::Event};
@@ -23,10 +23,10 @@ use super::{
 };
 use crate::{
     admin,
-    api::{ConditionType, NodeState},
-    cluster::{self, Change, ChangeSender, SourceName, Store, Wanted},
+    api::{ConditionType, NodeState, VirtualServiceStatus},
+    cluster::{self, Change, ChangeSender, Object, SourceName, Store, Wanted},
     desired::{DirectorHistory, admit, placement},
-    model::NodeName,
+    model::{NodeName, VsKey},
 };
 
 /// The least time between passes, so that a burst of reports causes one pass.
@@ -201,25 +201,47 @@ impl Reconciler {
             return None;
         }
         if !self.leadership.is_ours() {
-            self.event_filter = None;
-            // This process may have stood still, with heartbeats unread.
-            self.heartbeats.interrupt();
-            self.director_history = DirectorHistory::default();
-            self.double_holders = DoubleHolders::default();
+            self.forget();
             return None;
         }
         self.hear();
-        let now = self.start.elapsed();
-        let objects = self.cluster.objects();
-        let directors = self
-            .director_history
-            .update(self.cluster.snapshot(), RETIRE, now);
+        let Findings {
+            updates,
+            others,
+            next,
+        } = self.judge(self.start.elapsed());
+        if updates.is_empty() && others.is_empty() {
+            return next;
+        }
+        self.writer.tell(others, &self.metrics).await;
+        let written = self.writer.write(updates, &self.metrics).await;
+        self.cluster.apply(written.changes);
+        if written.failures.is_empty() {
+            next
+        } else {
+            Some(next.map_or(RETRY, |wait| wait.min(RETRY)))
+        }
+    }
+
+    /// Another process leads: what this one has seen of events, heartbeats and holders will be out of date.
+    fn forget(&mut self) {
+        self.event_filter = None;
+        // This process may have stood still, with heartbeats unread.
+        self.heartbeats.interrupt();
+        self.director_history = DirectorHistory::default();
+        self.double_holders = DoubleHolders::default();
+    }
+
+    /// What has to be written, and when the next pass is due.
+    fn judge(&mut self, now: Duration) -> Findings {
+        let snapshot = self.cluster.snapshot();
+        let directors = self.director_history.update(snapshot, RETIRE, now);
         let event_filter = self
             .event_filter
             .get_or_insert_with(|| EventFilter::begin(&self.cluster, &directors));
         event_filter.retain(&self.cluster, now);
-        let admission = admit(self.cluster.snapshot());
-        let placement = placement(self.cluster.snapshot(), &admission);
+        let admission = admit(snapshot);
+        let placement = placement(snapshot, &admission);
         let agreements = agreements(&self.cluster);
         let holders = present_holders(&self.cluster, &directors);
         let vips = placement.orders.keys().copied();
@@ -234,43 +256,27 @@ impl Reconciler {
             heartbeats: &self.heartbeats,
             now: jiff::Timestamp::now(),
         };
-        let mut by_reason = std::collections::BTreeMap::new();
+        let mut by_reason = BTreeMap::new();
         let mut updates = Vec::new();
-        for (key, object) in objects {
+        for (key, object) in self.cluster.objects() {
             let status = summarise(key, object, &context);
-            let ready = ConditionType::Ready.name();
-            let ready = status
-                .conditions
-                .iter()
-                .find(|condition| condition.type_ == ready);
-            if let Some(ready) = ready {
-                *by_reason.entry(ready.reason.clone()).or_default() += 1;
+            if let Some(reason) = reason_of_ready(&status) {
+                *by_reason.entry(reason).or_default() += 1;
             }
             let mut events = event_filter.events(key, &status.conditions, now);
             if let Some(virtual_service) = admission.accepted.get(key) {
                 events.extend(event_filter.holder(virtual_service, &self.cluster, &directors, now));
             }
-            let differs = object.status.as_ref() != Some(&status);
-            if differs || !events.is_empty() {
-                updates.push(Update {
-                    key: key.clone(),
-                    object: object.clone(),
-                    status: differs.then_some(status),
-                    events,
-                });
-            }
+            updates.extend(update(key, object, status, events));
         }
-        let held_twice = self.double_holders.count();
         {
             let mut found = self.metrics.found();
             found.by_reason = by_reason;
-            found.held_twice = held_twice;
+            found.held_twice = self.double_holders.count();
         }
-        let mut others: Vec<(ObjectReference, Event)> = event_filter
-            .moved_together(&self.cluster, now)
-            .into_iter()
-            .map(|(node, event)| (node_state(&node), event))
-            .collect();
+        let moved = event_filter.moved_together(&self.cluster, now).into_iter();
+        let moved = moved.map(|(node, event)| (node_state(&node), event));
+        let mut others: Vec<_> = moved.collect();
         let left_out = event_filter.left_out(now);
         others.extend(left_out.map(|event| (self.lease.clone(), event)));
         let waits = [
@@ -278,17 +284,43 @@ impl Reconciler {
             self.heartbeats.next(now),
             self.double_holders.wait(),
         ];
-        let next = waits.into_iter().flatten().min();
-        if updates.is_empty() && others.is_empty() {
-            return next;
-        }
-        self.writer.tell(others, &self.metrics).await;
-        let written = self.writer.write(updates, &self.metrics).await;
-        self.cluster.apply(written.changes);
-        if written.failures.is_empty() {
-            next
-        } else {
-            Some(next.map_or(RETRY, |wait| wait.min(RETRY)))
+        Findings {
+            updates,
+            others,
+            next: waits.into_iter().flatten().min(),
         }
     }
+}
+
+/// What a pass has to write.
+struct Findings {
+    updates: Vec<Update>,
+    /// Events of other objects than VirtualServices.
+    others: Vec<(ObjectReference, Event)>,
+    /// After which time the next pass is due even if nothing changes.
+    next: Option<Duration>,
+}
+
+/// The reason of the condition `Ready`.
+fn reason_of_ready(status: &VirtualServiceStatus) -> Option<String> {
+    let ready = ConditionType::Ready.name();
+    let mut conditions = status.conditions.iter();
+    let ready = conditions.find(|condition| condition.type_ == ready);
+    ready.map(|condition| condition.reason.clone())
+}
+
+/// What has to be written for this object, if anything.
+fn update(
+    key: &VsKey,
+    object: &Object,
+    status: VirtualServiceStatus,
+    events: Vec<Event>,
+) -> Option<Update> {
+    let differs = object.status.as_ref() != Some(&status);
+    (differs || !events.is_empty()).then(|| Update {
+        key: key.clone(),
+        object: object.clone(),
+        status: differs.then_some(status),
+        events,
+    })
 }

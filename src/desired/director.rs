@@ -3,7 +3,7 @@ use std::{cmp::Reverse, collections::BTreeMap, net::IpAddr};
 use ipnet::IpNet;
 
 use crate::model::{
-    AddressKey, Answer, Destination, Interfaces, Ipvs, Link, Node, Observed, Peers, Protocol,
+    AddressKey, Answer, Destination, Interfaces, Ipvs, Link, Mac, Node, Observed, Peers, Protocol,
     Reach, Reason, Refusal, Service, ServiceKey, VirtualService,
 };
 
@@ -209,37 +209,7 @@ fn readiness(
                 ));
             }
         };
-        match (&real_server.id, &inputs.snapshot.peers) {
-            (RealServerId::Node(name), Peers::Reported(peers)) => {
-                if peers.get(name).is_some_and(|peer| peer.bound.contains(vip)) {
-                    Ok(())
-                } else {
-                    Err(Refusal::new(
-                        Reason::NotBound,
-                        format!("the agent of {name} has not reported the VIP bound and quiet"),
-                    ))
-                }
-            }
-            (RealServerId::External, Peers::Silent | Peers::Reported(_))
-            | (RealServerId::Node(_), Peers::Silent) => match inputs.wire.answers.get(&vip) {
-                None => Err(Refusal::new(
-                    Reason::Pending,
-                    format!("whether {address} is quiet about the VIP has not been probed yet"),
-                )),
-                // A real server that is also a director may hold the VIP, and so answer for it.
-                Some(Answer { macs })
-                    if macs.contains(&mac) && !is_director(real_server, inputs) =>
-                {
-                    Err(Refusal::new(
-                        Reason::NotQuiet,
-                        format!(
-                            "{address} answers ARP for the VIP with {mac}; set arp_ignore=1 and arp_announce=2 on it before it carries the VIP"
-                        ),
-                    ))
-                }
-                Some(_) => Ok(()),
-            },
-        }
+        is_bound_and_quiet(vip, address, mac, real_server, inputs)
     };
     match check() {
         Ok(()) => RealServerState::Ready {
@@ -255,6 +225,45 @@ fn readiness(
             RealServerState::Unknown(refusal.into())
         }
         Err(refusal) => RealServerState::Unready(refusal.into()),
+    }
+}
+
+/// Whether a real server has the VIP bound and is quiet about it: by its agent's report or, where there is none, by ARP.
+fn is_bound_and_quiet(
+    vip: IpAddr,
+    address: IpAddr,
+    mac: Mac,
+    real_server: &RealServer,
+    inputs: &Inputs<'_>,
+) -> Result<(), Refusal> {
+    match (&real_server.id, &inputs.snapshot.peers) {
+        (RealServerId::Node(name), Peers::Reported(peers)) => {
+            if peers.get(name).is_some_and(|peer| peer.bound.contains(vip)) {
+                Ok(())
+            } else {
+                Err(Refusal::new(
+                    Reason::NotBound,
+                    format!("the agent of {name} has not reported the VIP bound and quiet"),
+                ))
+            }
+        }
+        (RealServerId::External, Peers::Silent | Peers::Reported(_))
+        | (RealServerId::Node(_), Peers::Silent) => match inputs.wire.answers.get(&vip) {
+            None => Err(Refusal::new(
+                Reason::Pending,
+                format!("whether {address} is quiet about the VIP has not been probed yet"),
+            )),
+            // A real server that is also a director may hold the VIP, and so answer for it.
+            Some(Answer { macs }) if macs.contains(&mac) && !is_director(real_server, inputs) => {
+                Err(Refusal::new(
+                    Reason::NotQuiet,
+                    format!(
+                        "{address} answers ARP for the VIP with {mac}; set arp_ignore=1 and arp_announce=2 on it before it carries the VIP"
+                    ),
+                ))
+            }
+            Some(_) => Ok(()),
+        },
     }
 }
 

@@ -58,103 +58,119 @@ impl Collector for Snapshot {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let mut plain = |name, help, value: usize| {
-            let gauge = ConstGauge::new(number(value));
-            let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
-            gauge.encode(metric)
-        };
-        plain("services", "IPVS services of directway", gauges.services)?;
-        plain(
-            "vips_held",
-            "VIPs that this node answers ARP for",
-            usize::try_from(gauges.vips_held.len()).unwrap_or(usize::MAX),
-        )?;
-        plain(
-            "vips_bound",
-            "VIPs that this node carries quietly",
-            gauges.vips_bound,
-        )?;
-        plain("ready", "Whether the agent is ready", gauges.ready.into())?;
-        plain(
-            "serving_last_known",
-            "Whether the agent works with what was on disk, because a source could not be read since its start",
-            gauges.on_last_known.into(),
-        )?;
-        plain(
-            "unread_manifests",
-            "Manifests that could never be read completely: until they are, nothing is removed",
-            gauges.unread_manifests,
-        )?;
-        if let Some(at) = gauges.last_success {
-            let gauge = ConstGauge::new(at);
-            let metric = encoder.encode_descriptor(
-                "last_successful_pass_timestamp",
-                "When a pass last ended without any failure",
-                Some(&Unit::Seconds),
-                gauge.metric_type(),
-            )?;
-            gauge.encode(metric)?;
-        }
-        family(
-            &mut encoder,
-            "vip_holder",
-            "1 for each VIP that this node answers ARP for",
-            gauges
-                .vips_held
-                .iter()
-                .map(|vip| ([("vip", vip.to_string())], 1)),
-        )?;
-        family(
-            &mut encoder,
-            "vip_conflict",
-            "1 for each host that answers for a VIP of this node, too",
-            gauges
-                .conflicts
-                .iter()
-                .flat_map(|(at, conflict)| conflict_labels(at, conflict))
-                .map(|labels| (labels, 1)),
-        )?;
-        let labelled = |label: &'static str, counts: &BTreeMap<Reason, usize>| {
-            let counts = counts.iter();
-            let entries = counts.map(|(reason, count)| ([(label, reason.to_string())], *count));
-            entries.collect::<Vec<_>>()
-        };
-        let unready = labelled("state", &gauges.real_servers_unready);
-        let states = [
-            ([("state", "Ready".to_owned())], gauges.real_servers_ready),
-            (
-                [("state", "Draining".to_owned())],
-                gauges.real_servers_draining,
-            ),
-        ];
-        family(
-            &mut encoder,
-            "real_servers",
-            "Destinations of this node's services by state",
-            states.into_iter().chain(unready),
-        )?;
-        family(
-            &mut encoder,
-            "refused_virtual_services",
-            "VirtualServices that this node cannot do its part for, by reason",
-            labelled("reason", &gauges.refused),
-        )?;
-        family(
-            &mut encoder,
-            "vips_endangered",
-            "VIPs whose services somebody on this node deletes or may delete, by reason",
-            labelled("reason", &gauges.endangered),
-        )?;
-        family(
-            &mut encoder,
-            "source_synced",
-            "Whether a source has been read completely",
-            gauges
-                .synced
-                .iter()
-                .map(|(name, synced)| ([("source", (*name).to_owned())], usize::from(*synced))),
-        )
+        plain(&gauges, &mut encoder)?;
+        of_vips(&gauges, &mut encoder)?;
+        of_reasons(&gauges, &mut encoder)
     }
+}
+
+/// Gauges without labels.
+fn plain(gauges: &Gauges, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let mut plain = |name, help, value: usize| {
+        let gauge = ConstGauge::new(number(value));
+        let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+        gauge.encode(metric)
+    };
+    plain("services", "IPVS services of directway", gauges.services)?;
+    plain(
+        "vips_held",
+        "VIPs that this node answers ARP for",
+        usize::try_from(gauges.vips_held.len()).unwrap_or(usize::MAX),
+    )?;
+    plain(
+        "vips_bound",
+        "VIPs that this node carries quietly",
+        gauges.vips_bound,
+    )?;
+    plain("ready", "Whether the agent is ready", gauges.ready.into())?;
+    plain(
+        "serving_last_known",
+        "Whether the agent works with what was on disk, because a source could not be read since its start",
+        gauges.on_last_known.into(),
+    )?;
+    plain(
+        "unread_manifests",
+        "Manifests that could never be read completely: until they are, nothing is removed",
+        gauges.unread_manifests,
+    )?;
+    if let Some(at) = gauges.last_success {
+        let gauge = ConstGauge::new(at);
+        let metric = encoder.encode_descriptor(
+            "last_successful_pass_timestamp",
+            "When a pass last ended without any failure",
+            Some(&Unit::Seconds),
+            gauge.metric_type(),
+        )?;
+        gauge.encode(metric)?;
+    }
+    Ok(())
+}
+
+/// One series per VIP.
+fn of_vips(gauges: &Gauges, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    family(
+        encoder,
+        "vip_holder",
+        "1 for each VIP that this node answers ARP for",
+        gauges
+            .vips_held
+            .iter()
+            .map(|vip| ([("vip", vip.to_string())], 1)),
+    )?;
+    family(
+        encoder,
+        "vip_conflict",
+        "1 for each host that answers for a VIP of this node, too",
+        gauges
+            .conflicts
+            .iter()
+            .flat_map(|(at, conflict)| conflict_labels(at, conflict))
+            .map(|labels| (labels, 1)),
+    )
+}
+
+/// One series per state, reason or source.
+fn of_reasons(gauges: &Gauges, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let labelled = |label: &'static str, counts: &BTreeMap<Reason, usize>| {
+        let counts = counts.iter();
+        let entries = counts.map(|(reason, count)| ([(label, reason.to_string())], *count));
+        entries.collect::<Vec<_>>()
+    };
+    let unready = labelled("state", &gauges.real_servers_unready);
+    let states = [
+        ([("state", "Ready".to_owned())], gauges.real_servers_ready),
+        (
+            [("state", "Draining".to_owned())],
+            gauges.real_servers_draining,
+        ),
+    ];
+    family(
+        encoder,
+        "real_servers",
+        "Destinations of this node's services by state",
+        states.into_iter().chain(unready),
+    )?;
+    family(
+        encoder,
+        "refused_virtual_services",
+        "VirtualServices that this node cannot do its part for, by reason",
+        labelled("reason", &gauges.refused),
+    )?;
+    family(
+        encoder,
+        "vips_endangered",
+        "VIPs whose services somebody on this node deletes or may delete, by reason",
+        labelled("reason", &gauges.endangered),
+    )?;
+    family(
+        encoder,
+        "source_synced",
+        "Whether a source has been read completely",
+        gauges
+            .synced
+            .iter()
+            .map(|(name, synced)| ([("source", (*name).to_owned())], usize::from(*synced))),
+    )
 }
 
 fn number(count: usize) -> i64 {

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Reports of a director of `services` with `servers` real servers each, before and after these are bound.
-pub(super) fn reports(services: u32, servers: u8) -> (Report, Report) {
+fn reports(services: u32, servers: u8) -> (Report, Report) {
     let mut store = Store::new(&[
         SourceName::VirtualServices,
         SourceName::Nodes,
@@ -131,4 +131,21 @@ fn report_after(
         next: NextPass::default(),
     };
     report(&node, store, &end, 0).unwrap()
+}
+
+#[test]
+fn the_report_of_ten_thousand_virtual_services_is_small() {
+    let size = |report: &Report| serde_json::to_vec(&report.to_status()).unwrap().len();
+    let (waiting, serving) = reports(10_000, 10);
+    assert!(
+        serving.refused.is_empty(),
+        "{:?}",
+        serving.refused.values().next()
+    );
+    assert_eq!((serving.services, serving.destinations), (10_000, 100_000));
+    assert_eq!(serving.warnings.values().next().unwrap().len(), 10_000);
+    for (what, report) in [("waiting", waiting), ("serving", serving)] {
+        let size = size(&report);
+        assert!(size < 256 * 1024, "{what}: {size} bytes");
+    }
 }

@@ -366,7 +366,7 @@ fn udp_clients(state: &PassState<'_>) -> Option<Preflight> {
 fn failed_ops(end: &PassResult<'_>) -> impl Iterator<Item = Preflight> {
     let failures = end.outcome.failures();
     let of_node = failures.filter(|(op, _)| op.subject() == Subject::Node);
-    of_node.map(|(op, error)| {
+    of_node.map(|(_, error)| {
         let refusal = failure(error);
         let check = PreflightCheck::Needs(refusal.reason);
         entry(check, refusal.message, "see what the message names")

@@ -49,13 +49,8 @@ pub(super) struct Attached {
 }
 
 impl World {
-    /// The interfaces on a segment that are powered, plugged in, up and speak ARP.
-    pub fn attached(&self, segment: &str) -> Vec<Attached> {
-        self.attached_at(segment, None)
-    }
-
-    /// The same with this MAC, if one is given.
-    fn attached_at(&self, segment: &str, to: Option<Mac>) -> Vec<Attached> {
+    /// The interfaces on a segment that are powered, plugged in, up and speak ARP; those with the MAC `to` if it is given.
+    fn attached(&self, segment: &str, to: Option<Mac>) -> Vec<Attached> {
         let mut attached = Vec::new();
         for (name, machine) in self.machines.iter().filter(|(_, machine)| machine.powered) {
             for (dev, device) in &machine.devices {
@@ -104,7 +99,7 @@ impl World {
     pub fn hearers(&self, machine: &str, dev: &Dev, to: Option<Mac>) -> Vec<Attached> {
         self.segments_of(machine, dev)
             .iter()
-            .flat_map(|segment| self.attached_at(segment, to))
+            .flat_map(|segment| self.attached(segment, to))
             .filter(|hearer| !(hearer.machine == machine && hearer.ingress == *dev))
             .collect()
     }

@@ -49,7 +49,7 @@ impl Trigger {
         self.0.notify.notify_one();
     }
 
-    fn take(&self) -> Cause {
+    pub(super) fn take(&self) -> Cause {
         std::mem::take(&mut *self.0.cause.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

@@ -1,4 +1,10 @@
-use std::{borrow::Borrow, fmt, str::FromStr};
+use std::{
+    borrow::Borrow,
+    ffi::CStr,
+    fmt,
+    hash::{Hash, Hasher},
+    str::FromStr,
+};
 
 /// A node's name, as in `kubectl get nodes`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -84,9 +90,16 @@ impl fmt::Display for ServiceName {
     }
 }
 
-/// The name of a network interface that the kernel would accept.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Dev(String);
+/// IFNAMSIZ: the size of an interface's name in the kernel, with the terminating zero.
+const DEV_SIZE: usize = 16;
+
+/// The name of a network interface that the kernel would accept. Like the kernel's it has no memory of its own: ten
+/// thousand VIPs name the same few interfaces in every table.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Dev {
+    /// Filled up with zeros, so that names sort as text does.
+    name: [u8; DEV_SIZE],
+}
 
 /// A text that `dev_valid_name()` in the kernel's `net/core/dev.c` refuses.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -98,17 +111,28 @@ pub struct InvalidDev(String);
 impl Dev {
     /// The loopback device.
     pub fn lo() -> Self {
-        Self("lo".to_owned())
+        Self::of("lo")
+    }
+
+    /// `text`, which must be shorter than [`DEV_SIZE`].
+    fn of(text: &str) -> Self {
+        let mut name = [0; DEV_SIZE];
+        for (byte, from) in name.iter_mut().zip(text.bytes()) {
+            *byte = from;
+        }
+        Self { name }
     }
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        let name = CStr::from_bytes_until_nul(&self.name).ok();
+        // It was made of a text that is shorter.
+        name.and_then(|name| name.to_str().ok()).unwrap_or_default()
     }
 
     /// Whether this is the loopback device.
     pub fn is_lo(&self) -> bool {
-        self.0 == "lo"
+        self.as_str() == "lo"
     }
 }
 
@@ -117,28 +141,40 @@ impl FromStr for Dev {
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         let bad_char = |c: char| c == '/' || c == ':' || c.is_whitespace() || c == '\0';
-        // IFNAMSIZ is 16 with the terminating zero.
         if name.is_empty()
-            || name.len() > 15
+            || name.len() >= DEV_SIZE
             || name == "."
             || name == ".."
             || name.contains(bad_char)
         {
             return Err(InvalidDev(name.to_owned()));
         }
-        Ok(Self(name.to_owned()))
+        Ok(Self::of(name))
     }
 }
 
 impl fmt::Display for Dev {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for Dev {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Dev").field(&self.as_str()).finish()
     }
 }
 
 impl Borrow<str> for Dev {
     fn borrow(&self) -> &str {
-        &self.0
+        self.as_str()
+    }
+}
+
+/// As of the text, which a `Dev` can be borrowed as.
+impl Hash for Dev {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
     }
 }
 
@@ -167,5 +203,16 @@ mod tests {
         for bad in ["", ".", "..", "a/b", "a b", "eth0:1", "sixteen-chars-xx"] {
             assert!(bad.parse::<Dev>().is_err(), "{bad:?} was accepted");
         }
+    }
+
+    #[test]
+    fn interface_names_are_told_apart_and_sorted_as_text() {
+        let names = ["a", "eth0", "eth0.1", "eth1", "fifteen-chars-x", "lo", "é"];
+        let devs = names.map(|name| name.parse::<Dev>().unwrap());
+        assert_eq!(devs.each_ref().map(Dev::as_str), names);
+        assert!(devs.is_sorted() && names.is_sorted());
+        assert_eq!(format!("{:?} {:>5}", devs[5], devs[5]), "Dev(\"lo\")    lo");
+        let found: std::collections::HashSet<Dev> = devs.into();
+        assert!(names.iter().all(|name| found.contains(*name)));
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use directway::{
-    agent::{PassInput, Passes, SimulatedElections, pass_time, peer_state},
+    agent::{Intervals, NextPass, PassInput, Passes, SimulatedElections, pass_time, peer_state},
     election::Timing,
     kernel::{
         OpResult,
@@ -23,6 +23,9 @@ use crate::{
 const ROUND: Duration = Duration::from_secs(1);
 /// After this time the kernel withdraws the VIPs of an agent that does nothing.
 pub const LIFETIME: Duration = Duration::from_secs(60);
+
+/// What every node's kernel shows.
+pub type State = BTreeMap<&'static str, Observed>;
 
 /// How agents learn of each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +64,10 @@ struct Agent {
     report: Option<PeerState>,
     /// The report that other agents read.
     published: Option<PeerState>,
+    /// When its runner would run a pass even if nothing has happened since the last one.
+    due: Duration,
+    /// Whether something has.
+    news: bool,
 }
 
 /// A site with an agent per node.
@@ -92,6 +99,16 @@ fn agent(lan: &FakeLan, name: &str, run_dir: &Path) -> (Passes, SimulatedElectio
     (Passes::new(name.into(), run_dir, elections), simulated)
 }
 
+/// How soon the runner runs the next pass.
+fn next(next: NextPass) -> Duration {
+    let longest = Intervals::default().max;
+    match next.deadline {
+        _ if next.failed => Duration::ZERO,
+        Some(deadline) => deadline.min(longest),
+        None => longest,
+    }
+}
+
 impl Cluster {
     pub fn new(talk: Talk) -> Self {
         let lan = site::lan();
@@ -107,6 +124,8 @@ impl Cluster {
                     elections,
                     report: None,
                     published: None,
+                    due: Duration::ZERO,
+                    news: true,
                 };
                 (name, agent)
             })
@@ -116,7 +135,10 @@ impl Cluster {
             snapshot: Snapshot {
                 virtual_services: BTreeMap::new(),
                 nodes: site::nodes(),
-                peers: Peers::Silent,
+                peers: match talk {
+                    Talk::Wire => Peers::Silent,
+                    Talk::Reports => Peers::Reported(BTreeMap::new()),
+                },
                 undo: None,
                 endpoints: BTreeMap::new(),
             },
@@ -165,7 +187,7 @@ impl Cluster {
     }
 
     /// What every node's kernel shows.
-    pub fn state(&self) -> BTreeMap<&'static str, Observed> {
+    pub fn state(&self) -> State {
         NODES
             .into_iter()
             .map(|name| {
@@ -205,20 +227,22 @@ impl Cluster {
     /// Publishes the report of a node's last pass.
     pub fn publish(&mut self, name: &'static str) {
         let agent = self.agents.get_mut(name).unwrap();
+        if agent.published == agent.report {
+            return;
+        }
         agent.published.clone_from(&agent.report);
+        if let Peers::Reported(peers) = &mut self.snapshot.peers
+            && let Some(report) = &agent.published
+        {
+            peers.insert(name.into(), report.clone());
+        }
+        for agent in self.agents.values_mut() {
+            agent.news = true;
+        }
     }
 
     /// One pass of one node, whose report is not published yet.
     pub fn silent_pass(&mut self, name: &'static str) {
-        self.snapshot.peers = match self.talk {
-            Talk::Wire => Peers::Silent,
-            Talk::Reports => Peers::Reported(
-                self.agents
-                    .iter()
-                    .filter_map(|(name, agent)| Some(((*name).into(), agent.published.clone()?)))
-                    .collect(),
-            ),
-        };
         let mut kernel = self.lan.kernel(name);
         let agent = self.agents.get_mut(name).unwrap();
         let input = PassInput {
@@ -227,7 +251,10 @@ impl Cluster {
             fresh: true,
         };
         let now = self.lan.now();
+        agent.news = false;
+        agent.elections.ask_for_pass();
         let end = agent.passes.run(&mut kernel, input, now);
+        agent.due = now + next(end.next);
         for (op, result) in end.outcome.done() {
             match result {
                 OpResult::Applied => {}
@@ -275,24 +302,44 @@ impl Cluster {
         // Dropping the old agent releases its lock on the run directory, which the new one needs.
         (slot.passes, slot.elections) = agent(&self.lan, name, &self.dir.path().join("nowhere"));
         (slot.passes, slot.elections) = agent(&self.lan, name, &path);
+        slot.news = true;
     }
 
     /// A pass of every node, then a second of waiting. Returns the number of effects.
     pub fn round(&mut self) -> u64 {
+        self.round_of(|_| true)
+    }
+
+    /// The same with passes of those nodes only whose runner would run one.
+    fn calm_round(&mut self) -> u64 {
+        let now = self.lan.now();
+        self.round_of(|agent| agent.elections.ask_for_pass() || agent.news || agent.due <= now)
+    }
+
+    fn round_of(&mut self, runs: impl Fn(&Agent) -> bool) -> u64 {
         let before = self.lan.effects();
         for name in NODES {
-            self.pass(name);
+            if runs(&self.agents[name]) {
+                self.pass(name);
+            }
         }
         self.wait(ROUND);
         self.lan.effects() - before
     }
 
-    /// Runs rounds until the cluster is at rest. Returns the number of effects.
+    /// Runs rounds until the cluster is at rest. Returns the number of effects. Between the first round without an effect
+    /// and the last one nodes run passes only when they have a reason to.
     pub fn settle(&mut self) -> u64 {
         let before = self.lan.effects();
         let mut calm = 0;
         for _ in 0..300 {
-            calm = if self.round() == 0 { calm + 1 } else { 0 };
+            let between = 0 < calm && calm + 1 < self.talk.calm();
+            let effects = if between {
+                self.calm_round()
+            } else {
+                self.round()
+            };
+            calm = if effects == 0 { calm + 1 } else { 0 };
             if calm == self.talk.calm() {
                 return self.lan.effects() - before;
             }

@@ -4,7 +4,7 @@
 use directway::{kernel::fake::Misfortune, model::VirtualService};
 
 use crate::{
-    cluster::{Cluster, Fault, Talk},
+    cluster::{Cluster, Fault, State, Talk},
     site::{DIRECTORS, VIP, dns, nodes, web},
 };
 
@@ -67,7 +67,7 @@ const UNDO: Change = |cluster| cluster.snapshot.undo = Some("now".to_owned());
 const UNINSTALL: [Change; 2] = [CREATE, UNDO];
 
 /// Runs a story; returns the state of every node after each step.
-fn run(story: &[Change], talk: Talk, fault: Option<Fault>) -> (Cluster, Vec<String>) {
+fn run(story: &[Change], talk: Talk, fault: Option<Fault>) -> (Cluster, Vec<State>) {
     let mut cluster = Cluster::new(talk);
     if let Some(fault) = fault {
         if matches!(fault, Fault::PowerLost(_)) {
@@ -79,7 +79,7 @@ fn run(story: &[Change], talk: Talk, fault: Option<Fault>) -> (Cluster, Vec<Stri
     for change in story {
         change(&mut cluster);
         cluster.settle();
-        states.push(format!("{:#?}", cluster.state()));
+        states.push(cluster.state());
     }
     (cluster, states)
 }
@@ -87,7 +87,7 @@ fn run(story: &[Change], talk: Talk, fault: Option<Fault>) -> (Cluster, Vec<Stri
 /// Runs a story without faults, then with each fault at each effect: the states after each step must be the same, and
 /// the last one must be that before the story.
 fn every_effect_of(story: &[Change], talk: Talk, faults: &[fn(u64) -> Fault]) {
-    let before = format!("{:#?}", Cluster::new(talk).state());
+    let before = Cluster::new(talk).state();
     let (well, expected) = run(story, talk, None);
     well.safety.check(&well.story);
     assert_eq!(expected.last(), Some(&before), "{}", well.story);
@@ -120,7 +120,8 @@ const KILLED_BEFORE: fn(u64) -> Fault = |at| Fault::Agent(Misfortune::KilledBefo
 const REFUSED: fn(u64) -> Fault = |at| Fault::Agent(Misfortune::Refused(at));
 
 /// The first lines that differ.
-fn difference(state: &str, expected: &str) -> String {
+fn difference(state: &State, expected: &State) -> String {
+    let [state, expected] = [state, expected].map(|state| format!("{state:#?}"));
     let mut lines = Vec::new();
     for (number, (is, should)) in state.lines().zip(expected.lines()).enumerate() {
         if is != should {

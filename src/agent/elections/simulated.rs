@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    agent::Trigger,
+    agent::{Cause, Trigger},
     election::Timing,
     kernel::{
         KernelError, NicState,
@@ -25,6 +25,8 @@ pub struct SimulatedElections {
     name: String,
     begun: Arc<Mutex<Vec<ElectionParams>>>,
     participants: Vec<Simulated>,
+    /// Asks for a pass when something has changed.
+    trigger: Trigger,
 }
 
 struct Simulated {
@@ -43,7 +45,8 @@ impl SimulatedElections {
     ) -> (Self, Elections) {
         let begun: Arc<Mutex<Vec<ElectionParams>>> = Arc::default();
         let list = Arc::clone(&begun);
-        let status = ElectionStatus::new(Trigger::default(), Arc::new(Metrics::default()));
+        let trigger = Trigger::default();
+        let status = ElectionStatus::new(trigger.clone(), Arc::new(Metrics::default()));
         let elections = Elections::new(timing, lifetime, Arc::new(status), move |params| {
             list.lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -55,8 +58,14 @@ impl SimulatedElections {
             name: name.to_owned(),
             begun,
             participants: Vec::new(),
+            trigger,
         };
         (simulated, elections)
+    }
+
+    /// Whether the elections have asked for a pass since the last call.
+    pub fn ask_for_pass(&self) -> bool {
+        self.trigger.take() != Cause::default()
     }
 
     /// Starts new participants, and lets all handle their messages and frames.

@@ -113,7 +113,7 @@ impl World {
         let Some(mac) = self.mac_of(machine, dev) else {
             return Vec::new();
         };
-        let hearers = self.hearers(machine, dev);
+        let hearers = self.hearers(machine, dev, to);
         self.log.push(Event::Asked {
             by: machine.to_owned(),
             mac,
@@ -122,9 +122,6 @@ impl World {
         });
         let mut answers = Vec::new();
         for hearer in hearers {
-            if to.is_some_and(|to| to != hearer.mac) {
-                continue;
-            }
             let heard = Received {
                 from: mac,
                 has: sender,
@@ -175,7 +172,7 @@ impl World {
             mac,
             ip,
         });
-        for hearer in self.hearers(machine, dev) {
+        for hearer in self.hearers(machine, dev, None) {
             let heard = Received {
                 from: mac,
                 has: Some(ip),

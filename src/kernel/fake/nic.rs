@@ -27,8 +27,8 @@ impl FakeLan {
             let cause = "there is no such device, or it has no MAC";
             return Err(failure(&doing, cause));
         }
-        let socket = (name.to_owned(), dev.clone());
-        world.sockets.insert(socket, Default::default());
+        let sockets = world.sockets.entry(name.to_owned()).or_default();
+        sockets.insert(dev.clone(), Default::default());
         drop(world);
         Ok(FakeNic {
             lan: self.clone(),
@@ -78,9 +78,8 @@ impl FakeNic {
 
     /// Whether frames wait for the election.
     pub fn has_frames(&self) -> bool {
-        let socket = (self.name.clone(), self.dev.clone());
-        let world = self.lan.world();
-        let queue = world.sockets.get(&socket);
+        let mut world = self.lan.world();
+        let queue = world.socket(&self.name, &self.dev);
         queue.is_some_and(|queue| !queue.is_empty()) && !world.killed.contains(&self.name)
     }
 
@@ -99,8 +98,9 @@ impl FakeNic {
 
 impl Drop for FakeNic {
     fn drop(&mut self) {
-        let socket = (self.name.clone(), self.dev.clone());
-        self.lan.world().sockets.remove(&socket);
+        if let Some(sockets) = self.lan.world().sockets.get_mut(&self.name) {
+            sockets.remove(&self.dev);
+        }
     }
 }
 
@@ -183,10 +183,8 @@ impl SegmentNic for FakeNic {
     }
 
     fn receive(&mut self) -> Result<Option<Received>, KernelError> {
-        let socket = (self.name.clone(), self.dev.clone());
         self.ask(&"receive", |world| {
-            let queue = world.sockets.get_mut(&socket)?;
-            queue.pop_front()
+            world.socket(&self.name, &self.dev)?.pop_front()
         })
     }
 

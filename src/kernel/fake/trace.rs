@@ -273,9 +273,9 @@ impl Walk<'_> {
         let to_mac = self.neighbour(at, &dev, next, packet.source)?;
         let to = self
             .world
-            .hearers(at, &dev)
+            .hearers(at, &dev, Some(to_mac))
             .into_iter()
-            .find(|hearer| hearer.mac == to_mac)
+            .next()
             .ok_or(Loss::NoSuchMac(to_mac))?;
         self.hops.push(Hop {
             from: at.to_owned(),

@@ -27,7 +27,7 @@ pub(super) struct World {
     /// Time since the LAN was created.
     pub clock: Duration,
     /// Frames that wait for an election, by machine and NIC.
-    pub sockets: BTreeMap<(String, Dev), VecDeque<Received>>,
+    pub sockets: BTreeMap<String, BTreeMap<Dev, VecDeque<Received>>>,
 }
 
 /// An op that will fail.
@@ -49,8 +49,8 @@ pub(super) struct Attached {
 }
 
 impl World {
-    /// The interfaces on a segment that are powered, plugged in, up and speak ARP.
-    pub fn attached(&self, segment: &str) -> Vec<Attached> {
+    /// The interfaces on a segment that are powered, plugged in, up and speak ARP; those with the MAC `to` if it is given.
+    fn attached(&self, segment: &str, to: Option<Mac>) -> Vec<Attached> {
         let mut attached = Vec::new();
         for (name, machine) in self.machines.iter().filter(|(_, machine)| machine.powered) {
             for (dev, device) in &machine.devices {
@@ -59,7 +59,9 @@ impl World {
                 }
                 let ingress = device.master.as_ref().unwrap_or(dev);
                 let receiver = machine.devices.get(ingress).filter(|device| device.up);
-                if let Some(mac) = receiver.and_then(|device| device.mac) {
+                if let Some(mac) = receiver.and_then(|device| device.mac)
+                    && to.is_none_or(|to| to == mac)
+                {
                     attached.push(Attached {
                         machine: name.clone(),
                         ingress: ingress.clone(),
@@ -93,21 +95,25 @@ impl World {
             .collect()
     }
 
-    /// Every interface that receives a broadcast from `dev`.
-    pub fn hearers(&self, machine: &str, dev: &Dev) -> Vec<Attached> {
+    /// Every interface that receives a frame sent on `dev` to this MAC; `None` = a broadcast.
+    pub fn hearers(&self, machine: &str, dev: &Dev, to: Option<Mac>) -> Vec<Attached> {
         self.segments_of(machine, dev)
             .iter()
-            .flat_map(|segment| self.attached(segment))
+            .flat_map(|segment| self.attached(segment, to))
             .filter(|hearer| !(hearer.machine == machine && hearer.ingress == *dev))
             .collect()
     }
 
     /// Queues a frame for an election on the receiving NIC, if there is one.
     pub fn deliver(&mut self, machine: &str, dev: &Dev, heard: Received) {
-        let socket = (machine.to_owned(), dev.clone());
-        if let Some(queue) = self.sockets.get_mut(&socket) {
+        if let Some(queue) = self.socket(machine, dev) {
             queue.push_back(heard);
         }
+    }
+
+    /// The frames that wait for the election on this NIC, if there is one.
+    pub fn socket(&mut self, machine: &str, dev: &Dev) -> Option<&mut VecDeque<Received>> {
+        self.sockets.get_mut(machine)?.get_mut(dev)
     }
 
     pub fn mac_of(&self, machine: &str, dev: &Dev) -> Option<Mac> {

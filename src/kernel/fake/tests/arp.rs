@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     kernel::{Kernel, SegmentNic},
     model::{AddressKey, Reach},
-    wire::Message,
+    wire::{Meaning, Message},
 };
 
 fn asked_with(ignore: u32, on: &str) -> bool {
@@ -186,7 +186,12 @@ fn gratuitous_arp_corrects_entries_and_makes_none() {
     lan.add("d2", host(20));
     lan.on("d2", |machine| bind(machine, "eth0"));
     let mut nic = lan.nic("d2", &dev("eth0")).unwrap();
-    nic.send(ip(VIP), &Message::Announce(ip(VIP))).unwrap();
+    let mut bystander = lan.nic("bystander", &dev("eth0")).unwrap();
+    let frames = nic.send(ip(VIP), &Message::Announce(ip(VIP))).unwrap();
+    let heard: Vec<_> = std::iter::from_fn(|| bystander.receive().unwrap()).collect();
+    assert_eq!(heard.len(), frames);
+    let forms = [Meaning::Request(ip(VIP)), Meaning::Reply(Some(ip(VIP)))];
+    assert_eq!(heard.iter().map(|it| it.meaning).collect::<Vec<_>>(), forms);
     let next = lan.send("c", ip(VIP), 80, Protocol::Tcp);
     assert_eq!(next.hops[0].to, "d2", "{next}");
     let client_asked = next.arp_requests.iter().any(|question| question.by == "c");

@@ -3,6 +3,7 @@
 mod api_servers;
 mod atomic_file;
 mod directing;
+mod directory_file;
 mod drift;
 mod elections;
 mod heartbeat;

@@ -33,7 +33,7 @@ use crate::{
 use super::{
     ElectionStatus, Elections, Intervals, NextPass, Passes, Shared, Trigger,
     api_servers::ApiServerLook,
-    elections, heartbeat, kube_proxy, links, memory, run_passes,
+    directory_file, elections, heartbeat, kube_proxy, links, memory, run_passes,
     snapshot_file::SnapshotFile,
     snapshot_writer, state_writer,
     worker::{self, Fallback, Job, Worker},
@@ -200,7 +200,10 @@ async fn start_sources(
     let (api_servers, api_server_addresses) = watch::channel(BTreeSet::new());
     let client = match config.source.clone() {
         SourceConfig::Directory(path) => {
-            cluster::directory::spawn(path, feed)?;
+            let before = directory_file::load(&config.run_dir, &path);
+            let (run_dir, of) = (config.run_dir.clone(), path.clone());
+            let keep = move |directory| directory_file::save(&run_dir, &of, directory);
+            cluster::directory::spawn(path, before, keep, feed)?;
             None
         }
         SourceConfig::Kubernetes => {

@@ -8,7 +8,7 @@ use std::{
 
 use crate::model::Ledger;
 
-use super::{LedgerError, LedgerFile, atomic_file, ledger_file, snapshot_file};
+use super::{LedgerError, LedgerFile, atomic_file, directory_file, ledger_file, snapshot_file};
 
 /// The lock file.
 const LOCK: &str = "agent.lock";
@@ -60,7 +60,8 @@ impl RunDir {
     /// # Errors
     /// A file that cannot be deleted, and why.
     pub fn forget(path: &Path) -> Result<(), String> {
-        let replaced = [ledger_file::NAME, snapshot_file::NAME].map(|name| path.join(name));
+        let names = [ledger_file::NAME, snapshot_file::NAME, directory_file::NAME];
+        let replaced = names.map(|name| path.join(name));
         let unfinished = replaced.each_ref().map(|file| atomic_file::next_of(file));
         // The lock goes last, so that no agent starts while another file is still there.
         let files = replaced.into_iter().chain(unfinished);

@@ -251,18 +251,22 @@ async fn prefer(
     target: Option<&NodeName>,
 ) -> Result<(), Failure> {
     let client = args.kube.client().await?;
-    for virtual_service in wanted {
-        let key = &virtual_service.key;
-        let api = Api::<VirtualService>::namespaced(client.clone(), &key.namespace);
-        let preferred = target.map(|name| name.0.clone());
-        let patch = json!({"spec": {"directors": {"preferred": preferred}}});
+    let preferred = target.map(|name| name.0.clone());
+    let patch = json!({"spec": {"directors": {"preferred": preferred}}});
+    // VirtualServices that share a VIP need equal directors, so none is changed unless all can be.
+    for dry_run in [true, false] {
         let params = PatchParams {
+            dry_run,
             field_manager: Some(MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        api.patch(&key.name, &params, &Patch::Merge(&patch))
-            .await
-            .map_err(|error| failed(&format!("change VirtualService {key}"), &error))?;
+        for virtual_service in wanted {
+            let key = &virtual_service.key;
+            let api = Api::<VirtualService>::namespaced(client.clone(), &key.namespace);
+            api.patch(&key.name, &params, &Patch::Merge(&patch))
+                .await
+                .map_err(|error| failed(&format!("change VirtualService {key}"), &error))?;
+        }
     }
     Ok(())
 }

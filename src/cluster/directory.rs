@@ -6,6 +6,7 @@ mod files;
 mod tests;
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::mpsc::{self, RecvTimeoutError},
     time::{Duration, Instant},
@@ -16,6 +17,8 @@ use notify::{
     event::{AccessKind, AccessMode},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{Change, ChangeSender, Closed, SourceName, Store};
 
 pub use files::Files;
@@ -25,20 +28,41 @@ const REREAD: Duration = Duration::from_secs(3);
 /// How long one look may take: files that are being written settle within a second.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Reads `path` and follows its changes on a thread of its own, until the agent ends.
-pub fn spawn(path: PathBuf, feed: ChangeSender) -> std::io::Result<()> {
+/// Which directory was read: at the same path there is another one while its file system is not mounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryId {
+    /// `st_dev`.
+    pub device: u64,
+    /// `st_ino`.
+    pub inode: u64,
+}
+
+/// Reads `path` and follows its changes on a thread of its own, until the agent ends. `before` is the directory that an
+/// earlier agent read; `keep` is called with the one that has manifests, until it succeeds.
+pub fn spawn(
+    path: PathBuf,
+    before: Option<DirectoryId>,
+    keep: impl FnMut(DirectoryId) -> io::Result<()> + Send + 'static,
+    feed: ChangeSender,
+) -> io::Result<()> {
     std::thread::Builder::new()
         .name("directory".to_owned())
         .spawn(move || {
-            let Err(Closed) = follow(path, &feed);
+            let Err(Closed) = follow(path, before, keep, &feed);
         })
         .map(|_| ())
 }
 
-fn follow(path: PathBuf, feed: &ChangeSender) -> Result<std::convert::Infallible, Closed> {
+fn follow(
+    path: PathBuf,
+    before: Option<DirectoryId>,
+    mut keep: impl FnMut(DirectoryId) -> io::Result<()>,
+    feed: &ChangeSender,
+) -> Result<std::convert::Infallible, Closed> {
     let start = Instant::now();
     let (tell, told) = mpsc::channel();
-    let mut files = Files::new(&path);
+    let mut files = Files::new(&path, before);
+    let mut kept = before;
     let mut watcher = None;
     loop {
         if watcher.is_none() {
@@ -59,6 +83,15 @@ fn follow(path: PathBuf, feed: &ChangeSender) -> Result<std::convert::Infallible
                 .ok();
         }
         let look = files.look(start.elapsed());
+        if let Some(directory) = files.identity()
+            && kept != Some(directory)
+        {
+            // The run directory may not be there yet; if it cannot be written, the ledger says so.
+            match keep(directory) {
+                Ok(()) => kept = Some(directory),
+                Err(error) => tracing::debug!(%error, "which directory was read is not kept"),
+            }
+        }
         if look.unreadable {
             // When the path can be read again it may be another directory, which needs another watcher.
             watcher = None;
@@ -77,7 +110,7 @@ fn follow(path: PathBuf, feed: &ChangeSender) -> Result<std::convert::Infallible
 /// It cannot be read, or some of its files cannot because they keep changing.
 pub fn look(path: &Path) -> Result<Store, LookError> {
     let start = Instant::now();
-    let mut files = Files::new(path);
+    let mut files = Files::new(path, None);
     let mut store = Store::new(&[SourceName::Directory]);
     loop {
         let look = files.look(start.elapsed());

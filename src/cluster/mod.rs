@@ -27,7 +27,7 @@ mod watch;
 
 pub use change::{Change, ChangeSender, Closed, Key, WATCH_SUBJECT};
 pub use client::{client, connect};
-pub use directory::LookError;
+pub use directory::{DirectoryId, LookError};
 pub use heartbeat_ages::{HeartbeatAges, HeartbeatError, heartbeat_ages};
 pub use kinds::{
     heartbeat::heartbeat_name,

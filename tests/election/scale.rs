@@ -167,7 +167,8 @@ fn busiest_port(hosts: usize, vips: usize, timing: Timing) -> (usize, usize) {
     (at_rest, busiest(&mut world))
 }
 
-/// Some switches shut a port that sends more than 15 ARP frames in a second. docs/install.md has these timers.
+/// Some switches shut a port that sends more than 15 ARP frames in a second. docs/install.md has these timers, the formula
+/// for the default ones, and how many VIPs are too many.
 #[test]
 fn timers_for_ports_that_police_arp() {
     let timers = [

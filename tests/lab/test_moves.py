@@ -133,6 +133,39 @@ def test_h6_a_planned_move_loses_nothing(cluster):
     assert lost == []
 
 
+READS = "virtualservices.directway.dev,nodestates.directway.dev,nodes,endpointslices.discovery.k8s.io,configmaps"
+
+
+@pytest.fixture
+def mover(cluster):
+    """A service account that may read all and change one VirtualService, `other`."""
+    made = {
+        "serviceaccount mover": "-n default",
+        "clusterrole mover": f"--verb=get,list,watch --resource={READS}",
+        "clusterrolebinding mover": "--clusterrole=mover --serviceaccount=default:mover",
+        "role mover": "-n default --verb=patch --resource=virtualservices.directway.dev --resource-name=other",
+        "rolebinding mover": "-n default --role=mover --serviceaccount=default:mover",
+    }
+    for what, words in made.items():
+        cluster.api.kubectl(f"create {what} {words}")
+    yield "default/mover"
+    for what in made:
+        cluster.api.kubectl(f"delete {what}" + ("" if what.startswith("cluster") else " -n default"))
+
+
+def test_h6_a_failover_that_may_not_change_all_of_a_vip_changes_nothing(cluster, mover):
+    """Two VirtualServices share the VIP. If one alone got another director, the other one would be refused for that."""
+    holder, standby = pair(cluster)
+    cluster.apply(virtual_service("other", VIP, 8080, scheduler="mh", directors={"preferred": holder}))
+    cluster.wait_condition("Accepted", "True", name="other")
+    specs = lambda: {name: cluster.get(name)["spec"] for name in ("other", "web")}
+    before, node = specs(), cluster.lab["r1"]
+    env = {"KUBECONFIG": node.kubeconfig(mover)}
+    told = node.run_binary(cluster.lab.directway(), ["failover", VIP, "--to", standby], 60, env)
+    assert not told.ok and "default/web" in told.err and "forbidden" in told.err, told
+    assert specs() == before and holders(cluster) == [holder]
+
+
 def test_h6_a_cordoned_director_gives_its_vips_away(cluster):
     holder, standby = pair(cluster)
     with clients.steady(cluster.host, VIP) as load:

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::DirectoryRead;
+use super::{DirectoryId, DirectoryRead};
 use crate::{
     api::{Manifest, ParsedVirtualService, parse_manifests},
     cluster::{Change, SourceName},
@@ -29,8 +29,8 @@ pub struct Files {
     listed: bool,
     /// Whether the directory could not be read last time.
     unreadable: bool,
-    /// The directory that had manifests last: device and inode.
-    identity: Option<(u64, u64)>,
+    /// The directory that had manifests last.
+    identity: Option<DirectoryId>,
     /// What was reported as not read.
     passed_over: BTreeSet<String>,
     /// The subjects of duplicates that were reported.
@@ -81,17 +81,22 @@ enum Reading {
 }
 
 impl Files {
-    /// Reads nothing yet.
-    pub fn new(dir: &Path) -> Self {
+    /// Reads nothing yet. `before` is the directory at this path that had manifests when an earlier agent read it.
+    pub fn new(dir: &Path, before: Option<DirectoryId>) -> Self {
         Self {
             dir: dir.to_owned(),
             files: BTreeMap::new(),
             listed: false,
             unreadable: false,
-            identity: None,
+            identity: before,
             passed_over: BTreeSet::new(),
             duplicates: BTreeSet::new(),
         }
+    }
+
+    /// The directory that had manifests last.
+    pub fn identity(&self) -> Option<DirectoryId> {
+        self.identity
     }
 
     /// Reads what has changed; `now` is monotonic.
@@ -454,10 +459,13 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Device and inode.
-fn identity(dir: &Path) -> io::Result<(u64, u64)> {
+fn identity(dir: &Path) -> io::Result<DirectoryId> {
     use std::os::unix::fs::MetadataExt;
     let metadata = fs::metadata(dir)?;
-    Ok((metadata.dev(), metadata.ino()))
+    Ok(DirectoryId {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+    })
 }
 
 fn stamp(path: &Path) -> io::Result<Stamp> {

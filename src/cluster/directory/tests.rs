@@ -34,7 +34,7 @@ impl Fixture {
     fn new() -> Self {
         let dir = TempDir::new().unwrap();
         Self {
-            files: Files::new(dir.path()),
+            files: Files::new(dir.path(), None),
             store: Store::new(&[SourceName::Directory]),
             now: Duration::ZERO,
             dir,
@@ -304,7 +304,7 @@ fn an_empty_directory_in_the_place_of_one_with_manifests_takes_nothing_away() {
     let path = fixture.dir.path().join("manifests");
     fs::create_dir(&path).unwrap();
     fs::write(path.join("web.yaml"), service("web", 80)).unwrap();
-    fixture.files = Files::new(&path);
+    fixture.files = Files::new(&path, None);
     fixture.settle();
     assert_eq!(fixture.services(), ["web:ok"]);
     let unmount = |name: &str| {
@@ -330,6 +330,36 @@ fn an_empty_directory_in_the_place_of_one_with_manifests_takes_nothing_away() {
     fs::remove_file(path.join("mail.yaml")).unwrap();
     fixture.settle();
     assert!(fixture.services().is_empty());
+}
+
+/// The agent is started anew while the file system is away; or its files were deleted while no agent ran.
+#[test]
+fn an_agent_that_starts_on_an_empty_directory_knows_whether_it_is_the_one_that_had_manifests() {
+    let mut fixture = Fixture::new();
+    let path = fixture.dir.path().join("manifests");
+    let restart = |fixture: &mut Fixture| {
+        fixture.files = Files::new(&path, fixture.files.identity());
+        fixture.store = Store::new(&[SourceName::Directory]);
+        fixture.settle();
+    };
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("web.yaml"), service("web", 80)).unwrap();
+    restart(&mut fixture);
+    assert_eq!(fixture.services(), ["web:ok"]);
+    let away = fixture.dir.path().join("away");
+    fs::rename(&path, &away).unwrap();
+    fs::create_dir(&path).unwrap();
+    restart(&mut fixture);
+    assert!(!fixture.store.is_synced());
+    let subject = path.display().to_string();
+    assert!(fixture.problem(&subject).unwrap().contains("unmounted"));
+    fs::remove_dir(&path).unwrap();
+    fs::rename(&away, &path).unwrap();
+    fixture.settle();
+    assert_eq!(fixture.services(), ["web:ok"]);
+    fs::remove_file(path.join("web.yaml")).unwrap();
+    restart(&mut fixture);
+    assert!(fixture.store.is_synced() && fixture.services().is_empty());
 }
 
 #[test]

@@ -59,11 +59,21 @@ fn why_not(
     if let Some(silence) = silence {
         return Some(Refusal::new(Reason::ReportStale, silence.to_string()));
     }
+    let mut held = object
+        .vips
+        .iter()
+        .filter(|vip| report.peer.held.contains(vip));
+    if let Some(vip) = held.next() {
+        let message = format!("it reports {vip} as held, too");
+        return Some(Refusal::new(Reason::VipConflict, message));
+    }
+    let refusal = report.refused.get(&object.key);
+    let is_able = refusal.is_none_or(|refusal| !keeps_from_claiming(refusal.reason));
     let mut vips = object.vips.iter();
-    if vips.all(|vip| stands_by(name, *vip, snapshot)) {
+    if is_able && vips.all(|vip| stands_by(name, *vip, snapshot)) {
         return None;
     }
-    if let Some(refusal) = report.refused.get(&object.key) {
+    if let Some(refusal) = refusal {
         return Some(refusal.clone());
     }
     let is_programmed = |key| report.peer.directing(key).is_some();
@@ -72,6 +82,15 @@ fn why_not(
         return Some(Refusal::new(Reason::NoRealServers, message));
     }
     pending("its agent has not programmed the services yet")
+}
+
+/// Whether a director that is refused for `reason` claims no VIP although its kernel has the services. One whose services
+/// are refused in part serves what it has.
+fn keeps_from_claiming(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::NoInterface | Reason::CannotAnswer | Reason::VipConflict
+    )
 }
 
 #[cfg(test)]
@@ -94,10 +113,13 @@ mod tests {
         for name in [
             "dead",
             "holder",
+            "holds-too",
             "idle",
+            "in-part",
             "mute",
             "new",
             "refuses",
+            "silenced",
             "stands-by",
         ] {
             snapshot.nodes.insert(name.into(), node.clone());
@@ -122,12 +144,25 @@ mod tests {
         };
         let (idle, new, stands_by) = (directs(&[]), Report::default(), directs(&[[10, 0, 0, 1]]));
         let mut refuses = Report::default();
-        let refusal = Refusal::new(Reason::NoInterface, "no");
-        refuses.refused.insert(object.key.clone(), refusal);
-        let names: Vec<NodeName> = ["idle", "new", "refuses", "stands-by", "dead"]
-            .map(Into::into)
-            .into();
-        let reports = [&idle, &new, &refuses, &stands_by, &stands_by];
+        let refusal = |reason| (object.key.clone(), Refusal::new(reason, "no"));
+        refuses.refused.extend([refusal(Reason::NoInterface)]);
+        let (mut silenced, mut in_part) = (stands_by.clone(), stands_by.clone());
+        silenced.refused.extend([refusal(Reason::CannotAnswer)]);
+        in_part.refused.extend([refusal(Reason::SchedulerMissing)]);
+        let mut holds_too = stands_by.clone();
+        holds_too.peer.held = object.vips.iter().copied().collect();
+        let reports = [
+            ("dead", &stands_by),
+            ("holds-too", &holds_too),
+            ("idle", &idle),
+            ("in-part", &in_part),
+            ("new", &new),
+            ("refuses", &refuses),
+            ("silenced", &silenced),
+            ("stands-by", &stands_by),
+        ];
+        let names: Vec<NodeName> = reports.map(|(name, _)| name.into()).into();
+        let reports = reports.map(|(_, report)| report);
         let reports: BTreeMap<_, _> = names.iter().zip(reports).collect();
         let peers = reports.iter();
         let peers = peers.map(|(name, report)| ((*name).clone(), report.peer.clone()));
@@ -138,7 +173,7 @@ mod tests {
             (name.0 == "dead").then_some(Silence::Agent(unchanged))
         };
         let (ready, others) = standbys(&object, &holders, &reports, &snapshot, dead);
-        assert_eq!(ready, ["stands-by"]);
+        assert_eq!(ready, ["in-part", "stands-by"]);
         assert!(others[0].message.contains("no heartbeat for 312 s"));
         let others: Vec<_> = others
             .iter()
@@ -148,10 +183,12 @@ mod tests {
             others,
             [
                 ("dead", "ReportStale"),
+                ("holds-too", "VIPConflict"),
                 ("idle", "NoRealServers"),
                 ("mute", "Pending"),
                 ("new", "Pending"),
                 ("refuses", "NoInterface"),
+                ("silenced", "CannotAnswerARP"),
             ]
         );
     }

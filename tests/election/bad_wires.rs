@@ -259,7 +259,7 @@ fn forged_frames_are_reported_by_rate_and_answered_with_few_questions() {
         let counts = world.count.take().unwrap();
         let frames = counts
             .iter()
-            .map(|it| it.frames_to_all() + it.unicasts)
+            .map(|it| it.broadcast_frames() + it.unicasts)
             .sum::<usize>();
         assert!(frames <= 40 * 3 * SECONDS, "{name}: {frames} frames");
         settle(&mut world, ms(3000));

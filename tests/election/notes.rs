@@ -19,7 +19,7 @@ pub struct Count {
 
 impl Count {
     /// Frames to all hosts about VIPs; an announcement is several.
-    pub fn frames_to_all(&self) -> usize {
+    pub fn broadcast_frames(&self) -> usize {
         self.broadcasts + self.announcements * Form::ALL.len()
     }
 }

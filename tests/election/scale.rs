@@ -38,7 +38,7 @@ fn a_thousand_vips_in_one_takeover() {
         }
         sums.into_values().max().unwrap()
     };
-    let busiest = |window| most(window, Count::frames_to_all);
+    let busiest = |window| most(window, Count::broadcast_frames);
     // Repeated announcements of earlier VIPs wait for the first ones of later VIPs.
     let announced = most(rate.every.as_millis(), |count| count.announcements);
     assert!(

@@ -62,7 +62,7 @@ fn why_not(
     let mut held = object
         .vips
         .iter()
-        .filter(|vip| report.peer.held.contains(vip));
+        .filter(|vip| report.peer.held.contains(**vip));
     if let Some(vip) = held.next() {
         let message = format!("it reports {vip} as held, too");
         return Some(Refusal::new(Reason::VipConflict, message));

@@ -31,7 +31,11 @@ pub(super) fn standbys(
     let (mut ready, mut others) = (Vec::new(), Vec::new());
     for name in directors(object, snapshot).filter(|name| !holders.contains(name.0.as_str())) {
         let report = reports.get(name).copied();
-        match why_not(object, name, report, snapshot, silence(name)) {
+        let silence = silence(name);
+        let why = holds_too(object, report)
+            .filter(|_| silence.is_none() && !holders.is_empty())
+            .or_else(|| why_not(object, name, report, snapshot, silence));
+        match why {
             None => ready.push(name.to_string()),
             Some(refusal) => others.push(UnreadyStandby {
                 director: name.to_string(),
@@ -41,6 +45,14 @@ pub(super) fn standbys(
         }
     }
     (ready, others)
+}
+
+/// That this director holds a VIP of which another one is named as the holder.
+fn holds_too(object: &VirtualService, report: Option<&Report>) -> Option<Refusal> {
+    let held = &report?.peer.held;
+    let vip = object.vips.iter().find(|vip| held.contains(**vip))?;
+    let message = format!("it reports {vip} as held, too");
+    Some(Refusal::new(Reason::VipConflict, message))
 }
 
 /// Why `name` could not take over all VIPs of `object`, by the rule by which directors choose their successors. Without an
@@ -58,14 +70,6 @@ fn why_not(
     };
     if let Some(silence) = silence {
         return Some(Refusal::new(Reason::ReportStale, silence.to_string()));
-    }
-    let mut held = object
-        .vips
-        .iter()
-        .filter(|vip| report.peer.held.contains(**vip));
-    if let Some(vip) = held.next() {
-        let message = format!("it reports {vip} as held, too");
-        return Some(Refusal::new(Reason::VipConflict, message));
     }
     let refusal = report.refused.get(&object.key);
     let is_able = refusal.is_none_or(|refusal| !keeps_from_claiming(refusal.reason));

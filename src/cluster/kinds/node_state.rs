@@ -8,7 +8,7 @@ use crate::{
         Change, Key, SourceName, Wanted,
         kind::{Kind, any_shape},
     },
-    model::NodeName,
+    model::{NodeName, PeerState},
 };
 
 /// Why a NodeState has no report.
@@ -32,8 +32,7 @@ pub(super) fn kind(client: &Client, wanted: &Wanted) -> Kind<DynamicObject> {
         meaning: Box::new(move |object| {
             let name = name(&object);
             match &said {
-                // An agent skips the NodeState that it writes itself.
-                Some(own) if own.node == name => Vec::new(),
+                Some(own) if own.node == name => own_changes(name, object),
                 Some(_) | None if details => vec![Change::Report(
                     name,
                     Box::new(report(object, Report::from_status)),
@@ -72,6 +71,20 @@ fn report<T>(
     }
 }
 
+/// What an agent takes from the NodeState that it writes itself: what others have read of it decides where VIPs go, and all
+/// directors must decide alike. All else it knows better.
+fn own_changes(name: NodeName, object: DynamicObject) -> Vec<Change> {
+    let published = report(object, Report::peer_of);
+    let change = published.map(|published| {
+        let own = PeerState {
+            incomplete: published.incomplete,
+            ..PeerState::default()
+        };
+        Change::Peer(name, own)
+    });
+    change.into_iter().collect()
+}
+
 /// The changes for a reader that needs only the part that other nodes act on.
 fn peer_changes(name: NodeName, object: DynamicObject) -> Vec<Change> {
     let key = Key::NodeState(name.clone());
@@ -96,6 +109,28 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn of_its_own_node_state_an_agent_takes_what_others_place_vips_by() {
+        let state = |status: serde_json::Value| -> DynamicObject {
+            serde_json::from_value(json!({
+                "apiVersion": "directway.dev/v1alpha1", "kind": "NodeState", "metadata": {"name": "a"}, "status": status,
+            }))
+            .unwrap()
+        };
+        let status =
+            json!({"bound": ["10.0.0.1"], "held": ["10.0.0.1"], "incomplete": ["10.0.0.1"]});
+        let own = PeerState {
+            incomplete: [std::net::IpAddr::from([10, 0, 0, 1])].into(),
+            ..PeerState::default()
+        };
+        let changes = own_changes("a".into(), state(status));
+        assert!(
+            matches!(&changes[..], [Change::Peer(name, peer)] if name.0 == "a" && *peer == own),
+            "{changes:?}"
+        );
+        assert!(own_changes("a".into(), state(json!({"bound": 5}))).is_empty());
+    }
 
     #[test]
     fn a_garbled_node_state_changes_nothing() {

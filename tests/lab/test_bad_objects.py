@@ -133,7 +133,10 @@ def test_an_address_that_a_node_needs_is_bound_nowhere(serving):
     """Only r1 has routes through the router, which is off; all nodes reach the API server at the lab's own address."""
     router, r1 = "10.77.0.99", serving.lab["r1"]
     r1.sh(f"ip route add 198.51.100.0/24 via {router} table 77")
+    state = lambda: serving.api.get("/apis/directway.dev/v1alpha1/nodestates/r1")["status"]
     try:
+        # A director that claims the VIP before it can know goes on serving it.
+        wait_until(lambda: router in str(state()["reserved"]), "r1 to report the router")
         for vip, word in ((router, "router"), (serving.lab.address(), "API server"), ("10.77.0.255", "broadcast")):
             serving.apply(virtual_service(vip=vip))
             message = serving.wait_condition("Accepted", "False", "VIPReserved")

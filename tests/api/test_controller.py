@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from ground import assets
 from ground.apiserver import ApiError
 from ground.wait import wait_until
+from kinds import define_kinds
 from manifests import from_table
 
 RESOURCES = "/apis/directway.dev/v1alpha1/namespaces/default/virtualservices"
@@ -15,10 +15,7 @@ VIP = "10.9.0.100"
 
 @pytest.fixture(scope="module")
 def api(lab):
-    for path in sorted((assets.ROOT / "crds").glob("*.yaml")):
-        lab.kubectl("apply --server-side -f -", path.read_text())
-    lab.api.wait_established()
-    wait_until(lambda: "virtualservices" in lab.kubectl("api-resources --api-group=directway.dev"), "discovery of the kinds")
+    define_kinds(lab)
     lab.api.register("d", "10.9.0.1", {"directway.dev/director": "true"})
     lab.api.register("r1", "10.9.0.11", {"directway.dev/backend": "true"})
     lab.api.register("r2", "10.9.0.12", {"directway.dev/backend": ""})

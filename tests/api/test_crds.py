@@ -5,7 +5,7 @@ import json
 import pytest
 from ground import assets
 from ground.place import CommandFailed
-from ground.wait import wait_until
+from kinds import define_kinds
 from manifests import TABLE, from_table, text
 
 RESOURCES = "/apis/directway.dev/v1alpha1/namespaces/default/virtualservices"
@@ -13,10 +13,7 @@ RESOURCES = "/apis/directway.dev/v1alpha1/namespaces/default/virtualservices"
 
 @pytest.fixture(scope="module")
 def api(lab):
-    for path in sorted((assets.ROOT / "crds").glob("*.yaml")):
-        lab.kubectl("apply --server-side -f -", path.read_text())
-    lab.api.wait_established()
-    wait_until(lambda: "virtualservices" in lab.kubectl("api-resources --api-group=directway.dev"), "discovery of the kinds")
+    define_kinds(lab)
     return lab.api
 
 

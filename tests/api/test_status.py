@@ -4,8 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from ground import assets
-from ground.wait import wait_until
+from kinds import define_kinds
 from manifests import from_table
 
 VIP = "10.9.0.100"
@@ -17,10 +16,7 @@ DIRECTORS = ["d", "e", "x"]
 
 @pytest.fixture(scope="module")
 def api(lab):
-    for path in sorted((assets.ROOT / "crds").glob("*.yaml")):
-        lab.kubectl("apply --server-side -f -", path.read_text())
-    lab.api.wait_established()
-    wait_until(lambda: "virtualservices" in lab.kubectl("api-resources --api-group=directway.dev"), "discovery of the kinds")
+    define_kinds(lab)
     lab.kubectl(f"create namespace {NAMESPACE}")
     lab.kubectl("create serviceaccount reader")
     lab.kubectl("create clusterrole reader --verb=list --resource=virtualservices.directway.dev,nodestates.directway.dev,nodes")

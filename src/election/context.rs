@@ -7,7 +7,7 @@ use super::{
     config::{Rank, VipConfig},
     frame_kind::Host,
     peers::{Liveness, Peers},
-    rate_limiter::{RateLimiters, interval},
+    rate_limiter::{RateLimiters, Turns, interval},
     timing::{Rate, Timing},
 };
 
@@ -48,6 +48,8 @@ pub(super) struct CommonState {
     /// From this time on an announcement is believed until the director was asked. Later than now if one was found wrong
     /// lately.
     pub believes_from: Duration,
+    /// Its turns at what all VIPs of the segment share.
+    pub turns: Turns,
 }
 
 impl CommonState {
@@ -184,6 +186,33 @@ impl Context<'_> {
             .max(interval(self.count, self.timing.urgent))
     }
 
+    /// Whether it is this VIP's turn at a probe of a vacant VIP or a check after a fault; an error is the time to ask again.
+    pub fn urgent_turn(&mut self) -> Result<(), Duration> {
+        let turn = &mut self.common.turns.urgent;
+        let limiter = &mut self.rate_limiters.urgent;
+        limiter.take(turn, self.timing.urgent, self.now)
+    }
+
+    /// The same at a check of a VIP that is in order, or at a planned move.
+    pub fn background_turn(&mut self) -> Result<(), Duration> {
+        let turn = &mut self.common.turns.background;
+        let limiter = &mut self.rate_limiters.background;
+        limiter.take(turn, self.timing.background, self.now)
+    }
+
+    /// An announcement that does not wait for its turn.
+    pub fn spend_announcement(&mut self) {
+        let limiter = &mut self.rate_limiters.announcements;
+        limiter.spend(self.timing.urgent, self.now);
+    }
+
+    /// The same at an announcement.
+    pub fn announcement_turn(&mut self) -> Result<(), Duration> {
+        let turn = &mut self.common.turns.announcement;
+        let limiter = &mut self.rate_limiters.announcements;
+        limiter.take(turn, self.timing.urgent, self.now)
+    }
+
     pub fn probe(&mut self) {
         self.out.ask(self.vip, None, Sender::Unspecified);
     }
@@ -289,7 +318,7 @@ impl Context<'_> {
             None => true,
             Some(told) => conflict.mac != host.mac && self.now >= told + self.timing.defend,
         };
-        if is_news && self.rate_limiters.reports.take(REPORTS, self.now).is_ok() {
+        if is_news && self.rate_limiters.reports.is_free(REPORTS, self.now) {
             conflict.mac = host.mac;
             conflict.told = Some(self.now);
             self.out.notices.push(Notice::Conflict {

@@ -178,17 +178,14 @@ impl Holding {
     /// Announces the VIP as planned. Every announcement counts, but the first of a burst never waits: clients do, and it
     /// follows probes, which waited for their turn.
     fn announce(&mut self, cx: &mut Context<'_>) {
-        let may = cx
-            .rate_limiters
-            .announcements
-            .take(cx.timing.urgent, cx.now);
-        match may {
-            Err(at) if !self.announcing.is_first() => self.announcing.next = at,
-            Ok(()) | Err(_) => {
-                cx.announce();
-                self.announcing.done(cx.now, cx.refresh_interval());
-            }
+        if self.announcing.is_first() {
+            cx.spend_announcement();
+        } else if let Err(at) = cx.announcement_turn() {
+            self.announcing.next = at;
+            return;
         }
+        cx.announce();
+        self.announcing.done(cx.now, cx.refresh_interval());
     }
 
     /// Keeps a VIP that this director may no longer hold until a successor has it, for a limited time.
@@ -218,11 +215,8 @@ impl Holding {
         let is_first = detection.doubts > ROUNDS || detection.doubts == 0;
         let may = match (is_first, detection.urgent || detection.doubts > 0) {
             (false, _) => Ok(()),
-            (true, true) => cx.rate_limiters.urgent.take(cx.timing.urgent, cx.now),
-            (true, false) => cx
-                .rate_limiters
-                .background
-                .take(cx.timing.background, cx.now),
+            (true, true) => cx.urgent_turn(),
+            (true, false) => cx.background_turn(),
         };
         if let Err(at) = may {
             detection.next = at;

@@ -145,11 +145,7 @@ impl Standby {
                 if cx.is_target(director) {
                     let from = cx.may_move_from(director);
                     if cx.now >= from {
-                        match cx
-                            .rate_limiters
-                            .background
-                            .take(cx.timing.background, cx.now)
-                        {
+                        match cx.background_turn() {
                             Ok(()) => return Some(Moving::start(director, cx)),
                             Err(at) => self.at = Some(at),
                         }
@@ -172,7 +168,7 @@ impl Standby {
             // The change of a peer's liveness makes this VIP due again.
             return None;
         }
-        match cx.rate_limiters.urgent.take(cx.timing.urgent, cx.now) {
+        match cx.urgent_turn() {
             Ok(()) => Some(Probing::start(vacancy, cx)),
             Err(at) => {
                 self.at = Some(at);
@@ -200,10 +196,7 @@ impl Standby {
                 ));
             }
             let may = match watch.asked {
-                0 => cx
-                    .rate_limiters
-                    .background
-                    .take(cx.timing.background, cx.now),
+                0 => cx.background_turn(),
                 _ => Ok(()),
             };
             watch.next = match (may, cx.peers.mac(director)) {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    election::{Actions, Election, ElectionConfig, Event, Notice},
+    election::{Actions, Election, ElectionConfig, Event, Notice, VipState},
     kernel::{KernelError, OpError, RefusalKind, SegmentNic},
     model::{AddressKey, Dev, Role},
     plan::Op,
@@ -21,6 +21,9 @@ use super::{ElectionParams, ElectionStatus, round_trip::RoundTrips};
 const FRAMES: usize = 4096;
 /// How many times a VIP's lifetime is renewed before it would end.
 const RENEWALS: u32 = 4;
+/// Looks at a NIC that keeps changing shall not take more than a tenth of the time. Each VIP that is claimed is a change,
+/// and with thousands of them a look takes as long as a probe does.
+const LOOK_SHARE: u32 = 10;
 
 /// Why an election stopped.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +48,10 @@ pub struct Driver<N> {
     lifetime: Option<Duration>,
     /// When the lifetime of the VIPs is renewed next.
     renewal: Option<Duration>,
+    /// When to look at the NIC, which has changed.
+    changed: Option<Duration>,
+    /// Until when a change has to wait for a look.
+    looks_from: Duration,
     unsent: Option<String>,
     round_trips: RoundTrips,
 }
@@ -74,6 +81,8 @@ impl<N: SegmentNic> Driver<N> {
             wake: None,
             lifetime: params.lifetime,
             renewal: Some(Duration::ZERO),
+            changed: None,
+            looks_from: Duration::ZERO,
             unsent: None,
             round_trips: RoundTrips::default(),
         };
@@ -88,24 +97,29 @@ impl<N: SegmentNic> Driver<N> {
 
     /// When [`Self::work`] has to be called at the latest.
     pub fn due(&self) -> Option<Duration> {
-        self.wake.into_iter().chain(self.renewal).min()
+        let due = [self.wake, self.renewal, self.changed];
+        due.into_iter().flatten().min()
     }
 
     /// Handles frames that have arrived and does what is due. Returns whether it has read all frames.
     pub fn work(&mut self) -> Result<bool, DriverError> {
-        if self
-            .renewal
-            .is_some_and(|renewal| renewal <= self.nic.now())
-        {
+        if self.is_over(self.renewal) {
             self.renew()?;
         }
+        if self.is_over(self.changed) {
+            self.look()?;
+        }
         let mut all = self.listen()?;
-        if self.wake.is_some_and(|wake| wake <= self.nic.now()) {
+        if self.is_over(self.wake) {
             // An answer that waits in the buffer must not count as silence.
             all = self.listen()?;
             self.event(Event::Tick);
         }
         Ok(all)
+    }
+
+    fn is_over(&self, time: Option<Duration>) -> bool {
+        time.is_some_and(|time| time <= self.nic.now())
     }
 
     /// The configuration has changed.
@@ -118,19 +132,31 @@ impl<N: SegmentNic> Driver<N> {
         self.event(Event::Config(config));
     }
 
-    /// Reads the state of the NIC, which other programs may change, too.
-    pub fn look(&mut self) -> Result<(), DriverError> {
+    /// The kernel's links or addresses have changed: [`Self::work`] looks at the NIC.
+    pub fn changed(&mut self) {
+        self.changed.get_or_insert(self.looks_from);
+    }
+
+    /// Reads the state of the NIC, which other programs may change, too. The election learns of differences only.
+    fn look(&mut self) -> Result<(), DriverError> {
+        let began = self.nic.now();
+        self.changed = None;
         let state = self.nic.look()?.ok_or(DriverError::NoDevice)?;
         self.event(Event::Carrier(state.carrier));
         let held = self.status.held_on(&self.dev);
-        let known = |vip: &IpAddr| self.election.vip_state(*vip).is_some();
-        let present: Vec<IpAddr> = state.vips.iter().copied().filter(known).collect();
+        let is_new = |vip: &IpAddr| {
+            let known = self.election.vip_state(*vip);
+            known.is_some_and(|known| !matches!(known, VipState::Holds { .. }))
+        };
+        let present: Vec<IpAddr> = state.vips.iter().copied().filter(is_new).collect();
         let gone: BTreeSet<IpAddr> = held.difference(&state.vips).copied().collect();
         self.status.sees(&self.dev, &present, &gone);
         self.event(Event::Nic {
             present,
             absent: gone.into_iter().collect(),
         });
+        let now = self.nic.now();
+        self.looks_from = now + now.saturating_sub(began) * (LOOK_SHARE - 1);
         Ok(())
     }
 
@@ -340,14 +366,21 @@ mod tests {
 
     /// A NIC whose queue is full.
     #[derive(Debug)]
-    struct Full;
+    struct Full {
+        now: Duration,
+        /// How long a look takes.
+        slow: Duration,
+        looks: u32,
+    }
 
     impl SegmentNic for Full {
         fn now(&self) -> Duration {
-            Duration::from_secs(1)
+            self.now
         }
 
         fn look(&mut self) -> Result<Option<NicState>, KernelError> {
+            self.looks += 1;
+            self.now += self.slow;
             Ok(Some(NicState {
                 carrier: true,
                 vips: BTreeSet::new(),
@@ -382,8 +415,7 @@ mod tests {
         }
     }
 
-    #[test]
-    fn frames_that_the_nic_refuses_do_not_count_as_sent() {
+    fn driver(slow: Duration) -> (Driver<Full>, Arc<Metrics>) {
         let id = |last| DirectorId(IpAddr::from([10, 0, 0, last]));
         let peer = PeerConfig {
             name: "e".into(),
@@ -406,7 +438,17 @@ mod tests {
             status: Arc::new(status),
             inbox,
         };
-        let mut driver = Driver::open(Full, &params).unwrap();
+        let nic = Full {
+            now: Duration::from_secs(1),
+            slow,
+            looks: 0,
+        };
+        (Driver::open(nic, &params).unwrap(), metrics)
+    }
+
+    #[test]
+    fn frames_that_the_nic_refuses_do_not_count_as_sent() {
+        let (mut driver, metrics) = driver(Duration::ZERO);
         driver.work().unwrap();
         let unsent = driver.unsent.as_deref();
         assert!(
@@ -418,5 +460,24 @@ mod tests {
             !text.contains("directway_election_frames_sent_total{"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_nic_that_changes_all_the_time_is_looked_at_for_a_tenth_of_the_time() {
+        let (mut driver, _) = driver(Duration::from_millis(50));
+        driver.work().unwrap();
+        driver.nic.now += Duration::from_secs(1);
+        let (began, looks) = (driver.nic.now, driver.nic.looks);
+        // The first change is looked at at once.
+        driver.changed();
+        driver.work().unwrap();
+        assert_eq!(driver.nic.looks, looks + 1);
+        while driver.nic.now < began + Duration::from_secs(10) {
+            driver.changed();
+            driver.work().unwrap();
+            driver.nic.now += Duration::from_millis(1);
+        }
+        let looks = driver.nic.looks - looks;
+        assert!((19..=21).contains(&looks), "{looks} looks in 10 s");
     }
 }

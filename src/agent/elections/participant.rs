@@ -112,11 +112,9 @@ where
     }
 
     /// The kernel's links or addresses changed.
-    pub fn look(&mut self, now: Duration) {
-        if let Some(driver) = &mut self.driver
-            && let Err(problem) = driver.look()
-        {
-            self.fail(&problem, now);
+    pub fn changed(&mut self) {
+        if let Some(driver) = &mut self.driver {
+            driver.changed();
         }
     }
 

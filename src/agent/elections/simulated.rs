@@ -92,7 +92,7 @@ impl SimulatedElections {
                 participant.work(now);
                 let shown = participant.nic().and_then(FakeNic::state);
                 if std::mem::replace(seen, shown.clone()) != shown {
-                    participant.look(now);
+                    participant.changed();
                     participant.work(now);
                 }
                 true

@@ -50,7 +50,7 @@ async fn run(params: ElectionParams, mut link_changes: watch::Receiver<()>) {
             }
             // If the sender is gone, the agent is ending.
             Ok(()) = link_changes.changed() => {
-                participant.look(boot_time());
+                participant.changed();
                 None
             }
             ready = readable(socket.as_ref()) => ready,

@@ -28,6 +28,8 @@ mod services;
 mod settings;
 #[path = "contract/simulator.rs"]
 mod simulator;
+#[path = "contract/tables.rs"]
+mod tables;
 #[path = "contract/traffic.rs"]
 mod traffic;
 #[path = "contract/wire.rs"]

@@ -17,6 +17,7 @@ pub mod raw;
 pub mod rtnl;
 mod segment;
 mod segment_nic;
+mod services;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -189,7 +190,7 @@ impl Kernel for Linux {
     }
 
     fn has_service(&mut self, key: &ServiceKey) -> Result<bool, KernelError> {
-        Ok(observe::get_service(self, key)?.is_some())
+        Ok(services::get_service(self, key)?.is_some())
     }
 
     fn arp_settings(&mut self, devs: &BTreeSet<Dev>) -> Result<ArpReading, KernelError> {

@@ -1,8 +1,8 @@
 //! The kernel's network state, as one value of the model.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    io::{self, BufReader},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    io,
 };
 
 use ipnet::IpNet;
@@ -12,20 +12,15 @@ use crate::{
     kernel::KernelError,
     model::{
         AddressKey, ArpReading, ArpSettings, Dev, ForeignTag, Ipvs, IpvsSetting, LinkKind,
-        Observed, ObservedAddress, PROTOCOL_TAG, Role, Service, ServiceKey, host_prefix,
+        Observed, ObservedAddress, PROTOCOL_TAG, Role, host_prefix,
     },
 };
 
 use super::{
-    IPVS_SETTINGS, Linux, explain, failure,
-    ipvs::{
-        IpvsMessage,
-        procfs::{self, Entry},
-        report::{self, SeenDestination, SeenService},
-        request,
-    },
-    netlink::NetlinkError,
+    IPVS_SETTINGS, Linux, failure,
+    ipvs::{IpvsMessage, report, request},
     rtnl::{address, route},
+    services::services,
 };
 
 /// Where `net.ipv4.conf` is. Readable without privileges; netlink does not report these two values of `all`
@@ -174,118 +169,6 @@ fn routes(
     Ok(())
 }
 
-fn services(linux: &mut Linux, observed: &mut Observed) -> Result<(), KernelError> {
-    let Some(listed) = list_services(linux)? else {
-        observed.ipvs = Ipvs::Missing(explain::NO_IPVS.to_owned());
-        return Ok(());
-    };
-    for seen in listed {
-        match seen {
-            SeenService::Addressed(key, service) => {
-                observed.net.services.insert(key, service);
-            }
-            SeenService::Marked(_) => observed.fwmark_services += 1,
-        }
-    }
-    let mut shown = read_destinations(observed)?;
-    // Both readings miss entries if others change the table meanwhile, and IPVS marks no such dump as inconsistent. A
-    // service that only the file shows is asked for by its key.
-    for key in std::mem::take(&mut shown.unlisted) {
-        if let Some(service) = get_service(linux, &key)? {
-            observed.net.services.insert(key, service);
-        }
-    }
-    // Without the file (a container may hide it), and for services whose destinations it did not show, ask for these one
-    // service at a time.
-    let unshown: Vec<ServiceKey> = observed
-        .net
-        .services
-        .keys()
-        .filter(|key| !shown.listed.remove(key))
-        .copied()
-        .collect();
-    for key in unshown {
-        for seen in list_destinations(linux, &key)? {
-            insert(observed, key, seen);
-        }
-    }
-    Ok(())
-}
-
-/// The services that the kernel's text file shows.
-#[derive(Default)]
-struct Shown {
-    /// Those that were listed before; their destinations have been read.
-    listed: HashSet<ServiceKey>,
-    /// The others.
-    unlisted: Vec<ServiceKey>,
-}
-
-/// Reads all destinations from the kernel's text file.
-fn read_destinations(observed: &mut Observed) -> Result<Shown, KernelError> {
-    let mut shown = Shown::default();
-    let result = std::fs::File::open(procfs::PATH).and_then(|file| {
-        procfs::read(BufReader::new(file), |entry| match entry {
-            Entry::Service(key) => match observed.net.services.get_mut(&key) {
-                // If a service is shown twice, the second time counts.
-                Some(service) if !shown.listed.insert(key) => {
-                    service.destinations.clear();
-                    let others = &mut observed.foreign_destinations;
-                    others.retain(|(of, _), _| *of != key);
-                }
-                Some(_) => {}
-                None => shown.unlisted.push(key),
-            },
-            Entry::Destination(key, seen) => insert(observed, key, seen),
-        })
-    });
-    match result {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(failure(format!("read {}", procfs::PATH), error))
-        }
-        _ => Ok(shown),
-    }
-}
-
-fn insert(observed: &mut Observed, key: ServiceKey, seen: SeenDestination) {
-    let SeenDestination {
-        server,
-        destination,
-        connections,
-    } = seen;
-    let Some(service) = observed.net.services.get_mut(&key) else {
-        return;
-    };
-    if server.port() != key.port {
-        let others = &mut observed.foreign_destinations;
-        others.insert((key, server), destination);
-        return;
-    }
-    service.destinations.insert(server.ip(), destination);
-    if destination.weight == 0 {
-        observed.draining.insert((key, server.ip()), connections);
-    }
-}
-
-/// The destinations of one service; none if it is gone.
-fn list_destinations(
-    linux: &mut Linux,
-    key: &ServiceKey,
-) -> Result<Vec<SeenDestination>, KernelError> {
-    let doing = || format!("list the destinations of {key}");
-    let Some(family) = linux.ipvs_family()? else {
-        return Ok(Vec::new());
-    };
-    let messages: Vec<GenlMessage<IpvsMessage>> = linux
-        .dump_ipvs(family, request::list_destinations(key))
-        .map_err(|error| failure(doing(), error))?;
-    let seen: Result<Vec<_>, _> = messages
-        .iter()
-        .map(|message| report::destination(&message.payload, key.vip))
-        .collect();
-    seen.map_err(|error| failure(doing(), error))
-}
-
 /// The daemons that exchange connections; none where the kernel has no IPVS.
 fn daemons(linux: &mut Linux, observed: &mut Observed) -> Result<(), KernelError> {
     const DOING: &str = "list IPVS's synchronisation daemons";
@@ -319,48 +202,4 @@ fn timeouts(linux: &mut Linux, observed: &mut Observed) -> Result<(), KernelErro
         .map(|answer| report::timeouts(&answer.payload));
     observed.net.ipvs.extend(timeouts.flatten());
     Ok(())
-}
-
-/// One service, without its destinations; `None` if it is not there, or the kernel has no IPVS.
-pub fn get_service(linux: &mut Linux, key: &ServiceKey) -> Result<Option<Service>, KernelError> {
-    let Some(family) = linux.ipvs_family()? else {
-        return Ok(None);
-    };
-    let mut question = GenlMessage::from_payload(request::get_service(key));
-    question.set_resolved_family_id(family);
-    match linux.genl.ask::<_, SeenService>(&question) {
-        Ok(answers) => Ok(answers.into_iter().find_map(|seen| match seen {
-            SeenService::Addressed(_, service) => Some(service),
-            SeenService::Marked(_) => None,
-        })),
-        Err(NetlinkError::Refused {
-            errno: libc::ESRCH, ..
-        }) => Ok(None),
-        Err(error) => Err(failure(format!("look for {key}"), error)),
-    }
-}
-
-/// All services without their destinations; `None` if the kernel has no IPVS.
-fn list_services(linux: &mut Linux) -> Result<Option<Vec<SeenService>>, KernelError> {
-    const DOING: &str = "list the IPVS services";
-    for _ in 0..2 {
-        let Some(family) = linux.ipvs_family()? else {
-            return Ok(None);
-        };
-        match linux.dump_ipvs(family, request::list_services()) {
-            // The module was unloaded, or loaded again and has another number now: look it up once more.
-            Err(NetlinkError::Refused {
-                errno: libc::ENOENT,
-                ..
-            }) => linux.ipvs = None,
-            Err(NetlinkError::Refused {
-                errno: libc::EPERM, ..
-            }) => return Err(failure(DOING, explain::NO_RIGHTS)),
-            other => return other.map(Some).map_err(|error| failure(DOING, error)),
-        }
-    }
-    Err(failure(
-        DOING,
-        "module ip_vs is being unloaded and loaded again",
-    ))
 }

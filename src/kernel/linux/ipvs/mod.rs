@@ -10,6 +10,7 @@ pub mod procfs;
 pub mod report;
 pub mod request;
 mod service;
+pub mod sockopt;
 mod stats;
 #[cfg(test)]
 mod tests;

@@ -242,7 +242,8 @@ pub fn timeouts(message: &IpvsMessage) -> BTreeMap<IpvsSetting, u32> {
     message.attributes.iter().filter_map(timeout).collect()
 }
 
-fn forward_of(flags: u32) -> Forward {
+/// The forwarding method in a destination's flags.
+pub(super) fn forward_of(flags: u32) -> Forward {
     match flags & FORWARD_MASK {
         FORWARD_DIRECT => Forward::Direct,
         FORWARD_LOCAL => Forward::Local,

@@ -24,6 +24,8 @@ const RENEWALS: u32 = 4;
 /// Looks at a NIC that keeps changing shall not take more than a tenth of the time. Each VIP that is claimed is a change,
 /// and with thousands of them a look takes as long as a probe does.
 const LOOK_SHARE: u32 = 10;
+/// How long a change waits for a look at most.
+const LOOK_WAIT: Duration = Duration::from_secs(1);
 
 /// Why an election stopped.
 #[derive(Debug, thiserror::Error)]
@@ -156,7 +158,8 @@ impl<N: SegmentNic> Driver<N> {
             absent: gone.into_iter().collect(),
         });
         let now = self.nic.now();
-        self.looks_from = now + now.saturating_sub(began) * (LOOK_SHARE - 1);
+        let others = now.saturating_sub(began) * (LOOK_SHARE - 1);
+        self.looks_from = now + others.min(LOOK_WAIT);
         Ok(())
     }
 

@@ -12,8 +12,8 @@ use std::{
 use crate::{
     desired::{
         Admission, Desired, DirectorHistory, DrainTimers, IncompleteVips, Inputs, NodeOptions,
-        Questions, RecentDirectors, SegmentInputs, ServedInputs, admit, admit_here, conflict,
-        desired, questions, reserved, segments,
+        Questions, RecentDirectors, admit, admit_here, conflict, desired, questions, reserved,
+        segments,
     },
     kernel::{Kernel, KernelError, OpResults, execute},
     model::{
@@ -242,7 +242,9 @@ impl Passes {
             // The ops were applied, but what the kernel has now is not known: a report would be a guess.
             return acted;
         }
-        state.incomplete = self.find_incomplete(input.snapshot, &state, now);
+        let after = state.after(&self.node, input.snapshot);
+        self.incomplete.update(&after, now);
+        state.incomplete = self.incomplete.vips();
         let elections = match &acted {
             Ok(()) => self.hold_elections(input, &state, &former),
             Err(_) => Ok(()),
@@ -351,24 +353,6 @@ impl Passes {
         Ok(())
     }
 
-    /// VIPs of which this director has not been able to serve everything lately, this pass included.
-    fn find_incomplete(
-        &mut self,
-        snapshot: &Snapshot,
-        state: &PassState<'_>,
-        now: Duration,
-    ) -> IpRanges {
-        self.incomplete.update(&ServedInputs {
-            node: &self.node,
-            snapshot,
-            admission: &state.admission,
-            desired: &state.desired,
-            observed: &state.observed,
-            now,
-        });
-        self.incomplete.vips()
-    }
-
     /// Sends the elections what follows from the present state.
     fn hold_elections(
         &mut self,
@@ -376,15 +360,8 @@ impl Passes {
         state: &PassState<'_>,
         former: &RecentDirectors,
     ) -> Result<(), KernelError> {
-        let segments = segments(&SegmentInputs {
-            node: &self.node,
-            snapshot: input.snapshot,
-            admission: &state.admission,
-            observed: &state.observed,
-            desired: &state.desired,
-            former,
-            fresh: input.fresh && input.complete,
-        });
+        let after = state.after(&self.node, input.snapshot);
+        let segments = segments(&after, former, input.fresh && input.complete);
         let published = self.elections.publish(segments);
         published.map_err(|error| KernelError {
             doing: "begin the election of a segment".to_owned(),

@@ -6,11 +6,11 @@ use std::{
 };
 
 use crate::{
-    desired::{Admission, Desired},
+    desired::{Admission, AfterPass, Desired},
     kernel::{KernelError, OpResults},
     model::{
-        AddressKey, Conflict, IpRanges, Ledger, Move, Observed, ProxyAnswer, Reserved, Snapshot,
-        VipDevices, has_proxy_device,
+        AddressKey, Conflict, IpRanges, Ledger, Move, NodeName, Observed, ProxyAnswer, Reserved,
+        Snapshot, VipDevices, has_proxy_device,
     },
 };
 
@@ -66,6 +66,17 @@ pub struct PassState<'a> {
 }
 
 impl PassState<'_> {
+    /// The same for the elections, and for what the next pass should know of this one.
+    pub(super) fn after<'b>(&'b self, node: &'b NodeName, snapshot: &'b Snapshot) -> AfterPass<'b> {
+        AfterPass {
+            node,
+            snapshot,
+            admission: &self.admission,
+            desired: &self.desired,
+            observed: &self.observed,
+        }
+    }
+
     /// Whether this node should have services and has the device of kube-proxy in ipvs mode, which may delete them.
     pub fn meets_kube_proxy(&self) -> bool {
         !self.desired.net.services.is_empty() && has_proxy_device(&self.observed)

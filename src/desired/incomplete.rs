@@ -14,11 +14,9 @@ use std::{
     time::Duration,
 };
 
-use crate::model::{
-    IpRanges, NodeName, Observed, Peers, Service, ServiceKey, Snapshot, VirtualService,
-};
+use crate::model::{IpRanges, Peers, Service, ServiceKey, VirtualService};
 
-use super::{Admission, Desired, may_hold};
+use super::{AfterPass, may_hold};
 
 /// In so many passes in a row a service must be missing.
 const PASSES: u32 = 3;
@@ -28,23 +26,6 @@ const CONFIRM: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(500);
 /// How long everything must have been served before the VIP counts as complete again.
 pub const WHOLE: Duration = Duration::from_secs(300);
-
-/// What one pass has found.
-#[derive(Clone, Copy, Debug)]
-pub struct ServedInputs<'a> {
-    /// This node.
-    pub node: &'a NodeName,
-    /// The content of the sources.
-    pub snapshot: &'a Snapshot,
-    /// Which VirtualServices are served.
-    pub admission: &'a Admission<'a>,
-    /// What the node should have.
-    pub desired: &'a Desired,
-    /// What the kernel shows after the ops of this pass.
-    pub observed: &'a Observed,
-    /// The agent's monotonic clock.
-    pub now: Duration,
-}
 
 /// VIPs of which this director cannot serve everything, and what may become one. Times are on the agent's monotonic clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,38 +65,38 @@ enum Found {
 
 impl IncompleteVips {
     /// Takes in what a pass has found. Where agents cannot report, nobody would hear of it.
-    pub fn update(&mut self, inputs: &ServedInputs<'_>) {
-        if inputs.snapshot.peers == Peers::Silent {
+    pub fn update(&mut self, after: &AfterPass<'_>, now: Duration) {
+        if after.snapshot.peers == Peers::Silent {
             *self = Self::default();
             return;
         }
         if !std::mem::replace(&mut self.began, true) {
-            self.take_over(inputs);
+            self.take_over(after);
         }
-        let services = inputs.accepted().flat_map(VirtualService::services);
-        let missing = services.filter(|key| inputs.find(*key) == Found::Missing);
+        let services = after.accepted().flat_map(VirtualService::services);
+        let missing = services.filter(|key| after.find(*key) == Found::Missing);
         let before = std::mem::take(&mut self.missing);
         self.missing = missing
-            .map(|key| (key, Missing::again(before.get(&key), inputs.now)))
+            .map(|key| (key, Missing::again(before.get(&key), now)))
             .collect();
         for (key, missing) in &self.missing {
-            if missing.is_confirmed(inputs.now) {
+            if missing.is_confirmed(now) {
                 self.vips.entry(key.vip).or_default();
             }
         }
-        let mut asked = inputs.services_on(&self.vips.keys().copied().collect());
+        let mut asked = after.services_on(&self.vips.keys().copied().collect());
         self.vips.retain(|vip, incomplete| {
             let services = asked.remove(vip);
-            services.is_some_and(|services| incomplete.stays(services, inputs))
+            services.is_some_and(|services| incomplete.stays(services, after, now))
         });
     }
 
     /// What the agent before this one reported counts on, so that a restart moves nothing.
-    fn take_over(&mut self, inputs: &ServedInputs<'_>) {
-        let reported = |vip: &IpAddr| inputs.snapshot.is_incomplete(inputs.node, *vip);
-        let vips = inputs.accepted().flat_map(|it| &it.vips).copied();
+    fn take_over(&mut self, after: &AfterPass<'_>) {
+        let reported = |vip: &IpAddr| after.snapshot.is_incomplete(after.node, *vip);
+        let vips = after.accepted().flat_map(|it| &it.vips).copied();
         let vips = vips.filter(reported).collect();
-        let asked = inputs.services_on(&vips).into_iter();
+        let asked = after.services_on(&vips).into_iter();
         let incomplete = |(vip, asked)| {
             let whole_since = None;
             (vip, Incomplete { asked, whole_since })
@@ -152,23 +133,22 @@ impl Missing {
 
 impl Incomplete {
     /// Whether the VIP still counts as incomplete, with `services` behind it.
-    fn stays(&mut self, services: Services, inputs: &ServedInputs<'_>) -> bool {
-        let found: Vec<Found> = services.keys().map(|key| inputs.find(*key)).collect();
+    fn stays(&mut self, services: Services, after: &AfterPass<'_>, now: Duration) -> bool {
+        let found: Vec<Found> = services.keys().map(|key| after.find(*key)).collect();
         let is_known = found.iter().all(|found| *found == Found::Served);
         if found.contains(&Found::Missing) {
             self.asked = services;
             self.whole_since = None;
         } else if is_known || services != self.asked {
-            self.whole_since.get_or_insert(inputs.now);
+            self.whole_since.get_or_insert(now);
         } else {
             self.whole_since = None;
         }
-        self.whole_since
-            .is_none_or(|since| inputs.now < since + WHOLE)
+        self.whole_since.is_none_or(|since| now < since + WHOLE)
     }
 }
 
-impl<'a> ServedInputs<'a> {
+impl<'a> AfterPass<'a> {
     /// The VirtualServices whose VIPs this director may hold.
     fn accepted(self) -> impl Iterator<Item = &'a VirtualService> {
         let accepted = self.admission.accepted.values();

@@ -6,6 +6,7 @@
 //! observes. `incomplete` is what it found of its own VIPs in the last passes. `reserved` is both: which addresses can be no VIP. `segments` prepares the elections, in which directors agree by ARP.
 
 mod admission;
+mod after_pass;
 mod bind;
 mod director;
 mod director_history;
@@ -28,11 +29,12 @@ mod tests;
 mod viewpoint;
 
 pub use admission::{Admission, admit, admit_here};
+pub use after_pass::AfterPass;
 pub use director::clients_nic;
 pub use director_history::DirectorHistory;
 pub use drain::DrainTimers;
 pub use endpoints::no_endpoints;
-pub use incomplete::{IncompleteVips, ServedInputs};
+pub use incomplete::IncompleteVips;
 pub use node::{Desired, Inputs, NodeOptions, RealServerState, VirtualServiceState, desired};
 pub use placement::{directors, may_hold, placement, presumed, stands_by};
 pub use questions::{Questions, questions};
@@ -41,5 +43,5 @@ pub use real_servers::{RealServer, RealServerId, RealServerSet, real_servers};
 pub use recent_directors::RecentDirectors;
 pub use reserved::reserved;
 pub use rivals::conflict;
-pub use segments::{Segment, SegmentInputs, Segments, segments};
+pub use segments::{Segment, Segments, segments};
 pub use viewpoint::Viewpoint;

@@ -10,12 +10,11 @@ use std::{
 use crate::{
     election::{Candidate, DirectorId, ElectionConfig, PeerConfig, Placement, VipConfig},
     model::{
-        AddressKey, Dev, Link, Mac, Node, NodeName, Observed, PeerState, Role, Snapshot,
-        VirtualService,
+        AddressKey, Dev, Link, Mac, Node, NodeName, Observed, PeerState, Role, VirtualService,
     },
 };
 
-use super::{Admission, Desired, RecentDirectors, placement, stands_by, viewpoint::owner_of};
+use super::{AfterPass, RecentDirectors, placement, stands_by, viewpoint::owner_of};
 
 /// A segment on which VIPs are elected, seen from one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,43 +30,26 @@ pub struct Segment {
 /// Segments by NIC.
 pub type Segments = BTreeMap<Dev, Segment>;
 
-/// What [`segments`] looks at.
-#[derive(Clone, Copy, Debug)]
-pub struct SegmentInputs<'a> {
-    /// This node.
-    pub node: &'a NodeName,
-    /// The content of the sources.
-    pub snapshot: &'a Snapshot,
-    /// Which VirtualServices are served.
-    pub admission: &'a Admission<'a>,
-    /// What the kernel shows after the ops of this pass.
-    pub observed: &'a Observed,
-    /// What the node should have.
-    pub desired: &'a Desired,
-    /// Nodes that are directors, or were lately.
-    pub former: &'a RecentDirectors,
-    /// Whether the sources can be read now.
-    pub fresh: bool,
-}
-
 /// Every segment on which this node holds a VIP or may.
-pub fn segments<'a>(inputs: &'a SegmentInputs<'a>) -> Segments {
-    let specs: BTreeMap<IpAddr, &VirtualService> = inputs
+///
+/// `former` are the nodes that are directors, or were lately; `fresh` says whether the sources can be read now.
+pub fn segments(after: &AfterPass<'_>, former: &RecentDirectors, fresh: bool) -> Segments {
+    let specs: BTreeMap<IpAddr, &VirtualService> = after
         .admission
         .accepted
         .values()
         .flat_map(|spec| spec.vips.iter().map(move |vip| (*vip, &**spec)))
         .collect();
     let mut by_nic: BTreeMap<&Dev, BTreeSet<IpAddr>> = BTreeMap::new();
-    for AddressKey { dev, ip } in &inputs.desired.net.claims {
+    for AddressKey { dev, ip } in &after.desired.net.claims {
         by_nic.entry(dev).or_default().insert(*ip);
     }
     // VIPs that it holds although it may no longer hold them.
-    for (key, role) in &inputs.desired.net.addresses {
+    for (key, role) in &after.desired.net.addresses {
         if *role == Role::Held {
             let vips = by_nic.entry(&key.dev).or_default();
             // An election takes off the VIPs that its configuration no longer has.
-            if !inputs.desired.yielding.contains(key) {
+            if !after.desired.yielding.contains(key) {
                 vips.insert(key.ip);
             }
         }
@@ -76,17 +58,19 @@ pub fn segments<'a>(inputs: &'a SegmentInputs<'a>) -> Segments {
         return Segments::new();
     }
     let facts = Facts {
-        placement: placement(inputs.snapshot, inputs.admission),
+        placement: placement(after.snapshot, after.admission),
         specs,
-        claims: inputs.desired.net.claims.iter().map(|it| it.ip).collect(),
-        unprogrammed: unprogrammed(inputs),
-        idle: idle(inputs),
-        inputs,
+        claims: after.desired.net.claims.iter().map(|it| it.ip).collect(),
+        unprogrammed: unprogrammed(after),
+        idle: idle(after),
+        after,
+        former,
+        fresh,
     };
     by_nic
         .into_iter()
         .filter_map(|(dev, vips)| {
-            let link = inputs.observed.links.get(dev)?;
+            let link = after.observed.links.get(dev)?;
             Some((dev.clone(), facts.segment(link, &vips)?))
         })
         .collect()
@@ -102,12 +86,14 @@ struct Facts<'a> {
     unprogrammed: BTreeSet<IpAddr>,
     /// VIPs without a destination that gets connections.
     idle: BTreeSet<IpAddr>,
-    inputs: &'a SegmentInputs<'a>,
+    after: &'a AfterPass<'a>,
+    former: &'a RecentDirectors,
+    fresh: bool,
 }
 
 impl Facts<'_> {
     fn segment(&self, link: &Link, vips: &BTreeSet<IpAddr>) -> Option<Segment> {
-        let me = own_address(link, self.inputs)?;
+        let me = own_address(link, self.after)?;
         let ids = self.directors_on(link, me);
         let peers = self.peers_on(link, me, &ids);
         let holders = self.holders(&peers);
@@ -124,10 +110,10 @@ impl Facts<'_> {
         };
         let config = ElectionConfig {
             me,
-            macs: macs(self.inputs.observed),
+            macs: macs(self.after.observed),
             vips: vips.iter().map(wanted).collect(),
             peers,
-            fresh: self.inputs.fresh,
+            fresh: self.fresh,
         };
         Some(Segment {
             index: NonZeroU32::new(link.index)?,
@@ -138,7 +124,7 @@ impl Facts<'_> {
 
     /// The nodes that have an address on the segment, one for each address.
     fn directors_on(&self, link: &Link, me: DirectorId) -> BTreeMap<&NodeName, DirectorId> {
-        let (snapshot, here) = (self.inputs.snapshot, self.inputs.node);
+        let (snapshot, here) = (self.after.snapshot, self.after.node);
         let mut owners = BTreeMap::from([(me, here)]);
         for name in snapshot.nodes.keys().filter(|name| *name != here) {
             if let Some(address) = address_on(link, snapshot.addresses_of(name)) {
@@ -152,7 +138,7 @@ impl Facts<'_> {
 
     /// The peers that report VIPs as held.
     fn holders(&self, peers: &BTreeMap<DirectorId, PeerConfig>) -> Vec<(DirectorId, &PeerState)> {
-        let reports = &self.inputs.snapshot.peers;
+        let reports = &self.after.snapshot.peers;
         let reports = peers
             .iter()
             .filter_map(|(id, peer)| Some((*id, reports.report(&peer.name)?)));
@@ -169,7 +155,7 @@ impl Facts<'_> {
         me: DirectorId,
         ids: &BTreeMap<&NodeName, DirectorId>,
     ) -> BTreeMap<DirectorId, PeerConfig> {
-        let nodes = &self.inputs.snapshot.nodes;
+        let nodes = &self.after.snapshot.nodes;
         let may_hold = |name: &NodeName| nodes.get(name).is_some_and(Node::is_director);
         let known = |name: &NodeName, id: DirectorId| PeerConfig {
             name: name.clone(),
@@ -180,7 +166,7 @@ impl Facts<'_> {
             .filter(|(name, _)| may_hold(name))
             .map(|(name, id)| (*id, known(name, *id)))
             .collect();
-        for (name, addresses) in self.inputs.former.iter() {
+        for (name, addresses) in self.former.iter() {
             if let Some(address) = address_on(link, addresses.iter().copied()) {
                 let id = DirectorId(address);
                 peers.entry(id).or_insert_with(|| known(name, id));
@@ -197,7 +183,7 @@ impl Facts<'_> {
 
     /// The MAC that a node reports for its address: where broadcasts do not get through, it cannot be learnt.
     fn reported_mac(&self, name: &NodeName, DirectorId(address): DirectorId) -> Option<Mac> {
-        let report = self.inputs.snapshot.peers.report(name)?;
+        let report = self.after.snapshot.peers.report(name)?;
         report.macs.get(&address).copied()
     }
 
@@ -220,12 +206,12 @@ impl Facts<'_> {
                 on_request: false,
             };
         };
-        let inputs = self.inputs;
+        let after = self.after;
         let order = self.placement.order(vip).iter();
         // A director whose kernel is not programmed would serve nothing, so it is no candidate.
         let order: Vec<&NodeName> = order
             .copied()
-            .filter(|name| *name != inputs.node || self.may_claim(vip))
+            .filter(|name| *name != after.node || self.may_claim(vip))
             .filter(|name| ids.contains_key(name))
             .collect();
         let preferred = spec.directors.preferred.as_ref();
@@ -236,7 +222,7 @@ impl Facts<'_> {
                 .into_iter()
                 .map(|name| Candidate {
                     director: ids[name],
-                    ready: is_ready(name, vip, &self.idle, inputs),
+                    ready: is_ready(name, vip, &self.idle, after),
                 })
                 .collect(),
         }
@@ -258,10 +244,10 @@ fn address_on(link: &Link, mut addresses: impl Iterator<Item = IpAddr>) -> Optio
 }
 
 /// The same for this node. If it has none there, no other director knows it, but it may be the only one: any will do.
-fn own_address(link: &Link, inputs: &SegmentInputs<'_>) -> Option<DirectorId> {
-    let node = inputs.snapshot.nodes.get(inputs.node);
+fn own_address(link: &Link, after: &AfterPass<'_>) -> Option<DirectorId> {
+    let node = after.snapshot.nodes.get(after.node);
     let internal = node.map_or(&[][..], |node| &node.addresses).iter().copied();
-    let on_nic = inputs.observed.own_addresses();
+    let on_nic = after.observed.own_addresses();
     let any = || internal.clone().find(IpAddr::is_ipv4);
     address_on(link, internal.clone().chain(on_nic))
         .or_else(any)
@@ -269,24 +255,19 @@ fn own_address(link: &Link, inputs: &SegmentInputs<'_>) -> Option<DirectorId> {
 }
 
 /// Whether a candidate could serve `vip` now: this node by what its kernel has, another by its report.
-fn is_ready(
-    name: &NodeName,
-    vip: IpAddr,
-    idle: &BTreeSet<IpAddr>,
-    inputs: &SegmentInputs<'_>,
-) -> bool {
-    if name == inputs.node {
+fn is_ready(name: &NodeName, vip: IpAddr, idle: &BTreeSet<IpAddr>, after: &AfterPass<'_>) -> bool {
+    if name == after.node {
         return !idle.contains(&vip);
     }
-    stands_by(name, vip, inputs.snapshot)
+    stands_by(name, vip, after.snapshot)
 }
 
 /// VIPs with services but no destination that gets connections, for instance on a director that is cut off from its
 /// real servers: a director with such a destination should hold the VIP.
-fn idle(inputs: &SegmentInputs<'_>) -> BTreeSet<IpAddr> {
-    let wanted = inputs.desired.net.services.keys();
+fn idle(after: &AfterPass<'_>) -> BTreeSet<IpAddr> {
+    let wanted = after.desired.net.services.keys();
     let mut idle: BTreeSet<IpAddr> = wanted.map(|key| key.vip).collect();
-    for (key, service) in &inputs.observed.net.services {
+    for (key, service) in &after.observed.net.services {
         if service.destinations.values().any(|it| it.weight > 0) {
             idle.remove(&key.vip);
         }
@@ -298,8 +279,8 @@ fn idle(inputs: &SegmentInputs<'_>) -> BTreeSet<IpAddr> {
 ///
 /// One service that the kernel refuses – its scheduler's module is missing – must not take the VIP from those that are
 /// served, and a service whose edit is refused goes on as it was.
-fn unprogrammed(inputs: &SegmentInputs<'_>) -> BTreeSet<IpAddr> {
-    let (wanted, there) = (&inputs.desired.net, &inputs.observed.net);
+fn unprogrammed(after: &AfterPass<'_>) -> BTreeSet<IpAddr> {
+    let (wanted, there) = (&after.desired.net, &after.observed.net);
     let (mut served, mut all) = (BTreeSet::new(), BTreeSet::new());
     for key in wanted.services.keys() {
         all.insert(key.vip);

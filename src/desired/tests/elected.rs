@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::fixture::*;
 use crate::{
-    desired::{RealServerState, RecentDirectors, Segment, SegmentInputs, admit, segments},
+    desired::{AfterPass, RealServerState, RecentDirectors, Segment, admit, segments},
     election::DirectorId,
     model::*,
 };
@@ -32,16 +32,14 @@ fn hold(lan: &mut Lan) {
 pub fn segment(lan: &Lan, former: &RecentDirectors) -> Segment {
     let admission = admit(&lan.snapshot);
     let desired = lan.desired();
-    let inputs = SegmentInputs {
+    let after = AfterPass {
         node: &lan.node,
         snapshot: &lan.snapshot,
         admission: &admission,
         observed: &lan.observed,
         desired: &desired,
-        former,
-        fresh: true,
     };
-    segments(&inputs).remove(&dev("eth0")).unwrap()
+    segments(&after, former, true).remove(&dev("eth0")).unwrap()
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{elected::pair, fixture::*};
 use crate::{
-    desired::{IncompleteVips, ServedInputs, admit},
+    desired::{AfterPass, IncompleteVips, admit},
     model::*,
 };
 
@@ -51,14 +51,15 @@ impl Ground {
                 observed.net.services.insert(*key, service.clone());
             }
         }
-        self.incomplete.update(&ServedInputs {
+        let admission = admit(&lan.snapshot);
+        let after = AfterPass {
             node: &lan.node,
             snapshot: &lan.snapshot,
-            admission: &admit(&lan.snapshot),
+            admission: &admission,
             desired: &desired,
             observed: &observed,
-            now: lan.now,
-        });
+        };
+        self.incomplete.update(&after, lan.now);
         self.incomplete.vips().contains(ip(VIP))
     }
 

@@ -41,15 +41,13 @@ pub fn services(linux: &mut Linux, observed: &mut Observed) -> Result<(), Kernel
             SeenService::Marked(_) => observed.fwmark_services += 1,
         }
     }
-    // Who may read services over netlink may read them here, but a container's filter of system calls may refuse it.
+    // Who may read services over netlink may read them here. Where a filter of system calls forbids it, the slower ways
+    // below read the same.
     let table = Table::open().and_then(|mut table| Ok((table.services()?, table)));
-    let (counts, mut table) = match table {
-        Ok((counts, table)) => (counts, Some(table)),
-        Err(error) => {
-            tracing::debug!("IPVS is read more slowly: {error}");
-            (HashMap::new(), None)
-        }
-    };
+    let (counts, mut table) = table.map_or_else(
+        |_| (HashMap::new(), None),
+        |(counts, table)| (counts, Some(table)),
+    );
     // Both lists miss entries if others change the table meanwhile, and IPVS marks no such dump as inconsistent.
     for key in counts.keys() {
         if !observed.net.services.contains_key(key)

@@ -27,8 +27,8 @@ pub(super) struct Holding {
     detection: ConflictDetection,
     /// Another director that seems to have it too.
     contest: Option<Contest>,
-    /// The director that it agreed to give the VIP to, and until when that is valid.
-    agreed: Option<(DirectorId, Duration)>,
+    /// The director that it agreed to give the VIP to.
+    agreed: Option<Agreement>,
     /// A director that claims the VIP and does not answer.
     unanswered: Option<Unanswered>,
     /// When the VIP was last defended against a stranger.
@@ -36,6 +36,17 @@ pub(super) struct Holding {
     /// This director may no longer hold the VIP, and gives it up at this time at the latest.
     retire: Option<Duration>,
     at: Duration,
+}
+
+/// To move the VIP to another director.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Agreement {
+    with: DirectorId,
+    /// Until when it is valid.
+    until: Duration,
+    /// When to ask the successor whether it has the VIP: its announcement is a broadcast, which may be lost where unicasts
+    /// are not.
+    ask: Option<Duration>,
 }
 
 /// A director's claims to the VIP that could not be confirmed by asking it.
@@ -161,13 +172,15 @@ impl Holding {
                 self.detection.next = cx.now;
             }
         }
+        self.ask_successor(cx);
         self.look_for_rivals(cx);
         if self.is_sure() && cx.now >= self.announcing.next {
             self.announce(cx);
         }
         let announcing = Some(self.announcing.next).filter(|_| self.is_sure());
         let contest = self.contest.as_ref().map(Contest::next);
-        let others = [announcing, contest, self.retire];
+        let successor = self.agreed.and_then(|it| it.ask);
+        let others = [announcing, contest, successor, self.retire];
         self.at = others
             .into_iter()
             .flatten()
@@ -186,6 +199,19 @@ impl Holding {
         }
         cx.announce();
         self.announcing.done(cx.now, cx.refresh_interval());
+    }
+
+    /// The successor has not been heard, although it should have the VIP by now.
+    fn ask_successor(&mut self, cx: &Context<'_>) {
+        let Some(agreed) = &mut self.agreed else {
+            return;
+        };
+        if agreed.ask.is_some_and(|ask| cx.now >= ask) {
+            agreed.ask = None;
+            let successor = agreed.with;
+            self.contest
+                .get_or_insert_with(|| Contest::suspected(successor, cx));
+        }
     }
 
     /// Keeps a VIP that this director may no longer hold until a successor has it, for a limited time.
@@ -284,11 +310,16 @@ impl Holding {
             }
             FrameKind::Asked => {
                 // Agrees with one director at a time, because two would both take the VIP.
-                let has_other = self
-                    .agreed
-                    .is_some_and(|(to, until)| to != director && cx.now < until);
+                let agreed = self.agreed.filter(|it| cx.now < it.until);
+                let has_other = agreed.is_some_and(|it| it.with != director);
                 if self.is_sure() && !has_other && cx.would_give_to(director) {
-                    self.agreed = Some((director, cx.now + AGREED));
+                    let ask = cx.now + cx.timing.probe * 2;
+                    self.agreed = Some(Agreement {
+                        with: director,
+                        until: cx.now + AGREED,
+                        ask: Some(ask),
+                    });
+                    self.at = self.at.min(ask);
                     cx.ask_alone(mac);
                 }
                 None
@@ -343,7 +374,7 @@ impl Holding {
 
     fn has_agreed_to(&self, director: DirectorId, cx: &Context<'_>) -> bool {
         self.agreed
-            .is_some_and(|(to, until)| to == director && cx.now < until)
+            .is_some_and(|it| it.with == director && cx.now < it.until)
     }
 
     /// `director` has the VIP too, so one of both must yield.

@@ -24,6 +24,8 @@ const UNHEARD: Duration = ms(1700);
 const THAWING: Duration = ms(200);
 /// How long successor and predecessor may both hold a VIP in a planned move: three frames and an op.
 const OVERLAP: Duration = ms(8);
+/// The same, where broadcasts are lost: until the predecessor has asked its successor.
+const UNHEARD_OVERLAP: Duration = ms(80);
 /// The same, if the predecessor's agent stops right then.
 const BROKEN_OVERLAP: Duration = ms(800);
 
@@ -37,6 +39,8 @@ pub struct Judge {
     excuse: Duration,
     /// When each VIP was last claimed by agreement.
     planned: BTreeMap<IpAddr, Duration>,
+    /// Whether broadcasts are lost, so that no predecessor hears its successor.
+    pub is_deaf: bool,
     /// When an agent last stopped.
     stopped: Duration,
     /// When each host last came back to the segment.
@@ -99,6 +103,7 @@ impl Default for Judge {
             late: Duration::ZERO,
             excuse: Duration::ZERO,
             planned: BTreeMap::new(),
+            is_deaf: false,
             stopped: Duration::ZERO,
             returned: BTreeMap::new(),
             paused: BTreeMap::new(),
@@ -313,6 +318,8 @@ impl Judge {
         let agents_stopped = planned.is_some_and(|at| self.stopped + ms(20) >= at);
         let overlap = if agents_stopped {
             BROKEN_OVERLAP * self.scale
+        } else if self.is_deaf {
+            UNHEARD_OVERLAP
         } else {
             OVERLAP
         } + slow;

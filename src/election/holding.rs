@@ -44,9 +44,17 @@ struct Agreement {
     with: DirectorId,
     /// Until when it is valid.
     until: Duration,
-    /// When to ask the successor whether it has the VIP: its announcement is a broadcast, which may be lost where unicasts
+    /// Whether the successor was asked if it has the VIP: its announcement is a broadcast, which may be lost where unicasts
     /// are not.
-    ask: Option<Duration>,
+    asked: bool,
+}
+
+impl Agreement {
+    /// When to ask the successor.
+    fn asks_at(&self, cx: &Context<'_>) -> Option<Duration> {
+        let began = self.until.saturating_sub(AGREED);
+        (!self.asked).then(|| began + cx.timing.probe * 2)
+    }
 }
 
 /// A director's claims to the VIP that could not be confirmed by asking it.
@@ -179,7 +187,7 @@ impl Holding {
         }
         let announcing = Some(self.announcing.next).filter(|_| self.is_sure());
         let contest = self.contest.as_ref().map(Contest::next);
-        let successor = self.agreed.and_then(|it| it.ask);
+        let successor = self.agreed.and_then(|it| it.asks_at(cx));
         let others = [announcing, contest, successor, self.retire];
         self.at = others
             .into_iter()
@@ -206,8 +214,8 @@ impl Holding {
         let Some(agreed) = &mut self.agreed else {
             return;
         };
-        if agreed.ask.is_some_and(|ask| cx.now >= ask) {
-            agreed.ask = None;
+        if agreed.asks_at(cx).is_some_and(|ask| cx.now >= ask) {
+            agreed.asked = true;
             let successor = agreed.with;
             self.contest
                 .get_or_insert_with(|| Contest::suspected(successor, cx));
@@ -313,13 +321,13 @@ impl Holding {
                 let agreed = self.agreed.filter(|it| cx.now < it.until);
                 let has_other = agreed.is_some_and(|it| it.with != director);
                 if self.is_sure() && !has_other && cx.would_give_to(director) {
-                    let ask = cx.now + cx.timing.probe * 2;
-                    self.agreed = Some(Agreement {
+                    let agreed = Agreement {
                         with: director,
                         until: cx.now + AGREED,
-                        ask: Some(ask),
-                    });
-                    self.at = self.at.min(ask);
+                        asked: false,
+                    };
+                    self.at = self.at.min(agreed.asks_at(cx).unwrap_or(self.at));
+                    self.agreed = Some(agreed);
                     cx.ask_alone(mac);
                 }
                 None

@@ -200,17 +200,17 @@ impl Context<'_> {
         limiter.take(turn, self.timing.background, self.now)
     }
 
-    /// An announcement that does not wait for its turn.
-    pub fn spend_announcement(&mut self) {
-        let limiter = &mut self.rate_limiters.announcements;
-        limiter.spend(self.timing.urgent, self.now);
-    }
-
     /// The same at an announcement.
     pub fn announcement_turn(&mut self) -> Result<(), Duration> {
         let turn = &mut self.common.turns.announcement;
         let limiter = &mut self.rate_limiters.announcements;
         limiter.take(turn, self.timing.urgent, self.now)
+    }
+
+    /// An announcement that does not wait for its turn.
+    pub fn spend_announcement(&mut self) {
+        let limiter = &mut self.rate_limiters.announcements;
+        limiter.spend(self.timing.urgent, self.now);
     }
 
     pub fn probe(&mut self) {

@@ -321,13 +321,12 @@ impl Holding {
                 let agreed = self.agreed.filter(|it| cx.now < it.until);
                 let has_other = agreed.is_some_and(|it| it.with != director);
                 if self.is_sure() && !has_other && cx.would_give_to(director) {
-                    let agreed = Agreement {
+                    self.agreed = Some(Agreement {
                         with: director,
                         until: cx.now + AGREED,
                         asked: false,
-                    };
-                    self.at = self.at.min(agreed.asks_at(cx).unwrap_or(self.at));
-                    self.agreed = Some(agreed);
+                    });
+                    self.look(cx.now);
                     cx.ask_alone(mac);
                 }
                 None

@@ -29,6 +29,12 @@ impl Protocol {
         }
     }
 
+    /// The protocol with this IANA number, as the kernel gives it.
+    pub fn from_number(number: u16) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|it| u16::from(it.number()) == number)
+    }
+
     /// ipvsadm's option for a service of this protocol.
     pub fn ipvsadm_flag(self) -> &'static str {
         match self {

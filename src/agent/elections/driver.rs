@@ -50,8 +50,8 @@ pub struct Driver<N> {
     lifetime: Option<Duration>,
     /// When the lifetime of the VIPs is renewed next.
     renewal: Option<Duration>,
-    /// When to look at the NIC, which has changed.
-    changed: Option<Duration>,
+    /// Whether the NIC has changed since the last look.
+    changed: bool,
     /// Until when a change has to wait for a look.
     looks_from: Duration,
     unsent: Option<String>,
@@ -83,7 +83,7 @@ impl<N: SegmentNic> Driver<N> {
             wake: None,
             lifetime: params.lifetime,
             renewal: Some(Duration::ZERO),
-            changed: None,
+            changed: false,
             looks_from: Duration::ZERO,
             unsent: None,
             round_trips: RoundTrips::default(),
@@ -99,20 +99,20 @@ impl<N: SegmentNic> Driver<N> {
 
     /// When [`Self::work`] has to be called at the latest.
     pub fn due(&self) -> Option<Duration> {
-        let due = [self.wake, self.renewal, self.changed];
+        let due = [self.wake, self.renewal, self.look_due()];
         due.into_iter().flatten().min()
     }
 
     /// Handles frames that have arrived and does what is due. Returns whether it has read all frames.
     pub fn work(&mut self) -> Result<bool, DriverError> {
-        if self.is_over(self.renewal) {
+        if self.is_due(self.renewal) {
             self.renew()?;
         }
-        if self.is_over(self.changed) {
+        if self.is_due(self.look_due()) {
             self.look()?;
         }
         let mut all = self.listen()?;
-        if self.is_over(self.wake) {
+        if self.is_due(self.wake) {
             // An answer that waits in the buffer must not count as silence.
             all = self.listen()?;
             self.event(Event::Tick);
@@ -120,7 +120,11 @@ impl<N: SegmentNic> Driver<N> {
         Ok(all)
     }
 
-    fn is_over(&self, time: Option<Duration>) -> bool {
+    fn look_due(&self) -> Option<Duration> {
+        self.changed.then_some(self.looks_from)
+    }
+
+    fn is_due(&self, time: Option<Duration>) -> bool {
         time.is_some_and(|time| time <= self.nic.now())
     }
 
@@ -136,13 +140,13 @@ impl<N: SegmentNic> Driver<N> {
 
     /// The kernel's links or addresses have changed: [`Self::work`] looks at the NIC.
     pub fn changed(&mut self) {
-        self.changed.get_or_insert(self.looks_from);
+        self.changed = true;
     }
 
     /// Reads the state of the NIC, which other programs may change, too. The election learns of differences only.
     fn look(&mut self) -> Result<(), DriverError> {
         let began = self.nic.now();
-        self.changed = None;
+        self.changed = false;
         let state = self.nic.look()?.ok_or(DriverError::NoDevice)?;
         self.event(Event::Carrier(state.carrier));
         let held = self.status.held_on(&self.dev);

@@ -50,11 +50,7 @@ pub fn services(linux: &mut Linux, observed: &mut Observed) -> Result<(), Kernel
     );
     // Both lists miss entries if others change the table meanwhile, and IPVS marks no such dump as inconsistent.
     for key in counts.keys() {
-        if !observed.net.services.contains_key(key)
-            && let Some(service) = get_service(linux, key)?
-        {
-            observed.net.services.insert(*key, service);
-        }
+        add_unlisted(linux, observed, key)?;
     }
     let keys: Vec<ServiceKey> = observed.net.services.keys().copied().collect();
     let mut left = HashSet::new();
@@ -70,7 +66,7 @@ pub fn services(linux: &mut Linux, observed: &mut Observed) -> Result<(), Kernel
         }
     }
     if left.len() > FEW {
-        read_text(observed, &mut left)?;
+        read_text(linux, observed, &mut left)?;
     }
     for key in left {
         let destinations = list_destinations(linux, &key)?;
@@ -79,14 +75,34 @@ pub fn services(linux: &mut Linux, observed: &mut Observed) -> Result<(), Kernel
     Ok(())
 }
 
-/// Reads the destinations of the services in `left` from the kernel's text file, and removes from it those that are there. A
-/// container may hide the file.
-fn read_text(observed: &mut Observed, left: &mut HashSet<ServiceKey>) -> Result<(), KernelError> {
+/// Adds a service that the list has missed, without its destinations.
+fn add_unlisted(
+    linux: &mut Linux,
+    observed: &mut Observed,
+    key: &ServiceKey,
+) -> Result<(), KernelError> {
+    if !observed.net.services.contains_key(key)
+        && let Some(service) = get_service(linux, key)?
+    {
+        observed.net.services.insert(*key, service);
+    }
+    Ok(())
+}
+
+/// Reads the destinations of the services in `left`, and of services that were not listed, from the kernel's text file;
+/// removes from `left` those that are there. A container may hide the file.
+fn read_text(
+    linux: &mut Linux,
+    observed: &mut Observed,
+    left: &mut HashSet<ServiceKey>,
+) -> Result<(), KernelError> {
+    let known = &observed.net.services;
+    let is_wanted = |key: &ServiceKey| left.contains(key) || !known.contains_key(key);
     let mut shown: HashMap<ServiceKey, Vec<SeenDestination>> = HashMap::new();
     let result = std::fs::File::open(procfs::PATH).and_then(|file| {
         procfs::read(BufReader::new(file), |entry| match entry {
             // If a service is shown twice, the second time counts.
-            Entry::Service(key) if left.contains(&key) => drop(shown.insert(key, Vec::new())),
+            Entry::Service(key) if is_wanted(&key) => drop(shown.insert(key, Vec::new())),
             Entry::Service(_) => {}
             Entry::Destination(key, seen) => {
                 shown.entry(key).and_modify(|list| list.push(seen));
@@ -101,6 +117,7 @@ fn read_text(observed: &mut Observed, left: &mut HashSet<ServiceKey>) -> Result<
     }
     for (key, destinations) in shown {
         left.remove(&key);
+        add_unlisted(linux, observed, &key)?;
         insert_all(observed, key, destinations);
     }
     Ok(())

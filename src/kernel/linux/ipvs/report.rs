@@ -106,12 +106,9 @@ impl RawService<'_> {
         let Some(vip) = address_of(self.family, self.address) else {
             return Err(format!("an IPVS service of address family {}", self.family).into());
         };
-        let protocol = Protocol::ALL
-            .into_iter()
-            .find(|protocol| u16::from(protocol.number()) == self.protocol)
-            .ok_or_else(|| {
-                DecodeError::from(format!("an IPVS service of IP protocol {}", self.protocol))
-            })?;
+        let protocol = Protocol::from_number(self.protocol).ok_or_else(|| {
+            DecodeError::from(format!("an IPVS service of IP protocol {}", self.protocol))
+        })?;
         let persistence = (self.flags & ServiceFlags::PERSISTENT != 0).then(|| Persistence {
             timeout_seconds: self.timeout,
             prefix_length: match vip {

@@ -129,10 +129,7 @@ impl Table {
 
 /// An entry of `struct ip_vs_get_services`; `None` for a firewall mark's, or of another protocol.
 fn service(entry: &[u8]) -> Option<(ServiceKey, usize)> {
-    let protocol = u16::from_ne_bytes(bytes(entry, 0));
-    let protocol = Protocol::ALL
-        .into_iter()
-        .find(|it| u16::from(it.number()) == protocol)?;
+    let protocol = Protocol::from_number(u16::from_ne_bytes(bytes(entry, 0)))?;
     let key = ServiceKey {
         vip: Ipv4Addr::from(bytes::<4>(entry, 4)).into(),
         port: u16::from_be_bytes(bytes(entry, 8)),

@@ -77,9 +77,12 @@ class Lab:
     def segment(self, name: str, network: str) -> None:
         """A new Ethernet segment; the lab itself gets the network's address .254 on it."""
         net = ipaddress.ip_network(network)
+        # A bridge without a MAC of its own takes the lowest of its ports': a cable that is cut would change the lab's own MAC, and
+        # whoever goes on sending with the old one makes nodes lose the way to the lab (Linux, br_stp_recalculate_bridge_id).
+        mac = f"02:77:ff:ff:00:{len(self.segments):02x}"
         self.segments[name] = net
         self.host.sh(
-            f"ip link add {name} type bridge forward_delay 0 mcast_snooping 0 && ip link set {name} up && "
+            f"ip link add {name} address {mac} type bridge forward_delay 0 mcast_snooping 0 && ip link set {name} up && "
             f"ip addr add {net[HOST]}/{net.prefixlen} dev {name}"
         )
 

@@ -26,6 +26,16 @@ def test_a_second_segment_behind_a_router(new_lab):
     assert router.sh("sysctl -n net.ipv4.ip_forward").strip() == "1"
 
 
+def test_cables_leave_the_labs_own_mac_as_it_is(new_lab):
+    before = judges.mac(new_lab.host, "lan")
+    for number in range(8):  # Their ports' MACs are random; without a fixed one the lab would take the lowest.
+        new_lab.add_host(f"h{number}", nics=["lan"])
+    assert judges.mac(new_lab.host, "lan") == before
+    for number in range(8):
+        new_lab.remove_host(f"h{number}")
+    assert judges.mac(new_lab.host, "lan") == before
+
+
 def test_vlan_and_bridge_inside_a_node(new_lab):
     # Between nodes, because this machine's kernel may lack VLANs; the nodes' kernels have them.
     node, other = new_lab.node("n", nics=[("lan", "")]), new_lab.node("o")

@@ -1,7 +1,7 @@
 use std::{
-    borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashSet},
     net::IpAddr,
+    ops::Deref,
 };
 
 use crate::model::{
@@ -15,10 +15,10 @@ use super::reserved;
 ///
 /// A refused part does not take the rest with it. An object that is edited into a conflict keeps what it has beside that,
 /// so it may be in both maps.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Admission<'a> {
     /// What is served, without the refused parts.
-    pub accepted: BTreeMap<&'a VsKey, Cow<'a, VirtualService>>,
+    pub accepted: BTreeMap<&'a VsKey, Served<'a>>,
     /// Why an object, or a part of it, is not served.
     pub refused: BTreeMap<&'a VsKey, Refusal>,
 }
@@ -26,6 +26,26 @@ pub struct Admission<'a> {
 /// Sorts out broken objects, and parts that cannot be served or that an older object has.
 pub fn admit(snapshot: &Snapshot) -> Admission<'_> {
     admit_here(snapshot, |_| false)
+}
+
+/// What is served of a VirtualService. No larger than a pointer and a tag: a pass keeps one for each of thousands of objects.
+#[derive(Clone, Debug)]
+pub enum Served<'a> {
+    /// All of it.
+    Whole(&'a VirtualService),
+    /// What older objects leave to it.
+    Part(Box<VirtualService>),
+}
+
+impl Deref for Served<'_> {
+    type Target = VirtualService;
+
+    fn deref(&self) -> &VirtualService {
+        match self {
+            Self::Whole(virtual_service) => virtual_service,
+            Self::Part(virtual_service) => virtual_service,
+        }
+    }
 }
 
 /// The same on a node that `has` some VIPs itself, because its own report is not in the snapshot.
@@ -74,10 +94,7 @@ struct Claims<'a> {
 
 impl<'a> Claims<'a> {
     /// What is served of `candidate`, which becomes its own, and the first reason why something is not.
-    fn admit(
-        &mut self,
-        candidate: &'a VirtualService,
-    ) -> (Option<Cow<'a, VirtualService>>, Option<Refusal>) {
+    fn admit(&mut self, candidate: &'a VirtualService) -> (Option<Served<'a>>, Option<Refusal>) {
         let mut refusals = Vec::new();
         let (mut vips, mut without) = (Vec::new(), BTreeSet::new());
         for (index, vip) in candidate.vips.iter().enumerate() {
@@ -113,14 +130,14 @@ impl<'a> Claims<'a> {
             return (None, refusal);
         }
         let served = if refusal.is_none() {
-            Cow::Borrowed(candidate)
+            Served::Whole(candidate)
         } else {
-            Cow::Owned(VirtualService {
+            Served::Part(Box::new(VirtualService {
                 vips: vips.into_iter().map(|(_, vip)| vip).collect(),
                 without,
                 directors: directors.clone(),
                 ..candidate.clone()
-            })
+            }))
         };
         for vip in &served.vips {
             self.vips.entry(*vip).or_insert((&candidate.key, directors));

@@ -105,3 +105,11 @@ def conflicts(frames: list[Frame], asker: str, ip: str) -> list[Conflict]:
         found.append(conflict)
         previous = number
     return found
+
+
+def longest_silence(frames: list[Frame], asker: str, ip: str) -> float:
+    """The longest time (seconds) between two answers that `asker` (its MAC) got for an address, or until its last request if none came any more."""
+    asked = [f.time for f in frames if f.arp == "request" and f.src_mac == asker and f.arp_target_ip == ip]
+    answered = [f.time for f in frames if f.arp == "reply" and f.arp_sender_ip == ip and f.dst_mac == asker]
+    times = [asked[0], *answered, asked[-1]]
+    return max(later - earlier for earlier, later in itertools.pairwise(times))

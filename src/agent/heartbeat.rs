@@ -58,8 +58,8 @@ impl Heart {
     /// Works until the agent ends.
     pub async fn run(mut self) {
         let leases = Api::<Lease>::namespaced(self.client.clone(), &self.namespace);
-        // The first heartbeat comes with the first report. An error means that the agent ends.
-        if self.written.wait_for(Option::is_some).await.is_err() {
+        // An error means that the agent ends.
+        if first_report(&mut self.written).await.is_err() {
             return;
         }
         let mut beats = interval(BEAT);
@@ -112,5 +112,28 @@ impl Heart {
         let params = PatchParams::apply(MANAGER).force();
         let written = leases.patch(&name, &params, &Patch::Apply(lease)).await;
         written.map(|_| ())
+    }
+}
+
+/// Waits for the first report that is written: the first heartbeat comes with it. That report counts as new, even if a
+/// newer one waits to be written; else the first heartbeat would come one beat late.
+async fn first_report<T>(
+    written: &mut watch::Receiver<Option<T>>,
+) -> Result<(), watch::error::RecvError> {
+    written.wait_for(Option::is_some).await?;
+    written.mark_changed();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_report_counts_as_new_although_it_was_waited_for() {
+        let (send, mut written) = watch::channel(None);
+        send.send(Some("first")).unwrap();
+        first_report(&mut written).await.unwrap();
+        assert!(written.has_changed().unwrap());
     }
 }

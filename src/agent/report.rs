@@ -356,7 +356,7 @@ fn udp_clients(state: &PassState<'_>) -> Option<Preflight> {
     (is_unset && serves_udp(state)).then(|| {
         entry(
             PreflightCheck::ExpireNodestConn,
-            "net.ipv4.vs.expire_nodest_conn=0: a UDP client that keeps its port gets no answer after its real server is gone, until it has been quiet for five minutes".to_owned(),
+            "net.ipv4.vs.expire_nodest_conn=0: a UDP client that keeps its port gets no answer for five minutes after its real server is gone".to_owned(),
             "--ipvs-setting expire_nodest_conn=1 for the agent (agent.ipvsSettings in the chart)",
         )
     })

@@ -30,16 +30,8 @@ pub(super) fn carry(
     inputs: &Inputs<'_>,
     net: &mut NodeNet,
 ) -> Result<(), Refusal> {
-    let observed = inputs.observed;
-    check_allowed(dev, inputs)?;
-    check_own_address(vip, dev, inputs)?;
-    check_reserved(vip, inputs)?;
-    let kind = observed.links.get(dev).map(|link| link.kind);
-    if kind == Some(LinkKind::Other) {
-        check_empty_nic(vip, dev, inputs)?;
-    }
-    require_quiet(vip, named, observed, &mut net.arp)?;
-    match kind {
+    prepare(vip, named, dev, inputs, net)?;
+    match inputs.observed.links.get(dev).map(|link| link.kind) {
         Some(LinkKind::Loopback) => {}
         Some(LinkKind::Dummy) | None => {
             net.dummies.insert(dev.clone());
@@ -62,6 +54,25 @@ pub(super) fn carry(
         net.routes.insert(AddressKey::new(dev.clone(), vip));
     }
     Ok(())
+}
+
+/// Adds what comes before the VIP, and refuses one that must not be on `dev`.
+pub(super) fn prepare(
+    vip: IpAddr,
+    named: Option<&Interfaces>,
+    dev: &Dev,
+    inputs: &Inputs<'_>,
+    net: &mut NodeNet,
+) -> Result<(), Refusal> {
+    let observed = inputs.observed;
+    check_allowed(dev, inputs)?;
+    check_own_address(vip, dev, inputs)?;
+    check_reserved(vip, inputs)?;
+    let kind = observed.links.get(dev).map(|link| link.kind);
+    if kind == Some(LinkKind::Other) {
+        check_empty_nic(vip, dev, inputs)?;
+    }
+    require_quiet(vip, named, observed, &mut net.arp)
 }
 
 /// Whether a refusal by [`carry`] is one of the device that is named, and not of the VIP.

@@ -6,9 +6,9 @@ use std::{
 };
 
 use crate::model::{
-    AddressKey, Dev, Elected, Interfaces, IpvsSetting, Ledger, Link, NodeName, NodeNet, Observed,
-    Peers, Reason, Refusal, Reserved, Role, Service, ServiceKey, Snapshot, SyncDaemon, VipDevices,
-    VirtualService, VsKey, WireEvidence,
+    AddressKey, Dev, Elected, Interfaces, IpvsSetting, Ledger, Link, Mac, NodeName, NodeNet,
+    Observed, Peers, Reason, Refusal, Reserved, Role, Service, ServiceKey, Snapshot, SyncDaemon,
+    VipDevices, VirtualService, VsKey, WireEvidence,
 };
 
 use super::{
@@ -267,8 +267,8 @@ impl Part<'_> {
 
     /// Directors that can serve the VIP and real servers carry it quietly.
     ///
-    /// A VIP that nobody can serve is bound nowhere: it would only keep the node from the host that has the address. What
-    /// is bound stays, because directors may send packets for it even while none is known.
+    /// A VIP that nobody can serve, or that a stranger has, is bound nowhere: it would only keep the node from the host that
+    /// has the address. What is bound stays, because directors may send packets for it even while none is known.
     fn serve(
         &self,
         inputs: &Inputs<'_>,
@@ -279,10 +279,14 @@ impl Part<'_> {
         let nic = nic.transpose();
         let directs = matches!(nic, Ok(Some(_)));
         let is_real_server = vs_state.is_real_server;
-        let stays = (self.is_director || is_real_server)
-            && inputs.ledger.has_bound(self.vip, inputs.observed);
-        if directs || stays || (is_real_server && self.has_director(inputs)) {
+        let stays = (self.is_director || is_real_server) && self.has_it(inputs);
+        if stays || (is_real_server && self.has_director(inputs)) {
             self.carry(inputs, vs_state, desired)?;
+        } else if directs {
+            match rivals::stranger(self.vip, inputs) {
+                None => self.carry(inputs, vs_state, desired)?,
+                Some(mac) => self.wait_for(mac, inputs, desired)?,
+            }
         } else if is_real_server {
             desired.notes.push(format!(
                 "{}: not bound, because no director can serve it so far",
@@ -305,7 +309,34 @@ impl Part<'_> {
             let services = self.virtual_service.services_of(self.vip);
             desired.refused_services.extend(services);
         })?;
-        director::clients_nic(self.interface(), self.vip, inputs.observed)
+        let nic = director::clients_nic(self.interface(), self.vip, inputs.observed)?;
+        if !self.has_it(inputs) {
+            director::may_claim(self.virtual_service, self.vip, nic, inputs)?;
+        }
+        Ok(nic)
+    }
+
+    /// Whether this node has the VIP, held or bound.
+    fn has_it(&self, inputs: &Inputs<'_>) -> bool {
+        inputs.elected.held.contains_key(&self.vip)
+            || inputs.ledger.has_bound(self.vip, inputs.observed)
+    }
+
+    /// The VIP is a stranger's: this director is quiet and takes part in the election, which may find that the answer was
+    /// wrong, but does not bind the VIP before it holds it.
+    fn wait_for(
+        &self,
+        stranger: Mac,
+        inputs: &Inputs<'_>,
+        desired: &mut Desired,
+    ) -> Result<(), Refusal> {
+        let net = Arc::make_mut(&mut desired.net);
+        bind::prepare(self.vip, self.interface(), &Dev::lo(), inputs, net)?;
+        desired.notes.push(format!(
+            "{}: not bound, because {stranger} answers for it",
+            self.vip
+        ));
+        Ok(())
     }
 
     /// Whether another director can serve the VIP. One that can has bound it, and reports that; where none can report,

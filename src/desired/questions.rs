@@ -12,7 +12,8 @@ use super::{
 pub struct Questions {
     /// Addresses of real servers, to learn how they are reached.
     pub reach: BTreeSet<IpAddr>,
-    /// VIPs with real servers whose agents cannot report: probed, because such a real server must not answer.
+    /// VIPs that are probed, because somebody might answer who must not: a real server whose agent cannot report, or a
+    /// stranger, whom this node would no longer reach once it has bound the VIP.
     pub silence: BTreeSet<AddressKey>,
 }
 
@@ -48,10 +49,18 @@ pub fn questions(
                     RealServerId::External => true,
                     RealServerId::Node(_) => snapshot.peers == Peers::Silent,
                 });
-            if wire_speaks {
+            if wire_speaks || is_new(*vip, snapshot, observed) {
                 questions.silence.insert(target);
             }
         }
     }
     questions
+}
+
+/// Whether `vip` is nowhere, as far as known, so that a stranger may have it. Where no agent can report, an answer of
+/// another director cannot be told from a stranger's.
+fn is_new(vip: IpAddr, snapshot: &Snapshot, observed: &Observed) -> bool {
+    snapshot.peers != Peers::Silent
+        && observed.devices_with(vip).next().is_none()
+        && !snapshot.is_held(vip)
 }

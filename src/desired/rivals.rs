@@ -1,8 +1,10 @@
 //! Other hosts that answer for a VIP: two holders, or a stranger.
 
+use std::net::IpAddr;
+
 use crate::model::{
-    AddressKey, Conflict, Mac, NodeName, Observed, Reach, Reason, Refusal, Rivals, Snapshot,
-    WireEvidence,
+    AddressKey, Conflict, Mac, Node, NodeName, Observed, Peers, Reach, Reason, Refusal, Rivals,
+    Snapshot, WireEvidence,
 };
 
 use super::Inputs;
@@ -32,6 +34,24 @@ pub(super) fn refusal(claim: &AddressKey, holds: bool, inputs: &Inputs<'_>) -> O
             "{ip} is answered on {dev} by {conflict}: {consequence}; take the address from that host"
         ),
     ))
+}
+
+/// The host that answers for `vip` and is no director, as far as known: while it does, a director that has not bound the
+/// VIP does not bind it, because it would no longer reach that host. The election alone decides who holds the VIP, because
+/// an answer may be forged or a switch's.
+pub(super) fn stranger(vip: IpAddr, inputs: &Inputs<'_>) -> Option<Mac> {
+    let snapshot = inputs.snapshot;
+    if snapshot.peers == Peers::Silent || snapshot.is_held(vip) {
+        return None;
+    }
+    let mut macs = inputs.wire.answers.get(&vip)?.macs.iter().copied();
+    macs.find(|mac| {
+        let mut reports = snapshot.peers.reports();
+        !reports.any(|(name, report)| {
+            let is_director = snapshot.nodes.get(name).is_some_and(Node::is_director);
+            is_director && report.macs.values().any(|its| its == mac)
+        })
+    })
 }
 
 /// Names the rivals: the election knows directors, and the ARP replies for real servers' addresses show their MACs.

@@ -143,6 +143,22 @@ def test_a_stranger_has_the_vip(fleet):
         fleet.wait_condition("Ready", "True")
 
 
+def test_a_vip_that_no_director_can_answer_for_is_bound_nowhere(cluster):
+    vip, director = "10.99.0.5", cluster.lab["d"]
+    cluster.assign_roles()
+    cluster.start()
+    director.sh("sysctl -qw net.ipv4.conf.all.arp_ignore=2")
+    try:
+        cluster.apply(virtual_service(vip=vip, directors={"interface": "eth0"}))
+        cluster.wait_condition("Programmed", "False", "CannotAnswerARP")
+        for node in map(cluster.lab.__getitem__, cluster.assigned):
+            assert judges.devices_with(node, vip) == [], node.name
+    finally:
+        director.sh("sysctl -qw net.ipv4.conf.all.arp_ignore=0")
+    wait_until(lambda: judges.devices_with(director, vip) == ["eth0", "lo"], "the director to hold the VIP", 40)
+    wait_until(lambda: judges.devices_with(cluster.lab["r1"], vip) == ["lo"], "a real server to bind it", 20)
+
+
 def test_a_stranger_takes_the_vip_later(cluster):
     """The holder goes on serving and reports the conflict."""
     cluster.assign_roles()

@@ -228,7 +228,7 @@ def test_h10_the_vip_is_deleted_by_hand(cluster):
 
 
 def test_h11_a_stranger_answers(cluster):
-    """A stranger before the claim: no director claims. A stranger later: the holder stays, and the condition names both MACs."""
+    """A stranger before the claim: no director claims, and every node goes on reaching it. A stranger later: the holder stays, and the condition names both MACs."""
     cluster.assign_roles(directors=DIRECTORS)
     cluster.start()
     stranger = cluster.lab.add_host("stranger")
@@ -237,7 +237,9 @@ def test_h11_a_stranger_answers(cluster):
     mac = judges.mac(stranger, "eth0")
     message = cluster.wait_condition("VIPConflict", "True")
     assert mac in message
-    assert holders(cluster) == []
+    for node in map(cluster.lab.__getitem__, cluster.assigned):
+        assert judges.devices_with(node, VIP) == [], node.name
+        assert node.ok(f"ping -c 1 -W 2 {VIP}"), f"{node.name} no longer reaches the host that has the address"
     stranger.sh(f"ip addr del {VIP}/32 dev eth0")
     holder = wait_holder(cluster, *DIRECTORS, timeout=20)
     cluster.wait_condition("VIPConflict", "False", timeout=30)

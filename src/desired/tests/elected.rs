@@ -331,6 +331,8 @@ fn a_director_that_cannot_answer_for_the_vip_claims_nothing() {
         lan.eth0().addresses = vec![vip_network.parse().unwrap()];
         lan.observed.arp_all.ignore = arp_ignore;
         let claimed = !lan.desired().net.claims.is_empty();
+        let bound = !lan.devices().is_empty();
+        assert_eq!(claimed, bound, "who may not claim it binds nothing");
         (claimed, lan.reason() == Some(Reason::CannotAnswer))
     };
     let (inside, outside) = ("10.77.0.10/24", "10.77.0.10/28");
@@ -368,7 +370,87 @@ fn directors_that_could_not_know_each_other_do_not_claim() {
     lan.eth0().addresses = Vec::new();
     assert_eq!(lan.reason(), Some(Reason::NoInterface));
     assert!(lan.desired().net.claims.is_empty());
+    assert_eq!(lan.devices(), on(&[]));
     // The only director need not know another one.
     lan.snapshot.nodes.remove(&"e".into());
     assert_eq!(lan.desired().net.claims.len(), 1);
+}
+
+/// Somebody with this MAC answers for the VIP.
+fn answered(lan: &mut Lan, mac: Mac) {
+    let macs = [mac].into();
+    lan.wire.answers.insert(ip(VIP), Answer { macs });
+}
+
+#[test]
+fn a_strangers_address_is_not_bound_before_the_election_holds_it() {
+    let mut lan = pair();
+    answered(&mut lan, Mac([2, 0, 0, 0, 0, 99]));
+    assert_eq!(lan.devices(), on(&[]));
+    let waiting = lan.desired();
+    // The election asks that host itself: the answer may be forged. If it takes the VIP, the node is quiet already.
+    assert!(waiting.net.claims.contains(&claim()));
+    assert_eq!(waiting.net.arp[&dev("eth0")], ArpSettings::QUIET);
+    assert_eq!(waiting.net.services.len(), 1);
+    hold(&mut lan);
+    assert_eq!(lan.devices(), on(&[("lo", false), ("eth0", true)]));
+}
+
+#[test]
+fn a_directors_answer_keeps_no_standby_from_binding_the_vip() {
+    let mac = Mac([2, 0, 0, 0, 0, 20]);
+    let seen_with = |report: PeerState| {
+        let mut lan = pair();
+        answered(&mut lan, mac);
+        let Peers::Reported(reports) = &mut lan.snapshot.peers else {
+            unreachable!("a fixture with reports");
+        };
+        reports.insert("e".into(), report);
+        lan.devices()
+    };
+    let macs = [(ip("10.77.0.20"), mac)].into();
+    let known = PeerState {
+        macs,
+        ..PeerState::default()
+    };
+    let holds = PeerState {
+        held: [ip(VIP)].into_iter().collect(),
+        ..PeerState::default()
+    };
+    assert_eq!(seen_with(known), on(&[("lo", false)]));
+    assert_eq!(seen_with(holds), on(&[("lo", false)]));
+    assert_eq!(seen_with(PeerState::default()), on(&[]));
+}
+
+#[test]
+fn what_is_bound_stays_when_a_stranger_answers_and_real_servers_follow_their_director() {
+    let mut lan = pair();
+    lan.carrying("lo", Role::Quiet);
+    answered(&mut lan, Mac([2, 0, 0, 0, 0, 99]));
+    assert_eq!(lan.devices(), on(&[("lo", false)]));
+    let mut real_server = Lan::real_server();
+    answered(&mut real_server, Mac([2, 0, 0, 0, 0, 99]));
+    assert_eq!(real_server.devices(), on(&[("lo", false)]));
+    real_server.unbound("d");
+    assert_eq!(real_server.devices(), on(&[]));
+}
+
+#[test]
+fn only_a_vip_that_is_nowhere_yet_is_probed_before_it_is_bound() {
+    let asks = |lan: &Lan| {
+        let asked = lan.decide(|it| {
+            crate::desired::questions(it.node, it.snapshot, it.admission, it.observed, it.elected)
+        });
+        asked.silence == [claim()].into()
+    };
+    assert!(asks(&pair()));
+    let mut bound = pair();
+    bound.carrying("lo", Role::Quiet);
+    assert!(!asks(&bound));
+    let mut held = pair();
+    let Peers::Reported(reports) = &mut held.snapshot.peers else {
+        unreachable!("a fixture with reports");
+    };
+    reports.entry("e".into()).or_default().held = [ip(VIP)].into_iter().collect();
+    assert!(!asks(&held));
 }

@@ -280,13 +280,12 @@ impl Part<'_> {
         let directs = matches!(nic, Ok(Some(_)));
         let is_real_server = vs_state.is_real_server;
         let stays = (self.is_director || is_real_server) && self.has_it(inputs);
-        if stays || (is_real_server && self.has_director(inputs)) {
+        let carries = stays || (is_real_server && self.has_director(inputs));
+        let stranger = rivals::stranger(self.vip, inputs).filter(|_| directs && !carries);
+        if let Some(stranger) = stranger {
+            self.wait_for(stranger, inputs, desired)?;
+        } else if directs || carries {
             self.carry(inputs, vs_state, desired)?;
-        } else if directs {
-            match rivals::stranger(self.vip, inputs) {
-                None => self.carry(inputs, vs_state, desired)?,
-                Some(mac) => self.wait_for(mac, inputs, desired)?,
-            }
         } else if is_real_server {
             desired.notes.push(format!(
                 "{}: not bound, because no director can serve it so far",
@@ -294,7 +293,10 @@ impl Part<'_> {
             ));
         }
         if let Some(nic) = nic? {
-            self.direct(nic, inputs, vs_state, desired);
+            // A standby that is also a real server would schedule the holder's packets again, because IPVS hooks
+            // LOCAL_IN before the socket. IPVS also takes what this node itself sends to a stranger (LOCAL_OUT).
+            let warm = !vs_state.is_real_server && stranger.is_none();
+            self.direct(nic, warm, inputs, vs_state, desired);
         }
         Ok(())
     }
@@ -323,7 +325,7 @@ impl Part<'_> {
     }
 
     /// The VIP is a stranger's: this director is quiet and takes part in the election, which may find that the answer was
-    /// wrong, but does not bind the VIP before it holds it.
+    /// wrong, but has neither the VIP nor its services before it holds it.
     fn wait_for(
         &self,
         stranger: Mac,
@@ -382,10 +384,11 @@ impl Part<'_> {
         Ok(())
     }
 
-    /// A director that may hold the VIP is a candidate. As a standby it has the services unless it is a real server.
+    /// A director that may hold the VIP is a candidate. As a standby it has the services only if that is `warm`.
     fn direct(
         &self,
         nic: &Link,
+        warm: bool,
         inputs: &Inputs<'_>,
         vs_state: &mut VirtualServiceState,
         desired: &mut Desired,
@@ -398,9 +401,7 @@ impl Part<'_> {
             let net = Arc::make_mut(&mut desired.net);
             net.claims.insert(claim.clone());
         }
-        // A standby that is also a real server would schedule the holder's packets again, because IPVS hooks
-        // LOCAL_IN before the socket.
-        if holds || !vs_state.is_real_server {
+        if holds || warm {
             self.add_services(inputs, vs_state, desired);
         }
         if let Some(refusal) = rivals::refusal(&claim, holds, inputs) {

@@ -37,7 +37,7 @@ pub(super) fn refusal(claim: &AddressKey, holds: bool, inputs: &Inputs<'_>) -> O
 }
 
 /// The host that answers for `vip` and is no director, as far as known: while it does, a director that has not bound the
-/// VIP does not bind it, because it would no longer reach that host. The election alone decides who holds the VIP, because
+/// VIP does not bind it, and has no services for it, because it would no longer reach that host. The election alone decides who holds the VIP, because
 /// an answer may be forged or a switch's.
 pub(super) fn stranger(vip: IpAddr, inputs: &Inputs<'_>) -> Option<Mac> {
     let snapshot = inputs.snapshot;

@@ -238,7 +238,7 @@ def test_h11_a_stranger_answers(cluster):
     message = cluster.wait_condition("VIPConflict", "True")
     assert mac in message
     for node in map(cluster.lab.__getitem__, cluster.assigned):
-        assert judges.devices_with(node, VIP) == [], node.name
+        assert judges.devices_with(node, VIP) == [] and judges.services(node) == {}, node.name
         assert node.ok(f"ping -c 1 -W 2 {VIP}"), f"{node.name} no longer reaches the host that has the address"
     stranger.sh(f"ip addr del {VIP}/32 dev eth0")
     holder = wait_holder(cluster, *DIRECTORS, timeout=20)

@@ -23,11 +23,6 @@ pub struct Admission<'a> {
     pub refused: BTreeMap<&'a VsKey, Refusal>,
 }
 
-/// Sorts out broken objects, and parts that cannot be served or that an older object has.
-pub fn admit(snapshot: &Snapshot) -> Admission<'_> {
-    admit_here(snapshot, |_| false)
-}
-
 /// What is served of a VirtualService. No larger than a pointer and a tag: a pass keeps one for each of thousands of objects.
 #[derive(Clone, Debug)]
 pub enum Served<'a> {
@@ -46,6 +41,11 @@ impl Deref for Served<'_> {
             Self::Part(virtual_service) => virtual_service,
         }
     }
+}
+
+/// Sorts out broken objects, and parts that cannot be served or that an older object has.
+pub fn admit(snapshot: &Snapshot) -> Admission<'_> {
+    admit_here(snapshot, |_| false)
 }
 
 /// The same on a node that `has` some VIPs itself, because its own report is not in the snapshot.

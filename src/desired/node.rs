@@ -281,7 +281,11 @@ impl Part<'_> {
         let is_real_server = vs_state.is_real_server;
         let stays = (self.is_director || is_real_server) && self.has_it(inputs);
         let carries = stays || (is_real_server && self.has_director(inputs));
-        let stranger = rivals::stranger(self.vip, inputs).filter(|_| directs && !carries);
+        let stranger = if directs && !carries {
+            rivals::stranger(self.vip, inputs)
+        } else {
+            None
+        };
         if let Some(stranger) = stranger {
             self.wait_for(stranger, inputs, desired)?;
         } else if directs || carries {

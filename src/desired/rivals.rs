@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use crate::model::{
-    AddressKey, Conflict, Mac, Node, NodeName, Observed, Peers, Reach, Reason, Refusal, Rivals,
-    Snapshot, WireEvidence,
+    AddressKey, Conflict, Mac, NodeName, Observed, Peers, Reach, Reason, Refusal, Rivals, Snapshot,
+    WireEvidence,
 };
 
 use super::Inputs;
@@ -40,17 +40,14 @@ pub(super) fn refusal(claim: &AddressKey, holds: bool, inputs: &Inputs<'_>) -> O
 /// VIP does not bind it, and has no services for it, because it would no longer reach that host. The election alone decides who holds the VIP, because
 /// an answer may be forged or a switch's.
 pub(super) fn stranger(vip: IpAddr, inputs: &Inputs<'_>) -> Option<Mac> {
-    let snapshot = inputs.snapshot;
-    if snapshot.peers == Peers::Silent || snapshot.is_held(vip) {
+    let peers = &inputs.snapshot.peers;
+    let mut macs = inputs.wire.answers.get(&vip)?.macs.iter().copied();
+    if *peers == Peers::Silent || inputs.snapshot.is_held(vip) {
         return None;
     }
-    let mut macs = inputs.wire.answers.get(&vip)?.macs.iter().copied();
     macs.find(|mac| {
-        let mut reports = snapshot.peers.reports();
-        !reports.any(|(name, report)| {
-            let is_director = snapshot.nodes.get(name).is_some_and(Node::is_director);
-            is_director && report.macs.values().any(|its| its == mac)
-        })
+        let mut directors = inputs.former.weigh(peers.reports());
+        !directors.any(|(_, report)| report.macs.values().any(|its| its == mac))
     })
 }
 

@@ -83,16 +83,23 @@ class Conflict:
         return f"{self.ip} had answers from {', '.join(sorted(self.macs))} for {(self.end - self.begin) * 1e3:.0f} ms"
 
 
+def _requests(frames: list[Frame], asker: str, ip: str) -> Iterator[Frame]:
+    return (f for f in frames if f.arp == "request" and f.src_mac == asker and f.arp_target_ip == ip)
+
+
+def _answers(frames: list[Frame], asker: str, ip: str) -> Iterator[Frame]:
+    return (f for f in frames if f.arp == "reply" and f.arp_sender_ip == ip and f.dst_mac == asker)
+
+
 def conflicts(frames: list[Frame], asker: str, ip: str) -> list[Conflict]:
     """Times in which several MACs answered requests of `asker` (its MAC); requests in a row make one conflict.
 
     An answer belongs to the last request before it.
     """
-    asked = [f.time for f in frames if f.arp == "request" and f.src_mac == asker and f.arp_target_ip == ip]
+    asked = [frame.time for frame in _requests(frames, asker, ip)]
     answers: dict[int, dict[str, float]] = {}
-    for frame in frames:
-        if frame.arp == "reply" and frame.arp_sender_ip == ip and frame.dst_mac == asker:
-            answers.setdefault(bisect_right(asked, frame.time), {})[frame.arp_sender_mac] = frame.time
+    for frame in _answers(frames, asker, ip):
+        answers.setdefault(bisect_right(asked, frame.time), {})[frame.arp_sender_mac] = frame.time
     found: list[Conflict] = []
     previous = None
     for number, macs in sorted(answers.items()):
@@ -109,7 +116,7 @@ def conflicts(frames: list[Frame], asker: str, ip: str) -> list[Conflict]:
 
 def longest_silence(frames: list[Frame], asker: str, ip: str) -> float:
     """The longest time (seconds) between two answers that `asker` (its MAC) got for an address, or until its last request if none came any more."""
-    asked = [f.time for f in frames if f.arp == "request" and f.src_mac == asker and f.arp_target_ip == ip]
-    answered = [f.time for f in frames if f.arp == "reply" and f.arp_sender_ip == ip and f.dst_mac == asker]
+    asked = [frame.time for frame in _requests(frames, asker, ip)]
+    answered = [frame.time for frame in _answers(frames, asker, ip)]
     times = [asked[0], *answered, asked[-1]]
     return max(later - earlier for earlier, later in itertools.pairwise(times))

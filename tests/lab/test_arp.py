@@ -63,10 +63,7 @@ def test_s6_a_nic_that_appears_later(cluster):
     assert arp_answers(frames, "10.77.0.99").keys() & {nic.mac for nic in node.nics}, "the capture sees its answers"
     assert arp_answers(frames, VIP).keys() == {cluster.site.mac("d")}
     assert judges.arp_mode(node, device) == QUIET
-    cluster.stop("late")
-    cluster.label("late", {})
-    cluster.assigned.remove("late")
-    cluster.site.discard("late")
+    cluster.remove_node("late")
 
 
 def test_s8_quiet_comes_before_the_vip(cluster):

@@ -46,9 +46,7 @@ def test_a_client_leaves_a_real_server_that_dies(served):
         wait_until(lambda: client.ask() == "r1", "r1 to answer", 60)
         assert list(weights(served)) == [served.site.address("r1")]
     other.stop()
-    served.label("late", {})
-    served.assigned.remove("late")
-    served.site.discard("late")
+    served.remove_node("late")
 
 
 def test_a_client_is_drained_and_then_sent_elsewhere(served):

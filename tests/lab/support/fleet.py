@@ -43,8 +43,8 @@ class Fleet:
     def _remove_service(self, name: str) -> None:
         raise NotImplementedError
 
-    def _forget_nodes(self) -> None:
-        """After a failure: what agents that are gone have reported must not reach the next scenario."""
+    def _forget_nodes(self, *names: str) -> None:
+        """What the agents of nodes that are gone (of all, if none is named) have reported must not reach the next scenario."""
 
     # Nodes ------------------------------------------------------------------------------------------
 
@@ -62,6 +62,13 @@ class Fleet:
         if (self.labels.get(name), self.annotations.get(name, {})) != (labels, annotations):
             self.labels[name], self.annotations[name] = labels, annotations
             self._write_node(name)
+
+    def remove_node(self, name: str) -> None:
+        """Takes a node out of the cluster for good, with what it has reported: its addresses would be refused as VIPs later."""
+        self.label(name, {})
+        self.assigned.remove(name)
+        self.site.discard(name)
+        self._forget_nodes(name)
 
     def set_weight(self, name: str, weight: int) -> None:
         self.label(name, self.labels[name], weight)
@@ -209,10 +216,10 @@ class Cluster(Fleet):
             if reason.status != 404:
                 raise
 
-    def _forget_nodes(self) -> None:
-        self.api.kubectl("delete nodestates,nodes --all")
-        self.labels.clear()
-        self.annotations.clear()
+    def _forget_nodes(self, *names: str) -> None:
+        self.api.kubectl(f"delete nodestates,nodes --ignore-not-found {' '.join(names) or '--all'}")
+        for name in names or list(self.labels):
+            del self.labels[name], self.annotations[name]
 
     def get(self, name: str = "web") -> dict:
         return self.api.get(f"{SERVICES}/{name}")

@@ -32,7 +32,9 @@ mod worker;
 pub use elections::{ElectionStatus, Elections, SimulatedElections, pass_time};
 pub use kube_proxy::{ask as ask_kube_proxy, parse_config as parse_kube_proxy};
 pub use ledger_file::{LedgerError, LedgerFile};
-pub use neighbours::{NeighbourAnswers, NeighbourCache, NeighbourQueries};
+pub use neighbours::{
+    Asker, AskerThread, NeighbourAnswers, NeighbourCache, NeighbourQueries, asker,
+};
 pub use pass::Passes;
 pub use pass_result::{PassError, PassInput, PassResult, PassState};
 pub use report::{peer_state, report};

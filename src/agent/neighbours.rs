@@ -3,8 +3,12 @@
 //! A query without an answer takes its whole timeout, so answers are cached. One lost frame must not cost a real
 //! server its weight: a neighbour is given up only after several queries in a row without an answer.
 
+mod asker;
+mod query_queue;
 #[cfg(test)]
 mod tests;
+
+pub use asker::{Asker, AskerThread, asker};
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,7 +30,7 @@ const DOUBT: Duration = Duration::from_secs(1);
 const GIVE_UP: u32 = 3;
 /// How often a host that answers but should not, or should answer but doesn't, is queried again.
 const TROUBLE: Duration = Duration::from_secs(5);
-/// How long to wait for answers before the query is repeated.
+/// How long to wait for an answer, and for the query's turn, before it is repeated.
 const LOST: Duration = Duration::from_secs(10);
 
 /// The answers so far.
@@ -38,7 +42,8 @@ pub struct NeighbourCache {
 
 #[derive(Debug)]
 struct CacheEntry<T> {
-    value: T,
+    /// `None` before the first answer.
+    value: Option<T>,
     /// When to query again.
     due: Duration,
     /// Queries without an answer since the last answer.
@@ -77,7 +82,7 @@ impl NeighbourQueries {
 
     /// Sends the queries; one without an answer takes its whole timeout. Queries that could not be sent are missing in
     /// the answers, and the first error is returned.
-    pub fn ask(self, kernel: &mut dyn Kernel) -> (NeighbourAnswers, Result<(), KernelError>) {
+    pub fn ask(&self, kernel: &mut dyn Kernel) -> (NeighbourAnswers, Result<(), KernelError>) {
         let mut told = NeighbourAnswers::default();
         let mut result = Ok(());
         if !self.reach.is_empty() {
@@ -100,9 +105,18 @@ impl NeighbourQueries {
     }
 }
 
+impl<T> CacheEntry<T> {
+    fn asked(now: Duration) -> Self {
+        Self {
+            value: None,
+            due: now + LOST,
+            unanswered: 0,
+        }
+    }
+}
+
 impl NeighbourCache {
-    /// The queries to send: first those never answered so far, then those due again. Forgets the answers that
-    /// `questions` no longer needs.
+    /// The queries to send: first new ones, then those due again. Forgets the answers that `questions` no longer needs.
     pub fn questions(
         &mut self,
         questions: &Questions,
@@ -117,6 +131,7 @@ impl NeighbourCache {
         for address in &questions.reach {
             match self.reach.get_mut(address) {
                 None => {
+                    self.reach.insert(*address, CacheEntry::asked(now));
                     new.reach.insert(*address);
                 }
                 Some(heard) if heard.due <= now => {
@@ -129,6 +144,7 @@ impl NeighbourCache {
         for key in targets {
             match self.answers.get_mut(key) {
                 None => {
+                    self.answers.insert(key.clone(), CacheEntry::asked(now));
                     new.probes.insert(key.clone());
                 }
                 Some(heard) if heard.due <= now => {
@@ -146,26 +162,37 @@ impl NeighbourCache {
     pub fn hear(&mut self, told: NeighbourAnswers, now: Duration) -> bool {
         let mut news = false;
         for (address, reach) in told.reach {
-            let before = self.reach.get(&address).map(|heard| heard.value.clone());
-            news |= before.as_ref() != Some(&reach);
+            let before = self.reach.get(&address);
+            news |= before.and_then(|heard| heard.value.as_ref()) != Some(&reach);
             self.heard_reach(address, reach, now);
         }
         for (key, answer) in told.answers {
-            let before = self.answers.get(&key).map(|heard| &heard.value);
-            news |= before != Some(&answer);
+            let before = self.answers.get(&key);
+            news |= before.and_then(|heard| heard.value.as_ref()) != Some(&answer);
             self.heard_answer(key, answer, now);
         }
         news
     }
 
+    /// Those of `asked` without any answer so far are new again.
+    pub fn could_not_ask(&mut self, asked: &NeighbourQueries) {
+        self.reach
+            .retain(|address, entry| entry.value.is_some() || !asked.reach.contains(address));
+        self.answers
+            .retain(|key, entry| entry.value.is_some() || !asked.probes.contains(key));
+    }
+
     fn heard_reach(&mut self, address: IpAddr, reach: Reach, now: Duration) {
         let unanswered = match (&reach, self.reach.get(&address)) {
             (Reach::Silent { dev }, Some(before)) => match &before.value {
-                Reach::Neighbour { dev: known, .. } if known == dev => before.unanswered + 1,
-                Reach::Neighbour { .. }
-                | Reach::Local
-                | Reach::Silent { .. }
-                | Reach::NotOnLink => GIVE_UP,
+                Some(Reach::Neighbour { dev: known, .. }) if known == dev => before.unanswered + 1,
+                Some(
+                    Reach::Neighbour { .. }
+                    | Reach::Local
+                    | Reach::Silent { .. }
+                    | Reach::NotOnLink,
+                )
+                | None => GIVE_UP,
             },
             (Reach::Silent { .. }, None) => GIVE_UP,
             (Reach::Local | Reach::Neighbour { .. } | Reach::NotOnLink, _) => 0,
@@ -182,7 +209,7 @@ impl NeighbourCache {
             Reach::Silent { .. } | Reach::NotOnLink => TROUBLE,
         };
         let heard = CacheEntry {
-            value: reach,
+            value: Some(reach),
             due: now + wait,
             unanswered: 0,
         };
@@ -196,7 +223,7 @@ impl NeighbourCache {
             TROUBLE
         };
         let heard = CacheEntry {
-            value: answer,
+            value: Some(answer),
             due: now + wait,
             unanswered: 0,
         };
@@ -207,17 +234,16 @@ impl NeighbourCache {
     pub fn evidence(&self) -> WireEvidence {
         let mut answers: BTreeMap<IpAddr, Answer> = BTreeMap::new();
         for (key, heard) in &self.answers {
-            answers
-                .entry(key.ip)
-                .or_default()
-                .macs
-                .extend(&heard.value.macs);
+            if let Some(answer) = &heard.value {
+                let macs = &mut answers.entry(key.ip).or_default().macs;
+                macs.extend(&answer.macs);
+            }
         }
         WireEvidence {
             reach: self
                 .reach
                 .iter()
-                .map(|(address, heard)| (*address, heard.value.clone()))
+                .filter_map(|(address, heard)| Some((*address, heard.value.clone()?)))
                 .collect(),
             answers,
         }

@@ -5,7 +5,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     path::Path,
-    sync::mpsc::Sender,
     time::{Duration, Instant},
 };
 
@@ -24,8 +23,8 @@ use crate::{
 };
 
 use super::{
-    Elections, NeighbourAnswers, NeighbourCache, NeighbourQueries, NextPass, PassError, PassInput,
-    PassResult, PassState, RunDir, RunDirError,
+    Asker, Elections, NeighbourAnswers, NeighbourCache, NextPass, PassError, PassInput, PassResult,
+    PassState, RunDir, RunDirError,
     drift::Drift,
     ownership::{assume_ours, settle},
 };
@@ -57,8 +56,8 @@ pub struct Passes {
     elections: Elections,
     director_history: DirectorHistory,
     incomplete: IncompleteVips,
-    /// Takes the neighbour queries that a pass need not wait for.
-    asker: Option<Sender<NeighbourQueries>>,
+    /// Takes the neighbour queries that a pass need not wait for, or must not send yet.
+    asker: Option<Asker>,
     options: NodeOptions,
     /// Whether the last pass had VIPs that were still to leave their NIC.
     yielding: bool,
@@ -88,10 +87,10 @@ impl Passes {
         }
     }
 
-    /// Sends queries that repeat known answers to `asker`; its answers come through [`Self::hear`]. Without it, passes
-    /// send all queries themselves and wait for the answers.
+    /// Hands queries that repeat known answers, and those whose turn has not come, to `asker`; the answers come through
+    /// [`Self::hear`]. Without it, passes send all queries at once and wait for the answers.
     #[must_use]
-    pub fn with_asker(mut self, asker: Sender<NeighbourQueries>) -> Self {
+    pub fn with_asker(mut self, asker: Asker) -> Self {
         self.asker = Some(asker);
         self
     }
@@ -151,9 +150,7 @@ impl Passes {
     ) -> Result<(), KernelError> {
         let (mut queries, due) = self.neighbours.questions(questions, now);
         match &self.asker {
-            _ if due.is_empty() => {}
-            // If the asker has ended, this agent is ending, too.
-            Some(asker) => drop(asker.send(due)),
+            Some(asker) => queries = asker.hand_over(queries, due),
             None => queries.extend(due),
         }
         if queries.is_empty() {
@@ -161,6 +158,9 @@ impl Passes {
         }
         let (told, result) = queries.ask(kernel);
         self.neighbours.hear(told, now);
+        if result.is_err() {
+            self.neighbours.could_not_ask(&queries);
+        }
         result
     }
 

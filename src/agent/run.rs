@@ -33,10 +33,10 @@ use crate::{
 use super::{
     ElectionStatus, Elections, Intervals, NextPass, Passes, Shared, Trigger,
     api_servers::ApiServerLook,
-    directory_file, elections, heartbeat, kube_proxy, links, memory, run_passes,
+    asker, directory_file, elections, heartbeat, kube_proxy, links, memory, run_passes,
     snapshot_file::SnapshotFile,
     snapshot_writer, state_writer,
-    worker::{self, Fallback, Job, Worker},
+    worker::{Fallback, Job, Worker},
 };
 
 /// How long a running pass may take to end once the agent is ending.
@@ -274,10 +274,11 @@ fn start_threads(
     let (answers, answer) = watch::channel(ProxyAnswer::NotAsked);
     tokio::spawn(kube_proxy::follow(asked, answers, trigger.clone()));
 
-    let (asker, asked) = mpsc::channel();
+    let (asker, asker_thread) = asker(config.timing.urgent);
     let (jobs, todo) = mpsc::channel();
-    let told = jobs.clone();
-    thread("wire", move || worker::ask(wire.as_mut(), &asked, &told))?;
+    let answers = jobs.clone();
+    let hear = move |told| answers.send(Job::Hear(told)).is_ok();
+    thread("wire", move || asker_thread.run(wire.as_mut(), hear))?;
     let status = Arc::new(ElectionStatus::new(
         trigger.clone(),
         Arc::clone(&common.metrics),

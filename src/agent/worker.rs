@@ -8,7 +8,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        mpsc::{self, RecvTimeoutError, Sender},
+        mpsc::{self, RecvTimeoutError},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -17,8 +17,7 @@ use std::{
 use tokio::sync::{mpsc::Receiver, oneshot, watch};
 
 use super::{
-    Cause, NeighbourAnswers, NeighbourQueries, NextPass, PassInput, PassState, Passes, Shared,
-    Trigger,
+    Cause, NeighbourAnswers, NextPass, PassInput, PassState, Passes, Shared, Trigger,
     journal::Journal,
     report,
     snapshot_file::{LastKnown, SnapshotFile},
@@ -53,22 +52,6 @@ pub enum Job {
     Hear(NeighbourAnswers),
     /// To end.
     Stop,
-}
-
-/// Sends the neighbour queries that passes hand over, until the passes end.
-pub fn ask(kernel: &mut dyn Kernel, asked: &mpsc::Receiver<NeighbourQueries>, jobs: &Sender<Job>) {
-    while let Ok(mut queries) = asked.recv() {
-        while let Ok(more) = asked.try_recv() {
-            queries.extend(more);
-        }
-        let (told, result) = queries.ask(kernel);
-        if let Err(error) = result {
-            tracing::warn!(%error, "the wire was not asked about everything");
-        }
-        if jobs.send(Job::Hear(told)).is_err() {
-            return;
-        }
-    }
 }
 
 /// What passes work with until every source has been read.

@@ -6,9 +6,9 @@ use std::{
 };
 
 use crate::model::{
-    AddressKey, Dev, Elected, Interfaces, IpvsSetting, Ledger, Link, Mac, NodeName, NodeNet,
-    Observed, Peers, Reason, Refusal, Reserved, Role, Service, ServiceKey, Snapshot, SyncDaemon,
-    VipDevices, VirtualService, VsKey, WireEvidence,
+    AddressKey, Dev, Elected, Interfaces, IpvsSetting, Ledger, Link, NodeName, NodeNet, Observed,
+    Peers, Reason, Refusal, Reserved, Role, Service, ServiceKey, Snapshot, SyncDaemon, VipDevices,
+    VirtualService, VsKey, WireEvidence,
 };
 
 use super::{
@@ -16,7 +16,8 @@ use super::{
     director, directors, keep, may_hold,
     quiet::{quiet_nics, unanswered},
     real_servers::RealServerSets,
-    rivals, sync,
+    rivals::{self, Unbound},
+    sync,
 };
 
 /// All that one node's decision depends on.
@@ -281,13 +282,12 @@ impl Part<'_> {
         let is_real_server = vs_state.is_real_server;
         let stays = (self.is_director || is_real_server) && self.has_it(inputs);
         let carries = stays || (is_real_server && self.has_director(inputs));
-        let stranger = if directs && !carries {
-            rivals::stranger(self.vip, inputs)
-        } else {
-            None
+        let free = match directs && !carries {
+            true => rivals::is_free(self.vip, inputs),
+            false => Ok(()),
         };
-        if let Some(stranger) = stranger {
-            self.wait_for(stranger, inputs, desired)?;
+        if let Err(unbound) = free {
+            self.wait(unbound, inputs, desired)?;
         } else if directs || carries {
             self.carry(inputs, vs_state, desired)?;
         } else if is_real_server {
@@ -299,7 +299,7 @@ impl Part<'_> {
         if let Some(nic) = nic? {
             // A standby that is also a real server would schedule the holder's packets again, because IPVS hooks
             // LOCAL_IN before the socket. IPVS also takes what this node itself sends to a stranger (LOCAL_OUT).
-            let warm = !vs_state.is_real_server && stranger.is_none();
+            let warm = !vs_state.is_real_server && free.is_ok();
             self.direct(nic, warm, inputs, vs_state, desired);
         }
         Ok(())
@@ -328,21 +328,28 @@ impl Part<'_> {
             || inputs.ledger.has_bound(self.vip, inputs.observed)
     }
 
-    /// The VIP is a stranger's: this director is quiet and takes part in the election, which may find that the answer was
-    /// wrong, but has neither the VIP nor its services before it holds it.
-    fn wait_for(
+    /// The VIP may be a stranger's. While one answers, this director is quiet and takes part in the election, which may find
+    /// that the answer was wrong, but has neither the VIP nor its services before it holds it.
+    fn wait(
         &self,
-        stranger: Mac,
+        unbound: Unbound,
         inputs: &Inputs<'_>,
         desired: &mut Desired,
     ) -> Result<(), Refusal> {
-        let net = Arc::make_mut(&mut desired.net);
-        bind::prepare(self.vip, self.interface(), &Dev::lo(), inputs, net)?;
-        desired.notes.push(format!(
-            "{}: not bound, because {stranger} answers for it",
-            self.vip
-        ));
-        Ok(())
+        let vip = self.vip;
+        match unbound {
+            Unbound::NotProbed => Err(Refusal::new(
+                Reason::Pending,
+                format!("not bound, because nobody has been asked for {vip} yet"),
+            )),
+            Unbound::Stranger(stranger) => {
+                let net = Arc::make_mut(&mut desired.net);
+                bind::prepare(vip, self.interface(), &Dev::lo(), inputs, net)?;
+                let note = format!("{vip}: not bound, because {stranger} answers for it");
+                desired.notes.push(note);
+                Ok(())
+            }
+        }
     }
 
     /// Whether another director can serve the VIP. One that can has bound it, and reports that; where none can report,

@@ -4,7 +4,7 @@ use crate::model::{AddressKey, Elected, NodeName, Observed, Peers, Snapshot};
 
 use super::{
     Admission, RealServerId, Viewpoint, director::clients_nic, node::directs,
-    real_servers::RealServerSets,
+    real_servers::RealServerSets, rivals::is_new,
 };
 
 /// What a director must find out by ARP before it can decide.
@@ -55,12 +55,4 @@ pub fn questions(
         }
     }
     questions
-}
-
-/// Whether `vip` is nowhere, as far as known, so that a stranger may have it. Where no agent can report, an answer of
-/// another director cannot be told from a stranger's.
-fn is_new(vip: IpAddr, snapshot: &Snapshot, observed: &Observed) -> bool {
-    snapshot.peers != Peers::Silent
-        && observed.devices_with(vip).next().is_none()
-        && !snapshot.is_held(vip)
 }

@@ -36,19 +36,45 @@ pub(super) fn refusal(claim: &AddressKey, holds: bool, inputs: &Inputs<'_>) -> O
     ))
 }
 
-/// The host that answers for `vip` and is no director, as far as known: while it does, a director that has not bound the
-/// VIP does not bind it, and has no services for it, because it would no longer reach that host. The election alone decides who holds the VIP, because
-/// an answer may be forged or a switch's.
-pub(super) fn stranger(vip: IpAddr, inputs: &Inputs<'_>) -> Option<Mac> {
-    let peers = &inputs.snapshot.peers;
-    let mut macs = inputs.wire.answers.get(&vip)?.macs.iter().copied();
+/// Why a director that has not bound a VIP does not bind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unbound {
+    /// Nobody has been asked yet.
+    NotProbed,
+    /// A host answers for it that is no director, as far as known: with the VIP, or its services, this node would no longer
+    /// reach that host. The election alone decides who holds the VIP, because an answer may be forged or a switch's.
+    Stranger(Mac),
+}
+
+/// Whether `vip`, which this director has not bound, is free to be bound; an error says why not. Where no agent can report,
+/// an answer tells nothing.
+pub(super) fn is_free(vip: IpAddr, inputs: &Inputs<'_>) -> Result<(), Unbound> {
+    let Snapshot { peers, .. } = inputs.snapshot;
+    let Some(answer) = inputs.wire.answers.get(&vip) else {
+        return match is_new(vip, inputs.snapshot, inputs.observed) {
+            true => Err(Unbound::NotProbed),
+            false => Ok(()),
+        };
+    };
     if *peers == Peers::Silent || inputs.snapshot.is_held(vip) {
-        return None;
+        return Ok(());
     }
-    macs.find(|mac| {
+    let is_director = |mac: &Mac| {
         let mut directors = inputs.former.weigh(peers.reports());
-        !directors.any(|(_, report)| report.macs.values().any(|its| its == mac))
-    })
+        directors.any(|(_, report)| report.macs.values().any(|its| its == mac))
+    };
+    match answer.macs.iter().find(|mac| !is_director(mac)) {
+        Some(stranger) => Err(Unbound::Stranger(*stranger)),
+        None => Ok(()),
+    }
+}
+
+/// Whether `vip` is nowhere, as far as known, so that a stranger may have it. Where no agent can report, an answer of
+/// another director cannot be told from a stranger's.
+pub(super) fn is_new(vip: IpAddr, snapshot: &Snapshot, observed: &Observed) -> bool {
+    snapshot.peers != Peers::Silent
+        && observed.devices_with(vip).next().is_none()
+        && !snapshot.is_held(vip)
 }
 
 /// Names the rivals: the election knows directors, and the ARP replies for real servers' addresses show their MACs.

@@ -38,7 +38,7 @@ pub struct Timing {
     pub retire: Duration,
     /// Frames that decide where a VIP is: probes of vacant VIPs and checks after a fault. The first one of a VIP is
     /// followed by up to five more. As many VIPs are announced, each by the frames of its family's announcement: two for
-    /// IPv4.
+    /// IPv4. And as many queries to neighbours are begun, up to three frames each.
     pub urgent: Rate,
     /// Checks of VIPs that are in order, and planned moves.
     pub background: Rate,
@@ -122,7 +122,7 @@ impl Timing {
             ("holdDown", self.hold_down, Duration::ZERO, second(86_400)),
             ("retry", self.retry, ms(100), second(600)),
             ("retire", self.retire, second(1), second(600)),
-            ("urgentEvery", self.urgent.every, ms(1), second(1)),
+            ("urgentEvery", self.urgent.every, ms(1), second(10)),
             ("backgroundEvery", self.background.every, ms(1), second(1)),
         ];
         for (field, value, least, most) in ranges {

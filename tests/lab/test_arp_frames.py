@@ -14,6 +14,18 @@ BROADCAST = EVERYBODY.hex(":")
 ASKED = 200
 
 
+# docs/install.md, "Ports that police ARP".
+SLOW = {
+    "ask": 1000, "askDown": 1000, "probe": 1000, "turn": 4000, "contest": 4000, "check": 5000, "stranger": 10_000,
+    "urgentCount": 1, "urgentEvery": 3000, "backgroundCount": 1, "backgroundEvery": 1000,
+}
+POLICED = 15
+
+
+def busiest_second(frames: list[Frame]) -> int:
+    return max(sum(first.time <= other.time < first.time + 1 for other in frames) for first in frames)
+
+
 def most(frames: list[Frame], per_second: float, at_once: int = 0) -> int:
     """The most frames in the time of a capture, and a second more, because it may begin right before a round."""
     return at_once + int(per_second * (frames[-1].time - frames[0].time + 1) + 1)
@@ -71,3 +83,27 @@ def test_frames_with_twenty_vips(cluster):
     assert probes.keys() == set(taken) and min(probes.values()) >= 3, f"{probes}"
     print(f"{len(taken)} VIPs taken over: {len(announced(after))} announcements, {max(probes.values())} probes of one at most; limit {limit}")
     revive(cluster, d)
+
+
+def test_vips_that_are_made_at_once_behind_a_port_that_polices_arp(cluster):
+    """With slow timers a director probes one new VIP after the other, and binds none before."""
+    cluster.assign_roles(directors=DIRECTORS)
+    cluster.stop(*DIRECTORS)
+    cluster.start(*DIRECTORS, args=[f"--failover-timer={name}={value}" for name, value in SLOW.items()])
+    cluster.start()
+    vips = VIPS[:6]
+    port_of = lambda name: cluster.lab[name].nics[0].port
+    captures = {name: Capture(cluster.host, port_of(name), f"arp and ether src {cluster.site.mac(name)}") for name in DIRECTORS}
+    try:
+        cluster.apply(*[virtual_service(f"web-{n}", vip) for n, vip in enumerate(vips)])
+        wait_until(lambda: owners(cluster, vips, DIRECTORS), "each VIP to have one holder", 60)
+        for name in DIRECTORS:
+            wait_until(lambda: cluster.lab[name].sh("ipvsadm -Sn").count(" -w 1") == 2 * len(vips), f"{name} to have all destinations", 40)
+    finally:
+        frames = {name: capture.stop() for name, capture in captures.items()}
+        cluster.stop(*DIRECTORS)
+    for name, sent in frames.items():
+        probed = {f.arp_target_ip for f in sent if f.arp_sender_ip == "0.0.0.0"}
+        assert probed >= set(vips), f"{name} probed {probed}"
+        assert (most := busiest_second(sent)) <= POLICED, f"{name} sent {most} frames in a second"
+        print(f"{name}: {len(sent)} frames, {most} in a second at most")

@@ -161,6 +161,28 @@ fn an_interface_that_cannot_send_hides_no_other_s_answers() {
 }
 
 #[test]
+fn what_could_not_be_asked_is_new_again_and_what_waits_for_its_turn_is_not() {
+    let mut wire = NeighbourCache::default();
+    let questions = Questions {
+        reach: [server()].into(),
+        silence: [vip()].into(),
+    };
+    let (new, _) = wire.questions(&questions, Duration::ZERO);
+    assert_eq!((new.reach.len(), new.probes.len()), (1, 1));
+    let nothing = (NeighbourQueries::default(), NeighbourQueries::default());
+    assert_eq!(wire.questions(&questions, Duration::from_secs(1)), nothing);
+    assert_eq!(wire.evidence(), WireEvidence::default(), "no answer yet");
+    let probes = NeighbourQueries {
+        probes: [vip()].into(),
+        ..NeighbourQueries::default()
+    };
+    wire.could_not_ask(&probes);
+    let (new, due) = wire.questions(&questions, Duration::from_secs(1));
+    assert_eq!((new, due.is_empty()), (probes, true));
+    assert_eq!(wire.next_due(), Some(LOST));
+}
+
+#[test]
 fn an_answer_in_between_starts_the_count_again() {
     let (mut wire, mut ether) = (NeighbourCache::default(), Ether::default());
     for (seconds, alive) in [

@@ -11,7 +11,7 @@ use crate::{
     desired::{DrainTimers, Inputs, NodeOptions, RecentDirectors, admit, desired},
     kernel::OpResults,
     model::{
-        Elected, ForeignTag, IpRanges, KubeProxy, Ledger, Mac, ObservedAddress, PeerState,
+        Answer, Elected, ForeignTag, IpRanges, KubeProxy, Ledger, Mac, ObservedAddress, PeerState,
         ProxyAnswer, Reach, Reserved, VipDevices, WireEvidence,
     },
     plan::plan,
@@ -40,7 +40,11 @@ fn reports(services: u32, servers: u8) -> (Report, Report) {
     }
     let mut nodes = vec![("d".to_owned(), 1, "director")];
     nodes.extend((0..servers).map(|index| (format!("b{index}"), 10 + index, "backend")));
-    let mut wire = WireEvidence::default();
+    let silence = (0..services).map(|index| (vip(index), Answer::default()));
+    let mut wire = WireEvidence {
+        answers: silence.collect(),
+        ..WireEvidence::default()
+    };
     for (name, last, role) in &nodes {
         store.apply(changes(&format!(
             "apiVersion: v1\nkind: Node\nmetadata: {{name: {name}, labels: {{directway.dev/{role}: \"\"}}}}\n\

@@ -49,6 +49,7 @@ fn one_that_is_no_longer_ready_loses_its_weight_but_not_its_place() {
 fn without_reports_the_wire_must_say_that_it_is_there_and_quiet() {
     let mut lan = Lan::director();
     lan.snapshot.peers = Peers::Silent;
+    lan.probed = false;
     assert_eq!(lan.weights(), weights(&[]), "nobody has asked the wire yet");
     lan.serving(&[("10.77.0.11", 1), ("10.77.0.12", 0)]);
     let as_they_are = weights(&[("10.77.0.11", 1), ("10.77.0.12", 0)]);
@@ -80,6 +81,8 @@ fn an_external_server_is_judged_by_the_wire_even_where_agents_report() {
         weight: 3,
     }];
     lan.neighbour("10.77.0.50", 50);
+    lan.probed = false;
+    lan.carrying("lo", Role::Quiet);
     assert_eq!(lan.weights(), weights(&[]));
     lan.wire.answers.insert(ip(VIP), Answer::default());
     assert_eq!(lan.weights(), weights(&[("10.77.0.50", 3)]));

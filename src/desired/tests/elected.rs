@@ -399,6 +399,22 @@ fn a_strangers_address_is_not_bound_before_the_election_holds_it() {
 }
 
 #[test]
+fn a_vip_that_was_not_probed_yet_is_neither_bound_nor_claimed() {
+    let mut lan = pair();
+    lan.probed = false;
+    assert_eq!(lan.reason(), Some(Reason::Pending));
+    let waiting = lan.desired().net;
+    assert_eq!(*waiting, NodeNet::default(), "nothing at all");
+    // What is there stays, and so does what another director has: then nobody is asked.
+    lan.carrying("lo", Role::Quiet);
+    assert_eq!(lan.reason(), None);
+    let mut held = pair();
+    held.probed = false;
+    hold(&mut held);
+    assert_eq!(held.reason(), None);
+}
+
+#[test]
 fn a_directors_answer_keeps_no_standby_from_binding_the_vip() {
     let mac = Mac([2, 0, 0, 0, 0, 20]);
     let seen_with = |report: PeerState| {

@@ -83,6 +83,8 @@ pub struct Lan {
     pub ledger: Ledger,
     pub api_servers: BTreeSet<IpAddr>,
     pub wire: WireEvidence,
+    /// Whether every VIP has been probed; nobody answered but those in `wire`.
+    pub probed: bool,
     pub elected: Elected,
     /// Nodes that are or were directors; `None`: as if the agent had just started.
     pub former: Option<RecentDirectors>,
@@ -133,6 +135,7 @@ impl Lan {
             ledger: Ledger::default(),
             api_servers: BTreeSet::new(),
             wire: WireEvidence::default(),
+            probed: true,
             elected: Elected::default(),
             former: None,
             complete: true,
@@ -223,6 +226,11 @@ impl Lan {
         let admission = admit_here(&self.snapshot, |vip| self.elected.held.contains_key(&vip));
         let reserved = reserved(&self.observed, &self.ledger, &self.api_servers);
         let zero = Duration::ZERO;
+        let mut wire = self.wire.clone();
+        let accepted = admission.accepted.values().filter(|_| self.probed);
+        for vip in accepted.flat_map(|it| &it.vips) {
+            wire.answers.entry(*vip).or_default();
+        }
         let just_started = || DirectorHistory::default().update(&self.snapshot, zero, zero);
         decision(&Inputs {
             node: &self.node,
@@ -231,7 +239,7 @@ impl Lan {
             observed: &self.observed,
             ledger: &self.ledger,
             reserved: &reserved,
-            wire: &self.wire,
+            wire: &wire,
             elected: &self.elected,
             former: &self.former.clone().unwrap_or_else(just_started),
             complete: self.complete,

@@ -35,6 +35,10 @@ vm: build ## The core of the lab's scenarios on a stock Debian kernel under qemu
 	tests/ground/install lab api vm
 	DIRECTWAY_GROUND=vm $(PYTEST) tests/lab -m '$(if $(ALL)$(SCENARIO),core or vm,core)' $(if $(SCENARIO),-v -k '$(SCENARIO)')
 
+.PHONY: mutants-seeded
+mutants-seeded: ## Break the safety rules one by one; a test must notice each. MUTANT='a VIP' for some
+	$(PYTHON) tests/mutants $(if $(MUTANT),'$(MUTANT)')
+
 bench: ## Measure; writes docs/benchmarks.md
 	tests/ground/install lab api
 	cargo build --locked --profile bench --bench kernel

@@ -123,6 +123,7 @@ mod tests {
         let node = Node {
             labels: [("rack".to_owned(), "a".to_owned())].into(),
             weight: Some("3".to_owned()),
+            drained: true,
             addresses: vec![[10, 0, 0, 1].into()],
             cordoned: true,
             silent: false,

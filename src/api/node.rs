@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1 as core;
 
-use crate::model::{Node, NodeName, WEIGHT_ANNOTATION};
+use crate::model::{DRAIN_ANNOTATION, Node, NodeName, WEIGHT_ANNOTATION};
 
 /// A node's name, what directway needs of it, and a problem per address that is invalid.
 pub fn node(object: &core::Node) -> (NodeName, Node, Vec<String>) {
@@ -30,12 +30,11 @@ pub fn node(object: &core::Node) -> (NodeName, Node, Vec<String>) {
                 .ok()
         })
         .collect();
+    let annotation = |name| metadata.annotations.as_ref().and_then(|all| all.get(name));
     let node = Node {
         labels: metadata.labels.clone().unwrap_or_default(),
-        weight: metadata
-            .annotations
-            .as_ref()
-            .and_then(|annotations| annotations.get(WEIGHT_ANNOTATION).cloned()),
+        weight: annotation(WEIGHT_ANNOTATION).cloned(),
+        drained: annotation(DRAIN_ANNOTATION).is_some_and(|value| value != "false"),
         addresses,
         cordoned: object
             .spec

@@ -6,6 +6,7 @@ mod cleanup;
 mod connect;
 mod controller;
 mod crd;
+mod drain;
 mod failover;
 mod kubernetes;
 mod liveness;
@@ -77,6 +78,10 @@ enum Command {
     Status(status::Args),
     /// Move a VIP to another director, and wait until it is there
     Failover(failover::Args),
+    /// Take a node out of use as a real server: no new connections, open ones end
+    Drain(drain::DrainArgs),
+    /// Use a drained node again
+    Undrain(drain::UndrainArgs),
     /// Print what this node's kernel has, ours and foreign
     Observe(observe::Args),
     /// Look for what would keep directway from working on this node, with fixes
@@ -148,6 +153,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Plan(args) => plan::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Failover(args) => failover::run(&args),
+        Command::Drain(args) => drain::drain(&args),
+        Command::Undrain(args) => drain::undrain(&args),
         Command::Check(args) => check::run(&args),
         Command::Observe(args) => observe::run(&args),
         Command::Connect(args) => connect::run(&args),

@@ -4,6 +4,9 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+/// More ranges than this are counted instead of listed.
+const LISTED: usize = 4;
+
 /// How to print.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
@@ -122,6 +125,16 @@ impl Table {
             text.push('\n');
         }
         text
+    }
+}
+
+/// Ranges of addresses for people.
+pub fn short(ranges: &[String]) -> String {
+    match ranges.get(..LISTED) {
+        Some(first) if ranges.len() > LISTED => {
+            format!("{},… ({} ranges)", first.join(","), ranges.len())
+        }
+        Some(_) | None => ranges.join(","),
     }
 }
 

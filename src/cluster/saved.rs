@@ -65,6 +65,8 @@ enum Line<O> {
 struct SavedNode {
     labels: BTreeMap<String, String>,
     weight: Option<String>,
+    #[serde(default)]
+    drained: bool,
     addresses: Vec<IpAddr>,
     cordoned: bool,
     silent: bool,
@@ -193,6 +195,7 @@ impl From<&Node> for SavedNode {
         let Node {
             labels,
             weight,
+            drained,
             addresses,
             cordoned,
             silent,
@@ -200,6 +203,7 @@ impl From<&Node> for SavedNode {
         Self {
             labels,
             weight,
+            drained,
             addresses,
             cordoned,
             silent,
@@ -212,6 +216,7 @@ impl From<SavedNode> for Node {
         Self {
             labels: saved.labels,
             weight: saved.weight,
+            drained: saved.drained,
             addresses: saved.addresses,
             cordoned: saved.cordoned,
             silent: saved.silent,

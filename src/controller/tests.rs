@@ -96,6 +96,7 @@ impl Ground {
         let node = Node {
             labels: BTreeMap::from([(format!("directway.dev/{role}"), "true".to_owned())]),
             weight: None,
+            drained: false,
             addresses: vec![ip(address)],
             cordoned: false,
             silent: false,

@@ -37,9 +37,12 @@ pub fn stands_by(node: &NodeName, vip: IpAddr, snapshot: &Snapshot) -> bool {
     match &snapshot.peers {
         Peers::Silent => true,
         Peers::Reported(reports) => {
-            let is_backend = snapshot.nodes.get(node).is_some_and(Node::is_backend);
+            let may_serve = snapshot
+                .nodes
+                .get(node)
+                .is_some_and(Node::takes_connections);
             let report = reports.get(node);
-            report.is_some_and(|report| report.stands_by(vip, is_backend))
+            report.is_some_and(|report| report.stands_by(vip, may_serve))
         }
     }
 }

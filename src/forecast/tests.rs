@@ -54,6 +54,7 @@ fn lan() -> (Snapshot, ForecastCluster) {
         let node = Node {
             labels: [(label.to_owned(), "true".to_owned())].into(),
             weight: None,
+            drained: false,
             addresses: vec![address],
             cordoned: false,
             silent: false,

@@ -32,6 +32,8 @@ pub struct Node {
     pub labels: BTreeMap<String, String>,
     /// The annotation [`super::WEIGHT_ANNOTATION`], as written.
     pub weight: Option<String>,
+    /// Whether it is taken out of use as a real server ([`super::DRAIN_ANNOTATION`]).
+    pub drained: bool,
     /// Internal addresses, in the manifest's order.
     pub addresses: Vec<IpAddr>,
     /// Taken out of use for new work (`kubectl cordon`): it holds a VIP only where no other director serves as much of it.
@@ -55,6 +57,11 @@ impl Node {
     /// Whether it hosts applications.
     pub fn is_backend(&self) -> bool {
         self.has_role(BACKEND_LABEL)
+    }
+
+    /// Whether it may be a real server: it hosts applications, and is not taken out of use.
+    pub fn takes_connections(&self) -> bool {
+        self.is_backend() && !self.drained
     }
 }
 

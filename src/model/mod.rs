@@ -71,3 +71,5 @@ pub const DIRECTOR_LABEL: &str = "directway.dev/director";
 pub const BACKEND_LABEL: &str = "directway.dev/backend";
 /// Node annotation that overrides `spec.realServers.weight`.
 pub const WEIGHT_ANNOTATION: &str = "directway.dev/weight";
+/// Node annotation that takes a real server out of use; every value but `false` does.
+pub const DRAIN_ANNOTATION: &str = "directway.dev/drain";

@@ -124,6 +124,7 @@ pub fn nodes() -> BTreeMap<NodeName, Node> {
             let node = Node {
                 labels: BTreeMap::from([(label.to_owned(), "true".to_owned())]),
                 weight: None,
+                drained: false,
                 addresses: vec![address(name)],
                 cordoned: false,
                 silent: false,

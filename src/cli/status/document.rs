@@ -115,6 +115,7 @@ pub(super) fn of_cluster(cluster: &Store, liveness: &Liveness, mut notes: Vec<St
     let virtual_services = services.collect();
     let reports = &view.reports;
     notes.extend(notes::undone(reports));
+    notes.extend(notes::drained(cluster));
     let nodes = &snapshot.nodes;
     let has_role = |name: &NodeName| {
         let node = nodes.get(name);

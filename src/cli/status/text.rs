@@ -1,12 +1,9 @@
-use crate::cli::output::Table;
+use crate::cli::output::{Table, short};
 
 use super::{
     document::{Document, MoveLine, Service},
     nodes::NodeLine,
 };
-
-/// More ranges than this are counted instead of listed.
-const LISTED: usize = 4;
 
 /// The document as people read it.
 pub(super) fn text(document: &Document) -> String {
@@ -139,15 +136,6 @@ fn moves(moves: &[MoveLine]) -> String {
         ]);
     }
     table.render()
-}
-
-fn short(ranges: &[String]) -> String {
-    match ranges.get(..LISTED) {
-        Some(first) if ranges.len() > LISTED => {
-            format!("{},… ({} ranges)", first.join(","), ranges.len())
-        }
-        Some(_) | None => ranges.join(","),
-    }
 }
 
 fn dash(text: String) -> String {

@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_node_is_read_without_its_bulk() {
         let light: LightNode = serde_json::from_value(json!({
-            "metadata": {"name": "a", "labels": {"x": "y"}, "managedFields": [{"manager": "kubelet"}]},
+            "metadata": {"name": "a", "labels": {"x": "y"}, "annotations": {"directway.dev/drain": ""}, "managedFields": [{"manager": "kubelet"}]},
             "spec": {"podCIDR": "10.1.0.0/24", "unschedulable": true},
             "status": {"images": [{"names": ["big"]}], "addresses": [
                 {"type": "InternalIP", "address": "10.0.0.1"}, {"type": "Hostname", "address": "a"}],
@@ -161,6 +161,6 @@ mod tests {
             ["10.0.0.1".parse::<std::net::IpAddr>().unwrap()]
         );
         assert_eq!(node.labels.len(), 1);
-        assert!(node.cordoned && node.silent);
+        assert!(node.cordoned && node.silent && node.drained);
     }
 }

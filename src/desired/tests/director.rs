@@ -90,14 +90,14 @@ fn an_external_server_is_judged_by_the_wire_even_where_agents_report() {
 
 #[test]
 fn a_leaving_real_server_keeps_its_connections_until_dry_or_the_deadline() {
+    keeps_its_connections(|node| node.labels.clear());
+    keeps_its_connections(|node| node.drained = true);
+}
+
+fn keeps_its_connections(leave: impl FnOnce(&mut Node)) {
     let mut lan = Lan::director();
     lan.bound("r1");
-    lan.snapshot
-        .nodes
-        .get_mut(&"r2".into())
-        .unwrap()
-        .labels
-        .clear();
+    leave(lan.snapshot.nodes.get_mut(&"r2".into()).unwrap());
     lan.serving(&[("10.77.0.11", 1), ("10.77.0.12", 1)]);
     let drained = weights(&[("10.77.0.11", 1)]);
     let draining = weights(&[("10.77.0.11", 1), ("10.77.0.12", 0)]);

@@ -100,6 +100,7 @@ impl Lan {
         let labelled = |label: &str, address: &str| Node {
             labels: BTreeMap::from([(label.to_owned(), "true".to_owned())]),
             weight: None,
+            drained: false,
             addresses: vec![ip(address)],
             cordoned: false,
             silent: false,

@@ -1,0 +1,71 @@
+"""A real server is taken out of use and back, while clients connect all the time."""
+
+from ground import clients, judges
+from ground.wait import wait_until
+from support import VIP
+from support.directors import more
+
+
+def test_a_node_is_drained_and_used_again(cluster):
+    cluster.assign_roles()
+    service = cluster.serve(drainSeconds=300)
+    cli = cluster.lab["d"].directway
+    held = clients.hold(cluster.host, VIP, n=6, interval=0.05)
+    held.wait_answers(24)
+    with clients.steady(cluster.host, VIP) as load:
+        more(load)
+        assert (told := cli("drain", "r2")).ok, told
+        cluster.wait_weights(service, {"r1": 1, "r2": 0})
+        before = held.so_far().counts["r2"]
+        wait_until(lambda: held.so_far().counts["r2"] > before + 10, "answers on connections that were open")
+        wait_until(lambda: f"r2 is being drained: still a destination of d for {VIP}" in cli("status").out, "the status to say so")
+        outcome = held.stop()
+        assert outcome.errors == [] and all(len(who) == 1 for who in outcome.servers_per_connection.values()), outcome
+
+        told = cli("drain", "r2", "--wait", timeout=60)
+        assert told.ok and "r2: drained after" in told.out, told
+        cluster.wait_weights(service, {"r1": 1})
+        wait_until(lambda: judges.devices_with(cluster.lab["r2"], VIP) == [], "the VIP to leave r2, too")
+        assert "r2 is drained; directway undrain r2" in cli("status").out
+        assert clients.requests(cluster.host, VIP, n=10).counts == {"r1": 10}
+
+        assert (told := cli("undrain", "r2")).ok, told
+        cluster.wait_weights(service, {"r1": 1, "r2": 1})
+        more(load)
+        outcome = load.stop()
+    assert outcome.errors == [], outcome
+    assert clients.requests(cluster.host, VIP, n=10).counts == {"r1": 5, "r2": 5}
+
+
+def test_a_connection_that_does_not_end_keeps_a_node_from_being_drained_for_a_while(cluster):
+    cluster.assign_roles()
+    cluster.serve(drainSeconds=8)
+    cli = cluster.lab["d"].directway
+    held = clients.hold(cluster.host, VIP, n=2, interval=0.05)
+    held.wait_answers(8)
+    try:
+        told = cli("drain", "r2", "--wait", "--timeout", "1")
+        assert not told.ok and "not drained after 1 s" in told.err and f"still a destination of d for {VIP}" in told.err, told
+        told = cli("drain", "r2", "--wait", timeout=60)
+        assert told.ok, told
+    finally:
+        held.stop()
+        cli("undrain", "r2")
+    assert not (told := cli("drain", "nobody")).ok and "no node nobody" in told.err, told
+
+
+def test_a_node_is_drained_by_its_manifest(hosts):
+    hosts.assign_roles()
+    service = hosts.serve()
+    with clients.steady(hosts.host, VIP) as load:
+        more(load)
+        hosts.annotations["r2"] = {"directway.dev/drain": "true"}
+        hosts._write_node("r2")
+        hosts.wait_weights(service, {"r1": 1})
+        wait_until(lambda: judges.devices_with(hosts.lab["r2"], VIP) == [], "the VIP to leave r2", 20)
+        hosts.annotations["r2"] = {"directway.dev/drain": "false"}
+        hosts._write_node("r2")
+        hosts.wait_weights(service, {"r1": 1, "r2": 1})
+        more(load)
+        outcome = load.stop()
+    assert outcome.errors == [], outcome

@@ -24,7 +24,7 @@ use super::{
     report,
 };
 use crate::{
-    api::{Manifest, Report, parse_manifests},
+    api::Report,
     cluster::{Change, Key, SourceName, Store},
     desired::NodeOptions,
     election::Timing,
@@ -89,17 +89,6 @@ struct World {
     now: Duration,
 }
 
-fn changes(manifests: &str) -> Vec<Change> {
-    parse_manifests("test.yaml", manifests)
-        .into_iter()
-        .map(|manifest| match manifest.unwrap() {
-            Manifest::VirtualService(admitted) => Change::VirtualService(admitted),
-            Manifest::Node(name, node) => Change::Node(name, node),
-            Manifest::Other(other) => panic!("{other}"),
-        })
-        .collect()
-}
-
 fn node_manifests() -> String {
     NODES
         .iter()
@@ -132,7 +121,7 @@ impl World {
                 lan.add(name, machine(*last));
                 let run_dir = TempDir::new().unwrap();
                 let mut store = Store::new(sources);
-                store.apply(changes(&format!("{SERVICE}{}", node_manifests())));
+                store.apply(Change::of(&format!("{SERVICE}{}", node_manifests())));
                 let (passes, elections) = passes(&lan, name, run_dir.path());
                 Agent {
                     name,

@@ -78,13 +78,13 @@ pub struct UndrainArgs {
 pub(super) fn drain(args: &DrainArgs) -> CommandResult {
     let node = NodeName(args.node.clone());
     let before = cluster(&args.kube)?;
+    let started = Instant::now();
+    block_on(annotate(&args.kube, &node, Some("true")))??;
     if !is_backend(&node, before.snapshot()) {
         print(&format!(
             "note: {node} is no real server now (label directway.dev/backend), so there is nothing to drain yet"
         ))?;
     }
-    let started = Instant::now();
-    block_on(annotate(&args.kube, &node, Some("true")))??;
     print(&format!("{node}: gets no new connections"))?;
     if !args.wait {
         return Ok(ExitCode::SUCCESS);
@@ -214,12 +214,7 @@ mod tests {
              spec: {{vips: [{VIP}], ports: [{{port: 80}}], realServers: {{nodeSelector: {{}}}}}}\n"
         );
         let mut store = Store::new(&Wanted::all().sources());
-        for one in crate::api::parse_manifests("test.yaml", &manifest) {
-            let crate::api::Manifest::VirtualService(admitted) = one.unwrap() else {
-                panic!("no VirtualService");
-            };
-            store.apply([Change::VirtualService(admitted)]);
-        }
+        store.apply(Change::of(&manifest));
         for (name, label, last) in [
             ("d", DIRECTOR_LABEL, 10),
             ("b", BACKEND_LABEL, 12),

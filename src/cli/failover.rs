@@ -293,12 +293,7 @@ mod tests {
              spec: {{vips: [{VIP}], ports: [{{port: 80}}], realServers: {{nodeSelector: {{}}}}}}\n"
         );
         let mut store = Store::new(&Wanted::all().sources());
-        for one in crate::api::parse_manifests("test.yaml", &manifest) {
-            let crate::api::Manifest::VirtualService(admitted) = one.unwrap() else {
-                panic!("no VirtualService");
-            };
-            store.apply([Change::VirtualService(admitted)]);
-        }
+        store.apply(Change::of(&manifest));
         for (name, label) in [
             ("a", DIRECTOR_LABEL),
             ("b", DIRECTOR_LABEL),

@@ -9,6 +9,9 @@ use crate::{
     model::{Endpoints, Node, NodeName, PeerState, ServiceName, Slice, VsKey},
 };
 
+#[cfg(test)]
+use crate::api::{Manifest, parse_manifests};
+
 use super::{NoReport, Object, SourceName};
 
 /// Batches of changes in the queue. When it is full, a source waits.
@@ -161,5 +164,19 @@ impl ChangeSender {
         self.changes.blocking_send(changes).map_err(|_| Closed)?;
         (self.sent)();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Change {
+    /// The objects of these manifests, all of which must be good.
+    pub fn of(manifests: &str) -> Vec<Self> {
+        let parsed = parse_manifests("test.yaml", manifests).into_iter();
+        let changes = parsed.map(|manifest| match manifest.unwrap() {
+            Manifest::VirtualService(admitted) => Self::VirtualService(admitted),
+            Manifest::Node(name, node) => Self::Node(name, node),
+            Manifest::Other(other) => panic!("{other}"),
+        });
+        changes.collect()
     }
 }

@@ -1,15 +1,22 @@
 """A real server is taken out of use and back, while clients connect all the time."""
 
+import pytest
 from ground import clients, judges
 from ground.wait import wait_until
 from support import VIP
 from support.directors import more
 
 
-def test_a_node_is_drained_and_used_again(cluster):
+@pytest.fixture
+def cli(cluster):
+    """directway's subcommands; at the end no node is drained."""
     cluster.assign_roles()
+    yield cluster.lab["d"].directway
+    assert (told := cluster.lab["d"].directway("undrain", "r2")).ok, told
+
+
+def test_a_node_is_drained_and_used_again(cluster, cli):
     service = cluster.serve(drainSeconds=300)
-    cli = cluster.lab["d"].directway
     held = clients.hold(cluster.host, VIP, n=6, interval=0.05)
     held.wait_answers(24)
     with clients.steady(cluster.host, VIP) as load:
@@ -37,20 +44,14 @@ def test_a_node_is_drained_and_used_again(cluster):
     assert clients.requests(cluster.host, VIP, n=10).counts == {"r1": 5, "r2": 5}
 
 
-def test_a_connection_that_does_not_end_keeps_a_node_from_being_drained_for_a_while(cluster):
-    cluster.assign_roles()
+def test_a_connection_that_does_not_end_keeps_a_node_from_being_drained_for_a_while(cluster, cli):
     cluster.serve(drainSeconds=8)
-    cli = cluster.lab["d"].directway
-    held = clients.hold(cluster.host, VIP, n=2, interval=0.05)
-    held.wait_answers(8)
-    try:
+    with clients.hold(cluster.host, VIP, n=2, interval=0.05) as held:
+        held.wait_answers(8)
         told = cli("drain", "r2", "--wait", "--timeout", "1")
         assert not told.ok and "not drained after 1 s" in told.err and f"still a destination of d for {VIP}" in told.err, told
         told = cli("drain", "r2", "--wait", timeout=60)
         assert told.ok, told
-    finally:
-        held.stop()
-        cli("undrain", "r2")
     assert not (told := cli("drain", "nobody")).ok and "no node nobody" in told.err, told
 
 

@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use crate::{election::Rate, kernel::Kernel};
@@ -85,35 +85,24 @@ impl AskerThread {
     /// Sends the queries that passes hand over, and gives each answer to `hear`, until the passes end or it returns false.
     pub fn run(self, kernel: &mut dyn Kernel, mut hear: impl FnMut(NeighbourAnswers) -> bool) {
         loop {
-            let woken = match self.queries.take() {
+            let goes_on = match self.queries.take() {
                 Turn::Send(queries) => {
                     let (told, result) = queries.ask(kernel);
                     if let Err(error) = result {
                         tracing::warn!(%error, "the wire was not asked about everything");
                     }
-                    if !hear(told) {
-                        return;
-                    }
-                    continue;
+                    hear(told)
                 }
-                Turn::Wait(at) => self.wait(Some(at)),
-                Turn::Idle => self.wait(None),
+                Turn::Wait(at) => {
+                    let wait = at.saturating_sub(self.queries.start.elapsed());
+                    let woken = self.woken.recv_timeout(wait);
+                    woken != Err(RecvTimeoutError::Disconnected)
+                }
+                Turn::Idle => self.woken.recv().is_ok(),
             };
-            if woken.is_err() {
+            if !goes_on {
                 return;
             }
-        }
-    }
-
-    /// Waits until there may be queries to send; an error if there will be none any more.
-    fn wait(&self, until: Option<Duration>) -> Result<(), RecvTimeoutError> {
-        let Some(until) = until else {
-            return self.woken.recv().map_err(RecvTimeoutError::from);
-        };
-        let wait = until.saturating_sub(self.queries.start.elapsed());
-        match self.woken.recv_timeout(wait) {
-            Err(RecvTimeoutError::Timeout) => Ok(()),
-            other => other,
         }
     }
 }

@@ -56,20 +56,22 @@ impl QueryQueue {
 
     /// Adds queries that something waits for.
     pub fn add_first(&mut self, queries: NeighbourQueries) {
-        for query in each(queries) {
-            if self.known.insert(query.clone()) {
-                self.first.push_back(query);
-            }
-        }
+        let fresh = self.fresh(queries);
+        self.first.extend(fresh);
     }
 
     /// Adds queries that may wait longer.
     pub fn add(&mut self, queries: NeighbourQueries) {
-        for query in each(queries) {
-            if self.known.insert(query.clone()) {
-                self.others.push_back(query);
-            }
-        }
+        let fresh = self.fresh(queries);
+        self.others.extend(fresh);
+    }
+
+    /// Those that do not wait yet. Probes come first: a VIP is bound only after it.
+    fn fresh(&mut self, queries: NeighbourQueries) -> Vec<Query> {
+        let probes = queries.probes.into_iter().map(Query::Probe);
+        let all = probes.chain(queries.reach.into_iter().map(Query::Reach));
+        all.filter(|query| self.known.insert(query.clone()))
+            .collect()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -121,12 +123,6 @@ impl QueryQueue {
         self.free = now + every.saturating_mul(used.div_ceil(count.max(1)));
         queries
     }
-}
-
-/// Probes come first: a VIP is bound only after it.
-fn each(queries: NeighbourQueries) -> impl Iterator<Item = Query> {
-    let probes = queries.probes.into_iter().map(Query::Probe);
-    probes.chain(queries.reach.into_iter().map(Query::Reach))
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ fn what_somebody_else_changed_is_put_right_and_counted() {
     assert_eq!(end.drift, 1);
     assert!(world.look("d").foreign_destinations.is_empty());
     // A change of the VirtualService is no drift.
-    world.change(|| changes(&SERVICE.replace("rr", "wrr")));
+    world.change(|| Change::of(&SERVICE.replace("rr", "wrr")));
     let (end, _) = world.pass("d");
     assert_eq!((end.ops.len(), end.drift), (1, 0), "{:?}", end.ops);
 }

@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
 };
 
-use super::{World, changes};
+use super::World;
 use crate::{
     cluster::Change,
     kernel::{Kernel, KernelError, OpError, fake::FakeKernel},
@@ -108,7 +108,7 @@ spec:
 fn a_refusal_names_the_op_once() {
     let mut world = World::new(false);
     world.settle();
-    world.change(|| changes(SECOND));
+    world.change(|| Change::of(SECOND));
     let faulty = Faulty {
         kernel: world.lan.kernel("d"),
         readable: u32::MAX,
@@ -130,7 +130,7 @@ fn a_refusal_names_the_op_once() {
 fn what_always_fails_keeps_no_dead_real_server_and_no_deleted_service_from_being_noticed() {
     let mut world = World::new(false);
     world.settle();
-    world.change(|| changes(SECOND));
+    world.change(|| Change::of(SECOND));
     let faulty = |world: &World| Faulty {
         kernel: world.lan.kernel("d"),
         readable: u32::MAX,

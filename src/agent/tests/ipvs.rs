@@ -31,7 +31,7 @@ fn a_director_of_udp_reports_that_clients_would_stay_with_a_deleted_real_server(
     let mut world = World::new(false);
     world.settle();
     assert!(!reported(&mut world, "d"), "TCP");
-    world.change(|| changes(&SERVICE.replace("{port: 80}", "{port: 80, protocol: UDP}")));
+    world.change(|| Change::of(&SERVICE.replace("{port: 80}", "{port: 80, protocol: UDP}")));
     world.settle();
     assert!(reported(&mut world, "d") && !reported(&mut world, "b1"));
     world.restart_with(&NodeOptions {

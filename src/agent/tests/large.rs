@@ -25,7 +25,7 @@ fn reports(services: u32, servers: u8) -> (Report, Report) {
         SourceName::NodeStates,
     ]);
     let vip = |index: u32| IpAddr::from((0x0a01_0000_u32 + index).to_be_bytes());
-    let Some(Change::VirtualService(one)) = changes(SERVICE).pop() else {
+    let Some(Change::VirtualService(one)) = Change::of(SERVICE).pop() else {
         panic!("no VirtualService in {SERVICE}")
     };
     for index in 0..services {
@@ -46,7 +46,7 @@ fn reports(services: u32, servers: u8) -> (Report, Report) {
         ..WireEvidence::default()
     };
     for (name, last, role) in &nodes {
-        store.apply(changes(&format!(
+        store.apply(Change::of(&format!(
             "apiVersion: v1\nkind: Node\nmetadata: {{name: {name}, labels: {{directway.dev/{role}: \"\"}}}}\n\
              status: {{addresses: [{{type: InternalIP, address: 10.0.0.{last}}}]}}\n"
         )));

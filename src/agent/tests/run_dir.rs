@@ -24,7 +24,7 @@ fn without_a_ledger_nothing_is_changed_and_the_report_says_so() {
         assert_eq!(fs::read_to_string(&file).unwrap(), broken);
         let check = &report.unwrap().preflight[0].check;
         assert_eq!(*check, PreflightCheck::Needs(Reason::LedgerUnwritable));
-        world.change(|| changes(SERVICE));
+        world.change(|| Change::of(SERVICE));
         let (_, report) = world.pass("b1");
         assert_eq!(
             report.unwrap().peer,

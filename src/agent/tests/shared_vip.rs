@@ -11,7 +11,7 @@ fn services_of_one_vip_are_reported_each_with_its_own_real_servers() {
         .replace("port: 80", "port: 443")
         .replace("nodeSelector: {}", "external: [{address: 10.0.0.99}]");
     for agent in &mut world.agents {
-        agent.store.apply(changes(&tls));
+        agent.store.apply(Change::of(&tls));
     }
     world.settle();
     let (_, report) = world.pass("d");

@@ -38,7 +38,7 @@ fn an_incomplete_view_takes_nothing_away() {
 #[test]
 fn an_agent_of_an_unknown_node_says_so_and_names_the_one_that_was_meant() {
     let mut world = World::new(false);
-    let nodes = changes(&node_manifests().replace("name: d,", "name: D,"));
+    let nodes = Change::of(&node_manifests().replace("name: d,", "name: D,"));
     let gone = Change::Gone(Key::Node("d".into()));
     let store = &mut world.agent("d").store;
     store.apply([gone].into_iter().chain(nodes));

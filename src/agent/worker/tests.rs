@@ -9,7 +9,6 @@ use crate::{
         SimulatedElections,
         snapshot_writer::{self, SnapshotWriter},
     },
-    api::{Manifest, parse_manifests},
     cluster::{ChangeSender, Key},
     election::Timing,
     kernel::fake::{FakeLan, Machine},
@@ -111,14 +110,10 @@ fn objects() -> Vec<Change> {
         bound: [vip().ip].into_iter().collect(),
         ..PeerState::default()
     };
-    let manifests = parse_manifests("test.yaml", MANIFESTS).into_iter();
-    manifests
-        .map(|manifest| match manifest.unwrap() {
-            Manifest::VirtualService(admitted) => Change::VirtualService(admitted),
-            Manifest::Node(name, node) => Change::Node(name, node),
-            Manifest::Other(other) => panic!("{other}"),
-        })
-        .chain([Change::Peer("d".into(), director)])
+    let director = Change::Peer("d".into(), director);
+    Change::of(MANIFESTS)
+        .into_iter()
+        .chain([director])
         .collect()
 }
 

@@ -249,6 +249,61 @@ fn a_setting_that_somebody_changed_since_is_theirs() {
 }
 
 #[test]
+fn a_setting_that_is_changed_twice_is_given_back_as_it_was_at_first() {
+    let id = (dev("eth0"), Arp::Ignore);
+    let change = SettingChange { before: 0, set: 1 };
+    let ledger = Ledger {
+        arp: [(id.clone(), change)].into(),
+        ..Ledger::default()
+    };
+    let quiet = ArpSettings::QUIET;
+    let wanted = NodeNet {
+        arp: [(dev("eth0"), ArpSettings { ignore: 8, ..quiet })].into(),
+        ..NodeNet::default()
+    };
+    let again = plan(&wanted, &observed(quiet), &ledger);
+    let twice = SettingChange { before: 0, set: 8 };
+    assert_eq!(again.ledger.arp.get(&id), Some(&twice));
+}
+
+#[test]
+fn a_claim_is_known_before_it_is_made_unless_somebody_else_has_the_address() {
+    let claim = AddressKey::new(dev("eth0"), ip(VIP));
+    let wanted = NodeNet {
+        claims: [claim.clone()].into(),
+        ..NodeNet::default()
+    };
+    let mut observed = observed(ArpSettings::default());
+    let known = |observed: &Observed| {
+        let plan = plan(&wanted, observed, &Ledger::default());
+        assert_eq!(plan.ops, [], "the election claims");
+        plan.ledger.addresses.contains(&claim)
+    };
+    assert!(known(&observed));
+    observed.net.addresses.insert(claim.clone(), Role::Held);
+    assert!(!known(&observed));
+}
+
+#[test]
+fn a_dummy_device_stays_while_somebody_else_uses_it() {
+    let ledger = Ledger {
+        dummies: [dev("vip0")].into(),
+        ..Ledger::default()
+    };
+    let mut observed = observed(ArpSettings::default());
+    observed.net.dummies.insert(dev("vip0"));
+    let unused = plan(&NodeNet::default(), &observed, &ledger);
+    assert_eq!(unused.ops, [Op::DelDummy(dev("vip0"))]);
+    let used = Link {
+        dev: dev("vip0"),
+        addresses: vec!["10.99.0.1/24".parse().unwrap()],
+        ..eth0(ArpSettings::default())
+    };
+    observed.links.insert(dev("vip0"), used);
+    assert_eq!(plan(&NodeNet::default(), &observed, &ledger).ops, []);
+}
+
+#[test]
 fn conf_all_that_is_already_quiet_leaves_the_interface_alone() {
     let mut there = observed(ArpSettings::default());
     there.arp_all = ArpSettings::QUIET;

@@ -101,7 +101,7 @@ MUTANTS = (
     ),
     Mutant(
         "a VIP is unbound while a director sends packets for it", "src/desired/bind.rs",
-        "        let director = self.peers.iter().find(|(_, peer)| sends(peer));", "        let director = self.peers.iter().find(|(_, peer)| sends(peer) && peer.bound.is_empty());",
+        "        let director = self.peers.iter().find(|(_, peer)| sends(peer));", "        let director = self.peers.iter().find(|(_, peer)| sends(peer) && self.own.is_empty());",
     ),
     Mutant(
         "a stranger's VIP is bound", "src/desired/rivals.rs",
@@ -143,7 +143,7 @@ MUTANTS = (
     Mutant(
         "the ledger is written after the ops", "src/agent/pass.rs",
         "        self.run_dir.save(&state.ledger)?;\n        if ops.is_empty() {\n            return Ok(());\n        }\n",
-        "        if ops.is_empty() {\n            return self.run_dir.save(&state.ledger).map_err(PassError::from);\n        }\n",
+        "        if ops.is_empty() {\n            self.run_dir.save(&state.ledger)?;\n            return Ok(());\n        }\n",
         (*SIM, "crashes"),
     ),
     # The election of directors.

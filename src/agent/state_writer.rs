@@ -1,4 +1,4 @@
-//! Writes this node's NodeState: only when it changed, at most once a second, never in the way of a pass.
+//! Writes this node's NodeState: only when it changed, once a second on average at most, never in the way of a pass.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,8 +20,11 @@ use crate::{
     model::NodeName,
 };
 
-/// The least time between two writes, because the API server sends every write to every agent.
+/// The time that one write uses up, because the API server sends every write to every agent.
 const PACE: Duration = Duration::from_secs(1);
+/// How many writes may follow each other at once after a time without any: one change takes several passes of several
+/// agents, each of which waits for what another one reports.
+const BURST: u32 = 4;
 /// A write that takes longer counts as failed.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause after the first failure; doubles up to `LONGEST`.
@@ -61,7 +64,7 @@ impl NodeStateWriter {
         // The owner and status that the object has, as far as known.
         let mut owner: Option<String> = None;
         let mut written: Option<NodeStateStatus> = None;
-        let mut next = Instant::now();
+        let mut pace = Pace::new(Instant::now());
         let mut retry = RETRY;
         loop {
             let wanted_owner = uid.borrow_and_update().clone();
@@ -86,12 +89,11 @@ impl NodeStateWriter {
                 }
                 continue;
             };
-            if Instant::now() < next {
-                sleep_until(next).await;
+            if let Err(later) = pace.take(Instant::now()) {
+                sleep_until(later).await;
                 // There may be a newer report by now.
                 continue;
             }
-            next = Instant::now() + PACE;
             let has_owner = owner.as_ref() == Some(&owner_uid);
             let missing = (!has_owner).then_some(owner_uid.as_str());
             let failed = match write(&api, &node, missing, &status).await {
@@ -120,6 +122,30 @@ impl NodeStateWriter {
             sleep(retry).await;
             retry = (retry * 2).min(LONGEST);
         }
+    }
+}
+
+/// When writes may be made.
+#[derive(Debug)]
+struct Pace {
+    /// When a whole burst may be written again.
+    rested: Instant,
+}
+
+impl Pace {
+    fn new(now: Instant) -> Self {
+        Self { rested: now }
+    }
+
+    /// Takes one write at `now`, or says when there will be one.
+    fn take(&mut self, now: Instant) -> Result<(), Instant> {
+        let used = self.rested.saturating_duration_since(now);
+        let room = PACE * (BURST - 1);
+        if used > room {
+            return Err(now + (used - room));
+        }
+        self.rested = now + used + PACE;
+        Ok(())
     }
 }
 
@@ -200,4 +226,27 @@ async fn apply_status(
     api.patch_status(&node.0, &params(), &Patch::Apply(object))
         .await
         .map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_writes_follow_each_other_at_once_and_then_one_a_second() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        let at = |seconds: f32| start + Duration::from_secs_f32(seconds);
+        let first: Vec<bool> = (0..6).map(|_| pace.take(start).is_ok()).collect();
+        assert_eq!(first, [true, true, true, true, false, false]);
+        assert_eq!(pace.take(at(0.5)), Err(at(1.0)));
+        assert_eq!(
+            (pace.take(at(1.0)), pace.take(at(1.0))),
+            (Ok(()), Err(at(2.0)))
+        );
+        let writes = (0..1000).filter(|tick| pace.take(at(1.0 + *tick as f32 / 10.0)).is_ok());
+        assert_eq!(writes.count(), 99, "one a second");
+        let rested = (0..6).filter(|_| pace.take(at(200.0)).is_ok());
+        assert_eq!(rested.count(), 4);
+    }
 }

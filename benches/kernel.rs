@@ -138,6 +138,7 @@ impl Lan {
                     host_route: false,
                     external: self.servers(10).map(external).collect(),
                 },
+                health_check: HealthCheck::NONE,
                 drain: Duration::ZERO,
                 without: std::collections::BTreeSet::new(),
             };

@@ -1,6 +1,6 @@
 //! directway: LVS direct routing, declared and reconciled.
 //!
-//! Dependencies point downwards only: `model`, `desired`, `election` and `plan` use neither Kubernetes nor netlink nor
+//! Dependencies point downwards only: `model`, `health`, `desired`, `election` and `plan` use neither Kubernetes nor netlink nor
 //! tokio. `tests/walls.rs` lists what each module may use, and fails when one uses more.
 
 pub mod admin;
@@ -12,6 +12,7 @@ pub mod controller;
 pub mod desired;
 pub mod election;
 pub mod forecast;
+pub mod health;
 pub mod http;
 pub mod kernel;
 pub mod metrics;

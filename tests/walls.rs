@@ -25,13 +25,18 @@ type Room = (
 );
 
 /// From the foundation upwards: a room may use rooms above it in this table only.
-const ROOMS: [Room; 18] = [
+const ROOMS: [Room; 19] = [
     ("model", &[], &["ipnet", "jiff", "proptest", "thiserror"]),
     ("wire", &["model"], &["proptest", "thiserror"]),
+    ("health", &["model"], &["proptest"]),
     ("election", &["model", "wire"], &["thiserror"]),
     ("plan", &["model"], &[]),
-    ("desired", &["model", "election"], &["ipnet"]),
-    ("forecast", &["model", "desired", "plan"], &[]),
+    (
+        "desired",
+        &["model", "health", "election"],
+        &["ipnet", "jiff"],
+    ),
+    ("forecast", &["model", "health", "desired", "plan"], &[]),
     ("http", &[], &["tokio"]),
     ("telemetry", &[], &["thiserror", "tracing_subscriber"]),
     (
@@ -112,11 +117,15 @@ const ROOMS: [Room; 18] = [
     (
         "agent",
         &[
-            "admin", "api", "cluster", "desired", "election", "http", "kernel", "metrics", "model",
-            "plan", "wire",
+            "admin", "api", "cluster", "desired", "election", "health", "http", "kernel",
+            "metrics", "model", "plan", "wire",
         ],
         &[
             "futures",
+            // Health checks by HTTP.
+            "http_body_util",
+            "hyper",
+            "hyper_util",
             "ipnet",
             "jiff",
             "k8s_openapi",

@@ -41,7 +41,7 @@ pub(super) fn directing(state: &PassState<'_>) -> Vec<Directing> {
         for (vip, real_servers) in &vs_state.real_servers {
             for service in object.services_of(*vip) {
                 if let Some(content) = contents.get_mut(&service) {
-                    explain(content, real_servers);
+                    explain(content, real_servers.of(service.into()));
                 }
             }
         }
@@ -93,13 +93,18 @@ fn content(service: &Service) -> Content {
     (ready, BTreeMap::new(), draining)
 }
 
-/// Adds the reason for each real server that gets no new connections.
-fn explain((ready, unready, _): &mut Content, real_servers: &BTreeMap<IpAddr, RealServerState>) {
+/// Adds the reason for each real server that gets no new connections, or gets some for want of a better one.
+fn explain<'a>(
+    (ready, unready, _): &mut Content,
+    real_servers: impl Iterator<Item = (&'a IpAddr, &'a RealServerState)>,
+) {
     for (address, state) in real_servers {
-        if ready.contains(address) {
+        let is_last_resort = matches!(state, RealServerState::LastResort { .. });
+        if ready.contains(address) && !is_last_resort {
             continue;
         }
         let refusal = match state {
+            RealServerState::LastResort { refusal, .. } => Refusal::clone(refusal),
             RealServerState::Unready(refusal) | RealServerState::Unknown(refusal) => {
                 Refusal::clone(refusal)
             }

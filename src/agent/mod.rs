@@ -6,6 +6,7 @@ mod directing;
 mod directory_file;
 mod drift;
 mod elections;
+mod health;
 mod heartbeat;
 mod journal;
 mod kube_proxy;
@@ -30,6 +31,7 @@ mod tests;
 mod worker;
 
 pub use elections::{ElectionStatus, Elections, SimulatedElections, pass_time};
+pub use health::HealthChecks;
 pub use kube_proxy::{ask as ask_kube_proxy, parse_config as parse_kube_proxy};
 pub use ledger_file::{LedgerError, LedgerFile};
 pub use neighbours::{

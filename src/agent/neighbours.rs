@@ -174,6 +174,15 @@ impl NeighbourCache {
         news
     }
 
+    /// Asks soon again how `addresses` are reached.
+    pub fn doubt(&mut self, addresses: &BTreeSet<IpAddr>, now: Duration) {
+        for address in addresses {
+            if let Some(entry) = self.reach.get_mut(address) {
+                entry.due = entry.due.min(now + TROUBLE);
+            }
+        }
+    }
+
     /// Those of `asked` without any answer so far are new again.
     pub fn could_not_ask(&mut self, asked: &NeighbourQueries) {
         self.reach

@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,6 +15,7 @@ use crate::{
         Questions, RecentDirectors, admit, admit_here, conflict, desired, questions, reserved,
         segments,
     },
+    health::Health,
     kernel::{Kernel, KernelError, OpResults, execute},
     model::{
         AddressKey, Conflict, Elected, IpRanges, Ledger, NodeName, Observed, Peers, ProxyAnswer,
@@ -23,8 +25,8 @@ use crate::{
 };
 
 use super::{
-    Asker, Elections, NeighbourAnswers, NeighbourCache, NextPass, PassError, PassInput, PassResult,
-    PassState, RunDir, RunDirError,
+    Asker, Elections, HealthChecks, NeighbourAnswers, NeighbourCache, NextPass, PassError,
+    PassInput, PassResult, PassState, RunDir, RunDirError,
     drift::Drift,
     ownership::{assume_ours, settle},
 };
@@ -58,6 +60,8 @@ pub struct Passes {
     incomplete: IncompleteVips,
     /// Takes the neighbour queries that a pass need not wait for, or must not send yet.
     asker: Option<Asker>,
+    /// Makes health checks; without it, all real servers count as healthy.
+    health: Option<Arc<HealthChecks>>,
     options: NodeOptions,
     /// Whether the last pass had VIPs that were still to leave their NIC.
     yielding: bool,
@@ -79,6 +83,7 @@ impl Passes {
             director_history: DirectorHistory::default(),
             incomplete: IncompleteVips::default(),
             asker: None,
+            health: None,
             options: NodeOptions::default(),
             yielding: false,
             drift: Drift::default(),
@@ -92,6 +97,13 @@ impl Passes {
     #[must_use]
     pub fn with_asker(mut self, asker: Asker) -> Self {
         self.asker = Some(asker);
+        self
+    }
+
+    /// Decides by what `health` finds out, and says what it is to check.
+    #[must_use]
+    pub fn with_health(mut self, health: Arc<HealthChecks>) -> Self {
+        self.health = Some(health);
         self
     }
 
@@ -294,6 +306,7 @@ impl Passes {
         former: &RecentDirectors,
         now: Duration,
     ) -> Desired {
+        let health = self.health.as_ref().map(|it| it.lock());
         let desired = desired(&Inputs {
             node: &self.node,
             snapshot: input.snapshot,
@@ -304,11 +317,20 @@ impl Passes {
             ledger: &basis.ledger,
             reserved: &basis.reserved,
             wire,
+            health: match &health {
+                Some(state) => Health::Checked(&state.checks),
+                None => Health::Assumed,
+            },
             elected: &basis.elected,
             former,
             timers: &self.timers,
             now,
         });
+        drop(health);
+        if let Some(health) = &self.health {
+            health.want(&desired);
+        }
+        self.neighbours.doubt(&desired.doubtful, now);
         self.timers = desired.timers.clone();
         self.yielding = !desired.yielding.is_empty();
         desired

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     convert::Infallible,
+    hash::{DefaultHasher, Hash, Hasher},
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{Arc, mpsc},
@@ -31,9 +32,9 @@ use crate::{
 };
 
 use super::{
-    ElectionStatus, Elections, Intervals, NextPass, Passes, Shared, Trigger,
+    ElectionStatus, Elections, HealthChecks, Intervals, NextPass, Passes, Shared, Trigger,
     api_servers::ApiServerLook,
-    asker, directory_file, elections, heartbeat, kube_proxy, links, memory, run_passes,
+    asker, directory_file, elections, health, heartbeat, kube_proxy, links, memory, run_passes,
     snapshot_file::SnapshotFile,
     snapshot_writer, state_writer,
     worker::{Fallback, Job, Worker},
@@ -111,6 +112,7 @@ pub async fn run_on(config: AgentConfig, kernels: [Box<dyn Kernel>; 2]) -> Resul
     let Threads {
         jobs,
         mut ended,
+        health,
         passes,
     } = start_threads(&config, &common, input, kernels)?;
     tracing::info!(node = %common.node, source = %config.source, run_dir = %config.run_dir.display(), "agent started");
@@ -131,6 +133,7 @@ pub async fn run_on(config: AgentConfig, kernels: [Box<dyn Kernel>; 2]) -> Resul
     // A pass that has begun runs to its end: half a plan is worse than none or all of it.
     // If the worker has ended, there is nothing to stop.
     let _ = jobs.send(Job::Stop);
+    health.end();
     if tokio::time::timeout(GRACE, ended).await.is_err() {
         tracing::warn!("the last pass did not end within {} s", GRACE.as_secs());
     } else if passes.join().is_err() {
@@ -257,10 +260,11 @@ struct Threads {
     jobs: mpsc::Sender<Job>,
     /// Closed when that thread has ended.
     ended: oneshot::Receiver<Infallible>,
+    health: Arc<HealthChecks>,
     passes: JoinHandle<()>,
 }
 
-/// Starts the threads of the passes, of neighbour queries and of the snapshot's file, and the tasks that watch links and kube-proxy for them.
+/// Starts the threads of the passes, of neighbour queries, of health checks and of the snapshot's file, and the tasks that watch links and kube-proxy for them.
 fn start_threads(
     config: &AgentConfig,
     common: &Common,
@@ -279,6 +283,7 @@ fn start_threads(
     let answers = jobs.clone();
     let hear = move |told| answers.send(Job::Hear(told)).is_ok();
     thread("wire", move || asker_thread.run(wire.as_mut(), hear))?;
+    let health = start_health(common)?;
     let status = Arc::new(ElectionStatus::new(
         trigger.clone(),
         Arc::clone(&common.metrics),
@@ -291,6 +296,7 @@ fn start_threads(
     let worker = Worker {
         passes: Passes::new(common.node.clone(), &config.run_dir, elections)
             .with_asker(asker)
+            .with_health(Arc::clone(&health))
             .with_options(config.options.clone()),
         node: common.node.clone(),
         kernel,
@@ -316,8 +322,25 @@ fn start_threads(
     Ok(Threads {
         jobs,
         ended,
+        health,
         passes,
     })
+}
+
+/// Starts the thread that makes health checks.
+fn start_health(common: &Common) -> Result<Arc<HealthChecks>, AgentError> {
+    let mut hasher = DefaultHasher::new();
+    common.node.hash(&mut hasher);
+    let health = Arc::new(HealthChecks::new(hasher.finish()));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (shared, metrics) = (Arc::clone(&health), Arc::clone(&common.metrics));
+    let trigger = common.trigger.clone();
+    thread("health", move || {
+        runtime.block_on(health::run(shared, metrics, || trigger.kernel()));
+    })?;
+    Ok(health)
 }
 
 /// The signals that end an agent.

@@ -10,6 +10,7 @@ use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::{
+    health_check::health_check,
     lists,
     schema::{self, Unknown},
     virtual_service::{
@@ -120,6 +121,7 @@ fn convert(
     let persistences = spec.persistence.as_ref();
     let directors = directors(&spec.directors, problems);
     let real_servers = real_servers(&spec.real_servers, &key.namespace, &vips, problems);
+    let health_check = health_check(&spec.health_check, &spec.ports, problems);
     let (scheduler, flags) = scheduler?;
     Some(VirtualService {
         key: key.clone(),
@@ -134,6 +136,7 @@ fn convert(
         persistence_v6: persistence(persistences.map(|p| p.ipv6_prefix_length)),
         directors,
         real_servers: real_servers?,
+        health_check: health_check?,
         drain: Duration::from_secs(collect(
             u64::try_from(spec.drain_seconds),
             "spec.drainSeconds",
@@ -143,7 +146,7 @@ fn convert(
     })
 }
 
-fn collect<T, E: std::fmt::Display>(
+pub(super) fn collect<T, E: std::fmt::Display>(
     result: Result<T, E>,
     field: &str,
     problems: &mut Vec<String>,

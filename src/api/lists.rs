@@ -3,7 +3,9 @@
 use schemars::Schema;
 use serde_json::{Value, json};
 
-use crate::model::{ArpMode, Flag, Protocol, ReservedAs, Scheduler, TakeCause, listed};
+use crate::model::{
+    ArpMode, CheckType, Flag, HttpMethod, Protocol, ReservedAs, Scheduler, TakeCause, listed,
+};
 
 pub(super) fn protocols() -> [&'static str; Protocol::ALL.len()] {
     Protocol::ALL.map(Protocol::name)
@@ -15,6 +17,21 @@ pub(super) fn protocol() -> String {
 
 pub(super) fn arp_modes() -> [&'static str; ArpMode::ALL.len()] {
     ArpMode::ALL.map(ArpMode::name)
+}
+
+pub(super) fn check_types() -> [&'static str; CheckType::ALL.len()] {
+    CheckType::ALL.map(CheckType::name)
+}
+
+pub(super) fn check_type() -> String {
+    let types = listed(&check_types(), "or");
+    format!(
+        "What each director asks the application besides, at the real server's own address: {types}."
+    )
+}
+
+pub(super) fn http_methods() -> [&'static str; HttpMethod::ALL.len()] {
+    HttpMethod::ALL.map(HttpMethod::name)
 }
 
 pub(super) fn schedulers() -> Vec<String> {

@@ -8,9 +8,12 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
-use super::virtual_service::{
-    Directors, ExternalServer, NodeSelector, Persistence, Port, RealServers, Scheduler,
-    SelectorRequirement, ServiceReference, VirtualService, VirtualServiceSpec,
+use super::{
+    health_check::api_of,
+    virtual_service::{
+        Directors, ExternalServer, NodeSelector, Persistence, Port, RealServers, Scheduler,
+        SelectorRequirement, ServiceReference, VirtualService, VirtualServiceSpec,
+    },
 };
 use crate::model::{
     self, ArpMode, DirectorPolicy, Operator, RealServerPolicy, Requirement, Selector,
@@ -35,6 +38,7 @@ pub fn manifest_of(virtual_service: &model::VirtualService) -> VirtualService {
         persistence_v6,
         directors,
         real_servers,
+        health_check,
         drain,
         without: _,
     } = virtual_service;
@@ -53,6 +57,7 @@ pub fn manifest_of(virtual_service: &model::VirtualService) -> VirtualService {
         persistence: persistence(persistence_v4.as_ref(), persistence_v6.as_ref()),
         directors: directors_of(directors),
         real_servers: real_servers_of(real_servers),
+        health_check: api_of(health_check),
         drain_seconds: i64::try_from(drain.as_secs()).unwrap_or(i64::MAX),
     };
     VirtualService {
@@ -203,9 +208,16 @@ mod tests {
                 "external": [{"address": "10.0.0.9", "weight": 0}, {"address": "10.0.0.8"}],
             },
             "drainSeconds": 5,
+            "healthCheck": {
+                "directPath": false, "type": "HTTP", "port": 8080, "intervalSeconds": 5, "timeoutSeconds": 4, "rise": 1, "fall": 9,
+                "http": {
+                    "path": "/healthz?full=1", "host": "shop.example:8080", "method": "GET",
+                    "expectedStatuses": ["200", "300-302"], "expectedBody": "ok",
+                },
+            },
         }));
         reads_back(json!({
-            "vips": ["10.0.0.100"], "ports": [{"port": 80}], "scheduler": {"name": "wrr"},
+            "vips": ["10.0.0.100"], "ports": [{"port": 80}], "scheduler": {"name": "wrr"}, "healthCheck": {"type": "TCP"},
             "realServers": {"service": {"name": "web"}},
         }));
     }

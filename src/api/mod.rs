@@ -3,6 +3,7 @@
 mod conditions;
 mod convert;
 mod endpoint_slice;
+mod health_check;
 mod lists;
 mod manifest;
 mod manifest_of;

@@ -250,7 +250,8 @@ pub struct DirectingEntry {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_RANGES), inner(length(max = MAX_RANGE)))]
     pub ready: Vec<String>,
-    /// Real servers that get none, and why.
+    /// Real servers that get none, and why. One that is also in `ready` fails its health checks as all others do, and gets new
+    /// connections for want of a better one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_ENTRIES))]
     pub unready: Vec<UnreadyEntry>,
@@ -260,7 +261,7 @@ pub struct DirectingEntry {
     pub draining: Vec<String>,
 }
 
-/// A real server that gets no new connections.
+/// A real server with something wrong.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct UnreadyEntry {

@@ -26,11 +26,26 @@ const NODE_NAME: &str =
 /// A Kubernetes Service name (RFC 1123 label; RFC 1035 before 1.34).
 const SERVICE_NAME: &str = "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')";
 
+/// The path and query of a URL (RFC 3986 3.3 and 3.4).
+const PATH: &str = "self.matches('^/[!$&-;=?-Z_a-z~%]*$')";
+
+/// A host, with a port if it has one (RFC 9110 7.2).
+const HOST: &str = "self.matches('^[A-Za-z0-9.-]+(:[0-9]{1,5})?$')";
+
+/// A text in quotes, as an expression. The API server drops a whole message that has a line break, so such a text is only
+/// mentioned.
+fn quoted(text: &str) -> String {
+    format!("({text}.matches('[\\n\\r]') ? 'a text of several lines' : '\"' + {text} + '\"')")
+}
+
 /// A rule that holds for all addresses of a list; the message names the first one that breaks it.
 fn each_address(field: &str, address: &str, holds: &str, complaint: &str) -> Rule {
     let addresses = format!("self.map(item, {address})");
     Rule::new(format!("self.all(item, [{address}].all(a, {holds}))")).message(Message::Expression(
-        format!("'{field}: \"' + {addresses}.filter(a, !({holds}))[0] + '\" {complaint}'"),
+        format!(
+            "'{field}: ' + {} + ' {complaint}'",
+            quoted(&format!("{addresses}.filter(a, !({holds}))[0]"))
+        ),
     ))
 }
 
@@ -120,21 +135,85 @@ pub(super) fn flags_belong_to_the_scheduler() -> Rule {
     )
 }
 
+pub(super) fn health_check_has_a_port() -> Rule {
+    Rule::new("!has(self.healthCheck) || self.healthCheck.type == 'None' || has(self.healthCheck.port) || self.ports.exists(p, p.protocol == 'TCP')").message(Message::Expression(
+        "'spec.healthCheck.type: ' + self.healthCheck.type + ' needs a TCP port, and spec.ports has none: name one in spec.healthCheck.port, or use None'".to_owned(),
+    ))
+}
+
+pub(super) fn timeout_is_shorter_than_interval() -> Rule {
+    // The API server takes a number as text for one of any length, which would cost too much here.
+    Rule::new("self.timeoutSeconds <= self.intervalSeconds").message(
+        "spec.healthCheck.timeoutSeconds: is longer than intervalSeconds: use that or less",
+    )
+}
+
+pub(super) fn http_belongs_to_its_type() -> Rule {
+    Rule::new("!has(self.http) || self.type == 'HTTP'").message(Message::Expression(
+        "'spec.healthCheck.http: does not belong to type ' + self.type + ': use type HTTP, or remove it'".to_owned(),
+    ))
+}
+
+pub(super) fn a_check_port_has_a_check() -> Rule {
+    Rule::new("!has(self.port) || self.type != 'None'").message(
+        "spec.healthCheck.port: has nothing to check with type None: use type TCP or HTTP, or remove it",
+    )
+}
+
+pub(super) fn a_body_needs_get() -> Rule {
+    Rule::new("!has(self.expectedBody) || self.method == 'GET'").message(Message::Expression(
+        "'spec.healthCheck.http.expectedBody: method ' + self.method + ' gets no body: use GET, or remove it'".to_owned(),
+    ))
+}
+
+pub(super) fn is_path() -> Rule {
+    Rule::new(PATH).message(Message::Expression(
+        format!(
+        "'spec.healthCheck.http.path: ' + {} + ' is not the path of a URL: begin with \"/\", and write other characters than letters, digits and punctuation as %XX'",
+        quoted("self")
+    ),
+    ))
+}
+
+pub(super) fn is_host() -> Rule {
+    Rule::new(HOST).message(Message::Expression(
+        format!(
+        "'spec.healthCheck.http.host: ' + {} + ' is not a host name: use letters, digits, \".\", \"-\" and, before a port, \":\"'",
+        quoted("self")
+    ),
+    ))
+}
+
+pub(super) fn are_statuses() -> Rule {
+    let holds = "s.matches('^[1-5][0-9][0-9](-[1-5][0-9][0-9])?$') && (size(s) == 3 || s.substring(0, 3) <= s.substring(4))";
+    Rule::new(format!("self.all(s, {holds})")).message(Message::Expression(format!(
+        "'spec.healthCheck.http.expectedStatuses: ' + {} + ' is not a status code or a range of them: write 200 or 200-299, from 100 to 599'",
+        quoted(&format!("self.filter(s, !({holds}))[0]"))
+    )))
+}
+
 pub(super) fn is_device(field: &str) -> Rule {
     Rule::new(DEVICE).message(Message::Expression(format!(
-        "'{field}: \"' + self + '\" is not an interface name: use 1 to 15 ASCII characters without \"/\", \":\" or space, and not \".\" or \"..\"'"
+        "'{field}: ' + {} + ' is not an interface name: use 1 to 15 ASCII characters without \"/\", \":\" or space, and not \".\" or \"..\"'",
+        quoted("self")
     )))
 }
 
 pub(super) fn are_interfaces() -> Rule {
     Rule::new(INTERFACES).message(Message::Expression(
-        "'spec.directors.interface: \"' + self + '\" is not an interface name: use 1 to 15 ASCII characters without \"/\", \":\" or space, and not \".\" or \"..\"; or up to 8 names with commas between them, * for any characters'".to_owned(),
+        format!(
+        "'spec.directors.interface: ' + {} + ' is not an interface name: use 1 to 15 ASCII characters without \"/\", \":\" or space, and not \".\" or \"..\"; or up to 8 names with commas between them, * for any characters'",
+        quoted("self")
+    ),
     ))
 }
 
 pub(super) fn preferred_is_a_node_name() -> Rule {
     Rule::new(NODE_NAME).message(Message::Expression(
-        "'spec.directors.preferred: \"' + self + '\" is not a node name: use one that kubectl get nodes shows'".to_owned(),
+        format!(
+        "'spec.directors.preferred: ' + {} + ' is not a node name: use one that kubectl get nodes shows'",
+        quoted("self")
+    ),
     ))
 }
 
@@ -146,7 +225,10 @@ pub(super) fn some_source_of_real_servers() -> Rule {
 
 pub(super) fn is_service_name() -> Rule {
     Rule::new(SERVICE_NAME).message(Message::Expression(
-        "'spec.realServers.service.name: \"' + self + '\" is not a Service name: use one that kubectl get services shows'".to_owned(),
+        format!(
+        "'spec.realServers.service.name: ' + {} + ' is not a Service name: use one that kubectl get services shows'",
+        quoted("self")
+    ),
     ))
 }
 

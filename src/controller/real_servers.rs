@@ -22,8 +22,9 @@ pub struct RealServerCounts {
     pub total: usize,
     /// Those that get no new connections, by name or address, and why.
     pub unready: Vec<(String, Refusal)>,
-    /// Of those that get new connections: nodes that refuse a device and keep the VIP on another one, and why.
-    pub refusing: Vec<(String, Refusal)>,
+    /// Of those that get new connections: nodes that refuse a device and keep the VIP on another one, and real servers that
+    /// fail their health checks as all others do; and why.
+    pub troubled: Vec<(String, Refusal)>,
     /// Of those that get new connections: nodes whose agents are silent, so that nobody sees whether the VIP is still
     /// bound there.
     pub silent: Vec<NodeName>,
@@ -41,7 +42,7 @@ impl RealServerCounts {
 
     /// The causes as one text.
     pub(super) fn why(&self) -> String {
-        let all = || self.unready.iter().chain(&self.refusing);
+        let all = || self.unready.iter().chain(&self.troubled);
         let spelt = all().take(SPELT_OUT);
         let mut causes: Vec<_> = spelt
             .map(|(who, refusal)| format!("{who}: {refusal}"))
@@ -84,6 +85,12 @@ pub fn count_real_servers(
     for (address, real_server) in &real_servers.by_address {
         if !groups.is_empty() && groups.iter().all(|group| is_ready(group, *address)) {
             counts.ready += 1;
+            let failing = groups.iter().flatten();
+            let failing = failing
+                .filter_map(|group| group.unready.get(address))
+                .next();
+            let who = format!("{} ({address})", real_server.id);
+            counts.troubled.extend(failing.map(|it| (who, it.clone())));
             if let RealServerId::Node(name) = &real_server.id {
                 if is_silent(name) {
                     counts.silent.push(name.clone());
@@ -91,7 +98,7 @@ pub fn count_real_servers(
                 let refusal = own_refusal(name, &virtual_service.key, reports);
                 let refusal = refusal.filter(is_refused_edit);
                 counts
-                    .refusing
+                    .troubled
                     .extend(refusal.map(|it| (name.to_string(), it)));
             }
             continue;

@@ -103,7 +103,7 @@ impl Summariser<'_> {
         );
         let why = counts.why();
         let service = &self.virtual_service.real_servers.service;
-        match (counts.ready, counts.unready.first().or(counts.refusing.first())) {
+        match (counts.ready, counts.unready.first().or(counts.troubled.first())) {
             (0, None) if let Some(service) = service && counts.absent > 0 => {
                 let refusal = no_endpoints(service);
                 ConditionValue::known(false, refusal.reason, refusal.message)

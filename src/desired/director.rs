@@ -8,7 +8,8 @@ use crate::model::{
 };
 
 use super::{
-    DrainTimers, Inputs, RealServer, RealServerId, RealServerSet, RealServerState, directors,
+    DrainTimers, Inputs, RealServer, RealServerId, RealServerSet, RealServerState,
+    RealServerStates, directors,
     endpoints::{EndpointCheck, check_endpoint},
 };
 
@@ -138,40 +139,43 @@ pub(super) fn may_serve(
     Ok(())
 }
 
-/// The states of the real servers of `virtual_service` for `vip`.
+/// The real servers of one VIP, apart from health checks.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unchecked {
+    pub states: BTreeMap<IpAddr, RealServerState>,
+    /// The weights of those whose endpoints are terminating. As in kube-proxy (KEP-1669), they get new connections while no
+    /// other real server does.
+    pub leaving: BTreeMap<IpAddr, u32>,
+}
+
+/// The states of the real servers of `virtual_service` for `vip`, apart from health checks.
 pub(super) fn states(
     virtual_service: &VirtualService,
     vip: IpAddr,
     real_servers: &RealServerSet,
     inputs: &Inputs<'_>,
-) -> BTreeMap<IpAddr, RealServerState> {
-    let mut leaving = Vec::new();
-    let mut states = BTreeMap::new();
+) -> Unchecked {
+    let mut unchecked = Unchecked::default();
     for (address, real_server) in &real_servers.by_address {
         let state = match check_endpoint(virtual_service, &real_server.id, inputs.snapshot) {
             EndpointCheck::Takes => readiness(vip, *address, real_server, inputs),
             EndpointCheck::Leaves(refusal) => {
-                leaving.push((*address, real_server));
+                let state = readiness(vip, *address, real_server, inputs);
+                if let RealServerState::Ready {
+                    weight: weight @ 1..,
+                } = state
+                {
+                    unchecked.leaving.insert(*address, weight);
+                }
                 RealServerState::Unready(refusal.into())
             }
             EndpointCheck::Refuses(refusal) => RealServerState::Unready(refusal.into()),
             EndpointCheck::Absent => RealServerState::Absent,
             EndpointCheck::Unread(refusal) => RealServerState::Unknown(refusal.into()),
         };
-        states.insert(*address, state);
+        unchecked.states.insert(*address, state);
     }
-    let gets_some =
-        |state: &RealServerState| matches!(state, RealServerState::Ready { weight: 1.. });
-    // As in kube-proxy (KEP-1669): while no other real server takes connections, those with a terminating endpoint do.
-    if !states.values().any(gets_some) {
-        for (address, real_server) in leaving {
-            let state = readiness(vip, address, real_server, inputs);
-            if gets_some(&state) {
-                states.insert(address, state);
-            }
-        }
-    }
-    states
+    unchecked
 }
 
 /// Whether a real server may get new connections for `vip`, apart from a Service's endpoints.
@@ -286,11 +290,12 @@ fn is_director(real_server: &RealServer, inputs: &Inputs<'_>) -> bool {
 
 /// The destinations that a service should have, and which of them are draining: ready real servers with their weight;
 /// unready ones with weight 0 if they are destinations now, unknown ones as they are; those without an endpoint and those
-/// that left the spec with weight 0 for the drain time at most. Of UDP, only real servers that still serve can be drained.
+/// that left the spec with weight 0 for the drain time at most. Those that left keep their weight for that time if nobody
+/// else serves yet. Of UDP, only real servers that still serve can be drained.
 pub(super) fn destinations(
     key: ServiceKey,
     virtual_service: &VirtualService,
-    states: &BTreeMap<IpAddr, RealServerState>,
+    states: &RealServerStates,
     inputs: &Inputs<'_>,
     timers: &mut DrainTimers,
 ) -> (BTreeMap<IpAddr, Destination>, Vec<IpAddr>) {
@@ -300,9 +305,9 @@ pub(super) fn destinations(
     let drain = virtual_service.drain;
     let mut wanted = BTreeMap::new();
     let mut draining = Vec::new();
-    for (address, state) in states {
+    for (address, state) in states.of(key.into()) {
         match state {
-            RealServerState::Ready { weight } => {
+            RealServerState::Ready { weight } | RealServerState::LastResort { weight, .. } => {
                 wanted.insert(*address, Destination::direct(*weight));
             }
             // Weight 0 rather than deletion: mh keeps its table, and connections may still live.
@@ -330,8 +335,12 @@ pub(super) fn destinations(
             }
         }
     }
+    let nobody_serves = wanted.values().all(|destination| destination.weight == 0);
+    let one_may_soon = states
+        .of(key.into())
+        .any(|(_, it)| *it != RealServerState::Absent);
     for (address, destination) in present.into_iter().flatten() {
-        if states.contains_key(address) {
+        if states.contains(*address) {
             continue;
         }
         let id = (key, *address);
@@ -339,7 +348,10 @@ pub(super) fn destinations(
         let connections = inputs.observed.draining.get(&id);
         let open = connections.map_or(0, |connections| connections.open(key.protocol));
         let dry = destination.weight == 0 && open == 0;
-        if !dry && !expired {
+        if destination.weight > 0 && nobody_serves && one_may_soon && !expired {
+            // All real servers are replaced at once: the old ones serve until a new one does.
+            wanted.insert(*address, Destination::direct(destination.weight));
+        } else if !dry && !expired {
             wanted.insert(*address, Destination::direct(0));
             draining.push(*address);
         }

@@ -2,7 +2,7 @@
 //!
 //! Decisions that every node must take alike (which VirtualServices are admitted, which hosts are real servers, which
 //! director should hold a VIP) are in `admission`, `real_servers` and `placement`; whose reports count, in `recent_directors`. They use the snapshot, and by which address
-//! a real server is reached, the networks of the `viewpoint`. What one node does about it is in `director`, `bind`, `quiet`, `keep`, `rivals` and `drain`; they also use what the node
+//! a real server is reached, the networks of the `viewpoint`. What one node does about it is in `director`, `bind`, `quiet`, `keep`, `rivals`, `health` and `drain`; they also use what the node
 //! observes. `incomplete` is what it found of its own VIPs in the last passes. `reserved` is both: which addresses can be no VIP. `segments` prepares the elections, in which directors agree by ARP.
 
 mod admission;
@@ -12,12 +12,14 @@ mod director;
 mod director_history;
 mod drain;
 mod endpoints;
+mod health;
 mod incomplete;
 mod keep;
 mod node;
 mod placement;
 mod questions;
 mod quiet;
+mod real_server_states;
 mod real_servers;
 mod recent_directors;
 mod reserved;
@@ -35,10 +37,11 @@ pub use director_history::DirectorHistory;
 pub use drain::DrainTimers;
 pub use endpoints::no_endpoints;
 pub use incomplete::IncompleteVips;
-pub use node::{Desired, Inputs, NodeOptions, RealServerState, VirtualServiceState, desired};
+pub use node::{Desired, Inputs, NodeOptions, VirtualServiceState, desired};
 pub use placement::{directors, may_hold, placement, presumed, stands_by};
 pub use questions::{Questions, questions};
 pub use quiet::{Unanswered, unanswered};
+pub use real_server_states::{RealServerState, RealServerStates};
 pub use real_servers::{RealServer, RealServerId, RealServerSet, real_servers};
 pub use recent_directors::RecentDirectors;
 pub use reserved::reserved;

@@ -5,15 +5,20 @@ use std::{
     time::Duration,
 };
 
-use crate::model::{
-    AddressKey, Dev, Elected, Interfaces, IpvsSetting, Ledger, Link, NodeName, NodeNet, Observed,
-    Peers, Reason, Refusal, Reserved, Role, Service, ServiceKey, Snapshot, SyncDaemon, VipDevices,
-    VirtualService, VsKey, WireEvidence,
+use crate::{
+    health::{self, Health},
+    model::{
+        AddressKey, Dev, Elected, Interfaces, IpvsSetting, Ledger, Link, NodeName, NodeNet,
+        Observed, Peers, Reason, Refusal, Reserved, Role, Service, ServiceKey, Snapshot,
+        SyncDaemon, VipDevices, VirtualService, VsKey, WireEvidence,
+    },
 };
 
 use super::{
-    Admission, DrainTimers, RealServerId, RealServerSet, RecentDirectors, Viewpoint, bind,
-    director, directors, keep, may_hold,
+    Admission, DrainTimers, RealServerId, RealServerSet, RealServerStates, RecentDirectors,
+    Viewpoint, bind, director, directors,
+    health::checked,
+    keep, may_hold,
     quiet::{quiet_nics, unanswered},
     real_servers::RealServerSets,
     rivals::{self, Unbound},
@@ -41,6 +46,8 @@ pub struct Inputs<'a> {
     pub reserved: &'a Reserved,
     /// What ARP requests found out.
     pub wire: &'a WireEvidence,
+    /// What health checks found out.
+    pub health: Health<'a>,
     /// Which VIPs the elections of this node's NICs hold.
     pub elected: &'a Elected,
     /// Nodes that are directors, or were lately.
@@ -76,6 +83,12 @@ pub struct Desired {
     pub refused_services: BTreeSet<ServiceKey>,
     /// VIPs of which something stays only because the snapshot is not complete.
     pub held_back: BTreeSet<IpAddr>,
+    /// The health checks on which its services depend.
+    pub checks: health::Wanted,
+    /// How the real servers are reached whose direct path is checked.
+    pub paths: BTreeMap<IpAddr, health::Path>,
+    /// Real servers that may have another MAC by now, because nothing answers at the known one.
+    pub doubtful: BTreeSet<IpAddr>,
     /// For users: why some things are not done.
     pub notes: Vec<String>,
     /// To be given to the next pass.
@@ -99,33 +112,17 @@ pub struct VirtualServiceState {
     pub is_real_server: bool,
     /// Per VIP on this director its real servers' states. No map, because there are 10,000 of these, with one or two
     /// VIPs each.
-    pub real_servers: Vec<(IpAddr, BTreeMap<IpAddr, RealServerState>)>,
+    pub real_servers: Vec<(IpAddr, RealServerStates)>,
     /// Destinations that left the spec and keep their connections.
     pub draining: BTreeSet<IpAddr>,
 }
 
 impl VirtualServiceState {
     /// The real servers of `vip`, if it is on this director.
-    pub fn real_servers_of(&self, vip: IpAddr) -> Option<&BTreeMap<IpAddr, RealServerState>> {
+    pub fn real_servers_of(&self, vip: IpAddr) -> Option<&RealServerStates> {
         let found = self.real_servers.iter().find(|(of, _)| *of == vip);
         found.map(|(_, real_servers)| real_servers)
     }
-}
-
-/// A real server as a director sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RealServerState {
-    /// May get new connections.
-    Ready {
-        /// With this weight.
-        weight: u32,
-    },
-    /// May not.
-    Unready(Box<Refusal>),
-    /// Not known yet: it keeps the weight that it has.
-    Unknown(Box<Refusal>),
-    /// Is selected, but no endpoint of the Service runs there.
-    Absent,
 }
 
 /// What `inputs.node` should have. Pure: the same inputs give the same answer.
@@ -412,8 +409,10 @@ impl Part<'_> {
             let net = Arc::make_mut(&mut desired.net);
             net.claims.insert(claim.clone());
         }
+        // Without services it makes the checks all the same, so that nobody waits for them when it takes over.
+        let states = self.states(inputs, desired);
         if holds || warm {
-            self.add_services(inputs, vs_state, desired);
+            self.add_services(states, inputs, vs_state, desired);
         }
         if let Some(refusal) = rivals::refusal(&claim, holds, inputs) {
             vs_state.refusal.get_or_insert(refusal);
@@ -430,8 +429,14 @@ impl Part<'_> {
         }
     }
 
+    fn states(&self, inputs: &Inputs<'_>, desired: &mut Desired) -> RealServerStates {
+        let states = director::states(self.virtual_service, self.vip, self.real_servers, inputs);
+        checked(self.virtual_service, self.vip, states, inputs, desired)
+    }
+
     fn add_services(
         &self,
+        states: RealServerStates,
         inputs: &Inputs<'_>,
         vs_state: &mut VirtualServiceState,
         desired: &mut Desired,
@@ -441,7 +446,6 @@ impl Part<'_> {
             vip,
             ..
         } = *self;
-        let states = director::states(virtual_service, vip, self.real_servers, inputs);
         for key in virtual_service.services_of(vip) {
             let (destinations, draining) =
                 director::destinations(key, virtual_service, &states, inputs, &mut desired.timers);

@@ -16,6 +16,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     desired::{Desired, Inputs, NodeOptions, RecentDirectors, admit, desired, presumed},
+    health::Health,
     model::{AddressKey, Elected, NodeName, Role, Snapshot, SyncHalf},
     plan::{Op, plan},
 };
@@ -116,6 +117,7 @@ pub fn settle(snapshot: &Snapshot, world: &mut ForecastCluster) -> Forecast {
                 ledger: &node.ledger,
                 reserved: &node.reserved,
                 wire: &wire,
+                health: Health::Assumed,
                 elected: &elected,
                 former: &former,
                 timers: &node.timers,

@@ -33,6 +33,7 @@ fn web() -> VirtualService {
             host_route: true,
             external: vec![],
         },
+        health_check: HealthCheck::NONE,
         drain: Duration::from_secs(60),
         without: std::collections::BTreeSet::new(),
     }
@@ -122,7 +123,12 @@ fn real_servers_bind_before_the_director_adds_them() {
     }
     let real_servers = &forecast.nodes[&"d".into()].virtual_services[&web().key].real_servers;
     let ready = |state: &RealServerState| matches!(state, RealServerState::Ready { weight: 1 });
-    assert!(real_servers.iter().flat_map(|(_, m)| m.values()).all(ready));
+    assert!(
+        real_servers
+            .iter()
+            .flat_map(|(_, all)| all.all())
+            .all(ready)
+    );
     assert_eq!(
         settle(&snapshot, &mut world).steps,
         [],
@@ -212,7 +218,7 @@ fn what_is_known_to_fail_is_foretold() {
     let vs_state = &forecast.nodes[&"d".into()].virtual_services[&web().key];
     let real_servers = vs_state.real_servers_of(vip).unwrap();
     assert!(
-        matches!(&real_servers[&r1], RealServerState::Unready(refusal) if refusal.reason == Reason::Unreachable)
+        matches!(real_servers.of_vip(r1), Some(RealServerState::Unready(refusal)) if refusal.reason == Reason::Unreachable)
     );
     let adds = forecast.steps.iter();
     let adds = adds.filter(|step| matches!(step.op, Op::AddDestination(..)));

@@ -51,6 +51,12 @@ struct FrameLabels {
     kind: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CheckLabels {
+    check: &'static str,
+    result: &'static str,
+}
+
 /// All metrics of an agent.
 #[derive(Debug)]
 pub struct Metrics {
@@ -66,6 +72,7 @@ pub struct Metrics {
     frames: Family<FrameLabels, Counter>,
     garp: Counter,
     round_trip: Family<DirectorLabels, Histogram>,
+    checks: Family<CheckLabels, Counter>,
     gauges: Arc<Mutex<Gauges>>,
 }
 
@@ -141,6 +148,12 @@ impl Default for Metrics {
             Unit::Seconds,
             round_trip.clone(),
         );
+        let checks = Family::default();
+        registry.register(
+            "health_checks",
+            "Health checks of real servers, by kind and result",
+            checks.clone(),
+        );
         let gauges = Arc::new(Mutex::new(Gauges::default()));
         registry.register_collector(Box::new(Snapshot(Arc::clone(&gauges))));
         Self {
@@ -156,6 +169,7 @@ impl Default for Metrics {
             frames,
             garp,
             round_trip,
+            checks,
             gauges,
         }
     }
@@ -209,6 +223,13 @@ impl Metrics {
         };
         let round_trip = self.round_trip.get_or_create(&labels);
         round_trip.observe(after.as_secs_f64());
+    }
+
+    /// A health check of this kind has a result.
+    pub fn health_check(&self, check: &'static str, passed: bool) {
+        let result = if passed { "passed" } else { "failed" };
+        let labels = CheckLabels { check, result };
+        self.checks.get_or_create(&labels).inc();
     }
 
     /// An op has been tried.
@@ -269,6 +290,7 @@ mod tests {
         metrics.source_error("nodes");
         metrics.asked("unicasts", 2);
         metrics.announced(3);
+        metrics.health_check("path", false);
         metrics.answered("e", Duration::from_micros(200));
         metrics.update(|gauges| {
             gauges.services = 7;
@@ -296,6 +318,7 @@ mod tests {
             r#"directway_source_errors_total{source="nodes"} 1"#,
             r#"directway_election_frames_sent_total{kind="unicasts"} 2"#,
             "directway_garp_sent_total 3",
+            r#"directway_health_checks_total{check="path",result="failed"} 1"#,
             r#"directway_liveness_round_trip_seconds_count{director="e"} 1"#,
             "directway_services 7",
             "directway_vips_held 1",

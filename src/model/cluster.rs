@@ -157,7 +157,8 @@ pub struct Directing {
     pub ports: BTreeSet<Port>,
     /// Addresses of the destinations that get new connections.
     pub ready: IpRanges,
-    /// Real servers that get none, each with the reason.
+    /// Real servers that get none, and those that get some although they fail their health checks, because all do; each
+    /// with the reason.
     pub unready: BTreeMap<IpAddr, Refusal>,
     /// Destinations that keep old connections only: the real server must not drop the VIP yet.
     pub draining: IpRanges,

@@ -6,6 +6,7 @@ mod cluster;
 mod conflict;
 mod elected;
 mod endpoints;
+mod health_check;
 mod interfaces;
 mod ipvs_setting;
 mod kube_proxy;
@@ -32,6 +33,10 @@ pub use cluster::{Directing, Node, PeerState, Peers, Snapshot};
 pub use conflict::{Conflict, Rivals};
 pub use elected::Elected;
 pub use endpoints::{Endpoint, EndpointPorts, EndpointState, Endpoints, Slice, Slices};
+pub use health_check::{
+    ApplicationCheck, ApplicationRequest, CheckTimers, CheckType, HealthCheck, HttpMethod,
+    HttpRequest,
+};
 pub use interfaces::{Interfaces, InvalidInterfaces};
 pub use ipvs_setting::{DEFAULT_TCP_TIMEOUT, IpvsSetting, UnknownIpvsSetting};
 pub use kube_proxy::{KubeProxy, PROXY_FIX, ProxyAnswer, ProxyDanger, has_proxy_device};

@@ -62,6 +62,8 @@ words! {
         NotOnSegment = "NotOnSegment",
         /// No host on the segment answers for the real server's address.
         Unreachable = "Unreachable",
+        /// The real server fails a health check.
+        HealthCheckFailed = "HealthCheckFailed",
         /// The real server is leaving; its connections go on until it is drained.
         Draining = "Draining",
         /// kube-proxy is in ipvs mode, and whether the VIP is in its excludeCIDRs is unknown.

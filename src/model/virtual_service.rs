@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    Dev, Flag, Interfaces, NodeName, Persistence, Protocol, Scheduler, Selector, Service,
-    ServiceKey, ServiceName, VsKey, words,
+    Dev, Flag, HealthCheck, Interfaces, NodeName, Persistence, Protocol, Scheduler, Selector,
+    Service, ServiceKey, ServiceName, VsKey, words,
 };
 
 /// A VirtualService that passed validation, with its defaults filled in.
@@ -38,6 +38,8 @@ pub struct VirtualService {
     pub directors: DirectorPolicy,
     /// Which hosts answer the clients.
     pub real_servers: RealServerPolicy,
+    /// How directors find out whether real servers serve.
+    pub health_check: HealthCheck,
     /// How long a leaving real server keeps its connections.
     pub drain: Duration,
     /// Services that an older VirtualService has: those of this one beside them are served (`desired::admit`).

@@ -89,6 +89,9 @@ def test_defaults_are_written_into_the_object(api):
     assert spec["realServers"] == {
         "nodeSelector": {}, "vipDevice": "lo", "arp": "sysctl", "weight": 1, "hostRoute": False,
     }
+    assert spec["healthCheck"] == {
+        "directPath": True, "type": "None", "intervalSeconds": 2, "timeoutSeconds": 1, "rise": 2, "fall": 3,
+    }
     api.kubectl("delete dvs plain")
 
 

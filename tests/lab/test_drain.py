@@ -2,8 +2,9 @@
 
 import pytest
 from ground import clients, judges
+from ground.objects import BACKEND
 from ground.wait import wait_until
-from support import VIP
+from support import VIP, virtual_service
 from support.directors import more
 
 
@@ -70,3 +71,24 @@ def test_a_node_is_drained_by_its_manifest(hosts):
         more(load)
         outcome = load.stop()
     assert outcome.errors == [], outcome
+
+
+def test_all_real_servers_are_replaced_at_once_and_no_request_is_lost(fleet):
+    """One edit of the spec's selector: the old ones serve until a new one has the VIP and passed its checks."""
+    fleet.assign_roles(real_servers=("r1", "r2", "r3"))
+    groups = {"r1": "old", "r2": "new", "r3": "new"}
+    for name, group in groups.items():
+        fleet.label(name, {**BACKEND, "group": group})
+    of_group = lambda group: virtual_service(real_servers={"nodeSelector": {"matchLabels": {"group": group}}}, drainSeconds=60)
+    fleet.start()
+    fleet.apply(of_group("old"))
+    fleet.wait_serving(of_group("old"), ["r1"])
+    with clients.steady(fleet.host, VIP) as load:
+        more(load)
+        for group, servers in (("new", ["r2", "r3"]), ("old", ["r1"])):
+            fleet.apply(of_group(group))
+            fleet.wait_serving(of_group(group), servers, timeout=40)
+            more(load)
+        outcome = load.stop()
+    assert outcome.errors == [], outcome
+    assert outcome.counts.keys() == {"r1", "r2", "r3"}

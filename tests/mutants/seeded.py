@@ -193,4 +193,48 @@ MUTANTS = (
     Mutant("a director that is not ready takes over at once", "src/election/context.rs", "            turn + self.timing.patience\n", "            turn\n", ELECTION),
     Mutant("nobody looks for rivals when a segment is whole again", "src/election/holding.rs", "            self.detection.next = now;\n            if self.is_sure() {", "            if self.is_sure() {", ELECTION),
     Mutant("standing still is not noticed", "src/election/vip.rs", "                holding.doubt(cx.now);\n                None", "                let _ = holding;\n                None", ELECTION),
+    # Health of real servers.
+    Mutant(
+        "a real server gets connections before it passed a check", "src/desired/health.rs",
+        "            Err(RealServerState::Unknown(refusal.into()))", "            drop(refusal);\n            Ok(())",
+    ),
+    Mutant(
+        "an agent's start takes the weight of who was not checked yet", "src/desired/health.rs",
+        "            Err(RealServerState::Unknown(refusal.into()))", "            Err(RealServerState::Unready(refusal.into()))",
+    ),
+    Mutant(
+        "a real server that fails keeps its weight", "src/desired/health.rs",
+        "                && let Err(other) = check(virtual_service, key, *address, inputs, desired)", "                && let Err(other @ RealServerState::Unknown(_)) = check(virtual_service, key, *address, inputs, desired)",
+    ),
+    Mutant("if all fail, nobody gets connections", "src/desired/health.rs", "        if !gives_some(key, &states, &differing, inputs) {", "        if false && !gives_some(key, &states, &differing, inputs) {"),
+    Mutant(
+        "the last terminating endpoint stops before another one is known to serve", "src/desired/health.rs",
+        "                && !differing.contains_key(address)\n        };", "        };",
+    ),
+    Mutant(
+        "those that fail get connections while another one is not known yet", "src/desired/health.rs",
+        "            Some(RealServerState::Unknown(_) | RealServerState::Ready { .. }) => true,", "            Some(RealServerState::Ready { .. }) => true,",
+    ),
+    Mutant("one failed check takes the weight", "src/health/state.rs", "                if self.against < u32::from(timers.fall) {", "                if self.against < 1 {"),
+    Mutant("failures count that are not in a row", "src/health/state.rs", "                self.against = 0;\n                false", "                false"),
+    Mutant(
+        "who fails again and again is believed at once", "src/health/state.rs",
+        "                self.against >= u32::from(timers.rise) << self.doublings && self.rise(now)", "                self.against >= u32::from(timers.rise) && self.rise(now)",
+    ),
+    Mutant(
+        "an answer that came too late counts", "src/health/checks.rs",
+        "let Some(entry) = self.entries.get_mut(check).filter(is_asked) else {", "let Some(entry) = self.entries.get_mut(check).filter(|it| is_asked(it) || true) else {",
+    ),
+    Mutant(
+        "an answer counts for whoever was asked last", "src/health/path_probe.rs",
+        "            && answer.acknowledged == self.sequence.wrapping_add(1)\n", "",
+    ),
+    Mutant(
+        "a check that this node could not make speaks against the real server", "src/agent/health.rs",
+        "            None => state.checks.not_made(&check, now),", "            None => changed |= state.checks.count(&check, Err(Failure::Closed), now, epoch),",
+    ),
+    Mutant(
+        "a standby without services makes no checks", "src/desired/node.rs",
+        "        let states = self.states(inputs, desired);\n        if holds || warm {\n", "        if holds || warm {\n        let states = self.states(inputs, desired);\n",
+    ),
 )

@@ -159,6 +159,7 @@ pub fn web() -> VirtualService {
             host_route: false,
             external: vec![],
         },
+        health_check: HealthCheck::NONE,
         drain: Duration::from_secs(20),
         without: std::collections::BTreeSet::new(),
     }

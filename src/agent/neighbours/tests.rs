@@ -248,3 +248,16 @@ fn what_nobody_asks_about_is_forgotten() {
     assert_eq!(wire.evidence(), WireEvidence::default());
     assert_eq!(wire.next_due(), None);
 }
+
+#[test]
+fn who_is_doubted_is_asked_again_soon_and_no_sooner_for_more_doubt() {
+    let mut wire = NeighbourCache::default();
+    let mut ether = Ether {
+        alive: true,
+        ..Ether::default()
+    };
+    sense(&mut wire, &mut ether, &reach_only(), Duration::ZERO);
+    wire.doubt(&[server()].into(), Duration::from_secs(1));
+    wire.doubt(&[server()].into(), Duration::from_secs(4));
+    assert_eq!(wire.next_due(), Some(Duration::from_secs(6)));
+}

@@ -9,6 +9,7 @@ use super::*;
 use crate::{
     agent::PassState,
     desired::{DrainTimers, Inputs, NodeOptions, RecentDirectors, admit, desired},
+    health::Health,
     kernel::OpResults,
     model::{
         Answer, Elected, ForeignTag, IpRanges, KubeProxy, Ledger, Mac, ObservedAddress, PeerState,
@@ -91,6 +92,7 @@ fn report_after(
         ledger,
         reserved: &Reserved::new(),
         wire,
+        health: Health::Assumed,
         elected: &Elected::default(),
         former: &RecentDirectors::default(),
         complete: true,

@@ -251,7 +251,7 @@ fn nobody_s(
                     let virtual_services = &forecast.nodes.get(name)?.virtual_services;
                     virtual_services.get(key)?.real_servers_of(*vip)
                 })
-                .is_some_and(|states| states.values().all(absent))
+                .is_some_and(|states| states.all().all(absent))
         {
             refused.push(Refused::new(key, None, &no_endpoints(service)));
         }

@@ -79,9 +79,11 @@ pub(super) fn refusals_of(vs_state: &VirtualServiceState) -> impl Iterator<Item 
     let real_servers = vs_state
         .real_servers
         .iter()
-        .flat_map(|(_, real_servers)| real_servers.values());
+        .flat_map(|(_, real_servers)| real_servers.all());
     let unready = real_servers.filter_map(|state| match state {
-        RealServerState::Unready(refusal) | RealServerState::Unknown(refusal) => Some(&**refusal),
+        RealServerState::Unready(refusal)
+        | RealServerState::Unknown(refusal)
+        | RealServerState::LastResort { refusal, .. } => Some(&**refusal),
         RealServerState::Ready { .. } | RealServerState::Absent => None,
     });
     vs_state.refusal.iter().chain(unready)

@@ -29,6 +29,34 @@ fn a_real_server_gets_weight_only_after_its_agent_reports_it_ready() {
 }
 
 #[test]
+fn if_all_real_servers_are_replaced_at_once_the_old_ones_serve_until_a_new_one_does() {
+    let mut lan = Lan::director();
+    let nodes = &mut lan.snapshot.nodes;
+    nodes.get_mut(&"r1".into()).unwrap().labels.clear();
+    lan.serving(&[("10.77.0.11", 3)]);
+    let waiting = weights(&[("10.77.0.11", 3)]);
+    assert_eq!(lan.weights(), waiting, "r2 has not bound the VIP yet");
+    lan.timers = lan.desired().timers;
+    lan.now = Duration::from_secs(59);
+    assert_eq!(lan.weights(), waiting);
+    let mut too_long = lan.desired().timers;
+    std::mem::swap(&mut lan.timers, &mut too_long);
+    lan.now = Duration::from_secs(60);
+    assert_eq!(lan.weights(), weights(&[]), "for the drain time at most");
+    lan.now = Duration::from_secs(59);
+    lan.bound("r2");
+    let replaced = weights(&[("10.77.0.11", 0), ("10.77.0.12", 1)]);
+    assert_eq!(lan.weights(), replaced);
+    lan.snapshot
+        .nodes
+        .get_mut(&"r2".into())
+        .unwrap()
+        .labels
+        .clear();
+    assert_eq!(lan.weights(), weights(&[("10.77.0.11", 0)]), "nobody comes");
+}
+
+#[test]
 fn one_that_is_no_longer_ready_loses_its_weight_but_not_its_place() {
     let mut lan = Lan::director();
     lan.unbound("r1");

@@ -295,7 +295,12 @@ fn another_director_that_answers_for_the_vip_is_still_a_real_server() {
     lan.wire.answers.insert(ip(VIP), answer);
     let vs_state = lan.vs_state();
     let real_servers = vs_state.real_servers_of(ip(VIP)).unwrap();
-    let ready = |address: &str| matches!(real_servers[&ip(address)], RealServerState::Ready { .. });
+    let ready = |address: &str| {
+        matches!(
+            real_servers.of_vip(ip(address)),
+            Some(RealServerState::Ready { .. })
+        )
+    };
     assert!(ready("10.77.0.20"));
     assert!(
         !ready("10.77.0.11"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::fixture::*;
 use crate::{
     desired::{Desired, RealServerState},
+    health::Checks,
     model::*,
 };
 
@@ -49,7 +50,10 @@ impl Lan {
     }
 
     fn state(&self, address: &str) -> RealServerState {
-        self.vs_state().real_servers_of(ip(VIP)).unwrap()[&ip(address)].clone()
+        let vs_state = self.vs_state();
+        let states = vs_state.real_servers_of(ip(VIP)).unwrap();
+        let mut all = states.of(web_key().into());
+        all.find(|(it, _)| **it == ip(address)).unwrap().1.clone()
     }
 
     fn unready(&self, address: &str) -> Reason {
@@ -258,4 +262,25 @@ fn real_servers_carry_the_vip_whatever_runs_there() {
     }
     lan.snapshot.endpoints.clear();
     assert_eq!(lan.desired().net, before, "nor is it read there");
+}
+
+#[test]
+fn the_last_terminating_endpoint_serves_until_another_one_is_known_to() {
+    let mut lan = Lan::following(&[(R1, Ready)]);
+    lan.web().health_check.direct_path = true;
+    lan.checks = Some(Checks::new(1));
+    let pass_checks = |lan: &mut Lan| {
+        let wanted = lan.desired().checks;
+        let checks = lan.checks.as_mut().unwrap();
+        checks.want(&wanted, Duration::ZERO);
+        for check in checks.take(Duration::from_secs(60), 0, 9).make {
+            checks.count(&check, Ok(()), Duration::ZERO, 0);
+        }
+    };
+    pass_checks(&mut lan);
+    lan.pass(0);
+    lan.endpoints(&[(R1, ServingTerminating), (R2, Ready)]);
+    assert_eq!(lan.pass(1), weights(&[(R1, 1)]), "not checked yet");
+    pass_checks(&mut lan);
+    assert_eq!(lan.pass(1), weights(&[(R1, 0), (R2, 1)]));
 }

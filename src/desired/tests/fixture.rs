@@ -10,6 +10,7 @@ use crate::{
         Desired, DirectorHistory, DrainTimers, Inputs, NodeOptions, RecentDirectors,
         VirtualServiceState, admit_here, desired, reserved,
     },
+    health::{Checks, Health},
     model::*,
 };
 
@@ -55,6 +56,7 @@ pub fn virtual_service(name: &str) -> VirtualService {
             host_route: false,
             external: vec![],
         },
+        health_check: HealthCheck::NONE,
         drain: Duration::from_secs(60),
         without: BTreeSet::new(),
     }
@@ -85,6 +87,8 @@ pub struct Lan {
     pub wire: WireEvidence,
     /// Whether every VIP has been probed; nobody answered but those in `wire`.
     pub probed: bool,
+    /// What health checks found; `None`: all real servers are healthy.
+    pub checks: Option<Checks>,
     pub elected: Elected,
     /// Nodes that are or were directors; `None`: as if the agent had just started.
     pub former: Option<RecentDirectors>,
@@ -137,6 +141,7 @@ impl Lan {
             api_servers: BTreeSet::new(),
             wire: WireEvidence::default(),
             probed: true,
+            checks: None,
             elected: Elected::default(),
             former: None,
             complete: true,
@@ -241,6 +246,10 @@ impl Lan {
             ledger: &self.ledger,
             reserved: &reserved,
             wire: &wire,
+            health: self
+                .checks
+                .as_ref()
+                .map_or(Health::Assumed, Health::Checked),
             elected: &self.elected,
             former: &self.former.clone().unwrap_or_else(just_started),
             complete: self.complete,

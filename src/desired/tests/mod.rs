@@ -7,6 +7,7 @@ mod director;
 mod elected;
 mod endpoints;
 mod fixture;
+mod health;
 mod incomplete;
 mod placement;
 mod quiet;

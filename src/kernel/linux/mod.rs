@@ -7,12 +7,14 @@ mod apply;
 mod ask;
 mod clock;
 mod explain;
+mod frame_socket;
 pub mod genl;
 pub mod ipvs;
 pub mod netlink;
 mod nic;
 mod observe;
 pub mod packet;
+mod probe_socket;
 pub mod raw;
 pub mod rtnl;
 mod segment;
@@ -37,6 +39,7 @@ use crate::{
 
 pub use clock::boot_time;
 pub use nic::Nic;
+pub use probe_socket::ProbeSocket;
 pub use segment_nic::LinuxNic;
 
 use self::{

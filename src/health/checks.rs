@@ -1,0 +1,488 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
+
+use super::{Check, Failure, Verdict, state::State};
+
+/// How soon a check is repeated that failed before it was ever passed, because whoever binds a VIP or starts an application
+/// wants its first connections soon; and one that fails while another check of the same real server does.
+const EAGER: Duration = Duration::from_millis(250);
+/// How many times as long the intervals of a director are that holds none of the VIPs concerned.
+const STANDBY: u32 = 3;
+/// How many times as many urgent checks are made as others.
+const URGENT: usize = 5;
+
+/// The checks that a node's services need; `true` where it holds a VIP of theirs.
+pub type Wanted = BTreeMap<Check, bool>;
+
+/// Checks by the time that waits for them.
+type Queue = BTreeSet<(Duration, Check)>;
+
+/// All checks of a node, with their results and the times when they are due. Times are on the agent's monotonic clock.
+#[derive(Debug, Default)]
+pub struct Checks {
+    entries: BTreeMap<Check, Entry>,
+    queues: Queues,
+    /// What fails at a real server, whatever the VIP: in how many checks, and since when in seconds since the epoch. They
+    /// share that time, so that reports of many VIPs have the same words.
+    failing: BTreeMap<Check, (usize, i64)>,
+    /// So that the checks of several directors, and those that began together, do not stay in step.
+    jitter: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    state: State,
+    /// Whether this node holds a VIP concerned.
+    holds: bool,
+    /// Whether another check of the same real server has begun to fail, and this one was not passed since.
+    suspected: bool,
+    place: Place,
+}
+
+/// Where a check waits, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// It is due then, before all that are not urgent.
+    Urgent(Duration),
+    /// It is due then.
+    Due(Duration),
+    /// It is being made, and must have an answer by then.
+    Asked(Duration),
+}
+
+/// The places of all checks, by time.
+#[derive(Debug, Default)]
+struct Queues {
+    urgent: Queue,
+    due: Queue,
+    asked: Queue,
+}
+
+impl Queues {
+    fn of(&mut self, place: Place) -> (&mut Queue, Duration) {
+        match place {
+            Place::Urgent(at) => (&mut self.urgent, at),
+            Place::Due(at) => (&mut self.due, at),
+            Place::Asked(at) => (&mut self.asked, at),
+        }
+    }
+
+    fn remove(&mut self, check: &Check, place: Place) {
+        let (queue, at) = self.of(place);
+        queue.remove(&(at, check.clone()));
+    }
+
+    fn add(&mut self, check: &Check, place: Place) {
+        let (queue, at) = self.of(place);
+        queue.insert((at, check.clone()));
+    }
+}
+
+impl Entry {
+    fn move_to(&mut self, place: Place, check: &Check, queues: &mut Queues) {
+        queues.remove(check, self.place);
+        self.place = place;
+        queues.add(check, place);
+    }
+}
+
+/// What is to be done now.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// Checks to make.
+    pub make: Vec<Check>,
+    /// Checks whose answers did not come in time. They count as failed already.
+    pub expired: Vec<Check>,
+    /// Whether a verdict changed.
+    pub changed: bool,
+}
+
+impl Checks {
+    /// None; `seed` differs between nodes.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            // A generator of xorshift never leaves zero.
+            jitter: seed | 1,
+            ..Self::default()
+        }
+    }
+
+    /// From now on, these are the checks: new ones are due at once, those that are not needed any more are forgotten.
+    pub fn want(&mut self, wanted: &Wanted, now: Duration) {
+        let Self {
+            entries,
+            queues,
+            failing,
+            ..
+        } = self;
+        entries.retain(|check, entry| {
+            let stays = wanted.contains_key(check);
+            if !stays {
+                queues.remove(check, entry.place);
+                if matches!(entry.state.verdict(), Verdict::Down(_)) {
+                    one_less(failing, check);
+                }
+            }
+            stays
+        });
+        for (check, holds) in wanted {
+            match entries.get_mut(check) {
+                Some(entry) => {
+                    let takes_over = *holds && !entry.holds;
+                    entry.holds = *holds;
+                    // What was checked seldom must not be believed for as long as that any more.
+                    let soon = now + check.timers.interval();
+                    if takes_over
+                        && let Place::Due(at) = entry.place
+                        && at > soon
+                    {
+                        entry.move_to(Place::Due(soon), check, queues);
+                    }
+                }
+                None => {
+                    let entry = Entry {
+                        state: State::new(),
+                        holds: *holds,
+                        suspected: false,
+                        place: Place::Urgent(now),
+                    };
+                    queues.add(check, entry.place);
+                    entries.insert(check.clone(), entry);
+                }
+            }
+        }
+    }
+
+    /// What is known by `check`.
+    pub fn verdict(&self, check: &Check) -> Verdict {
+        let entry = self.entries.get(check);
+        entry.map_or(Verdict::Unknown, |entry| entry.state.verdict().clone())
+    }
+
+    /// Takes the checks that are due: at most `most`, or five times as many if these are urgent; those first that have
+    /// waited longest. Where there are more than can be made, intervals become longer. `epoch` is `now` on the wall clock,
+    /// in seconds.
+    pub fn take(&mut self, now: Duration, epoch: i64, most: usize) -> Due {
+        let mut taken = Due::default();
+        while let Some(check) = first(&self.queues.asked, now) {
+            let failure = Failure::NoAnswer(check.timers.timeout_ms);
+            taken.changed |= self.count(&check, Err(failure), now, epoch);
+            taken.expired.push(check);
+        }
+        let urgent = |it: &Self, made| match made < most.saturating_mul(URGENT) {
+            true => first(&it.queues.urgent, now),
+            false => None,
+        };
+        let other = |it: &Self, made| match made < most {
+            true => first(&it.queues.due, now),
+            false => None,
+        };
+        while let Some(check) =
+            urgent(self, taken.make.len()).or_else(|| other(self, taken.make.len()))
+        {
+            if let Some(entry) = self.entries.get_mut(&check) {
+                let deadline = now + check.timers.timeout();
+                entry.move_to(Place::Asked(deadline), &check, &mut self.queues);
+            }
+            taken.make.push(check);
+        }
+        taken
+    }
+
+    /// Counts the result of a check that is being made; others are ignored, such as answers that come too late. Returns
+    /// whether the verdict changed.
+    pub fn count(
+        &mut self,
+        check: &Check,
+        result: Result<(), Failure>,
+        now: Duration,
+        epoch: i64,
+    ) -> bool {
+        let jitter = self.next_jitter();
+        let is_asked = |entry: &&mut Entry| matches!(entry.place, Place::Asked(_));
+        let Some(entry) = self.entries.get_mut(check).filter(is_asked) else {
+            return false;
+        };
+        let subject = check.without_vip();
+        let since = self
+            .failing
+            .get(&subject)
+            .map_or(epoch, |(_, since)| *since);
+        let was_down = matches!(entry.state.verdict(), Verdict::Down(_));
+        entry.suspected &= result.is_err();
+        let changed = entry.state.count(result, check.timers, now, since);
+        let is_down = matches!(entry.state.verdict(), Verdict::Down(_));
+        let interval = match entry.holds {
+            true => check.timers.interval(),
+            false => check.timers.interval() * STANDBY,
+        };
+        let is_urgent = *entry.state.verdict() == Verdict::Unknown || (entry.suspected && !is_down);
+        let place = match is_urgent {
+            true => Place::Urgent(now + interval.min(EAGER).mul_f64(jitter)),
+            false => Place::Due(now + interval.mul_f64(jitter)),
+        };
+        entry.move_to(place, check, &mut self.queues);
+        if was_down && !is_down {
+            one_less(&mut self.failing, check);
+        } else if is_down && !was_down {
+            let known = self.failing.entry(subject).or_insert((0, since));
+            known.0 += 1;
+            if known.0 == 1 {
+                self.suspect(check.address, now);
+            }
+        }
+        changed
+    }
+
+    /// Something has begun to fail at a real server: its other checks shall not wait for their turn.
+    fn suspect(&mut self, address: IpAddr, now: Duration) {
+        let from = Check::first_of(address);
+        let of_server = self.entries.range_mut(from..);
+        for (check, entry) in of_server.take_while(|(check, _)| check.address == address) {
+            if let (Place::Due(_), Verdict::Up) = (entry.place, entry.state.verdict()) {
+                entry.suspected = true;
+                entry.move_to(Place::Urgent(now), check, &mut self.queues);
+            }
+        }
+    }
+
+    /// A check that was taken could not be made, for a reason of this node's own: that says nothing of the real server.
+    pub fn not_made(&mut self, check: &Check, now: Duration) {
+        if let Some(entry) = self.entries.get_mut(check)
+            && let Place::Asked(_) = entry.place
+        {
+            let next = Place::Due(now + check.timers.interval());
+            entry.move_to(next, check, &mut self.queues);
+        }
+    }
+
+    /// When there is something to take.
+    pub fn next(&self) -> Option<Duration> {
+        let Queues { urgent, due, asked } = &self.queues;
+        let first = |queue: &Queue| queue.first().map(|(at, _)| *at);
+        [first(urgent), first(due), first(asked)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// A factor from 0.9 to 1.1.
+    fn next_jitter(&mut self) -> f64 {
+        self.jitter ^= self.jitter << 13;
+        self.jitter ^= self.jitter >> 7;
+        self.jitter ^= self.jitter << 17;
+        0.9 + 0.2 * f64::from(u16::try_from(self.jitter & 0xffff).unwrap_or_default()) / 65_535.0
+    }
+}
+
+/// The first check whose time has come.
+fn first(queue: &Queue, now: Duration) -> Option<Check> {
+    let (at, check) = queue.first()?;
+    (*at <= now).then(|| check.clone())
+}
+
+fn one_less(failing: &mut BTreeMap<Check, (usize, i64)>, check: &Check) {
+    let subject = check.without_vip();
+    if let Some((count, _)) = failing.get_mut(&subject) {
+        *count -= 1;
+        if *count == 0 {
+            failing.remove(&subject);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{health::Target, model::CheckTimers};
+
+    fn path(last: u8) -> Check {
+        of_vip(last, 100)
+    }
+
+    fn of_vip(last: u8, vip: u8) -> Check {
+        Check {
+            address: [10, 0, 0, last].into(),
+            target: Target::Path {
+                vip: [10, 0, 0, vip].into(),
+                port: 80,
+            },
+            timers: CheckTimers::DEFAULT,
+        }
+    }
+
+    fn is_down(checks: &Checks, check: &Check) -> bool {
+        matches!(checks.verdict(check), Verdict::Down(_))
+    }
+
+    fn wanted(last: std::ops::Range<u8>, holds: bool) -> Wanted {
+        last.map(|last| (path(last), holds)).collect()
+    }
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// Answers all checks that are due at `now`; returns how many there were.
+    fn answer(checks: &mut Checks, now: Duration, result: &Result<(), Failure>) -> usize {
+        let due = checks.take(now, 0, usize::MAX);
+        for check in &due.make {
+            checks.count(check, result.clone(), now, 0);
+        }
+        due.make.len()
+    }
+
+    #[test]
+    fn a_new_check_is_made_at_once_and_then_once_in_an_interval() {
+        let mut checks = Checks::new(7);
+        checks.want(&wanted(1..3, true), ms(5));
+        assert_eq!(checks.next(), Some(ms(5)));
+        assert_eq!(checks.verdict(&path(1)), Verdict::Unknown);
+        assert_eq!(answer(&mut checks, ms(5), &Ok(())), 2);
+        assert_eq!(checks.verdict(&path(1)), Verdict::Up);
+        let made: usize = (0..2_000)
+            .map(|tick| answer(&mut checks, ms(6 + tick * 10), &Ok(())))
+            .sum();
+        assert!((18..=23).contains(&made), "{made} in 20 s");
+    }
+
+    #[test]
+    fn a_standby_checks_less_often_until_it_holds_the_vip() {
+        let mut checks = Checks::new(7);
+        checks.want(&wanted(1..2, false), ms(0));
+        answer(&mut checks, ms(0), &Ok(()));
+        let next = checks.next().unwrap();
+        assert!((ms(5400)..=ms(6600)).contains(&next), "{next:?}");
+        checks.want(&wanted(1..2, true), ms(100));
+        assert_eq!(checks.next(), Some(ms(2100)));
+    }
+
+    #[test]
+    fn what_is_not_answered_in_time_counts_as_failed_and_later_answers_do_not_count() {
+        let mut checks = Checks::new(7);
+        checks.want(&wanted(1..2, true), ms(0));
+        for failures in 1..=3 {
+            let now = checks.next().unwrap();
+            assert_eq!(checks.take(now, 0, 10).make, [path(1)]);
+            let deadline = checks.next().unwrap();
+            assert_eq!(deadline, now + ms(1000));
+            let due = checks.take(deadline, 5, 10);
+            assert_eq!((due.expired, due.changed), (vec![path(1)], failures == 3));
+            assert!(!checks.count(&path(1), Ok(()), deadline, 6), "too late");
+        }
+        let Verdict::Down(down) = checks.verdict(&path(1)) else {
+            panic!("{checks:?}");
+        };
+        assert_eq!((&down.failure, down.since), (&Failure::NoAnswer(1000), 5));
+    }
+
+    #[test]
+    fn a_check_that_was_never_passed_is_repeated_soon() {
+        let mut checks = Checks::new(7);
+        checks.want(&wanted(1..2, false), ms(0));
+        answer(&mut checks, ms(0), &Err(Failure::Closed));
+        let next = checks.next().unwrap();
+        assert!(next <= ms(275), "{next:?}");
+    }
+
+    #[test]
+    fn a_check_that_could_not_be_made_says_nothing() {
+        let mut checks = Checks::new(7);
+        checks.want(&wanted(1..2, true), ms(0));
+        for _ in 0..5 {
+            let now = checks.next().unwrap();
+            assert_eq!(checks.take(now, 0, 1).make, [path(1)]);
+            checks.not_made(&path(1), now);
+            assert_eq!(checks.next(), Some(now + ms(2000)));
+        }
+        assert_eq!(checks.verdict(&path(1)), Verdict::Unknown);
+    }
+
+    #[test]
+    fn where_there_are_too_many_each_has_its_turn() {
+        let mut checks = Checks::new(7);
+        checks.want(&wanted(0..200, true), ms(0));
+        assert_eq!(answer(&mut checks, ms(0), &Ok(())), 200);
+        let mut made: BTreeMap<Check, usize> = BTreeMap::new();
+        for tick in 0..600 {
+            let now = ms(2300 + tick * 100);
+            for check in checks.take(now, 0, 5).make {
+                checks.count(&check, Ok(()), now, 0);
+                *made.entry(check).or_default() += 1;
+            }
+        }
+        // 3,000 turns instead of the 6,000 that they would like.
+        assert_eq!(made.values().sum::<usize>(), 3_000);
+        let least = made.values().min().unwrap();
+        assert!(made.len() == 200 && *least >= 13, "{least}");
+    }
+
+    #[test]
+    fn what_is_not_wanted_any_more_is_forgotten_even_while_it_is_being_made() {
+        let mut checks = Checks::new(7);
+        checks.want(&wanted(1..4, true), ms(0));
+        assert_eq!(checks.take(ms(0), 0, 2).make.len(), 3);
+        checks.want(&wanted(2..3, true), ms(0));
+        assert!(!checks.count(&path(1), Ok(()), ms(1), 0));
+        assert!(checks.count(&path(2), Ok(()), ms(1), 0));
+        checks.want(&Wanted::new(), ms(2));
+        assert_eq!((checks.next(), checks.entries.len()), (None, 0));
+    }
+
+    #[test]
+    fn what_was_never_checked_does_not_wait_behind_what_was() {
+        let mut checks = Checks::new(7);
+        let old: Wanted = (0..200).map(|vip| (of_vip(1, vip), true)).collect();
+        checks.want(&old, ms(0));
+        answer(&mut checks, ms(0), &Ok(()));
+        let mut more = old;
+        more.insert(path(2), true);
+        checks.want(&more, ms(60_000));
+        assert_eq!(checks.take(ms(60_000), 0, 1).make, [path(2)]);
+    }
+
+    #[test]
+    fn one_failing_check_of_a_real_server_makes_its_others_urgent_and_they_share_the_time() {
+        let mut checks = Checks::new(7);
+        let server: Wanted = (0..100).map(|vip| (of_vip(1, vip), true)).collect();
+        let mut all = server.clone();
+        all.extend((0..100).map(|vip| (of_vip(2, vip), true)));
+        checks.want(&all, ms(0));
+        answer(&mut checks, ms(0), &Ok(()));
+        // With two checks each tick, a round of all takes ten seconds; the first real server dies.
+        let mut now = ms(2300);
+        let mut first = None;
+        while !server.keys().all(|check| is_down(&checks, check)) {
+            let epoch = i64::try_from(now.as_secs()).unwrap();
+            for check in checks.take(now, epoch, 2).make {
+                let result = match server.contains_key(&check) {
+                    true => Err(Failure::Closed),
+                    false => Ok(()),
+                };
+                checks.count(&check, result, now, epoch);
+            }
+            if server.keys().any(|check| is_down(&checks, check)) {
+                first.get_or_insert(now);
+            }
+            now += ms(100);
+            assert!(now < ms(120_000), "not all are down after {now:?}");
+        }
+        let rest = now - first.unwrap();
+        assert!(rest < ms(5000), "the others took {rest:?}");
+        let since = |check: &Check| match checks.verdict(check) {
+            Verdict::Down(down) => down.since,
+            other => panic!("{other:?}"),
+        };
+        let times: BTreeSet<i64> = server.keys().map(since).collect();
+        assert_eq!(times.len(), 1, "{times:?}");
+        // After they came back and fail again, the time is another one.
+        for _ in 0..200 {
+            now += ms(500);
+            answer(&mut checks, now, &Ok(()));
+        }
+        assert!(checks.failing.is_empty(), "{:?}", checks.failing);
+    }
+}

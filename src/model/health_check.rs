@@ -1,0 +1,131 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::words;
+
+/// How the directors find out whether a real server serves its clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// Whether the way of the clients' packets is checked: a SYN for the VIP is sent to the real server's MAC. TCP only.
+    pub direct_path: bool,
+    /// What the application is asked besides, at the real server's own address.
+    pub application: Option<ApplicationCheck>,
+    /// How often, and how many results count.
+    pub timers: CheckTimers,
+}
+
+impl HealthCheck {
+    /// No check at all.
+    pub const NONE: Self = Self {
+        direct_path: false,
+        application: None,
+        timers: CheckTimers::DEFAULT,
+    };
+}
+
+/// A question to an application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApplicationCheck {
+    /// The port; `None` = each TCP port of the VirtualService.
+    pub port: Option<u16>,
+    /// What is asked.
+    pub request: ApplicationRequest,
+}
+
+/// What an application is asked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ApplicationRequest {
+    /// To accept a TCP connection.
+    Tcp,
+    /// To answer an HTTP request.
+    Http(Arc<HttpRequest>),
+}
+
+words! {
+    /// The kinds of requests, as in `spec.healthCheck.type`.
+    pub enum CheckType {
+        /// The application is not asked.
+        None = "None",
+        /// It accepts a connection.
+        Tcp = "TCP",
+        /// It answers an HTTP request.
+        Http = "HTTP",
+    }
+}
+
+words! {
+    /// The method of a request.
+    pub enum HttpMethod {
+        /// The body is sent.
+        Get = "GET",
+        /// It is not.
+        Head = "HEAD",
+    }
+}
+
+/// An HTTP/1.1 request and the answer that it should get.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HttpRequest {
+    /// GET or HEAD.
+    pub method: HttpMethod,
+    /// Path and query, from `/` on.
+    pub path: String,
+    /// The Host header; `None` = the real server's address and port.
+    pub host: Option<String>,
+    /// The good status codes, as ranges with both ends.
+    pub statuses: Vec<(u16, u16)>,
+    /// What the first [`Self::MAX_BODY`] bytes of the body must contain; `None` = anything.
+    pub body: Option<String>,
+}
+
+impl HttpRequest {
+    /// How many bytes of a body are read.
+    pub const MAX_BODY: usize = 64 * 1024;
+
+    /// Whether an answer with this status is a good one.
+    pub fn accepts(&self, status: u16) -> bool {
+        let mut ranges = self.statuses.iter();
+        ranges.any(|(first, last)| (*first..=*last).contains(&status))
+    }
+}
+
+/// When checks are made, and how many results in a row count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CheckTimers {
+    /// From the beginning of one check to the next, in milliseconds. Where there are too many checks, it becomes longer.
+    pub interval_ms: u32,
+    /// How long an answer may take, in milliseconds.
+    pub timeout_ms: u32,
+    /// Passed checks after which a real server that failed gets connections again.
+    pub rise: u8,
+    /// Failed checks after which a real server gets none.
+    pub fall: u8,
+}
+
+impl CheckTimers {
+    /// Those of a VirtualService that names none.
+    pub const DEFAULT: Self = Self {
+        interval_ms: 2000,
+        timeout_ms: 1000,
+        rise: 2,
+        fall: 3,
+    };
+
+    /// From the beginning of one check to the next.
+    pub fn interval(self) -> Duration {
+        Duration::from_millis(self.interval_ms.into())
+    }
+
+    /// How long an answer may take.
+    pub fn timeout(self) -> Duration {
+        Duration::from_millis(self.timeout_ms.into())
+    }
+}
+
+impl fmt::Display for ApplicationRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp => f.write_str("TCP"),
+            Self::Http(http) => write!(f, "HTTP {} {}", http.method, http.path),
+        }
+    }
+}

@@ -61,6 +61,11 @@ bench-many: ## What passes and changes cost with 1,000 to 10,000 VIPs; VIPS=1000
 	tests/ground/install lab
 	PYTHONPATH=tests $(PYTHON) benches/many_vips.py $(VIPS)
 
+.PHONY: bench-health
+bench-health: ## What 2,000 health checks cost
+	tests/ground/install lab
+	PYTHONPATH=tests $(PYTHON) benches/health.py $(SECONDS)
+
 .PHONY: bench-requests
 bench-requests: ## What a director at rest asks of the API server, with 1,000 VirtualServices
 	tests/ground/install lab api

@@ -6,12 +6,17 @@ mod path_prober;
 
 use std::{
     collections::BTreeMap,
+    io,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::{sync::Notify, task::JoinSet, time::sleep};
+use tokio::{
+    sync::Notify,
+    task::{JoinError, JoinSet},
+    time::sleep,
+};
 
 use crate::{
     desired::Desired,
@@ -27,8 +32,10 @@ use self::path_prober::PathProber;
 const MOST: usize = 20;
 /// The time between two looks at what is due.
 const TICK: Duration = Duration::from_millis(10);
-/// How many applications are asked at once at most, each with a socket.
+/// How many applications are asked at once at most, each with a socket, and how many of one real server, so that one that hangs
+/// keeps no others from being asked.
 const MOST_APPLICATIONS: usize = 512;
+const MOST_OF_ONE: usize = 64;
 
 /// The checks, shared by the passes and the thread that makes them.
 #[derive(Debug)]
@@ -66,11 +73,12 @@ impl HealthChecks {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// These checks are needed from now on.
-    pub(super) fn want(&self, desired: &Desired) {
+    /// These checks are needed from now on. Takes them out of `desired`, because there may be very many.
+    pub fn want(&self, desired: &mut Desired) {
         let mut state = self.lock();
-        state.checks.want(&desired.checks, self.start.elapsed());
-        state.paths.clone_from(&desired.paths);
+        let wanted = std::mem::take(&mut desired.checks);
+        state.checks.want(&wanted, self.start.elapsed());
+        state.paths = std::mem::take(&mut desired.paths);
         drop(state);
         self.wake.notify_one();
     }
@@ -86,70 +94,121 @@ impl HealthChecks {
 type Made = (Check, Option<Result<(), Failure>>);
 
 /// Makes checks until [`HealthChecks::end`]. `changed` is called when a verdict changed.
-pub(super) async fn run(shared: Arc<HealthChecks>, metrics: Arc<Metrics>, changed: impl Fn()) {
+pub async fn run(shared: Arc<HealthChecks>, metrics: Arc<Metrics>, changed: impl Fn()) {
     let mut prober = PathProber::new();
-    let mut asked: JoinSet<Made> = JoinSet::new();
+    let mut applications = Applications::default();
+    let mut next_look = Duration::ZERO;
     loop {
         let now = shared.start.elapsed();
-        let room = MOST.min(MOST_APPLICATIONS.saturating_sub(asked.len()));
-        let (due, paths, next) = {
-            let mut state = shared.lock();
-            if state.ended {
+        let mut made: Vec<Made> = Vec::new();
+        if now >= next_look {
+            next_look = now + TICK;
+            let Some(due) = take(&shared, &metrics, &changed, now) else {
                 return;
-            }
-            let due = state.checks.take(now, epoch(), room);
-            let paths = due.make.iter().map(|check| state.paths.get(&check.address));
-            let paths: Vec<Option<Path>> = paths.map(Option::<&Path>::copied).collect();
-            (due, paths, state.checks.next())
-        };
-        prober.forget(&due.expired);
-        for check in &due.expired {
-            metrics.health_check(kind(check), false);
-        }
-        if due.changed {
-            changed();
-        }
-        let mut results: Vec<Made> = Vec::new();
-        for (check, path) in due.make.into_iter().zip(paths) {
-            match &check.target {
-                Target::Path { vip, port } => {
-                    let sent = prober.send(&check, path, *vip, *port);
-                    if let Err(error) = sent {
-                        tracing::debug!(%check, %error, "not made");
-                        results.push((check, None));
-                    }
-                }
-                Target::Application { port, request } => {
-                    let (address, port, request) = (check.address, *port, request.clone());
-                    asked.spawn(async move {
-                        let timeout = check.timers.timeout();
-                        let result = application::ask(address, port, &request, timeout).await;
-                        (check, result)
-                    });
+            };
+            prober.prune(now);
+            for (check, path) in due {
+                let begun = match &check.target {
+                    Target::Path { .. } => prober.send(&check, path, now),
+                    Target::Application { .. } => applications.ask(&check),
+                };
+                if let Err(error) = begun {
+                    tracing::debug!(%check, %error, "not made");
+                    made.push((check, None));
                 }
             }
         }
-        let wait = next.map_or(Duration::MAX, |at| at.saturating_sub(now).max(TICK));
+        count(&shared, made, &metrics, &changed);
+        let due = shared.lock().checks.next();
+        let wait = due.map_or(Duration::MAX, |at| at.max(next_look).saturating_sub(now));
+        let mut made = Vec::new();
         tokio::select! {
             () = sleep(wait) => {}
-            () = shared.wake.notified() => {}
-            made = prober.answered() => results.push(made),
-            Some(Ok(made)) = asked.join_next(), if !asked.is_empty() => results.push(made),
+            () = shared.wake.notified() => next_look = Duration::ZERO,
+            answered = prober.answered(now) => made.push(answered),
+            Some(answered) = applications.answered() => made.push(answered),
         }
-        while let Some(made) = prober.try_answered() {
-            results.push(made);
+        let now = shared.start.elapsed();
+        made.extend(std::iter::from_fn(|| prober.try_answered(now)));
+        made.extend(std::iter::from_fn(|| applications.try_answered()));
+        count(&shared, made, &metrics, &changed);
+    }
+}
+
+/// The checks that are due now, with the ways to their real servers; `None` at the end.
+fn take(
+    shared: &HealthChecks,
+    metrics: &Metrics,
+    changed: impl Fn(),
+    now: Duration,
+) -> Option<Vec<(Check, Option<Path>)>> {
+    let mut state = shared.lock();
+    if state.ended {
+        return None;
+    }
+    let due = state.checks.take(now, epoch(), MOST);
+    for check in &due.expired {
+        metrics.health_check(kind(check), false);
+    }
+    if due.changed {
+        changed();
+    }
+    let with_path = |check: Check| {
+        let path = state.paths.get(&check.address).copied();
+        (check, path)
+    };
+    Some(due.make.into_iter().map(with_path).collect())
+}
+
+/// The applications that are being asked.
+#[derive(Debug, Default)]
+struct Applications {
+    asked: JoinSet<Made>,
+    /// How many of each real server.
+    of_one: BTreeMap<IpAddr, usize>,
+}
+
+impl Applications {
+    fn ask(&mut self, check: &Check) -> io::Result<()> {
+        let Target::Application { port, request } = &check.target else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let of_one = self.of_one.entry(check.address).or_default();
+        if self.asked.len() >= MOST_APPLICATIONS || *of_one >= MOST_OF_ONE {
+            return Err(io::Error::other("too many applications are being asked"));
         }
-        while let Some(joined) = asked.try_join_next() {
-            results.extend(joined);
-        }
-        for (check, result) in &results {
-            if let Some(result) = result {
-                metrics.health_check(kind(check), result.is_ok());
+        *of_one += 1;
+        let (check, port, request) = (check.clone(), *port, request.clone());
+        self.asked.spawn(async move {
+            let timeout = check.timers.timeout();
+            let result = application::ask(check.address, port, &request, timeout).await;
+            (check, result)
+        });
+        Ok(())
+    }
+
+    /// The next answer; `None` if none is waited for.
+    async fn answered(&mut self) -> Option<Made> {
+        let joined = self.asked.join_next().await?;
+        self.ended(joined)
+    }
+
+    /// The next answer, if it has come already.
+    fn try_answered(&mut self) -> Option<Made> {
+        let joined = self.asked.try_join_next()?;
+        self.ended(joined)
+    }
+
+    fn ended(&mut self, joined: Result<Made, JoinError>) -> Option<Made> {
+        // A check's task neither panics nor is aborted.
+        let (check, result) = joined.ok()?;
+        if let Some(count) = self.of_one.get_mut(&check.address) {
+            *count -= 1;
+            if *count == 0 {
+                self.of_one.remove(&check.address);
             }
         }
-        if count(&shared, results) {
-            changed();
-        }
+        Some((check, result))
     }
 }
 
@@ -164,20 +223,30 @@ fn kind(check: &Check) -> &'static str {
     }
 }
 
-/// Counts results; returns whether a verdict changed.
-fn count(shared: &HealthChecks, results: Vec<Made>) -> bool {
-    let mut changed = false;
+/// Counts results.
+fn count(shared: &HealthChecks, made: Vec<Made>, metrics: &Metrics, changed: impl Fn()) {
+    if made.is_empty() {
+        return;
+    }
+    let mut news = false;
     let (now, epoch) = (shared.start.elapsed(), epoch());
     let mut state = shared.lock();
-    for (check, result) in results {
+    for (check, result) in made {
         match result {
             Some(result) => {
-                changed |= state.checks.count(&check, result, now, epoch);
+                let passed = result.is_ok();
+                if let Some(changed) = state.checks.count(&check, result, now, epoch) {
+                    metrics.health_check(kind(&check), passed);
+                    news |= changed;
+                }
             }
             None => state.checks.not_made(&check, now),
         }
     }
-    changed
+    drop(state);
+    if news {
+        changed();
+    }
 }
 
 /// Seconds since the epoch, now.
@@ -189,6 +258,8 @@ fn epoch() -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
     use crate::{health::Verdict, model::CheckTimers};
 
@@ -206,20 +277,26 @@ mod tests {
             },
         };
         let shared = HealthChecks::new(1);
-        let desired = Desired {
+        shared.want(&mut Desired {
             checks: [(check.clone(), true)].into(),
             ..Desired::default()
-        };
-        shared.want(&desired);
+        });
         let take = |at: u64| {
             let now = Duration::from_secs(at);
             shared.lock().checks.take(now, 0, 1).make
         };
+        let metrics = Metrics::default();
+        let changes = Cell::new(0);
+        let result = |result| {
+            let changed = || changes.set(changes.get() + 1);
+            count(&shared, vec![(check.clone(), result)], &metrics, changed);
+            changes.get()
+        };
         assert_eq!(take(10), std::slice::from_ref(&check));
-        assert!(!count(&shared, vec![(check.clone(), None)]));
+        assert_eq!(result(None), 0);
         assert_eq!(shared.lock().checks.verdict(&check), Verdict::Unknown);
         assert_eq!(take(20), std::slice::from_ref(&check), "made again");
-        let failed = Some(Err(Failure::Closed));
-        assert!(count(&shared, vec![(check, failed)]));
+        assert_eq!(result(Some(Err(Failure::Closed))), 1);
+        assert_eq!(result(Some(Ok(()))), 1, "too late");
     }
 }

@@ -104,7 +104,13 @@ impl Journal {
         let mut now = BTreeMap::new();
         for group in &report.peer.directing {
             for (address, refusal) in &group.unready {
-                now.insert((*address, refusal.reason), refusal.message.clone());
+                // One that fails its checks as all others do gets connections all the same.
+                let what = match group.ready.contains(*address) {
+                    true => "is not well",
+                    false => "gets no new connections",
+                };
+                let message = format!("{what}: {}", refusal.message);
+                now.insert((*address, refusal.reason), message);
             }
         }
         for ((address, reason), message) in &now {
@@ -112,10 +118,10 @@ impl Journal {
                 match reason {
                     // Normal while the real server is being added or removed.
                     Reason::NotBound | Reason::Pending | Reason::Draining => {
-                        tracing::info!(real_server = %address, reason = reason.name(), "gets no new connections: {message}");
+                        tracing::info!(real_server = %address, reason = reason.name(), "{message}");
                     }
                     reason => {
-                        tracing::warn!(real_server = %address, reason = reason.name(), "gets no new connections: {message}");
+                        tracing::warn!(real_server = %address, reason = reason.name(), "{message}");
                     }
                 }
             }

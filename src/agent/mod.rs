@@ -31,7 +31,7 @@ mod tests;
 mod worker;
 
 pub use elections::{ElectionStatus, Elections, SimulatedElections, pass_time};
-pub use health::HealthChecks;
+pub use health::{HealthChecks, run as make_health_checks};
 pub use kube_proxy::{ask as ask_kube_proxy, parse_config as parse_kube_proxy};
 pub use ledger_file::{LedgerError, LedgerFile};
 pub use neighbours::{

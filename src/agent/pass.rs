@@ -307,7 +307,7 @@ impl Passes {
         now: Duration,
     ) -> Desired {
         let health = self.health.as_ref().map(|it| it.lock());
-        let desired = desired(&Inputs {
+        let mut desired = desired(&Inputs {
             node: &self.node,
             snapshot: input.snapshot,
             complete: input.complete,
@@ -328,7 +328,7 @@ impl Passes {
         });
         drop(health);
         if let Some(health) = &self.health {
-            health.want(&desired);
+            health.want(&mut desired);
         }
         self.neighbours.doubt(&desired.doubtful, now);
         self.timers = desired.timers.clone();

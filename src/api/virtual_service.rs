@@ -300,7 +300,7 @@ pub struct HealthCheck {
     pub interval_seconds: i64,
     /// For how many seconds an answer is waited.
     #[serde(default = "default_timeout")]
-    #[schemars(range(min = 1, max = 3599))]
+    #[schemars(range(min = 1, max = 60))]
     pub timeout_seconds: i64,
     /// How many checks in a row a real server that failed has to pass before it gets connections again: twice, four or
     /// eight times as many if it fails again within a minute.

@@ -169,7 +169,8 @@ impl Checks {
         let mut taken = Due::default();
         while let Some(check) = first(&self.queues.asked, now) {
             let failure = Failure::NoAnswer(check.timers.timeout_ms);
-            taken.changed |= self.count(&check, Err(failure), now, epoch);
+            let changed = self.count(&check, Err(failure), now, epoch);
+            taken.changed |= changed.unwrap_or(false);
             taken.expired.push(check);
         }
         let urgent = |it: &Self, made| match made < most.saturating_mul(URGENT) {
@@ -192,20 +193,18 @@ impl Checks {
         taken
     }
 
-    /// Counts the result of a check that is being made; others are ignored, such as answers that come too late. Returns
-    /// whether the verdict changed.
+    /// Counts the result of a check that is being made, and returns whether the verdict changed; `None` for others, such as
+    /// answers that come too late, which do not count.
     pub fn count(
         &mut self,
         check: &Check,
         result: Result<(), Failure>,
         now: Duration,
         epoch: i64,
-    ) -> bool {
+    ) -> Option<bool> {
         let jitter = self.next_jitter();
         let is_asked = |entry: &&mut Entry| matches!(entry.place, Place::Asked(_));
-        let Some(entry) = self.entries.get_mut(check).filter(is_asked) else {
-            return false;
-        };
+        let entry = self.entries.get_mut(check).filter(is_asked)?;
         let subject = check.without_vip();
         let since = self
             .failing
@@ -234,7 +233,7 @@ impl Checks {
                 self.suspect(check.address, now);
             }
         }
-        changed
+        Some(changed)
     }
 
     /// Something has begun to fail at a real server: its other checks shall not wait for their turn.
@@ -371,7 +370,7 @@ mod tests {
             assert_eq!(deadline, now + ms(1000));
             let due = checks.take(deadline, 5, 10);
             assert_eq!((due.expired, due.changed), (vec![path(1)], failures == 3));
-            assert!(!checks.count(&path(1), Ok(()), deadline, 6), "too late");
+            assert_eq!(checks.count(&path(1), Ok(()), deadline, 6), None, "late");
         }
         let Verdict::Down(down) = checks.verdict(&path(1)) else {
             panic!("{checks:?}");
@@ -426,8 +425,8 @@ mod tests {
         checks.want(&wanted(1..4, true), ms(0));
         assert_eq!(checks.take(ms(0), 0, 2).make.len(), 3);
         checks.want(&wanted(2..3, true), ms(0));
-        assert!(!checks.count(&path(1), Ok(()), ms(1), 0));
-        assert!(checks.count(&path(2), Ok(()), ms(1), 0));
+        assert_eq!(checks.count(&path(1), Ok(()), ms(1), 0), None);
+        assert_eq!(checks.count(&path(2), Ok(()), ms(1), 0), Some(true));
         checks.want(&Wanted::new(), ms(2));
         assert_eq!((checks.next(), checks.entries.len()), (None, 0));
     }

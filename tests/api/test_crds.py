@@ -5,6 +5,7 @@ import json
 import pytest
 from ground import assets
 from ground.place import CommandFailed
+from ground.wait import wait_until
 from kinds import define_kinds
 from manifests import TABLE, from_table, text
 
@@ -127,7 +128,8 @@ def test_a_spec_written_by_the_user_leaves_the_status_alone(api):
 
 @pytest.mark.parametrize("path", ["virtualservice.spec.realServers.external", "virtualservice.status.realServers", "nodestate.status.bound"])
 def test_explain_tells_what_a_field_is_for(api, path):
-    told = api.kubectl(f"explain {path}")
+    # The API server publishes the schemas of new kinds a moment after it serves them.
+    told = wait_until(lambda: api.kubectl(f"explain {path}"), f"kubectl explain {path}")
     assert "<no description>" not in told.split("FIELDS:")[0]
 
 

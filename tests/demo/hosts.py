@@ -51,6 +51,10 @@ class PlainHosts:
         result = director.directway("status", "--source", "dir:/run/manifests")
         command("directway status --source dir:/run/manifests", result.out + result.err)
 
+    def explain(self) -> None:
+        result = self.lab["director"].directway("status", "--source", "dir:/run/manifests")
+        command("directway status --source dir:/run/manifests", result.out + result.err)
+
     def add_director(self, node: str) -> None:
         self.roles[node] = DIRECTOR
         say(f"(label {DIRECTOR}=true in the manifest of {node})")

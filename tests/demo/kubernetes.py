@@ -56,6 +56,10 @@ class Kubernetes:
         servers = status.get("realServers", {})
         return servers.get("ready") == servers.get("total") == 3
 
+    def explain(self) -> None:
+        self.kubectl("wait --for=jsonpath='{.status.realServers.ready}'=2 dvs/web --timeout=20s")
+        self.kubectl("get dvs web -o wide")
+
     def add_director(self, node: str) -> None:
         self.kubectl(f"label node {node} {DIRECTOR}=true")
 

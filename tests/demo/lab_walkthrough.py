@@ -25,8 +25,7 @@ def show(lab: Lab, source: str) -> None:
         lab.node(name, [(SEGMENT[0], f"192.168.188.{10 + number}/24")])
     step("Boot one director, three real servers and a spare node, each with its own kernel")
     lab.boot()
-    for name in REAL_SERVERS:
-        web.start(lab[name])
+    servers = {name: web.start(lab[name]) for name in REAL_SERVERS}
     say(f"{len(NODES)} kernels and three web servers run after {time.monotonic() - began:.1f} s.")
     before = {name: judges.snapshot(lab[name]) for name in NODES}
 
@@ -44,6 +43,9 @@ def show(lab: Lab, source: str) -> None:
     step("Give web-3 three times the weight")
     platform.set_weight("web-3", 3)
     proof.spread(lab, VIP, {"web-1": 20, "web-2": 20, "web-3": 60}, 100)
+
+    step("End the application of web-2, and start it again, while requests go on")
+    proof.application_stops(lab, VIP, NODES[0], "web-2", servers["web-2"].stop, lambda: web.start(lab["web-2"]), platform)
 
     step("Make the spare node a second director, and cut the first one off while requests go on")
     platform.add_director(STANDBY)

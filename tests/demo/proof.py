@@ -34,7 +34,7 @@ def path_of_a_request(lab: Lab, segment: str, vip: str, nodes: tuple[str, ...]) 
     step("The path of one request: MAC by MAC")
     names = {lab[name].nics[0].mac: name for name in nodes}
     names[judges.mac(lab.host, segment)] = "client"
-    with Capture(lab.host, segment, f"host {vip} and tcp port 80") as capture:
+    with Capture(lab.host, segment, f"host {vip} and tcp port 80 and host {lab.address(segment)}") as capture:
         lab.host.sh(f"curl -s --max-time 3 http://{vip}/")
         wait_until(lambda: any(f.flags & 1 and f.sport == 80 for f in capture.frames()), "the server's FIN in the capture")
         frames = capture.stop()
@@ -58,6 +58,28 @@ def spread(lab: Lab, vip: str, expected: dict[str, int], requests: int) -> None:
 
     wait_until(as_expected, f"a spread of {expected}", 20)
     say(f"{requests} requests: " + ", ".join(f"{name} {outcome.counts[name]}" for name in sorted(expected)))
+
+
+def application_stops(lab: Lab, vip: str, director: str, name: str, stop, start, platform) -> None:
+    """Ends one real server's application while a client opens a connection every 5 ms."""
+    service, address = f"{vip}:80", lab[name].ip
+    weight = lambda: judges.weights(lab[director], service)[address]
+    with clients.steady(lab.host, vip) as load:
+        load.wait_answers(200)
+        say(f"(the web server of {name} ends)")
+        stop()
+        wait_until(lambda: weight() == 0, f"{name} to be taken out", 20)
+        show(lab[director], "ipvsadm -Ln")
+        platform.explain()
+        lost = len(load.so_far().errors)
+        load.wait_answers(len(load.so_far().answers) + 200)
+        say(f"(the web server of {name} starts again)")
+        start()
+        wait_until(lambda: weight() > 0, f"{name} to be put back", 20)
+        load.wait_answers(len(load.so_far().answers) + 200)
+    outcome = load.stop()
+    after = len(outcome.errors) - lost
+    say(f"{len(outcome.rows)} requests, one every 5 ms: {lost} lost until three checks in a row had failed, {after} after that.")
 
 
 def failover(lab: Lab, vip: str, holder: str, standby: str, real_servers: int) -> None:

@@ -109,7 +109,7 @@ class VmNode(Node):
     # An emulated processor beside other work answers ARP after 100 ms and more: directors must not take each other for dead.
     agent_args = tuple(
         f"--failover-timer={name}={milliseconds}"
-        for name, milliseconds in {"ask": 250, "askDown": 1000, "probe": 150, "turn": 600, "contest": 1500, "pause": 900}.items()
+        for name, milliseconds in {"ask": 250, "misses": 6, "askDown": 1000, "probe": 150, "turn": 600, "contest": 1500, "pause": 900}.items()
     )
     _pid = 0
 

@@ -44,7 +44,8 @@ def test_s13_the_macs_of_a_packets_path(cluster):
     cluster.assign_roles().serve()
     client = judges.mac(cluster.host, "lan")
     director, r1, r2 = (cluster.site.mac(name) for name in ("d", "r1", "r2"))
-    with Capture(cluster.host, "lan", f"tcp port 80 and host {VIP}") as capture:
+    # Not the director's own health checks.
+    with Capture(cluster.host, "lan", f"tcp port 80 and host {VIP} and host {cluster.lab.address()}") as capture:
         outcome = clients.requests(cluster.host, VIP, n=20)
     assert outcome.counts == {"r1": 10, "r2": 10}
     frames = capture.stop()
@@ -59,7 +60,7 @@ def test_s13_the_macs_of_a_packets_path(cluster):
 @pytest.mark.core
 def test_s13_no_reply_byte_passes_the_director(cluster):
     cluster.assign_roles().serve()
-    with Capture(cluster.host, cluster.lab["d"].nics[0].port, "tcp port 80") as capture:
+    with Capture(cluster.host, cluster.lab["d"].nics[0].port, f"tcp port 80 and host {cluster.lab.address()}") as capture:
         got = cluster.host.sh(f"curl -sS --max-time 20 -o /dev/null -w '%{{size_download}}' http://{VIP}/big")
     frames = capture.stop()
     assert int(got) == BIG

@@ -42,7 +42,8 @@ def test_a_node_is_drained_and_used_again(cluster, cli):
         more(load)
         outcome = load.stop()
     assert outcome.errors == [], outcome
-    assert clients.requests(cluster.host, VIP, n=10).counts == {"r1": 5, "r2": 5}
+    # Not evenly: the kernel remembers ports that the client has used before.
+    assert clients.requests(cluster.host, VIP, n=20).counts.keys() == {"r1", "r2"}
 
 
 def test_a_connection_that_does_not_end_keeps_a_node_from_being_drained_for_a_while(cluster, cli):

@@ -223,7 +223,7 @@ MUTANTS = (
     ),
     Mutant(
         "an answer that came too late counts", "src/health/checks.rs",
-        "let Some(entry) = self.entries.get_mut(check).filter(is_asked) else {", "let Some(entry) = self.entries.get_mut(check).filter(|it| is_asked(it) || true) else {",
+        "self.entries.get_mut(check).filter(is_asked)?;", "self.entries.get_mut(check).filter(|it| is_asked(it) || true)?;",
     ),
     Mutant(
         "an answer counts for whoever was asked last", "src/health/path_probe.rs",
@@ -231,7 +231,7 @@ MUTANTS = (
     ),
     Mutant(
         "a check that this node could not make speaks against the real server", "src/agent/health.rs",
-        "            None => state.checks.not_made(&check, now),", "            None => changed |= state.checks.count(&check, Err(Failure::Closed), now, epoch),",
+        "            None => state.checks.not_made(&check, now),", "            None => news |= state.checks.count(&check, Err(Failure::Closed), now, epoch) == Some(true),",
     ),
     Mutant(
         "a standby without services makes no checks", "src/desired/node.rs",

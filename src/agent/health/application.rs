@@ -67,7 +67,7 @@ fn failure(error: &io::Error) -> Option<Failure> {
         | io::ErrorKind::ConnectionReset
         | io::ErrorKind::TimedOut => Some(Failure::Unreachable(error.to_string())),
         _ => {
-            tracing::warn!(%error, "a health check could not be made");
+            tracing::debug!(%error, "a health check could not be made");
             None
         }
     }

@@ -1,12 +1,13 @@
 //! Checks of the direct path: sends SYNs and takes their answers.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     hash::{BuildHasher, RandomState},
     io,
     net::IpAddr,
     num::NonZeroU32,
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::{
@@ -16,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    health::{Answer, AnswerKind, Check, Failure, Path, Probe, SOURCE_PORTS},
+    health::{Answer, AnswerKind, Check, Failure, Path, Probe, SOURCE_PORTS, Target},
     kernel::linux::ProbeSocket,
 };
 
@@ -24,6 +25,8 @@ use super::Made;
 
 /// Answers that wait to be counted at most; others are lost, as on the wire.
 const WAITING: usize = 4096;
+/// How often those whose time is up are looked for.
+const PRUNE: Duration = Duration::from_secs(1);
 /// Frames that are read one after the other.
 const TOGETHER: usize = 64;
 
@@ -31,13 +34,15 @@ const TOGETHER: usize = 64;
 #[derive(Debug)]
 pub struct PathProber {
     sockets: BTreeMap<u32, Socket>,
-    /// By sequence number.
-    sent: BTreeMap<u32, (Check, Probe)>,
+    /// By sequence number, each until its time is up.
+    sent: BTreeMap<u32, (Check, Probe, Duration)>,
     heard: mpsc::Receiver<Answer>,
     hear: mpsc::Sender<Answer>,
     /// Makes sequence numbers that nobody can guess who does not see them.
     secret: RandomState,
     count: u64,
+    /// When it was last looked for those whose time is up.
+    pruned: Duration,
 }
 
 /// A socket, and the task that reads from it.
@@ -63,20 +68,20 @@ impl PathProber {
             hear,
             secret: RandomState::new(),
             count: 0,
+            pruned: Duration::ZERO,
         }
     }
 
     /// Sends the SYN of `check`. Without a path, the real server is not a neighbour any more.
-    pub fn send(
-        &mut self,
-        check: &Check,
-        path: Option<Path>,
-        vip: IpAddr,
-        port: u16,
-    ) -> io::Result<()> {
-        let (Some(path), IpAddr::V4(vip)) = (path, vip) else {
-            return Err(io::ErrorKind::HostUnreachable.into());
+    pub fn send(&mut self, check: &Check, path: Option<Path>, now: Duration) -> io::Result<()> {
+        let Target::Path {
+            vip: IpAddr::V4(vip),
+            port,
+        } = check.target
+        else {
+            return Err(io::ErrorKind::Unsupported.into());
         };
+        let path = path.ok_or(io::ErrorKind::HostUnreachable)?;
         self.count += 1;
         let bits = self.secret.hash_one(self.count).to_be_bytes();
         let [a, b, c, d, ..] = bits;
@@ -96,7 +101,9 @@ impl PathProber {
             self.sockets.remove(&path.index);
             return Err(error);
         }
-        self.sent.insert(probe.sequence, (check.clone(), probe));
+        let until = now + check.timers.timeout();
+        self.sent
+            .insert(probe.sequence, (check.clone(), probe, until));
         Ok(())
     }
 
@@ -117,20 +124,20 @@ impl PathProber {
         Ok(socket)
     }
 
-    /// These are not waited for any more.
-    pub fn forget(&mut self, checks: &[Check]) {
-        if !checks.is_empty() {
-            let checks: BTreeSet<&Check> = checks.iter().collect();
-            self.sent.retain(|_, (check, _)| !checks.contains(check));
+    /// Forgets those whose time is up.
+    pub fn prune(&mut self, now: Duration) {
+        if now >= self.pruned + PRUNE {
+            self.pruned = now;
+            self.sent.retain(|_, (_, _, until)| *until > now);
         }
     }
 
     /// The next check that was answered.
-    pub async fn answered(&mut self) -> Made {
+    pub async fn answered(&mut self, now: Duration) -> Made {
         loop {
             // This end keeps a sender, so there is always a next one.
             if let Some(answer) = self.heard.recv().await
-                && let Some(made) = self.take(answer)
+                && let Some(made) = self.take(answer, now)
             {
                 return made;
             }
@@ -138,22 +145,23 @@ impl PathProber {
     }
 
     /// The next one, if it has come already.
-    pub fn try_answered(&mut self) -> Option<Made> {
+    pub fn try_answered(&mut self, now: Duration) -> Option<Made> {
         loop {
             let answer = self.heard.try_recv().ok()?;
-            if let Some(made) = self.take(answer) {
+            if let Some(made) = self.take(answer, now) {
                 return Some(made);
             }
         }
     }
 
-    fn take(&mut self, answer: Answer) -> Option<Made> {
+    /// `now` may be a little early: whether the answer came in time, the check's own deadline says.
+    fn take(&mut self, answer: Answer, now: Duration) -> Option<Made> {
         let sequence = answer.acknowledged.wrapping_sub(1);
-        let (_, probe) = self.sent.get(&sequence)?;
-        if !probe.is_answered_by(&answer) {
+        let (_, probe, until) = self.sent.get(&sequence)?;
+        if !probe.is_answered_by(&answer) || *until < now {
             return None;
         }
-        let (check, probe) = self.sent.remove(&sequence)?;
+        let (check, probe, _) = self.sent.remove(&sequence)?;
         let result = match answer.kind {
             AnswerKind::Open => {
                 if let Some(it) = self.sockets.get(&probe.path.index) {

@@ -15,7 +15,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{lists, rules};
+use super::{health_check::HealthCheck, lists, rules};
 use crate::model;
 
 /// What a VirtualService asks for.
@@ -272,78 +272,6 @@ pub struct ExternalServer {
     pub weight: i64,
 }
 
-/// How real servers are checked.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = rules::timeout_is_shorter_than_interval())]
-#[x_kube(validation = rules::http_belongs_to_its_type())]
-#[x_kube(validation = rules::a_check_port_has_a_check())]
-pub struct HealthCheck {
-    /// Whether each director sends a SYN for every TCP port of the VIP to the real server's MAC, as a client's packet would
-    /// come. That shows that the VIP is bound there, that an application listens and that no firewall drops the packet.
-    #[serde(default = "default_true")]
-    pub direct_path: bool,
-    /// What each director asks the application besides, at the real server's own address.
-    #[serde(rename = "type", default = "default_check")]
-    #[schemars(description = lists::check_type(), extend("enum" = lists::check_types()))]
-    pub type_: String,
-    /// The port of that question. Default: every TCP port of the VirtualService.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 65535))]
-    pub port: Option<i64>,
-    /// The request of type HTTP, and the answer that is expected. Default: GET / and any status from 200 to 399.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub http: Option<HttpCheck>,
-    /// The seconds from one check to the next. With more than 2,000 checks a second they become more.
-    #[serde(default = "default_interval")]
-    #[schemars(range(min = 1, max = 3600))]
-    pub interval_seconds: i64,
-    /// For how many seconds an answer is waited.
-    #[serde(default = "default_timeout")]
-    #[schemars(range(min = 1, max = 60))]
-    pub timeout_seconds: i64,
-    /// How many checks in a row a real server that failed has to pass before it gets connections again: twice, four or
-    /// eight times as many if it fails again within a minute.
-    #[serde(default = "default_rise")]
-    #[schemars(range(min = 1, max = 16))]
-    pub rise: i64,
-    /// How many checks in a row a real server has to fail before it gets no new connections.
-    #[serde(default = "default_fall")]
-    #[schemars(range(min = 1, max = 16))]
-    pub fall: i64,
-}
-
-/// An HTTP/1.1 request. Redirects are not followed.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = rules::a_body_needs_get())]
-pub struct HttpCheck {
-    /// Path and query.
-    #[serde(default = "default_path")]
-    #[schemars(length(min = 1, max = 1024))]
-    #[x_kube(validation = rules::is_path())]
-    pub path: String,
-    /// The Host header. Default: the real server's address and the port.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = rules::is_host())]
-    pub host: Option<String>,
-    /// The request's method.
-    #[serde(default = "default_method")]
-    #[schemars(extend("enum" = lists::http_methods()))]
-    pub method: String,
-    /// Status codes of a good answer: single ones, or the first and the last of several, such as 200-299. Default: 200-399.
-    #[serde(default = "default_statuses")]
-    #[schemars(length(min = 1, max = 16), inner(length(min = 3, max = 7)))]
-    #[x_kube(validation = rules::are_statuses())]
-    #[x_kube(merge_strategy = ListMerge::Set)]
-    pub expected_statuses: Vec<String>,
-    /// A text that the first 64 KiB of the body must contain. Default: anything.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024))]
-    pub expected_body: Option<String>,
-}
-
 /// Selects nodes by their labels. All requirements must hold; none at all selects every node.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -470,33 +398,6 @@ impl Default for Scheduler {
     }
 }
 
-impl Default for HealthCheck {
-    fn default() -> Self {
-        Self {
-            direct_path: default_true(),
-            type_: default_check(),
-            port: None,
-            http: None,
-            interval_seconds: default_interval(),
-            timeout_seconds: default_timeout(),
-            rise: default_rise(),
-            fall: default_fall(),
-        }
-    }
-}
-
-impl Default for HttpCheck {
-    fn default() -> Self {
-        Self {
-            path: default_path(),
-            host: None,
-            method: default_method(),
-            expected_statuses: default_statuses(),
-            expected_body: None,
-        }
-    }
-}
-
 fn default_scheduler() -> String {
     model::Scheduler::DEFAULT.name().to_owned()
 }
@@ -519,42 +420,6 @@ fn default_weight() -> i64 {
 
 fn default_drain() -> i64 {
     60
-}
-
-fn default_true() -> bool {
-    true
-}
-
-fn default_check() -> String {
-    model::CheckType::None.name().to_owned()
-}
-
-fn default_interval() -> i64 {
-    i64::from(model::CheckTimers::DEFAULT.interval_ms / 1000)
-}
-
-fn default_timeout() -> i64 {
-    i64::from(model::CheckTimers::DEFAULT.timeout_ms / 1000)
-}
-
-fn default_rise() -> i64 {
-    model::CheckTimers::DEFAULT.rise.into()
-}
-
-fn default_fall() -> i64 {
-    model::CheckTimers::DEFAULT.fall.into()
-}
-
-fn default_path() -> String {
-    "/".to_owned()
-}
-
-fn default_method() -> String {
-    model::HttpMethod::Get.name().to_owned()
-}
-
-fn default_statuses() -> Vec<String> {
-    vec!["200-399".to_owned()]
 }
 
 fn default_ipv4_prefix() -> i64 {

@@ -67,6 +67,24 @@ fn silence_from_before_the_wire_was_whole_is_no_answer() {
     }
 }
 
+/// Two directors ask the holder for its VIP at once, because one of them has not read yet that the other one comes first.
+/// The holder would give it to either, but agrees with one at a time.
+#[test]
+fn two_directors_that_ask_for_a_vip_at_once_do_not_both_get_it() {
+    for phase in 0..60 {
+        let mut world = in_order(all_on_first(3, 1, hasty()), phase);
+        world.apply(Fault::PreferredLate(2, ms(300)));
+        after(&mut world, ms(phase));
+        for order in world.orders.values_mut() {
+            *order = vec![1, 2, 0];
+        }
+        world.configure(0);
+        world.configure(1);
+        settle(&mut world, seconds(5));
+        assert_eq!(world.holders(vip(0)), [1]);
+    }
+}
+
 #[test]
 fn the_second_successor_takes_over_when_the_first_ones_agent_is_dead() {
     let mut world = in_order(World::new(3, 1, hasty()), 0);

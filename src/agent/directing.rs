@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 use crate::{
@@ -15,7 +16,7 @@ use super::PassState;
 /// Destinations that get connections, real servers that get none, and destinations that keep old connections only.
 type Content = (
     BTreeSet<IpAddr>,
-    BTreeMap<IpAddr, Refusal>,
+    BTreeMap<IpAddr, Arc<Refusal>>,
     BTreeSet<IpAddr>,
 );
 
@@ -75,7 +76,10 @@ fn grouped(contents: BTreeMap<ServiceKey, Content>) -> Vec<Directing> {
             vips: vips.into_iter().collect(),
             ports,
             ready: ready.into_iter().collect(),
-            unready,
+            unready: unready
+                .into_iter()
+                .map(|(address, refusal)| (address, Refusal::clone(&refusal)))
+                .collect(),
             draining: draining.into_iter().collect(),
         })
         .collect()
@@ -104,17 +108,19 @@ fn explain<'a>(
             continue;
         }
         let refusal = match state {
-            RealServerState::LastResort { refusal, .. } => Refusal::clone(refusal),
+            RealServerState::LastResort { refusal, .. } => Arc::clone(refusal),
             RealServerState::Unready(refusal) | RealServerState::Unknown(refusal) => {
-                Refusal::clone(refusal)
+                Arc::clone(refusal)
             }
             // It needs no reason. Readers take a node that is not in the group for one without an endpoint.
             RealServerState::Absent => continue,
             // Wanted, but without weight in the kernel.
             RealServerState::Ready { weight: 0 } => {
-                Refusal::new(Reason::Draining, "its weight is 0")
+                Refusal::new(Reason::Draining, "its weight is 0").into()
             }
-            RealServerState::Ready { .. } => Refusal::new(Reason::Pending, "not in the kernel yet"),
+            RealServerState::Ready { .. } => {
+                Refusal::new(Reason::Pending, "not in the kernel yet").into()
+            }
         };
         unready.insert(*address, refusal);
     }

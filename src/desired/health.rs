@@ -1,8 +1,9 @@
 //! What health checks say of the real servers of one VIP, port by port.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
 };
 
 use ipnet::IpNet;
@@ -58,7 +59,7 @@ pub(super) fn checked(
             }
         }
         if !gives_some(key, &states, &differing, inputs) {
-            as_last_resort(&states, &mut differing);
+            as_last_resort(&states, &mut differing, &mut desired.failures);
         }
         if !differing.is_empty() {
             of_ports.insert(key.into(), differing);
@@ -81,7 +82,7 @@ fn check(
     let holds = inputs.elected.held.contains_key(&key.vip);
     let mut verdict = reported(key, address, inputs);
     for check in checks(virtual_service, key, address, inputs, desired) {
-        let judged = judge(&check, inputs);
+        let judged = judge(&check, inputs, &mut desired.failures);
         if let (Target::Path { .. }, Err(RealServerState::Unready(_))) = (&check.target, &judged) {
             desired.doubtful.insert(address);
         }
@@ -171,20 +172,34 @@ fn reported(key: ServiceKey, address: IpAddr, inputs: &Inputs<'_>) -> Result<(),
 }
 
 /// What `check` says, where it does not say that the real server serves.
-fn judge(check: &Check, inputs: &Inputs<'_>) -> Result<(), RealServerState> {
+fn judge(
+    check: &Check,
+    inputs: &Inputs<'_>,
+    failures: &mut BTreeSet<Arc<Refusal>>,
+) -> Result<(), RealServerState> {
     match inputs.health.verdict(check) {
         Verdict::Up => Ok(()),
         Verdict::Unknown => {
             let message = format!("{check} was not passed yet");
             let refusal = Refusal::new(Reason::Pending, message);
-            Err(RealServerState::Unknown(refusal.into()))
+            Err(RealServerState::Unknown(shared(refusal, failures)))
         }
         Verdict::Down(down) => {
             let message = describe(check, &down);
             let refusal = Refusal::new(Reason::HealthCheckFailed, message);
-            Err(RealServerState::Unready(refusal.into()))
+            Err(RealServerState::Unready(shared(refusal, failures)))
         }
     }
+}
+
+/// The one copy of `refusal`.
+fn shared(refusal: Refusal, known: &mut BTreeSet<Arc<Refusal>>) -> Arc<Refusal> {
+    if let Some(known) = known.get(&refusal) {
+        return Arc::clone(known);
+    }
+    let refusal = Arc::new(refusal);
+    known.insert(Arc::clone(&refusal));
+    refusal
 }
 
 fn describe(check: &Check, Down { failure, since }: &Down) -> String {
@@ -240,18 +255,20 @@ fn gives_some(
 fn as_last_resort(
     of_vip: &BTreeMap<IpAddr, RealServerState>,
     differing: &mut BTreeMap<IpAddr, RealServerState>,
+    failures: &mut BTreeSet<Arc<Refusal>>,
 ) {
     for (address, state) in differing {
         if let (RealServerState::Unready(refusal), Some(RealServerState::Ready { weight })) =
             (&*state, of_vip.get(address))
         {
-            let mut refusal = refusal.clone();
-            refusal
-                .message
-                .push_str("; it gets connections because no real server passes its checks");
+            let message = format!(
+                "{}; it gets connections because no real server passes its checks",
+                refusal.message
+            );
+            let refusal = Refusal::new(refusal.reason, message);
             *state = RealServerState::LastResort {
                 weight: *weight,
-                refusal,
+                refusal: shared(refusal, failures),
             };
         }
     }

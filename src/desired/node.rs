@@ -87,6 +87,8 @@ pub struct Desired {
     pub checks: health::Wanted,
     /// How the real servers are reached whose direct path is checked.
     pub paths: BTreeMap<IpAddr, health::Path>,
+    /// What health checks say of real servers, each once.
+    pub failures: BTreeSet<Arc<Refusal>>,
     /// Real servers that may have another MAC by now, because nothing answers at the known one.
     pub doubtful: BTreeSet<IpAddr>,
     /// For users: why some things are not done.

@@ -1,8 +1,8 @@
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use crate::model::{Port, Refusal};
 
-/// A real server as a director sees it.
+/// A real server as a director sees it. Refusals are shared, because a real server that fails does so for thousands of VIPs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RealServerState {
     /// May get new connections.
@@ -11,15 +11,15 @@ pub enum RealServerState {
         weight: u32,
     },
     /// May not.
-    Unready(Box<Refusal>),
+    Unready(Arc<Refusal>),
     /// Not known yet: it keeps the weight that it has.
-    Unknown(Box<Refusal>),
+    Unknown(Arc<Refusal>),
     /// Fails its health checks, as all others do: gets new connections for want of a better one.
     LastResort {
         /// With this weight.
         weight: u32,
         /// What it fails.
-        refusal: Box<Refusal>,
+        refusal: Arc<Refusal>,
     },
     /// Is selected, but no endpoint of the Service runs there.
     Absent,

@@ -196,11 +196,11 @@ MUTANTS = (
     # Health of real servers.
     Mutant(
         "a real server gets connections before it passed a check", "src/desired/health.rs",
-        "            Err(RealServerState::Unknown(refusal.into()))", "            drop(refusal);\n            Ok(())",
+        "            Err(RealServerState::Unknown(shared(refusal, failures)))", "            drop(shared(refusal, failures));\n            Ok(())",
     ),
     Mutant(
         "an agent's start takes the weight of who was not checked yet", "src/desired/health.rs",
-        "            Err(RealServerState::Unknown(refusal.into()))", "            Err(RealServerState::Unready(refusal.into()))",
+        "            Err(RealServerState::Unknown(shared(refusal, failures)))", "            Err(RealServerState::Unready(shared(refusal, failures)))",
     ),
     Mutant(
         "a real server that fails keeps its weight", "src/desired/health.rs",

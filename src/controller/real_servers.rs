@@ -6,7 +6,8 @@ use crate::{
     api::Report,
     desired::{RealServerId, Viewpoint, real_servers},
     model::{
-        Directing, NodeName, PreflightCheck, Reason, Refusal, Snapshot, VirtualService, VsKey,
+        Directing, NodeName, Port, PreflightCheck, Reason, Refusal, ServiceKey, Snapshot,
+        VirtualService, VsKey,
     },
 };
 
@@ -73,9 +74,10 @@ pub fn count_real_servers(
         director.map(|(node, report)| Viewpoint::reported(node, report.subnets(), &report.peer));
     let real_servers = real_servers(virtual_service, vip, snapshot, viewpoint.as_ref());
     // One per service of this object, whatever other objects on the VIP have.
-    let services = virtual_service.services_of(vip);
-    let groups: Vec<Option<&Directing>> = services
-        .map(|key| director.and_then(|(_, report)| report.peer.directing(key)))
+    let keys: Vec<ServiceKey> = virtual_service.services_of(vip).collect();
+    let groups = keys.iter();
+    let groups: Vec<Option<&Directing>> = groups
+        .map(|key| director.and_then(|(_, report)| report.peer.directing(*key)))
         .collect();
     let is_ready = |group: &Option<&Directing>, address: IpAddr| {
         group.is_some_and(|group| group.ready.contains(address))
@@ -83,14 +85,15 @@ pub fn count_real_servers(
     let follows_service = virtual_service.real_servers.service.is_some();
     let mut counts = RealServerCounts::default();
     for (address, real_server) in &real_servers.by_address {
+        let mut of_services = keys.iter().zip(&groups);
+        let told = of_services.find_map(|(key, group)| {
+            let refusal = group.as_ref()?.unready.get(address)?;
+            Some(with_port(refusal, *key, keys.len()))
+        });
         if !groups.is_empty() && groups.iter().all(|group| is_ready(group, *address)) {
             counts.ready += 1;
-            let failing = groups.iter().flatten();
-            let failing = failing
-                .filter_map(|group| group.unready.get(address))
-                .next();
             let who = format!("{} ({address})", real_server.id);
-            counts.troubled.extend(failing.map(|it| (who, it.clone())));
+            counts.troubled.extend(told.map(|it| (who, it)));
             if let RealServerId::Node(name) = &real_server.id {
                 if is_silent(name) {
                     counts.silent.push(name.clone());
@@ -103,11 +106,6 @@ pub fn count_real_servers(
             }
             continue;
         }
-        let told = groups
-            .iter()
-            .flatten()
-            .find_map(|group| group.unready.get(address));
-        let told = told.cloned();
         // The director only knows that the node has not reported the VIP; the node's own report has the reason.
         let told = match (&real_server.id, told) {
             (RealServerId::Node(name), Some(told)) if told.reason == Reason::NotBound => {
@@ -139,6 +137,15 @@ pub fn count_real_servers(
         .extend(refused.map(|(name, refusal)| (name.to_string(), refusal)));
     counts.total = counts.ready + counts.unready.len();
     counts
+}
+
+/// Directors leave the port out of what checks say, so that reports of many ports stay small.
+fn with_port(refusal: &Refusal, key: ServiceKey, ports: usize) -> Refusal {
+    if refusal.reason != Reason::HealthCheckFailed || ports < 2 {
+        return refusal.clone();
+    }
+    let port = Port::from(key);
+    Refusal::new(refusal.reason, format!("{port}: {}", refusal.message))
 }
 
 /// Whether the refusal concerns a device to which the VIP would have moved, while it stays where it is bound.

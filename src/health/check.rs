@@ -36,14 +36,17 @@ pub enum Target {
 }
 
 impl Check {
-    /// The same check whatever the VIP.
-    pub(super) fn without_vip(&self) -> Self {
+    /// The same check whatever the VIP and the port.
+    pub(super) fn in_general(&self) -> Self {
         let target = match &self.target {
-            Target::Path { port, .. } => Target::Path {
+            Target::Path { .. } => Target::Path {
                 vip: Ipv4Addr::UNSPECIFIED.into(),
-                port: *port,
+                port: 0,
             },
-            application @ Target::Application { .. } => application.clone(),
+            Target::Application { request, .. } => Target::Application {
+                port: 0,
+                request: request.clone(),
+            },
         };
         Self {
             target,
@@ -69,14 +72,12 @@ impl Check {
     }
 }
 
-/// Without the VIP, so that reports of many VIPs have the same words.
+/// Without VIP and port, so that reports of many VIPs and ports have the same words.
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.target {
-            Target::Path { port, .. } => write!(f, "the check of the direct path to port {port}"),
-            Target::Application { port, request } => {
-                write!(f, "the check {request} of port {port}")
-            }
+            Target::Path { .. } => f.write_str("the check of the direct path"),
+            Target::Application { request, .. } => write!(f, "the check {request}"),
         }
     }
 }

@@ -25,7 +25,7 @@ type Queue = BTreeSet<(Duration, Check)>;
 pub struct Checks {
     entries: BTreeMap<Check, Entry>,
     queues: Queues,
-    /// What fails at a real server, whatever the VIP: in how many checks, and since when in seconds since the epoch. They
+    /// What fails at a real server, whatever the VIP and the port: in how many checks, and since when in seconds since the epoch. They
     /// share that time, so that reports of many VIPs have the same words.
     failing: BTreeMap<Check, (usize, i64)>,
     /// So that the checks of several directors, and those that began together, do not stay in step.
@@ -205,7 +205,7 @@ impl Checks {
         let jitter = self.next_jitter();
         let is_asked = |entry: &&mut Entry| matches!(entry.place, Place::Asked(_));
         let entry = self.entries.get_mut(check).filter(is_asked)?;
-        let subject = check.without_vip();
+        let subject = check.in_general();
         let since = self
             .failing
             .get(&subject)
@@ -284,7 +284,7 @@ fn first(queue: &Queue, now: Duration) -> Option<Check> {
 }
 
 fn one_less(failing: &mut BTreeMap<Check, (usize, i64)>, check: &Check) {
-    let subject = check.without_vip();
+    let subject = check.in_general();
     if let Some((count, _)) = failing.get_mut(&subject) {
         *count -= 1;
         if *count == 0 {

@@ -106,7 +106,7 @@ fn who_fails_keeps_its_place_with_weight_0_and_a_reason() {
     };
     assert_eq!(
         refusal.to_string(),
-        "HealthCheckFailed: the check of the direct path to port 80 has failed since 2023-11-14T22:13:20Z: the port is closed: start the application there, or let it listen on all addresses"
+        "HealthCheckFailed: the check of the direct path has failed since 2023-11-14T22:13:20Z: the port is closed: start the application there, or let it listen on all addresses"
     );
 }
 

@@ -6,7 +6,6 @@ Usage: PYTHONPATH=tests python3 benches/health.py [SECONDS]   writes its section
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ sys.path[:0] = [str(ROOT / "tests")]
 import sections  # noqa: E402
 from ground import Lab, judges  # noqa: E402
 from ground.wait import wait_until  # noqa: E402
+from run import bench_program  # noqa: E402
 
 SERVERS, EACH = 10, 200
 # Listens on all ports in one process, and answers each request at once.
@@ -37,15 +37,8 @@ asyncio.run(main())
 """
 
 
-def program() -> Path:
-    command = ["cargo", "build", "--locked", "--profile", "bench", "--bench", "health", "--message-format=json"]
-    built = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-    artifacts = [json.loads(line) for line in built.splitlines() if line.startswith("{")]
-    return next(Path(a["executable"]) for a in artifacts if a.get("executable") and a["target"]["name"] == "health")
-
-
 def measure(seconds: int) -> dict[str, dict]:
-    health = program()
+    health = bench_program("health")
     with Lab() as lab:
         farm = lab.add_host("farm")
         farm.sh("sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.tcp_max_syn_backlog=4096")

@@ -30,12 +30,12 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def bench_program() -> Path:
-    """Builds the bench program; cargo prints its path."""
-    command = ["cargo", "build", "--locked", "--profile", "bench", "--bench", "kernel", "--message-format=json"]
+def bench_program(name: str) -> Path:
+    """Builds a bench program; cargo prints its path."""
+    command = ["cargo", "build", "--locked", "--profile", "bench", "--bench", name, "--message-format=json"]
     built = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     artifacts = [json.loads(line) for line in built.splitlines() if line.startswith("{")]
-    return next(Path(a["executable"]) for a in artifacts if a.get("executable") and a["target"]["name"] == "kernel")
+    return next(Path(a["executable"]) for a in artifacts if a.get("executable") and a["target"]["name"] == name)
 
 
 def shipped_binary() -> Path:
@@ -69,7 +69,7 @@ def in_node(lab: Lab, program: Path, way: str, services: int) -> dict:
 def tables(services: int) -> dict:
     """Runs each way in turn, three times; takes medians, so that a single disturbance does not count."""
     say(f"Fill the kernel's tables with {services} services and {services * 10} destinations: ours, raw netlink, ipvsadm -R")
-    program = bench_program()
+    program = bench_program("kernel")
     with Lab() as lab:
         farm(lab)
         rows: dict[str, list[dict]] = {"ours": [], "floor": [], "ipvsadm": []}

@@ -35,8 +35,8 @@ pub(super) struct State {
     verdict: Verdict,
     /// Results in a row that speak against the verdict.
     against: u32,
-    /// When it came up last, on the agent's monotonic clock.
-    up_since: Duration,
+    /// When it came up last, on the agent's monotonic clock; `None` if it never did.
+    up_since: Option<Duration>,
     /// How often the number of checks to pass is doubled.
     doublings: u8,
 }
@@ -46,7 +46,7 @@ impl State {
         Self {
             verdict: Verdict::Unknown,
             against: 0,
-            up_since: Duration::ZERO,
+            up_since: None,
             doublings: 0,
         }
     }
@@ -55,15 +55,17 @@ impl State {
         &self.verdict
     }
 
-    /// Counts a result that came at `now`, which is `epoch` on the wall clock. Returns whether the verdict changed.
+    /// Counts a result that came at `now`. `since` is the time, in seconds since the epoch, that is noted with a failure. Returns whether
+    /// the verdict changed.
     ///
-    /// The first check that a real server passes is enough, so that an agent's start takes no time.
+    /// The first check that a real server ever passes is enough, so that neither an agent's start takes time nor an application's
+    /// that is slower than `fall` checks.
     pub fn count(
         &mut self,
         result: Result<(), Failure>,
         timers: CheckTimers,
         now: Duration,
-        epoch: i64,
+        since: i64,
     ) -> bool {
         match (&self.verdict, result) {
             (Verdict::Up, Ok(())) | (Verdict::Down(_), Err(_)) => {
@@ -73,21 +75,24 @@ impl State {
             (Verdict::Unknown, Ok(())) => self.rise(now),
             (Verdict::Down(_), Ok(())) => {
                 self.against += 1;
-                self.against >= u32::from(timers.rise) << self.doublings && self.rise(now)
+                let is_first = self.up_since.is_none();
+                let enough = u32::from(timers.rise) << self.doublings;
+                (is_first || self.against >= enough) && self.rise(now)
             }
             (Verdict::Unknown | Verdict::Up, Err(failure)) => {
                 self.against += 1;
                 if self.against < u32::from(timers.fall) {
                     return false;
                 }
-                if self.verdict == Verdict::Up {
-                    let steady = now.saturating_sub(self.up_since) >= STEADY;
+                if self.verdict == Verdict::Up
+                    && let Some(up_since) = self.up_since
+                {
+                    let steady = now.saturating_sub(up_since) >= STEADY;
                     self.doublings = match steady {
                         true => 0,
                         false => (self.doublings + 1).min(MOST_DOUBLINGS),
                     };
                 }
-                let since = epoch;
                 self.verdict = Verdict::Down(Arc::new(Down { failure, since }));
                 self.against = 0;
                 true
@@ -98,7 +103,7 @@ impl State {
     fn rise(&mut self, now: Duration) -> bool {
         self.verdict = Verdict::Up;
         self.against = 0;
-        self.up_since = now;
+        self.up_since = Some(now);
         true
     }
 }
@@ -134,7 +139,11 @@ mod tests {
             panic!("{state:?}");
         };
         assert_eq!((&down.failure, down.since), (&Failure::Closed, 1_000));
-        assert_eq!(after(&mut State::new(), 0, "---"), "??-");
+    }
+
+    #[test]
+    fn who_never_passed_a_check_needs_one_only_however_often_it_failed() {
+        assert_eq!(after(&mut State::new(), 0, "-----+--"), "??---+++");
     }
 
     #[test]

@@ -115,8 +115,10 @@ class ClusterSite:
         return self
 
     def all_serve(self, name: str) -> bool:
-        servers = self.api.get(f"{SERVICES}/{name}")["status"]["realServers"]
-        return servers["ready"] == servers["total"]
+        """Whether all are known to serve; while none is, all get connections, and the reason is Degraded."""
+        status = self.api.get(f"{SERVICES}/{name}")["status"]
+        (ready,) = [one for one in status["conditions"] if one["type"] == "Ready"]
+        return ready["reason"] == "Serving" and status["realServers"]["ready"] == status["realServers"]["total"]
 
     def weights(self) -> dict[str, int]:
         """Weight by node, from the director's kernel, for VIP:80."""

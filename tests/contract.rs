@@ -89,7 +89,7 @@ contract! {
         a_service_is_added_once
         an_unknown_scheduler_is_named
         a_missing_service_cannot_be_changed
-        a_service_is_looked_for_by_its_key
+        a_service_is_read_by_its_key
         a_changed_service_keeps_its_destinations
         services_agree_with_ipvsadm;
     destinations:

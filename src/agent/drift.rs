@@ -3,17 +3,21 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     ops::Bound,
     sync::Arc,
     time::Duration,
 };
+
+use jiff::Timestamp;
 
 use crate::{
     kernel::OpResults,
     model::{ArpReading, NodeNet, Observed, ServiceKey},
     plan::{ArpChange, Op},
 };
+
+use super::repairs::Repairs;
 
 /// Whether `op` repairs a change that directway did not make, given what the last pass wanted and what is wanted now.
 fn is_drift(op: &Op, before: &NodeNet, now: &NodeNet) -> bool {
@@ -59,8 +63,19 @@ fn is_drift(op: &Op, before: &NodeNet, now: &NodeNet) -> bool {
 /// How long a VIP whose services were found deleted is remembered: longer than kube-proxy waits between two syncs.
 const REMEMBERED: Duration = Duration::from_secs(300);
 
+/// In how many looks every service has its turn.
+const ROUND: usize = 8;
+
 /// Of how many interfaces the ARP settings are read at once: some nodes have one for each pod.
 const INTERFACES: usize = 64;
+
+/// Whether the kernel has a service, with its destinations, as it is wanted.
+fn has_as_wanted(wanted: &NodeNet, key: &ServiceKey, observed: &Observed) -> bool {
+    let first = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+    let mut foreign = observed.foreign_destinations.range((*key, first)..);
+    let has_foreign = foreign.next().is_some_and(|((of, _), _)| of == key);
+    !has_foreign && observed.net.services.get(key) == wanted.services.get(key)
+}
 
 /// What passes have set up, and which services were deleted since by others.
 #[derive(Debug, Default)]
@@ -69,8 +84,8 @@ pub struct Drift {
     wanted: Option<Arc<NodeNet>>,
     /// Those of its ops that failed or were skipped, as text. To try them again repairs no change.
     undone: BTreeSet<String>,
-    /// Services that they were to add.
-    missing: BTreeSet<ServiceKey>,
+    /// Services that the kernel did not have as wanted after that pass, such as those that it refused.
+    unsettled: BTreeSet<ServiceKey>,
     /// Whether that was the last pass.
     is_applied: bool,
     /// The ARP settings of the interfaces that shall be quiet, as they were after that pass.
@@ -81,11 +96,14 @@ pub struct Drift {
     looked: Option<ServiceKey>,
     /// When services of a VIP were last found deleted.
     vanished: BTreeMap<IpAddr, Duration>,
+    /// What was put right.
+    repairs: Repairs,
 }
 
 impl Drift {
-    /// How many of `ops` repair changes that directway did not make, where this pass wants `wanted`.
-    pub fn count(&mut self, ops: &[Op], wanted: &NodeNet, now: Duration) -> usize {
+    /// How many of `ops` repair changes that directway did not make, where this pass, at `now` and `at` on the wall clock,
+    /// wants `wanted`.
+    pub fn count(&mut self, ops: &[Op], wanted: &NodeNet, now: Duration, at: Timestamp) -> usize {
         let Some(before) = &self.wanted else {
             return 0;
         };
@@ -95,6 +113,7 @@ impl Drift {
             .iter()
             .filter(|op| is_drift(op, before, wanted) && !is_again(op));
         let count = |count, op: &Op| {
+            self.repairs.note(op, now, at);
             if let Op::AddService(key, _) = op {
                 self.vanished.insert(key.vip, now);
             }
@@ -104,8 +123,9 @@ impl Drift {
     }
 
     /// A pass begins.
-    pub fn begin(&mut self) {
+    pub fn begin(&mut self, now: Duration) {
         self.is_applied = false;
+        self.repairs.expire(now);
     }
 
     /// The pass has applied its ops: the kernel has all of `wanted` but what failed.
@@ -113,14 +133,15 @@ impl Drift {
         self.is_applied = true;
         self.arp = observed.arp_settings(wanted.arp.keys());
         self.wanted = Some(Arc::clone(wanted));
-        let undone = || results.undone();
-        self.undone = undone().map(ToString::to_string).collect();
-        self.missing.clear();
-        for op in undone() {
-            if let Op::AddService(key, _) = op {
-                self.missing.insert(*key);
-            }
-        }
+        self.undone = results.undone().map(ToString::to_string).collect();
+        let keys = wanted.services.keys();
+        let unsettled = keys.filter(|key| !has_as_wanted(wanted, key, observed));
+        self.unsettled = unsettled.copied().collect();
+    }
+
+    /// What was put right since the agent's start.
+    pub fn repairs(&self) -> &Repairs {
+        &self.repairs
     }
 
     /// VIPs whose services were found deleted lately.
@@ -130,6 +151,18 @@ impl Drift {
         self.vanished.keys().copied().collect()
     }
 
+    /// How many services a look takes, so that each has its turn in [`ROUND`] looks.
+    pub fn turn(&self) -> usize {
+        let wanted = self.wanted.as_ref().filter(|_| self.is_applied);
+        wanted.map_or(0, |wanted| wanted.services.len().div_ceil(ROUND))
+    }
+
+    /// Whether a service that was read just now is as the last pass left it.
+    pub fn is_unchanged(&self, key: &ServiceKey, observed: &Observed) -> bool {
+        let wanted = self.wanted.as_ref();
+        wanted.is_none_or(|wanted| has_as_wanted(wanted, key, observed))
+    }
+
     /// The service to check next, each in its turn. `None` after a pass that could apply nothing: it is retried anyway.
     pub fn next(&mut self) -> Option<ServiceKey> {
         let wanted = self.wanted.as_ref().filter(|_| self.is_applied)?;
@@ -137,7 +170,7 @@ impl Drift {
         let after = self.looked.map_or(Bound::Unbounded, Bound::Excluded);
         let following = services.range((after, Bound::Unbounded));
         let mut keys = following.chain(services.iter()).map(|(key, _)| *key);
-        self.looked = keys.find(|key| !self.missing.contains(key));
+        self.looked = keys.find(|key| !self.unsettled.contains(key));
         self.looked
     }
 
@@ -166,7 +199,7 @@ impl Drift {
     pub fn is_watching(&self) -> bool {
         let wanted = self.wanted.as_ref().filter(|_| self.is_applied);
         let services = wanted.map_or(0, |wanted| wanted.services.len());
-        services > self.missing.len() || self.is_quiet()
+        services > self.unsettled.len() || self.is_quiet()
     }
 }
 
@@ -205,6 +238,14 @@ mod tests {
         net
     }
 
+    /// A kernel that has these services.
+    fn with_services(net: &NodeNet) -> Observed {
+        Observed {
+            net: net.clone(),
+            ..Observed::default()
+        }
+    }
+
     #[test]
     fn a_repair_is_drift_and_a_change_is_not() {
         let add = |last, weight| Op::AddDestination(KEY, server(last), Destination::direct(weight));
@@ -233,23 +274,56 @@ mod tests {
         let mut wanted = net(&[]);
         let two = ServiceKey { port: 443, ..KEY };
         wanted.services.insert(two, wanted.services[&KEY].clone());
-        drift.applied(
-            &Arc::new(wanted.clone()),
-            &OpResults::default(),
-            &Observed::default(),
-        );
+        let (both, one) = (with_services(&wanted), with_services(&net(&[])));
+        let wanted = Arc::new(wanted);
+        let apply = |drift: &mut Drift, observed| {
+            drift.applied(&wanted, &OpResults::default(), observed);
+        };
+        apply(&mut drift, &both);
         assert!(drift.is_watching());
         assert_eq!(ports(&mut drift), [Some(80), Some(443), Some(80)]);
-        wanted.services.remove(&KEY);
-        drift.applied(
-            &Arc::new(wanted),
-            &OpResults::default(),
-            &Observed::default(),
-        );
-        assert_eq!(ports(&mut drift), [Some(443); 3]);
-        drift.begin();
+        apply(&mut drift, &one);
+        assert_eq!(ports(&mut drift), [Some(80); 3], "the other was refused");
+        drift.begin(Duration::ZERO);
         assert_eq!(ports(&mut drift), [None; 3], "a pass is due anyway");
         assert!(!drift.is_watching());
+    }
+
+    #[test]
+    fn a_look_takes_an_eighth_of_many_services() {
+        let mut drift = Drift::default();
+        assert_eq!(drift.turn(), 0);
+        let mut wanted = net(&[]);
+        for port in 1..=17 {
+            let service = wanted.services[&KEY].clone();
+            wanted.services.insert(ServiceKey { port, ..KEY }, service);
+        }
+        let observed = with_services(&wanted);
+        drift.applied(&Arc::new(wanted), &OpResults::default(), &observed);
+        assert_eq!(drift.turn(), 3, "of 18 services");
+    }
+
+    #[test]
+    fn every_part_of_a_service_counts() {
+        let wanted = net(&[(1, 1), (2, 0)]);
+        let mut drift = Drift::default();
+        let observed = with_services(&wanted);
+        drift.applied(&Arc::new(wanted), &OpResults::default(), &observed);
+        assert!(drift.is_unchanged(&KEY, &observed));
+        for other in [
+            &[][..],
+            &[(1, 1)],
+            &[(1, 2), (2, 0)],
+            &[(1, 1), (2, 0), (3, 1)],
+        ] {
+            assert!(!drift.is_unchanged(&KEY, &with_services(&net(other))));
+        }
+        assert!(!drift.is_unchanged(&KEY, &Observed::default()));
+        let mut with_foreign = observed.clone();
+        let foreign = (KEY, (server(1), 8080).into());
+        let foreign_destinations = &mut with_foreign.foreign_destinations;
+        foreign_destinations.insert(foreign, Destination::direct(1));
+        assert!(!drift.is_unchanged(&KEY, &with_foreign));
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod nics;
 mod ownership;
 mod pass;
 mod pass_result;
+mod repairs;
 mod report;
 mod run;
 mod run_dir;

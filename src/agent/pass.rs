@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
+
 use crate::{
     desired::{
         Admission, Desired, DirectorHistory, DrainTimers, IncompleteVips, Inputs, NodeOptions,
@@ -35,6 +37,11 @@ use super::{
 const LEAVING: Duration = Duration::from_millis(500);
 /// ... but passes for that alone shall not take more than a tenth of the time.
 const LEAVING_SHARE: u32 = 10;
+/// How long one look at services takes at most: with thousands of them, every one has its turn later.
+const LOOKING: Duration = Duration::from_millis(10);
+/// How long changes of links, addresses and routes wait for a pass while another program undoes again and again what passes
+/// set up, so that the two do not keep the node busy.
+const CALM: Duration = Duration::from_secs(5);
 /// How soon to try for the lock that another agent holds.
 const BUSY: Duration = Duration::from_millis(500);
 
@@ -129,14 +136,21 @@ impl Passes {
         self.api_servers = addresses;
     }
 
-    /// Looks between passes for changes of which the kernel notifies nobody: whether one of the services is missing, and
-    /// whether an ARP setting of an interface that shall be quiet is another.
+    /// Looks between passes for changes of which the kernel notifies nobody: whether some of the services and their
+    /// destinations are others, and whether an ARP setting of an interface that shall be quiet is.
     pub fn finds_drift(&mut self, kernel: &mut dyn Kernel) -> bool {
-        // If the kernel does not answer, the next pass reports it.
-        if let Some(key) = self.drift.next()
-            && matches!(kernel.has_service(&key), Ok(false))
-        {
-            return true;
+        let started = Instant::now();
+        for _ in 0..self.drift.turn() {
+            // If the kernel does not answer, the next pass reports it.
+            if let Some(key) = self.drift.next()
+                && let Ok(observed) = kernel.observe_service(&key)
+                && !self.drift.is_unchanged(&key, &observed)
+            {
+                return true;
+            }
+            if started.elapsed() >= LOOKING {
+                break;
+            }
         }
         self.drift.next_arp().is_some_and(|before| {
             let devs = before.own.keys().cloned().collect();
@@ -191,13 +205,14 @@ impl Passes {
             next: NextPass::default(),
         };
         let started = Instant::now();
-        self.drift.begin();
+        self.drift.begin(now);
         let result = self.work(kernel, input, now, &mut end);
         end.next = match &result {
             Err(PassError::RunDir(RunDirError::Busy { .. })) => NextPass::within(BUSY),
             Err(PassError::Kernel(_) | PassError::RunDir(RunDirError::Ledger(_))) | Ok(()) => {
                 NextPass {
                     deadline: self.deadline(now, started.elapsed()),
+                    calm: self.drift.repairs().is_overwritten().then_some(CALM),
                     failed: result.is_err() || !end.outcome.is_complete(),
                 }
             }
@@ -244,6 +259,8 @@ impl Passes {
             moves: Vec::new(),
             kube_proxy: self.kube_proxy.clone(),
             vanished: BTreeSet::new(),
+            repairs: BTreeMap::new(),
+            overwritten: BTreeMap::new(),
             vip_devices: self.options.vip_devices.clone(),
             incomplete: IpRanges::default(),
         };
@@ -264,6 +281,9 @@ impl Passes {
         state.moves = self.elections.moves();
         state.conflicts = conflicts(&basis.elected, &state.observed, &wire, input.snapshot);
         state.vanished = self.drift.vanished(now);
+        let repairs = self.drift.repairs();
+        state.repairs = repairs.all();
+        state.overwritten = repairs.warnings(&state.vips());
         if acted.is_ok() {
             self.drift
                 .applied(&state.desired.net, &end.outcome, &state.observed);
@@ -363,7 +383,7 @@ impl Passes {
             return Ok(());
         }
         let desired = &state.desired;
-        end.drift = self.drift.count(&ops, &desired.net, now);
+        end.drift = self.drift.count(&ops, &desired.net, now, Timestamp::now());
         // Dropped first, so that two copies of a large table are never in memory together.
         state.observed = Observed::default();
         end.outcome = execute(kernel, ops);

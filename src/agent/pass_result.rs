@@ -9,8 +9,8 @@ use crate::{
     desired::{Admission, AfterPass, Desired},
     kernel::{KernelError, OpResults},
     model::{
-        AddressKey, Conflict, IpRanges, Ledger, Move, NodeName, Observed, ProxyAnswer, Reserved,
-        Snapshot, VipDevices, has_proxy_device,
+        AddressKey, Conflict, IpRanges, Ledger, Move, NodeName, Observed, ProxyAnswer, Refusal,
+        Repair, Reserved, Snapshot, VipDevices, has_proxy_device,
     },
 };
 
@@ -59,6 +59,10 @@ pub struct PassState<'a> {
     pub kube_proxy: ProxyAnswer,
     /// VIPs whose services were found deleted lately.
     pub vanished: BTreeSet<IpAddr>,
+    /// What others changed and passes have put right since the agent's start, by the kind of op.
+    pub repairs: BTreeMap<String, Repair>,
+    /// What others undo again and again, with the VIPs concerned.
+    pub overwritten: BTreeMap<Refusal, IpRanges>,
     /// Which devices may carry VIPs.
     pub vip_devices: VipDevices,
     /// VIPs of which this director has not been able to serve everything lately.
@@ -75,6 +79,12 @@ impl PassState<'_> {
             desired: &self.desired,
             observed: &self.observed,
         }
+    }
+
+    /// The VIPs that this node should have.
+    pub(super) fn vips(&self) -> IpRanges {
+        let addresses = self.desired.net.addresses.keys();
+        addresses.map(|key| key.ip).collect()
     }
 
     /// Whether this node should have services and has the device of kube-proxy in ipvs mode, which may delete them.

@@ -53,6 +53,7 @@ pub fn report(node: &NodeName, store: &Store, end: &PassResult<'_>, drift: u64) 
         services,
         destinations,
         drift,
+        repairs: state.repairs.clone(),
         undo: store.snapshot().undo.clone().map(|request| Undoing {
             request,
             done: end.leaves_nothing(),
@@ -167,6 +168,7 @@ fn warnings(state: &PassState<'_>) -> BTreeMap<Refusal, IpRanges> {
             let ranges = vips.into_iter().collect();
             (state.kube_proxy.explain(danger), ranges)
         })
+        .chain(state.overwritten.clone())
         .collect()
 }
 

@@ -255,7 +255,7 @@ impl Worker {
             *wanted = services;
             other
         });
-        if !different && !cause.kernel && !cause.time {
+        if !different && cause.is_source_alone() {
             return None;
         }
         self.shared.pass_begins();

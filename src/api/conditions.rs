@@ -17,6 +17,8 @@ words! {
         VipConflict = "VIPConflict",
         /// kube-proxy on a director deletes a VIP's services, or will.
         KubeProxyConflict = "KubeProxyConflict",
+        /// Another program on a node undoes again and again what directway sets up there for a VIP.
+        NodeConflict = "NodeConflict",
     }
 }
 
@@ -29,7 +31,7 @@ pub enum ConditionReason {
     Programmed,
     /// Ready is true.
     Serving,
-    /// VIPConflict or KubeProxyConflict is false.
+    /// VIPConflict, KubeProxyConflict or NodeConflict is false.
     NoConflict,
     /// Some real servers get connections, others don't.
     Degraded,

@@ -26,6 +26,8 @@ pub(super) const MAX_NAME: usize = 317;
 pub(super) const MAX_WORD: usize = 128;
 /// The most patterns of devices.
 pub(super) const MAX_DEVICES: usize = 256;
+/// The most kinds of repairs.
+const MAX_REPAIRS: usize = 64;
 /// How many characters a range of addresses has at most.
 pub(super) const MAX_RANGE: usize = 91;
 
@@ -71,6 +73,13 @@ pub(super) const MAX_RANGE: usize = 91;
         type_ = "integer",
         json_path = ".status.summary.refused",
         description = "VirtualServices that the node cannot do its part for."
+    ),
+    printcolumn(
+        name = "REPAIRED",
+        type_ = "integer",
+        json_path = ".status.drift",
+        description = "Changes of others that directway put right since the agent's start.",
+        priority = 1
     ),
     printcolumn(
         name = "AGE",
@@ -169,6 +178,10 @@ pub struct NodeStateStatus {
     /// How often the node's network was found changed by somebody else, and put right, since the agent started.
     #[serde(default)]
     pub drift: i64,
+    /// What these changes were, by what directway did to put them right.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_REPAIRS))]
+    pub repairs: Vec<RepairEntry>,
     /// The request to undo everything that the node follows; absent when there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo: Option<UndoEntry>,
@@ -357,6 +370,26 @@ pub struct WarningEntry {
     /// By what, and what to do.
     #[schemars(length(max = MAX_TEXT))]
     pub message: String,
+}
+
+/// Changes of one kind that others made and directway put right.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct RepairEntry {
+    /// What directway did, in one word, as in its log and its metrics.
+    #[schemars(length(max = MAX_WORD))]
+    pub op: String,
+    /// How often since the agent's start.
+    pub count: i64,
+    /// When first, by the node's clock.
+    #[schemars(length(max = MAX_WORD))]
+    pub first: String,
+    /// When last.
+    #[schemars(length(max = MAX_WORD))]
+    pub last: String,
+    /// The last time, as a command.
+    #[schemars(length(max = MAX_TEXT))]
+    pub example: String,
 }
 
 /// Something that the node lacks.

@@ -13,11 +13,11 @@ use ipnet::IpNet;
 
 use super::node_state::{
     DirectingEntry, MAX_ENTRIES, MAX_TEXT, MoveEntry, NodeArp, NodeStateStatus, PreflightEntry,
-    ReservedEntry,
+    RepairEntry, ReservedEntry,
 };
 use crate::model::{
     ArpSettings, Conflict, Dev, Directing, IpRanges, Mac, Move, NodeName, PeerState, Preflight,
-    PreflightCheck, Reason, Refusal, Reserved, ReservedAs, TakeCause, VipDevices, VsKey,
+    PreflightCheck, Reason, Refusal, Repair, Reserved, ReservedAs, TakeCause, VipDevices, VsKey,
 };
 
 pub use write::StatusSize;
@@ -60,6 +60,8 @@ pub struct Report {
     pub destinations: usize,
     /// How often drift was found.
     pub drift: u64,
+    /// What others changed and directway put right, by the kind of op.
+    pub repairs: BTreeMap<String, Repair>,
     /// How far the node is with a request to undo everything.
     pub undo: Option<Undoing>,
     /// Entries that did not fit; only when read back.
@@ -142,6 +144,7 @@ impl Report {
             services: count("status.services", status.services)?,
             destinations: count("status.destinations", status.destinations)?,
             drift: count("status.drift", status.drift)?,
+            repairs: repairs(status)?,
             undo: status.undo.as_ref().map(|undo| Undoing {
                 request: undo.request.clone(),
                 done: undo.done,
@@ -286,6 +289,20 @@ fn reserved(entries: &[ReservedEntry]) -> Result<Reserved, InvalidReport> {
         }
     }
     Ok(reserved)
+}
+
+fn repairs(status: &NodeStateStatus) -> Result<BTreeMap<String, Repair>, InvalidReport> {
+    let field = "status.repairs";
+    let repair = |entry: &RepairEntry| {
+        let repair = Repair {
+            count: count(field, entry.count)?,
+            first: parse(field, &entry.first)?,
+            last: parse(field, &entry.last)?,
+            example: entry.example.clone(),
+        };
+        Ok((entry.op.clone(), repair))
+    };
+    status.repairs.iter().map(repair).collect()
 }
 
 fn moved(entry: &MoveEntry, cause: TakeCause) -> Result<Move, InvalidReport> {

@@ -93,6 +93,15 @@ fn report() -> Report {
         services: 4,
         destinations: 12,
         drift: 1,
+        repairs: BTreeMap::from([(
+            "bind".to_owned(),
+            crate::model::Repair {
+                count: 1,
+                first: "2026-11-25T20:00:00Z".parse().unwrap(),
+                last: "2026-11-25T20:00:07Z".parse().unwrap(),
+                example: "ip addr add".to_owned(),
+            },
+        )]),
         undo: Some(Undoing {
             request: "2026-11-21T10:13:41Z".to_owned(),
             done: true,

@@ -329,8 +329,9 @@ pub struct VirtualServiceStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
     /// Accepted (the spec is valid and collides with no other), Programmed (the holder has done its part), Ready
-    /// (programmed, and at least one real server gets new connections), VIPConflict (somebody else on the wire answers for a VIP)
-    /// and KubeProxyConflict (kube-proxy in ipvs mode deletes the VIP's services, or will).
+    /// (programmed, and at least one real server gets new connections), VIPConflict (somebody else on the wire answers for a VIP),
+    /// KubeProxyConflict (kube-proxy in ipvs mode deletes the VIP's services, or will) and NodeConflict (another program on a
+    /// node undoes again and again what directway sets up there for a VIP).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), transform = lists::bound_conditions)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -84,6 +84,7 @@ pub(super) fn not_accepted(refusal: &Refusal) -> Vec<(ConditionType, ConditionVa
         (ConditionType::Ready, no()),
         (ConditionType::VipConflict, not_asked()),
         (ConditionType::KubeProxyConflict, not_asked()),
+        (ConditionType::NodeConflict, not_asked()),
     ]
 }
 

@@ -1,4 +1,6 @@
-//! The conditions `VIPConflict` and `KubeProxyConflict`: what endangers a VIP, by what directors report.
+//! The conditions `VIPConflict`, `KubeProxyConflict` and `NodeConflict`: what endangers a VIP, by what nodes report.
+
+use std::collections::BTreeSet;
 
 use super::{
     conditions::ConditionValue,
@@ -7,7 +9,7 @@ use super::{
 use crate::{
     api::{ConditionReason, ConditionStatus},
     desired::directors,
-    model::Reason,
+    model::{NodeName, Reason},
 };
 
 /// The warnings about kube-proxy in agents' reports, and the condition's status for each.
@@ -103,6 +105,45 @@ impl Summariser<'_> {
             },
             None => self.no_proxy_conflict(),
         }
+    }
+
+    /// Of what other programs undo, directors and the real servers themselves know, each of its own node.
+    pub(super) fn node_conflict(&self) -> ConditionValue {
+        let directors = self.context.up_to_date();
+        let real_servers = self.real_server_nodes();
+        let real_servers = real_servers.iter().filter_map(|name| {
+            let is_heard = self.context.silence(name).is_none();
+            Some((*name, self.context.report(name).filter(|_| is_heard)?))
+        });
+        let mut is_known = false;
+        for (name, report) in directors.chain(real_servers) {
+            is_known = true;
+            for (warning, vips) in &report.warnings {
+                let mut ours = self.virtual_service.vips.iter();
+                if warning.reason == Reason::Overwritten
+                    && let Some(vip) = ours.find(|vip| vips.contains(**vip))
+                {
+                    let message = format!("{vip} on {name}: {}", warning.message);
+                    return ConditionValue::known(true, Reason::Overwritten, message);
+                }
+            }
+        }
+        if is_known {
+            let message = "no node says that another program undoes what directway sets up";
+            return ConditionValue::known(false, ConditionReason::NoConflict, message.to_owned());
+        }
+        ConditionValue::unknown("nothing is heard of the nodes that would see it".to_owned())
+    }
+
+    /// The nodes that are real servers of this VirtualService.
+    fn real_server_nodes(&self) -> BTreeSet<&NodeName> {
+        let nodes = self.context.cluster.snapshot().nodes.iter();
+        let selector = self.virtual_service.real_servers.selector.as_ref();
+        nodes
+            .filter(|(_, node)| node.is_backend())
+            .filter(|(_, node)| selector.is_some_and(|it| it.matches(&node.labels)))
+            .map(|(name, _)| name)
+            .collect()
     }
 
     fn no_proxy_conflict(&self) -> ConditionValue {

@@ -272,9 +272,9 @@ fn what(condition: &Condition) -> (String, String) {
 /// holder is silent is told of Ready alone.
 fn is_known(kind: ConditionType, condition: &Condition) -> bool {
     let reasons: &[Reason] = match kind {
-        ConditionType::VipConflict | ConditionType::KubeProxyConflict => {
-            &[Reason::Pending, Reason::ReportStale]
-        }
+        ConditionType::VipConflict
+        | ConditionType::KubeProxyConflict
+        | ConditionType::NodeConflict => &[Reason::Pending, Reason::ReportStale],
         ConditionType::Accepted | ConditionType::Programmed | ConditionType::Ready => {
             &[Reason::Pending]
         }
@@ -286,7 +286,9 @@ fn is_known(kind: ConditionType, condition: &Condition) -> bool {
 /// Skips Events that are no news: that a new object is in no conflict, and what Ready covers.
 fn is_worth_telling(kind: ConditionType, condition: &Condition, is_first: bool) -> bool {
     match kind {
-        ConditionType::VipConflict | ConditionType::KubeProxyConflict => {
+        ConditionType::VipConflict
+        | ConditionType::KubeProxyConflict
+        | ConditionType::NodeConflict => {
             condition.status != ConditionStatus::False.name() || !is_first
         }
         ConditionType::Accepted | ConditionType::Ready => true,
@@ -297,7 +299,9 @@ fn is_worth_telling(kind: ConditionType, condition: &Condition, is_first: bool) 
 
 fn event(kind: ConditionType, condition: &Condition) -> Event {
     let well = match kind {
-        ConditionType::VipConflict | ConditionType::KubeProxyConflict => ConditionStatus::False,
+        ConditionType::VipConflict
+        | ConditionType::KubeProxyConflict
+        | ConditionType::NodeConflict => ConditionStatus::False,
         ConditionType::Accepted | ConditionType::Programmed | ConditionType::Ready => {
             ConditionStatus::True
         }

@@ -126,6 +126,7 @@ impl<'a> Summariser<'a> {
             (ConditionType::Ready, ready),
             (ConditionType::VipConflict, self.conflict(&directed)),
             (ConditionType::KubeProxyConflict, self.proxy_conflict()),
+            (ConditionType::NodeConflict, self.node_conflict()),
         ]
     }
 

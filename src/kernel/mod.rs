@@ -25,9 +25,10 @@ pub trait Kernel: Send {
     /// The node's network state, ours and foreign.
     fn observe(&mut self) -> Result<Observed, KernelError>;
 
-    /// Whether there is an IPVS service with this key. Linux answers this without a whole observation.
-    fn has_service(&mut self, key: &ServiceKey) -> Result<bool, KernelError> {
-        Ok(self.observe()?.net.services.contains_key(key))
+    /// The IPVS service with this key and its destinations, if it is there, and nothing that is needed besides. Linux answers
+    /// this without a whole observation.
+    fn observe_service(&mut self, _key: &ServiceKey) -> Result<Observed, KernelError> {
+        self.observe()
     }
 
     /// The ARP settings of these interfaces, of which the kernel notifies nobody; 0 for one that is gone. Linux answers

@@ -20,6 +20,7 @@ mod observed;
 mod preflight;
 mod ranges;
 mod reason;
+mod repair;
 mod reserved;
 mod scheduler;
 mod selector;
@@ -52,6 +53,7 @@ pub use observed::{
 pub use preflight::{Preflight, PreflightCheck};
 pub use ranges::{IpRanges, ParseRangeError};
 pub use reason::{Reason, Refusal};
+pub use repair::Repair;
 pub use reserved::{Reserved, ReservedAs};
 pub use scheduler::{Flag, Scheduler, UnknownScheduler};
 pub use selector::{Operator, Requirement, Selector};

@@ -72,6 +72,8 @@ words! {
         KubeProxyIpvs = "KubeProxyIPVS",
         /// kube-proxy in ipvs mode has deleted the VIP's services.
         KubeProxyDeletes = "KubeProxyDeletes",
+        /// Another program on a node undoes again and again what directway sets up there.
+        Overwritten = "Overwritten",
         /// A report on which this rests is out of date: the node's kubelet or its agent is silent.
         ReportStale = "ReportStale",
         /// Not yet read, probed or reported by the node concerned.

@@ -97,11 +97,22 @@ pub fn a_missing_service_cannot_be_changed(world: &mut World) {
     world.refused(Op::DelService(http(VIP)), ESRCH);
 }
 
-pub fn a_service_is_looked_for_by_its_key(world: &mut World) {
-    let has = |world: &mut World, key| world.kernel.has_service(&key).unwrap();
-    assert!(!has(world, http(VIP)));
+pub fn a_service_is_read_by_its_key(world: &mut World) {
+    let mut read = |world: &mut World, key| {
+        let alone = world.kernel.observe_service(&key).unwrap();
+        let whole = world.kernel.observe().unwrap();
+        let seen = alone.net.services.get(&key).cloned();
+        assert_eq!(seen.as_ref(), whole.net.services.get(&key));
+        seen
+    };
+    assert_eq!(read(world, http(VIP)), None);
     world.must([Op::AddService(http(VIP), service(Scheduler::Rr).into())]);
-    assert!(has(world, http(VIP)));
+    world.must([
+        add_destination(http(VIP), "10.77.0.11", 3),
+        add_destination(http(VIP), "10.77.0.12", 0),
+    ]);
+    let seen = read(world, http(VIP)).unwrap();
+    assert_eq!(seen.destinations.len(), 2);
     for other in [
         ServiceKey {
             port: 81,
@@ -113,10 +124,10 @@ pub fn a_service_is_looked_for_by_its_key(world: &mut World) {
         },
         http("10.77.0.99"),
     ] {
-        assert!(!has(world, other), "{other}");
+        assert_eq!(read(world, other), None, "{other}");
     }
     world.must([Op::DelService(http(VIP))]);
-    assert!(!has(world, http(VIP)));
+    assert_eq!(read(world, http(VIP)), None);
 }
 
 pub fn a_changed_service_keeps_its_destinations(world: &mut World) {

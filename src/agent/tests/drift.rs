@@ -1,6 +1,7 @@
 //! Changes that directway did not make.
 
 use super::*;
+use crate::plan::Op;
 
 #[test]
 fn what_somebody_else_changed_is_put_right_and_counted() {
@@ -22,8 +23,70 @@ fn what_somebody_else_changed_is_put_right_and_counted() {
     assert_eq!(end.ops, ["ipvsadm -d -t 10.0.0.100:80 -r 10.0.0.12:8080"]);
     assert_eq!(end.drift, 1);
     assert!(world.look("d").foreign_destinations.is_empty());
+    let (_, report) = world.pass("d");
+    let repairs = report.unwrap().repairs;
+    let counts: Vec<_> = repairs
+        .iter()
+        .map(|(op, it)| (op.as_str(), it.count))
+        .collect();
+    assert_eq!(
+        counts,
+        [("add_destination", 1), ("del_foreign_destination", 1)]
+    );
     // A change of the VirtualService is no drift.
     world.change(|| Change::of(&SERVICE.replace("rr", "wrr")));
     let (end, _) = world.pass("d");
     assert_eq!((end.ops.len(), end.drift), (1, 0), "{:?}", end.ops);
+}
+
+#[test]
+fn what_is_undone_again_and_again_is_reported_until_that_is_over() {
+    let mut world = World::new(false);
+    world.settle();
+    for _ in 0..5 {
+        let (end, report) = world.pass("b1");
+        assert_eq!((end.next.calm, report.unwrap().warnings.len()), (None, 0));
+        world.lan.on("b1", |machine| {
+            machine.del_address(&Dev::lo(), VIP.into()).unwrap()
+        });
+        world.now += Duration::from_secs(20);
+        world.pass("b1");
+    }
+    let (end, report) = world.pass("b1");
+    assert!(end.next.calm.is_some());
+    let warnings = report.unwrap().warnings;
+    let (warning, vips) = warnings.first_key_value().unwrap();
+    assert_eq!(warning.reason, Reason::Overwritten);
+    assert_eq!(vips.to_strings(), ["10.0.0.100"]);
+    world.now += Duration::from_secs(301);
+    let (end, report) = world.pass("b1");
+    assert_eq!((end.next.calm, report.unwrap().warnings.len()), (None, 0));
+}
+
+/// A change of which the kernel notifies nobody.
+#[test]
+fn a_look_finds_each_change_of_a_service() {
+    let mut world = World::new(false);
+    world.settle();
+    let key = *world.look("d").net.services.keys().next().unwrap();
+    let server = IpAddr::from([10, 0, 0, 11]);
+    let changes = [
+        Op::DelService(key),
+        Op::DelDestination(key, server),
+        Op::EditDestination(key, server, Destination::direct(7)),
+        Op::AddDestination(key, [10, 0, 0, 99].into(), Destination::direct(1)),
+    ];
+    for change in changes {
+        let mut kernel = world.lan.kernel("d");
+        let passes = &mut world.agent("d").passes;
+        assert!(passes.is_watching() && !passes.finds_drift(&mut kernel));
+        let text = change.to_string();
+        let results = kernel.apply(&[change]);
+        assert!(results.iter().all(Result::is_ok), "{text}");
+        assert!(passes.finds_drift(&mut kernel), "{text}");
+        for _ in 0..3 {
+            // A destination that is not ours is drained first.
+            world.pass("d");
+        }
+    }
 }

@@ -130,6 +130,8 @@ fn report_after(
                 mode: "ipvs".to_owned(),
                 exclude_cidrs: Vec::new(),
             }),
+            repairs: BTreeMap::new(),
+            overwritten: BTreeMap::new(),
             vanished: BTreeSet::new(),
             vip_devices: VipDevices::default(),
             incomplete: IpRanges::default(),

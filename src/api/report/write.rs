@@ -7,13 +7,13 @@ use serde::Serialize;
 use super::{MAX_RESERVED, Report, clip};
 use crate::{
     api::node_state::{
-        ConflictEntry, DirectingEntry, MAX_DEVICES, MAX_NAME, MAX_TEXT, MoveEntry, Network,
-        NodeArp, NodeStateStatus, NodeSummary, PreflightEntry, RefusedEntry, ReservedEntry,
-        RivalEntry, UndoEntry, UnreadyEntry, WarningEntry,
+        ConflictEntry, DirectingEntry, MAX_DEVICES, MAX_NAME, MAX_TEXT, MAX_WORD, MoveEntry,
+        Network, NodeArp, NodeStateStatus, NodeSummary, PreflightEntry, RefusedEntry, RepairEntry,
+        ReservedEntry, RivalEntry, UndoEntry, UnreadyEntry, WarningEntry,
     },
     model::{
         ArpSettings, Directing, IpRanges, Mac, Move, NodeName, Preflight, PreflightCheck, Refusal,
-        Reserved, ReservedAs, VipDevices,
+        Repair, Reserved, ReservedAs, VipDevices,
     },
 };
 
@@ -68,6 +68,7 @@ impl Report {
         let conflicts = details.keep(self.conflict_entries());
         let warnings = details.keep(self.warnings.iter().map(warning_entry));
         let moves = details.keep(self.moves.iter().map(move_entry));
+        let repairs = details.keep(self.repairs.iter().map(repair_entry));
         // Real servers and VirtualServices share the rest: neither shall crowd out all reasons of the other.
         let mut of_servers = details.split(size.details / 3);
         let directing = groups.into_iter().map(|(entry, group)| DirectingEntry {
@@ -114,6 +115,7 @@ impl Report {
             services: number(self.services),
             destinations: number(self.destinations),
             drift: number(self.drift),
+            repairs,
             undo: self.undo.as_ref().map(|undo| UndoEntry {
                 request: clip(&undo.request, MAX_TEXT),
                 done: undo.done,
@@ -305,6 +307,16 @@ fn warning_entry((warning, vips): (&Refusal, &IpRanges)) -> WarningEntry {
         vips: vips.to_strings(),
         reason: warning.reason.name().to_owned(),
         message: clip(&warning.message, MAX_TEXT),
+    }
+}
+
+fn repair_entry((op, repair): (&String, &Repair)) -> RepairEntry {
+    RepairEntry {
+        op: clip(op, MAX_WORD),
+        count: number(repair.count),
+        first: repair.first.to_string(),
+        last: repair.last.to_string(),
+        example: clip(&repair.example, MAX_TEXT),
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     api::Report,
     controller::Silence,
-    model::{IpRanges, Node, NodeName, Reason},
+    model::{IpRanges, Node, NodeName, Reason, Refusal},
 };
 
 /// The state of one node.
@@ -45,7 +45,9 @@ pub(super) fn known_node(name: &NodeName, report: &Report, known: &Known<'_>) ->
     if !known.directs {
         counting.peer.held = IpRanges::default();
         counting.conflicts.clear();
-        counting.warnings.clear();
+        // Of what other programs undo, every node knows by itself.
+        let is_its_own = |warning: &Refusal| warning.reason == Reason::Overwritten;
+        counting.warnings.retain(|warning, _| is_its_own(warning));
     }
     let mut line = node_line(name, &counting);
     let roles = known.node.map(|it| (it.is_director(), it.is_backend()));

@@ -60,7 +60,7 @@ fn holders(service: &Service) -> String {
 /// Everything that is wrong with one VirtualService.
 fn why_not(service: &Service) -> Option<String> {
     let bad = |type_: &str, status: &str| match type_ {
-        "VIPConflict" => status == "True",
+        "VIPConflict" | "NodeConflict" => status == "True",
         "KubeProxyConflict" => status != "False",
         _ => status != "True",
     };

@@ -77,3 +77,30 @@ fn kube_proxy_s_conflict_is_told_and_disturbs_no_other_condition() {
     let message = ground.message("web", kind);
     assert!(message.starts_with("10.0.0.100 on d: set"), "{message}");
 }
+
+#[test]
+fn what_another_program_undoes_is_told_of_directors_and_real_servers() {
+    let mut ground = Ground::serving();
+    let kind = "NodeConflict";
+    assert_eq!(ground.condition("web", kind), "False NoConflict");
+    let warn = |ground: &mut Ground, node, vip| {
+        ground.report(node, |report| {
+            let warning = Refusal::new(Reason::Overwritten, "another program undoes it");
+            report.warnings = [(warning, one(vip))].into();
+        });
+    };
+    warn(&mut ground, "r1", "10.0.0.101");
+    assert_eq!(ground.condition("web", kind), "False NoConflict");
+    for node in ["r1", "d"] {
+        warn(&mut ground, node, VIP);
+        assert_eq!(ground.condition("web", kind), "True Overwritten");
+        let message = ground.message("web", kind);
+        assert_eq!(
+            message,
+            format!("{VIP} on {node}: another program undoes it")
+        );
+        assert_eq!(ground.condition("web", "Ready"), "True Serving");
+        ground.report(node, |report| report.warnings.clear());
+        assert_eq!(ground.condition("web", kind), "False NoConflict");
+    }
+}

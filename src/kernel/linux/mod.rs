@@ -192,8 +192,8 @@ impl Kernel for Linux {
         observe::observe(self)
     }
 
-    fn has_service(&mut self, key: &ServiceKey) -> Result<bool, KernelError> {
-        Ok(services::get_service(self, key)?.is_some())
+    fn observe_service(&mut self, key: &ServiceKey) -> Result<Observed, KernelError> {
+        services::service(self, key)
     }
 
     fn arp_settings(&mut self, devs: &BTreeSet<Dev>) -> Result<ArpReading, KernelError> {

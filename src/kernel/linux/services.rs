@@ -75,6 +75,17 @@ pub fn services(linux: &mut Linux, observed: &mut Observed) -> Result<(), Kernel
     Ok(())
 }
 
+/// Reads one service with its destinations.
+pub fn service(linux: &mut Linux, key: &ServiceKey) -> Result<Observed, KernelError> {
+    let mut observed = Observed::default();
+    if let Some(service) = get_service(linux, key)? {
+        observed.net.services.insert(*key, service);
+        let destinations = list_destinations(linux, key)?;
+        insert_all(&mut observed, *key, destinations);
+    }
+    Ok(observed)
+}
+
 /// Adds a service that the list has missed, without its destinations.
 fn add_unlisted(
     linux: &mut Linux,
@@ -165,7 +176,7 @@ fn list_destinations(
 }
 
 /// One service, without its destinations; `None` if it is not there, or the kernel has no IPVS.
-pub fn get_service(linux: &mut Linux, key: &ServiceKey) -> Result<Option<Service>, KernelError> {
+fn get_service(linux: &mut Linux, key: &ServiceKey) -> Result<Option<Service>, KernelError> {
     let Some(family) = linux.ipvs_family()? else {
         return Ok(None);
     };

@@ -98,6 +98,8 @@ pub struct Drift {
     vanished: BTreeMap<IpAddr, Duration>,
     /// What was put right.
     repairs: Repairs,
+    /// When the first of the repairs is due that the last pass left for later.
+    postponed: Option<Duration>,
 }
 
 impl Drift {
@@ -120,6 +122,28 @@ impl Drift {
             count + 1
         };
         repairs.fold(0, count)
+    }
+
+    /// Takes out of `ops` the repairs that wait, because another program undoes them again and again.
+    pub fn postpone(&mut self, ops: &mut Vec<Op>, wanted: &NodeNet, now: Duration) {
+        self.postponed = None;
+        let Some(before) = &self.wanted else {
+            return;
+        };
+        ops.retain(|op| {
+            let due = self.repairs.due(op).filter(|due| *due > now);
+            let Some(due) = due.filter(|_| is_drift(op, before, wanted)) else {
+                return true;
+            };
+            let first = self.postponed.map_or(due, |first| first.min(due));
+            self.postponed = Some(first);
+            false
+        });
+    }
+
+    /// How long until a repair that waits is due.
+    pub fn next_due(&self, now: Duration) -> Option<Duration> {
+        self.postponed.map(|due| due.saturating_sub(now))
     }
 
     /// A pass begins.

@@ -31,7 +31,7 @@ pub async fn watch(trigger: Trigger, link_changed: watch::Sender<()>) {
         match subscribe() {
             Ok(messages) => {
                 // Something may have changed before the subscription.
-                trigger.links();
+                trigger.kernel();
                 link_changed.send_replace(());
                 forward(messages, &trigger, &link_changed).await;
                 tracing::warn!("the kernel's notifications ended; subscribing again");
@@ -69,7 +69,7 @@ async fn forward(mut messages: Messages, trigger: &Trigger, link_changed: &watch
             }
             NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route)) => {
                 if next_hops.is_news(route) {
-                    trigger.links();
+                    trigger.kernel();
                 }
                 false
             }
@@ -81,7 +81,7 @@ async fn forward(mut messages: Messages, trigger: &Trigger, link_changed: &watch
         if matters {
             // The elections first, because a holder whose NIC lost its carrier gives up its VIPs.
             link_changed.send_replace(());
-            trigger.links();
+            trigger.kernel();
         }
     }
 }

@@ -39,9 +39,6 @@ const LEAVING: Duration = Duration::from_millis(500);
 const LEAVING_SHARE: u32 = 10;
 /// How long one look at services takes at most: with thousands of them, every one has its turn later.
 const LOOKING: Duration = Duration::from_millis(10);
-/// How long changes of links, addresses and routes wait for a pass while another program undoes again and again what passes
-/// set up, so that the two do not keep the node busy.
-const CALM: Duration = Duration::from_secs(5);
 /// How soon to try for the lock that another agent holds.
 const BUSY: Duration = Duration::from_millis(500);
 
@@ -212,7 +209,6 @@ impl Passes {
             Err(PassError::Kernel(_) | PassError::RunDir(RunDirError::Ledger(_))) | Ok(()) => {
                 NextPass {
                     deadline: self.deadline(now, started.elapsed()),
-                    calm: self.drift.repairs().is_overwritten().then_some(CALM),
                     failed: result.is_err() || !end.outcome.is_complete(),
                 }
             }
@@ -247,7 +243,8 @@ impl Passes {
             .director_history
             .update(input.snapshot, self.elections.retire(), now);
         let desired = self.decide(input, &basis, &wire, &former, now);
-        let plan = plan(&desired.net, &basis.observed, &basis.ledger);
+        let mut plan = plan(&desired.net, &basis.observed, &basis.ledger);
+        self.drift.postpone(&mut plan.ops, &desired.net, now);
         let before = basis.ledger;
         let mut state = PassState {
             admission: basis.admission,
@@ -426,7 +423,8 @@ impl Passes {
         let absent = self.timers.absent.values().map(|absence| absence.until);
         let absent = absent.min().map(|until| until.saturating_sub(now));
         let incomplete = self.incomplete.next_due(now);
-        let waits = [leaving, wire, absent, incomplete];
+        let repair = self.drift.next_due(now);
+        let waits = [leaving, wire, absent, incomplete, repair];
         waits.into_iter().flatten().min()
     }
 }

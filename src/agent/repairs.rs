@@ -18,6 +18,9 @@ const AGAIN: usize = 5;
 /// It counts so until nothing was repaired for as long as this.
 const WINDOW: Duration = Duration::from_secs(300);
 
+/// How long such a repair waits after the one before.
+const CALM: Duration = Duration::from_secs(5);
+
 /// The kind of an op, and the VIP concerned; `None` = all VIPs of the node.
 type What = (&'static str, Option<IpAddr>);
 
@@ -41,12 +44,7 @@ impl Repairs {
         repair.count = repair.count.saturating_add(1);
         repair.last = at;
         repair.example = op.to_string();
-        let vip = match op.subject() {
-            Subject::Node => None,
-            Subject::Vip(vip) => Some(vip),
-            Subject::Service(key) => Some(key.vip),
-        };
-        let times = self.recent.entry((op.kind(), vip)).or_default();
+        let times = self.recent.entry(what(op)).or_default();
         // One change by another program may need several ops of the same kind.
         if times.back() != Some(&now) {
             times.push_back(now);
@@ -70,21 +68,21 @@ impl Repairs {
             .collect()
     }
 
-    /// Whether another program undoes something again and again.
-    pub fn is_overwritten(&self) -> bool {
-        self.overwritten().next().is_some()
+    /// When `op` may be done again, if another program undoes it again and again: the two shall not keep the node busy. Only
+    /// for what the kernel notifies of, so that each time leads to a pass, and on which no other op depends.
+    pub fn due(&self, op: &Op) -> Option<Duration> {
+        let (Op::AddAddress(..) | Op::AddRoute(_)) = op else {
+            return None;
+        };
+        let times = self.recent.get(&what(op)).filter(|it| is_again(it))?;
+        times.back().map(|last| *last + CALM)
     }
 
+    /// What another program undoes again and again.
     fn overwritten(&self) -> impl Iterator<Item = &What> {
-        let is_again = |times: &VecDeque<Duration>| {
-            let span = times.front().zip(times.back());
-            let span = span.map(|(first, last)| last.saturating_sub(*first));
-            times.len() >= AGAIN && span.is_some_and(|span| span < WINDOW)
-        };
         let recent = self.recent.iter();
-        recent
-            .filter(move |(_, times)| is_again(times))
-            .map(|(what, _)| what)
+        let again = recent.filter(|(_, times)| is_again(times));
+        again.map(|(what, _)| what)
     }
 
     /// What another program undoes again and again, with the VIPs concerned; `all` are those of the node.
@@ -109,6 +107,22 @@ impl Repairs {
             .map(|(warning, vips)| (warning, vips.into_iter().collect()))
             .collect()
     }
+}
+
+fn what(op: &Op) -> What {
+    let vip = match op.subject() {
+        Subject::Node => None,
+        Subject::Vip(vip) => Some(vip),
+        Subject::Service(key) => Some(key.vip),
+    };
+    (op.kind(), vip)
+}
+
+/// Whether these are the times of repairs of what another program undoes again and again.
+fn is_again(times: &VecDeque<Duration>) -> bool {
+    let span = times.front().zip(times.back());
+    let span = span.map(|(first, last)| last.saturating_sub(*first));
+    times.len() >= AGAIN && span.is_some_and(|span| span < WINDOW)
 }
 
 /// Names no VIP, so that those with the same trouble share the text.
@@ -176,18 +190,20 @@ mod tests {
         for second in [10, 20, 30, 40] {
             note(&mut repairs, &bind(101), second);
         }
-        assert!(!repairs.is_overwritten());
+        assert_eq!(repairs.warnings(&all).len(), 0);
+        assert_eq!(repairs.due(&bind(101)), None);
         note(&mut repairs, &bind(101), 50);
-        assert!(repairs.is_overwritten());
+        assert_eq!(repairs.due(&bind(101)), Some(Duration::from_secs(55)));
+        assert_eq!(repairs.due(&bind(100)), None, "another VIP");
         let warnings = repairs.warnings(&all);
         let (warning, vips) = warnings.first_key_value().unwrap();
         assert_eq!(warning.reason, Reason::Overwritten);
         assert!(warning.message.contains("repaired each time: bind."));
         assert_eq!(vips.to_strings(), ["10.0.0.101"]);
         repairs.expire(Duration::from_secs(349));
-        assert!(repairs.is_overwritten());
+        assert_eq!(repairs.warnings(&all).len(), 1);
         repairs.expire(Duration::from_secs(350));
-        assert!(!repairs.is_overwritten(), "nothing for five minutes");
+        assert_eq!(repairs.warnings(&all).len(), 0, "nothing for five minutes");
         assert_eq!(repairs.all()["bind"].count, 5, "but it is not forgotten");
     }
 
@@ -197,7 +213,7 @@ mod tests {
         for hour in 0..10 {
             note(&mut repairs, &bind(100), hour * 100);
         }
-        assert!(!repairs.is_overwritten());
+        assert_eq!(repairs.overwritten().count(), 0);
     }
 
     #[test]

@@ -17,28 +17,11 @@ use tokio::{
 pub struct Cause {
     /// The sources have something new.
     pub source: bool,
-    /// Something that this agent finds out by itself: by elections, health checks, neighbours, or a look at the kernel.
+    /// The kernel's links or addresses changed.
     pub kernel: bool,
-    /// The kernel's links, addresses or routes changed.
-    pub links: bool,
     /// It is time: periodic, after a failure, or because the last pass asked for it.
     pub time: bool,
 }
-
-impl Cause {
-    /// Whether nothing but a source asks for the pass.
-    pub fn is_source_alone(self) -> bool {
-        !(self.kernel || self.links || self.time)
-    }
-}
-
-/// Nothing but what others may have done.
-const LINKS: Cause = Cause {
-    source: false,
-    kernel: false,
-    links: true,
-    time: false,
-};
 
 /// Requests a pass; any number of requests before it starts lead to one pass.
 #[derive(Clone, Debug, Default)]
@@ -56,14 +39,9 @@ impl Trigger {
         self.set(|cause| cause.source = true);
     }
 
-    /// This agent has found out something.
+    /// The kernel's links or addresses changed.
     pub fn kernel(&self) {
         self.set(|cause| cause.kernel = true);
-    }
-
-    /// The kernel's links, addresses or routes changed.
-    pub fn links(&self) {
-        self.set(|cause| cause.links = true);
     }
 
     fn set(&self, mark: impl FnOnce(&mut Cause)) {
@@ -75,8 +53,8 @@ impl Trigger {
         std::mem::take(&mut *self.0.cause.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn pending(&self) -> Cause {
-        *self.0.cause.lock().unwrap_or_else(PoisonError::into_inner)
+    fn is_idle(&self) -> bool {
+        *self.0.cause.lock().unwrap_or_else(PoisonError::into_inner) == Cause::default()
     }
 
     /// Returns once a pass was requested. Cancelling it loses nothing: the cause stays until it is taken.
@@ -120,8 +98,6 @@ pub struct NextPass {
     pub deadline: Option<Duration>,
     /// The pass failed, at least in part, and should be tried again.
     pub failed: bool,
-    /// Changes of links, addresses and routes alone shall wait for the next pass until this time has passed.
-    pub calm: Option<Duration>,
 }
 
 impl NextPass {
@@ -129,7 +105,6 @@ impl NextPass {
     pub const RETRY: Self = Self {
         deadline: None,
         failed: true,
-        calm: None,
     };
 
     /// A pass that succeeded, with something due then.
@@ -137,7 +112,6 @@ impl NextPass {
         Self {
             deadline: Some(deadline),
             failed: false,
-            calm: None,
         }
     }
 }
@@ -152,7 +126,6 @@ where
     let mut bucket = Bucket::full(&intervals);
     let mut failures = 0u32;
     let mut due = Instant::now();
-    let mut calm_until = due;
     loop {
         let mut cause = Cause::default();
         tokio::select! {
@@ -161,13 +134,8 @@ where
             () = sleep_until(due) => cause.time = true,
             () = trigger.asked() => {}
         }
-        let pending = trigger.pending();
-        if !cause.time && pending == Cause::default() {
+        if !cause.time && trigger.is_idle() {
             // An earlier pass has handled this request already.
-            continue;
-        }
-        if !cause.time && pending == LINKS && Instant::now() < calm_until {
-            due = due.min(calm_until);
             continue;
         }
         bucket.take().await;
@@ -175,7 +143,6 @@ where
         let asked = trigger.take();
         cause.source = asked.source;
         cause.kernel = asked.kernel;
-        cause.links = asked.links;
         let began = Instant::now();
         let Some(next) = pass(cause).await else {
             continue;
@@ -193,7 +160,6 @@ where
             failures = 0;
         }
         due = Instant::now() + deadline.map_or(wait, |it| it.min(wait));
-        calm_until = Instant::now() + next.calm.unwrap_or_default();
     }
 }
 
@@ -345,40 +311,6 @@ mod tests {
         );
     }
 
-    /// A change every 100 ms, while passes ask for calm.
-    async fn while_calm(change: impl Fn(&Trigger)) -> Vec<u128> {
-        let trigger = Trigger::default();
-        let changes = {
-            let trigger = trigger.clone();
-            async move {
-                loop {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    change(&trigger);
-                }
-            }
-        };
-        let calm = |_| NextPass {
-            calm: Some(Duration::from_secs(5)),
-            ..NextPass::default()
-        };
-        tokio::select! {
-            log = passes(trigger, Duration::from_secs(12), calm) => times(&log),
-            () = changes => unreachable!(),
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_undoes_the_same_again_and_again_gets_no_pass_for_each_time() {
-        assert_eq!(while_calm(Trigger::links).await, [0, 5000, 10_000]);
-        let others = while_calm(Trigger::kernel).await;
-        assert!(others.len() > 100, "{others:?}");
-        let both = while_calm(|trigger| {
-            trigger.links();
-            trigger.source();
-        });
-        assert!(both.await.len() > 100);
-    }
-
     #[tokio::test(start_paused = true)]
     async fn failures_are_tried_again_less_and_less_often_until_one_succeeds() {
         let answer = |count| {
@@ -442,7 +374,6 @@ mod tests {
             move |count| NextPass {
                 deadline: (count == 3).then(|| Duration::from_secs(deadline)),
                 failed: count <= 3,
-                calm: None,
             }
         };
         for (deadline, then) in [(1, 4000), (9, 7000)] {
@@ -460,7 +391,6 @@ mod tests {
         let overdue = |_| NextPass {
             deadline: Some(Duration::ZERO),
             failed: true,
-            calm: None,
         };
         let log = passes(Trigger::default(), Duration::from_secs(4), overdue).await;
         assert_eq!(times(&log), [0, 1000, 3000]);

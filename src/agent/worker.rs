@@ -255,7 +255,7 @@ impl Worker {
             *wanted = services;
             other
         });
-        if !different && cause.is_source_alone() {
+        if !different && !cause.kernel && !cause.time {
             return None;
         }
         self.shared.pass_begins();

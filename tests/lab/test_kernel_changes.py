@@ -62,7 +62,7 @@ def test_what_is_changed_by_hand_in_ipvs_is_put_right_in_seconds_and_told(fleet)
 def test_who_undoes_the_same_again_and_again_is_named(cluster):
     service = cluster.assign_roles().serve()
     node = cluster.lab["r1"]
-    rival = node.spawn(f"while sleep 0.1; do ip addr del {VIP}/32 dev lo; done 2>/dev/null", "rival.log")
+    rival = node.spawn(["bash", "-c", f"while sleep 0.1; do ip addr del {VIP}/32 dev lo; done"], "rival.log")
     try:
         message = cluster.wait_condition("NodeConflict", "True", "Overwritten", timeout=20)
         assert message.startswith(f"{VIP} on r1: another program") and "bind" in message, message

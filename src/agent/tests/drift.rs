@@ -43,24 +43,33 @@ fn what_somebody_else_changed_is_put_right_and_counted() {
 fn what_is_undone_again_and_again_is_reported_until_that_is_over() {
     let mut world = World::new(false);
     world.settle();
-    for _ in 0..5 {
-        let (end, report) = world.pass("b1");
-        assert_eq!((end.next.calm, report.unwrap().warnings.len()), (None, 0));
-        world.lan.on("b1", |machine| {
-            machine.del_address(&Dev::lo(), VIP.into()).unwrap()
-        });
+    let delete = |world: &mut World| {
+        let deleted = |machine: &mut Machine| machine.del_address(&Dev::lo(), VIP.into());
+        world.lan.on("b1", |machine| deleted(machine).unwrap());
         world.now += Duration::from_secs(20);
-        world.pass("b1");
+    };
+    for _ in 0..5 {
+        delete(&mut world);
+        let (end, report) = world.pass("b1");
+        assert_eq!(end.ops.len(), 1);
+        let warned = report.unwrap().warnings;
+        assert!(warned.keys().all(|it| it.reason == Reason::Overwritten));
     }
+    delete(&mut world);
+    world.now -= Duration::from_secs(16);
     let (end, report) = world.pass("b1");
-    assert!(end.next.calm.is_some());
-    let warnings = report.unwrap().warnings;
-    let (warning, vips) = warnings.first_key_value().unwrap();
+    assert_eq!(end.ops.len(), 0, "the last repair was 4 s ago");
+    assert_eq!(end.next.deadline, Some(Duration::from_secs(1)));
+    let report = report.unwrap();
+    assert!(report.peer.bound.is_empty());
+    let (warning, vips) = report.warnings.first_key_value().unwrap();
     assert_eq!(warning.reason, Reason::Overwritten);
     assert_eq!(vips.to_strings(), ["10.0.0.100"]);
+    world.now += Duration::from_secs(1);
+    assert_eq!(world.pass("b1").0.ops.len(), 1);
     world.now += Duration::from_secs(301);
-    let (end, report) = world.pass("b1");
-    assert_eq!((end.next.calm, report.unwrap().warnings.len()), (None, 0));
+    let (_, report) = world.pass("b1");
+    assert_eq!(report.unwrap().warnings.len(), 0);
 }
 
 /// A change of which the kernel notifies nobody.

@@ -43,7 +43,6 @@ status: {addresses: [{type: InternalIP, address: 10.0.0.1}]}
 const TIME: Cause = Cause {
     source: false,
     kernel: false,
-    links: false,
     time: true,
 };
 

@@ -98,7 +98,7 @@ pub fn a_missing_service_cannot_be_changed(world: &mut World) {
 }
 
 pub fn a_service_is_read_by_its_key(world: &mut World) {
-    let mut read = |world: &mut World, key| {
+    let read = |world: &mut World, key| {
         let alone = world.kernel.observe_service(&key).unwrap();
         let whole = world.kernel.observe().unwrap();
         let seen = alone.net.services.get(&key).cloned();

@@ -25,7 +25,10 @@ use crate::{
     model::ApplicationRequest,
 };
 
-use self::path_prober::PathProber;
+use self::{
+    application::{Question, TlsConfigs},
+    path_prober::PathProber,
+};
 
 /// How many checks begin in one [`TICK`] at most; five times as many if they are urgent. With more checks than that allows,
 /// intervals become longer.
@@ -124,7 +127,10 @@ pub async fn run(shared: Arc<HealthChecks>, metrics: Arc<Metrics>, changed: impl
         let mut made = Vec::new();
         tokio::select! {
             () = sleep(wait) => {}
-            () = shared.wake.notified() => next_look = Duration::ZERO,
+            () = shared.wake.notified() => {
+                next_look = Duration::ZERO;
+                applications.tls.forget_unused();
+            }
             answered = prober.answered(now) => made.push(answered),
             Some(answered) = applications.answered() => made.push(answered),
         }
@@ -166,6 +172,7 @@ struct Applications {
     asked: JoinSet<Made>,
     /// How many of each real server.
     of_one: BTreeMap<IpAddr, usize>,
+    tls: TlsConfigs,
 }
 
 impl Applications {
@@ -177,11 +184,12 @@ impl Applications {
         if self.asked.len() >= MOST_APPLICATIONS || *of_one >= MOST_OF_ONE {
             return Err(io::Error::other("too many applications are being asked"));
         }
+        let question = Question::of(request, &mut self.tls)?;
         *of_one += 1;
-        let (check, port, request) = (check.clone(), *port, request.clone());
+        let (check, port) = (check.clone(), *port);
         self.asked.spawn(async move {
             let timeout = check.timers.timeout();
-            let result = application::ask(check.address, port, &request, timeout).await;
+            let result = application::ask(check.address, port, &question, timeout).await;
             (check, result)
         });
         Ok(())
@@ -219,6 +227,7 @@ fn kind(check: &Check) -> &'static str {
         Target::Application { request, .. } => match request {
             ApplicationRequest::Tcp => "tcp",
             ApplicationRequest::Http(_) => "http",
+            ApplicationRequest::Https(_) => "https",
         },
     }
 }

@@ -1,21 +1,31 @@
-//! `spec.healthCheck` as it is written by people, and as the model has it.
+//! `spec.healthCheck` as it is written by people, and as the model has it: `http` and `tls` are parts of it.
 
-use std::sync::Arc;
+mod http;
+mod tls;
+
+use std::{net::IpAddr, sync::Arc};
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+use self::{
+    http::{HttpCheck, http_of, http_request},
+    tls::{TlsCheck, https_request, tls_of},
+};
 use super::{convert::collect, lists, rules, virtual_service::Port};
 use crate::model::{
-    self, ApplicationCheck, ApplicationRequest, CheckTimers, CheckType, HttpMethod, HttpRequest,
-    Protocol,
+    self, ApplicationCheck, ApplicationRequest, CheckTimers, CheckType, Protocol, listed,
 };
+
+pub use self::tls::{InvalidCa, authorities};
 
 /// How real servers are checked.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::timeout_is_shorter_than_interval())]
-#[x_kube(validation = rules::http_belongs_to_its_type())]
+#[x_kube(validation = rules::http_belongs_to_its_types())]
+#[x_kube(validation = rules::tls_belongs_to_its_type())]
+#[x_kube(validation = rules::https_needs_a_ca())]
 #[x_kube(validation = rules::a_check_port_has_a_check())]
 pub struct HealthCheck {
     /// Whether each director sends a SYN for every TCP port of the VIP to the real server's MAC, as a client's packet would
@@ -30,9 +40,12 @@ pub struct HealthCheck {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i64>,
-    /// The request of type HTTP, and the answer that is expected. Default: GET / and any status from 200 to 399.
+    /// The request of types HTTP and HTTPS, and the answer that is expected. Default: GET / and any status from 200 to 399.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpCheck>,
+    /// How type HTTPS verifies the real server's certificate. It does so by the CAs that are named here alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsCheck>,
     /// The seconds from one check to the next. With more than 2,000 checks a second they become more.
     #[serde(default = "default_interval")]
     #[schemars(range(min = 1, max = 3600))]
@@ -52,37 +65,6 @@ pub struct HealthCheck {
     pub fall: i64,
 }
 
-/// An HTTP/1.1 request. Redirects are not followed.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = rules::a_body_needs_get())]
-pub struct HttpCheck {
-    /// Path and query.
-    #[serde(default = "default_path")]
-    #[schemars(length(min = 1, max = 1024))]
-    #[x_kube(validation = rules::is_path())]
-    pub path: String,
-    /// The Host header. Default: the real server's address and the port.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = rules::is_host())]
-    pub host: Option<String>,
-    /// The request's method.
-    #[serde(default = "default_method")]
-    #[schemars(extend("enum" = lists::http_methods()))]
-    pub method: String,
-    /// Status codes of a good answer: single ones, or the first and the last of several, such as 200-299. Default: 200-399.
-    #[serde(default = "default_statuses")]
-    #[schemars(length(min = 1, max = 16), inner(length(min = 3, max = 7)))]
-    #[x_kube(validation = rules::are_statuses())]
-    #[x_kube(merge_strategy = ListMerge::Set)]
-    pub expected_statuses: Vec<String>,
-    /// A text that the first 64 KiB of the body must contain. Default: anything.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024))]
-    pub expected_body: Option<String>,
-}
-
 impl Default for HealthCheck {
     fn default() -> Self {
         Self {
@@ -90,22 +72,11 @@ impl Default for HealthCheck {
             type_: default_check(),
             port: None,
             http: None,
+            tls: None,
             interval_seconds: default_interval(),
             timeout_seconds: default_timeout(),
             rise: default_rise(),
             fall: default_fall(),
-        }
-    }
-}
-
-impl Default for HttpCheck {
-    fn default() -> Self {
-        Self {
-            path: default_path(),
-            host: None,
-            method: default_method(),
-            expected_statuses: default_statuses(),
-            expected_body: None,
         }
     }
 }
@@ -132,18 +103,6 @@ fn default_rise() -> i64 {
 
 fn default_fall() -> i64 {
     model::CheckTimers::DEFAULT.fall.into()
-}
-
-fn default_path() -> String {
-    "/".to_owned()
-}
-
-fn default_method() -> String {
-    model::HttpMethod::Get.name().to_owned()
-}
-
-fn default_statuses() -> Vec<String> {
-    vec!["200-399".to_owned()]
 }
 
 /// Checks what the schema cannot express. `None` comes with at least one entry in `problems`.
@@ -173,15 +132,24 @@ pub(super) fn health_check(
         Some(CheckType::Tcp) => Some(ApplicationRequest::Tcp),
         Some(CheckType::Http) => http_request(api.http.as_ref(), problems)
             .map(|request| ApplicationRequest::Http(Arc::new(request))),
+        Some(CheckType::Https) => https_request(api.http.as_ref(), api.tls.as_ref(), problems)
+            .map(|request| ApplicationRequest::Https(Arc::new(request))),
     };
-    if api.http.is_some() && kind != CheckType::Http.name() {
-        problems.push(format!(
-            "spec.healthCheck.http: does not belong to type {kind}: use type HTTP, or remove it"
-        ));
+    for (field, given, types) in [
+        ("http", api.http.is_some(), lists::http_types()),
+        ("tls", api.tls.is_some(), lists::tls_types()),
+    ] {
+        if given && !types.contains(&kind.as_str()) {
+            problems.push(format!(
+                "spec.healthCheck.{field}: does not belong to type {kind}: use type {}, or remove it",
+                listed(&types, "or")
+            ));
+        }
     }
     match api.port {
         Some(port) if kind == CheckType::None.name() => problems.push(format!(
-            "spec.healthCheck.port: {port} has nothing to check with type None: use type TCP or HTTP, or remove it"
+            "spec.healthCheck.port: {port} has nothing to check with type None: use type {}, or remove it",
+            listed(&lists::asking_types(), "or")
         )),
         None if kind != CheckType::None.name() && !has_tcp => problems.push(format!(
             "spec.healthCheck.type: {kind} needs a TCP port, and spec.ports has none: name one in spec.healthCheck.port, or use None"
@@ -215,89 +183,6 @@ pub(super) fn health_check(
     })
 }
 
-fn http_request(api: Option<&HttpCheck>, problems: &mut Vec<String>) -> Option<HttpRequest> {
-    let default = HttpCheck::default();
-    let api = api.unwrap_or(&default);
-    let before = problems.len();
-    let HttpCheck {
-        path,
-        host,
-        method,
-        expected_statuses,
-        expected_body,
-    } = api;
-    if !is_path(path) {
-        problems.push(format!(
-            "spec.healthCheck.http.path: \"{path}\" is not the path of a URL: begin with \"/\", and write other characters than letters, digits and punctuation as %XX"
-        ));
-    }
-    if let Some(host) = host.as_ref().filter(|host| !is_host(host)) {
-        problems.push(format!(
-            "spec.healthCheck.http.host: \"{host}\" is not a host name: use letters, digits, \".\", \"-\" and, before a port, \":\""
-        ));
-    }
-    let statuses = expected_statuses.iter().filter_map(|text| {
-        let range = statuses(text);
-        if range.is_none() {
-            problems.push(format!(
-                "spec.healthCheck.http.expectedStatuses: \"{text}\" is not a status code or a range of them: write 200 or 200-299, from 100 to 599"
-            ));
-        }
-        range
-    });
-    let statuses = statuses.collect();
-    let Some(method) = HttpMethod::from_name(method) else {
-        problems.push(format!(
-            "spec.healthCheck.http.method: \"{method}\" is none"
-        ));
-        return None;
-    };
-    if expected_body.is_some() && method != HttpMethod::Get {
-        problems.push(format!(
-            "spec.healthCheck.http.expectedBody: method {method} gets no body: use GET, or remove it"
-        ));
-    }
-    (problems.len() == before).then(|| HttpRequest {
-        method,
-        path: path.clone(),
-        host: host.clone(),
-        statuses,
-        body: expected_body.clone(),
-    })
-}
-
-/// RFC 3986 3.3 and 3.4.
-fn is_path(text: &str) -> bool {
-    let allowed =
-        |byte: u8| byte.is_ascii_alphanumeric() || b"!$&'()*+,-./:;=?@_~%".contains(&byte);
-    text.starts_with('/') && text.bytes().all(allowed)
-}
-
-/// RFC 9110 7.2.
-fn is_host(text: &str) -> bool {
-    let (name, port) = match text.split_once(':') {
-        Some((name, port)) => (name, Some(port)),
-        None => (text, None),
-    };
-    let in_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
-    let is_port = |port: &str| {
-        (1..=5).contains(&port.len()) && port.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    !name.is_empty() && name.bytes().all(in_name) && port.is_none_or(is_port)
-}
-
-/// `200` or `200-299`.
-fn statuses(text: &str) -> Option<(u16, u16)> {
-    let code = |text: &str| {
-        let is_number = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
-        let code = text.parse().ok().filter(|_| is_number)?;
-        (100..=599).contains(&code).then_some(code)
-    };
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let (first, last) = (code(first)?, code(last)?);
-    (first <= last).then_some((first, last))
-}
-
 /// The object that [`health_check`] reads as `check`.
 pub(super) fn api_of(check: &model::HealthCheck) -> HealthCheck {
     let model::HealthCheck {
@@ -309,16 +194,19 @@ pub(super) fn api_of(check: &model::HealthCheck) -> HealthCheck {
         None => CheckType::None,
         Some(ApplicationRequest::Tcp) => CheckType::Tcp,
         Some(ApplicationRequest::Http(_)) => CheckType::Http,
+        Some(ApplicationRequest::Https(_)) => CheckType::Https,
     };
-    let http = application.as_ref().and_then(|it| match &it.request {
-        ApplicationRequest::Tcp => None,
-        ApplicationRequest::Http(http) => Some(http_of(http)),
-    });
+    let (http, tls) = match application.as_ref().map(|it| &it.request) {
+        None | Some(ApplicationRequest::Tcp) => (None, None),
+        Some(ApplicationRequest::Http(http)) => (Some(http_of(http)), None),
+        Some(ApplicationRequest::Https(https)) => (Some(http_of(&https.http)), Some(tls_of(https))),
+    };
     HealthCheck {
         direct_path: *direct_path,
         type_: kind.name().to_owned(),
         port: application.as_ref().and_then(|it| it.port).map(i64::from),
         http,
+        tls,
         interval_seconds: i64::from(timers.interval_ms / 1000),
         timeout_seconds: i64::from(timers.timeout_ms / 1000),
         rise: timers.rise.into(),
@@ -326,17 +214,21 @@ pub(super) fn api_of(check: &model::HealthCheck) -> HealthCheck {
     }
 }
 
-fn http_of(request: &HttpRequest) -> HttpCheck {
-    let statuses = request.statuses.iter();
-    let statuses = statuses.map(|(first, last)| match first == last {
-        true => first.to_string(),
-        false => format!("{first}-{last}"),
-    });
-    HttpCheck {
-        path: request.path.clone(),
-        host: request.host.clone(),
-        method: request.method.name().to_owned(),
-        expected_statuses: statuses.collect(),
-        expected_body: request.body.clone(),
-    }
+/// Whether this is the name of a host or a domain (RFC 1035 2.3.1; with `_`, which is in names of services).
+fn is_name(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(inner)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
+/// Whether a certificate can have this name: a host's, or an address.
+fn is_certificate_name(text: &str) -> bool {
+    let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+    let is_numeric = text.rsplit('.').next().is_some_and(is_number);
+    text.parse::<IpAddr>().is_ok() || (is_name(text) && !is_numeric)
 }

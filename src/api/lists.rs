@@ -30,6 +30,25 @@ pub(super) fn check_type() -> String {
     )
 }
 
+/// The types that ask an application.
+pub(super) fn asking_types() -> Vec<&'static str> {
+    let all = CheckType::ALL.into_iter();
+    let asking = all.filter(|it| *it != CheckType::None);
+    asking.map(CheckType::name).collect()
+}
+
+/// The types to which `spec.healthCheck.http` belongs.
+pub(super) fn http_types() -> Vec<&'static str> {
+    [CheckType::Http, CheckType::Https]
+        .map(CheckType::name)
+        .into()
+}
+
+/// The types to which `spec.healthCheck.tls` belongs.
+pub(super) fn tls_types() -> Vec<&'static str> {
+    vec![CheckType::Https.name()]
+}
+
 pub(super) fn http_methods() -> [&'static str; HttpMethod::ALL.len()] {
     HttpMethod::ALL.map(HttpMethod::name)
 }

@@ -220,5 +220,15 @@ mod tests {
             "vips": ["10.0.0.100"], "ports": [{"port": 80}], "scheduler": {"name": "wrr"}, "healthCheck": {"type": "TCP"},
             "realServers": {"service": {"name": "web"}},
         }));
+        let ca = include_str!("../../tests/tls/ca.pem");
+        for tls in [
+            json!({"insecure": true}),
+            json!({"insecure": false, "ca": ca, "serverName": "shop.example"}),
+        ] {
+            reads_back(json!({
+                "vips": ["10.0.0.100"], "ports": [{"port": 443}], "realServers": {"service": {"name": "web"}},
+                "healthCheck": {"type": "HTTPS", "tls": tls},
+            }));
+        }
     }
 }

@@ -25,6 +25,7 @@ use kube::CustomResourceExt;
 pub use conditions::{ConditionReason, ConditionStatus, ConditionType};
 pub use convert::{ParsedVirtualService, parse_virtual_service};
 pub use endpoint_slice::{SERVICE_NAME_LABEL, endpoint_slice};
+pub use health_check::{InvalidCa, authorities};
 pub use manifest::{Manifest, OtherManifest, parse_manifests};
 pub use manifest_of::manifest_of;
 pub use node::node;

@@ -29,8 +29,8 @@ const SERVICE_NAME: &str = "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')";
 /// The path and query of a URL (RFC 3986 3.3 and 3.4).
 const PATH: &str = "self.matches('^/[!$&-;=?-Z_a-z~%]*$')";
 
-/// A host, with a port if it has one (RFC 9110 7.2).
-const HOST: &str = "self.matches('^[A-Za-z0-9.-]+(:[0-9]{1,5})?$')";
+/// A label of a domain name (RFC 1035 2.3.1; with `_`, which is in names of services).
+const LABEL: &str = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?";
 
 /// A text in quotes, as an expression. The API server drops a whole message that has a line break, so such a text is only
 /// mentioned.
@@ -148,16 +148,63 @@ pub(super) fn timeout_is_shorter_than_interval() -> Rule {
     )
 }
 
-pub(super) fn http_belongs_to_its_type() -> Rule {
-    Rule::new("!has(self.http) || self.type == 'HTTP'").message(Message::Expression(
-        "'spec.healthCheck.http: does not belong to type ' + self.type + ': use type HTTP, or remove it'".to_owned(),
+pub(super) fn http_belongs_to_its_types() -> Rule {
+    belongs_to("http", &lists::http_types())
+}
+
+pub(super) fn tls_belongs_to_its_type() -> Rule {
+    belongs_to("tls", &lists::tls_types())
+}
+
+fn belongs_to(field: &str, types: &[&str]) -> Rule {
+    let list = types.join("', '");
+    Rule::new(format!("!has(self.{field}) || self.type in ['{list}']")).message(Message::Expression(
+        format!(
+            "'spec.healthCheck.{field}: does not belong to type ' + self.type + ': use type {}, or remove it'",
+            listed(types, "or")
+        ),
     ))
 }
 
 pub(super) fn a_check_port_has_a_check() -> Rule {
-    Rule::new("!has(self.port) || self.type != 'None'").message(
-        "spec.healthCheck.port: has nothing to check with type None: use type TCP or HTTP, or remove it",
+    let types = listed(&lists::asking_types(), "or");
+    Rule::new("!has(self.port) || self.type != 'None'").message(Message::Message(format!(
+        "spec.healthCheck.port: has nothing to check with type None: use type {types}, or remove it"
+    )))
+}
+
+pub(super) fn https_needs_a_ca() -> Rule {
+    Rule::new("self.type != 'HTTPS' || (has(self.tls) && (has(self.tls.ca) || self.tls.insecure))").message(
+        "spec.healthCheck.tls.ca: is missing, and type HTTPS verifies certificates by it alone: put the CA's certificate there in PEM, or set spec.healthCheck.tls.insecure to true",
     )
+}
+
+pub(super) fn insecure_needs_no_ca() -> Rule {
+    Rule::new("!self.insecure || !has(self.ca)").message(
+        "spec.healthCheck.tls.insecure: is true, so that ca means nothing: remove one of them",
+    )
+}
+
+pub(super) fn ca_has_a_certificate() -> Rule {
+    Rule::new("self.contains('-----BEGIN CERTIFICATE-----')").message(
+        "spec.healthCheck.tls.ca: has no certificate: use the CA's certificate in PEM, which begins with -----BEGIN CERTIFICATE-----",
+    )
+}
+
+pub(super) fn ca_has_no_key() -> Rule {
+    Rule::new("!self.contains('PRIVATE KEY')").message(
+        "spec.healthCheck.tls.ca: has a private key, which everybody who may read the VirtualService would see: use the CA's certificate in PEM, which begins with -----BEGIN CERTIFICATE-----",
+    )
+}
+
+pub(super) fn is_server_name() -> Rule {
+    Rule::new(format!(
+        "isIP(self) || (self.matches('^{LABEL}([.]{LABEL})*$') && !self.matches('(^|[.])[0-9]+$'))"
+    ))
+    .message(Message::Expression(format!(
+        "'spec.healthCheck.tls.serverName: ' + {} + ' is neither a host name nor an IP address: write it as in shop.example or 192.0.2.10, without a port'",
+        quoted("self")
+    )))
 }
 
 pub(super) fn a_body_needs_get() -> Rule {
@@ -176,12 +223,14 @@ pub(super) fn is_path() -> Rule {
 }
 
 pub(super) fn is_host() -> Rule {
-    Rule::new(HOST).message(Message::Expression(
-        format!(
-        "'spec.healthCheck.http.host: ' + {} + ' is not a host name: use letters, digits, \".\", \"-\" and, before a port, \":\"'",
-        quoted("self")
-    ),
+    // RFC 9110 7.2. A name whose last part is a number is not one: it would be taken for an address.
+    Rule::new(format!(
+        "self.matches('^{LABEL}([.]{LABEL})*(:[0-9]{{1,5}})?$') && (!self.matches('(^|[.])[0-9]+(:[0-9]+)?$') || isIP(self.split(':')[0]))"
     ))
+    .message(Message::Expression(format!(
+        "'spec.healthCheck.http.host: ' + {} + ' is neither a host name nor an IPv4 address: write it as in shop.example or 192.0.2.10, with a port as in shop.example:8080'",
+        quoted("self")
+    )))
 }
 
 pub(super) fn are_statuses() -> Rule {

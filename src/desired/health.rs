@@ -216,6 +216,7 @@ fn describe(check: &Check, Down { failure, since }: &Down) -> String {
             Failure::NoAnswer(_)
             | Failure::Unreachable(_)
             | Failure::Garbled(_)
+            | Failure::Tls(_)
             | Failure::Status(_)
             | Failure::Body,
         ) => "",

@@ -11,10 +11,25 @@ pub enum Failure {
     Unreachable(String),
     /// The connection ended before a whole answer had come, or what came is none: what is wrong.
     Garbled(String),
+    /// TLS failed: why, such as that the certificate has expired. See [`Self::tls`].
+    Tls(String),
     /// Another status code than one that is expected.
     Status(u16),
     /// The body lacks what it must contain.
     Body,
+}
+
+impl Failure {
+    /// How many characters a failure of TLS has at most.
+    const MOST_WORDS: usize = 400;
+
+    /// TLS failed with these words, which may be a library's: they are put on one line and cut, because reports have a
+    /// greatest size.
+    pub fn tls(words: &str) -> Self {
+        let printable = |it: char| if it.is_control() { ' ' } else { it };
+        let words = words.chars().map(printable);
+        Self::Tls(words.take(Self::MOST_WORDS).collect())
+    }
 }
 
 impl fmt::Display for Failure {
@@ -22,7 +37,7 @@ impl fmt::Display for Failure {
         match self {
             Self::NoAnswer(ms) => write!(f, "no answer within {ms} ms"),
             Self::Closed => f.write_str("the port is closed"),
-            Self::Unreachable(why) | Self::Garbled(why) => f.write_str(why),
+            Self::Unreachable(why) | Self::Garbled(why) | Self::Tls(why) => f.write_str(why),
             Self::Status(code) => write!(f, "the answer has the status {code}"),
             Self::Body => f.write_str("the answer's body lacks the expected text"),
         }

@@ -38,6 +38,8 @@ pub enum ApplicationRequest {
     Tcp,
     /// To answer an HTTP request.
     Http(Arc<HttpRequest>),
+    /// To answer one inside TLS.
+    Https(Arc<HttpsRequest>),
 }
 
 words! {
@@ -49,6 +51,8 @@ words! {
         Tcp = "TCP",
         /// It answers an HTTP request.
         Http = "HTTP",
+        /// It answers one inside TLS.
+        Https = "HTTPS",
     }
 }
 
@@ -86,6 +90,36 @@ impl HttpRequest {
         let mut ranges = self.statuses.iter();
         ranges.any(|(first, last)| (*first..=*last).contains(&status))
     }
+}
+
+/// An HTTP request inside TLS.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HttpsRequest {
+    /// What is asked.
+    pub http: HttpRequest,
+    /// The name that the certificate must have; `None` = see [`Self::name`].
+    pub server_name: Option<String>,
+    /// How the certificate is verified. It can be long, so it is compared last.
+    pub verification: Verification,
+}
+
+impl HttpsRequest {
+    /// The name that the certificate must have: the one that was chosen, or that of the Host header; `None` = the real
+    /// server's address.
+    pub fn name(&self) -> Option<&str> {
+        let host = self.http.host.as_deref();
+        let of_host = host.map(|host| host.split_once(':').map_or(host, |(name, _)| name));
+        self.server_name.as_deref().or(of_host)
+    }
+}
+
+/// How the certificate of a real server is verified.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verification {
+    /// It is not.
+    Off,
+    /// One of these CAs has signed it: their certificates in PEM.
+    ByCa(Arc<str>),
 }
 
 /// When checks are made, and how many results in a row count.
@@ -126,6 +160,7 @@ impl fmt::Display for ApplicationRequest {
         match self {
             Self::Tcp => f.write_str("TCP"),
             Self::Http(http) => write!(f, "HTTP {} {}", http.method, http.path),
+            Self::Https(https) => write!(f, "HTTPS {} {}", https.http.method, https.http.path),
         }
     }
 }

@@ -36,7 +36,7 @@ pub use elected::Elected;
 pub use endpoints::{Endpoint, EndpointPorts, EndpointState, Endpoints, Slice, Slices};
 pub use health_check::{
     ApplicationCheck, ApplicationRequest, CheckTimers, CheckType, HealthCheck, HttpMethod,
-    HttpRequest,
+    HttpRequest, HttpsRequest, Verification,
 };
 pub use interfaces::{Interfaces, InvalidInterfaces};
 pub use ipvs_setting::{DEFAULT_TCP_TIMEOUT, IpvsSetting, UnknownIpvsSetting};

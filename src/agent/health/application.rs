@@ -1,4 +1,10 @@
-//! Checks of applications: a TCP connection, an HTTP request.
+//! Checks of applications: a TCP connection, an HTTP request, one inside TLS.
+
+mod bounded;
+mod http;
+#[cfg(test)]
+mod tests;
+mod tls;
 
 use std::{
     io,
@@ -7,14 +13,7 @@ use std::{
     time::Duration,
 };
 
-use http_body_util::{BodyExt, Empty};
-use hyper::{
-    Request, Response,
-    body::{Bytes, Incoming},
-    client::conn::http1,
-    header::{CONNECTION, HOST, USER_AGENT},
-};
-use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -23,19 +22,43 @@ use tokio::{
 
 use crate::{
     health::Failure,
-    model::{ApplicationRequest, HttpRequest},
+    model::{ApplicationRequest, HttpRequest, HttpsRequest},
 };
 
-/// How much of an answer's head is read at most, in bytes.
-const MOST_HEAD: usize = 16 * 1024;
+use self::bounded::Bounded;
+
+pub use self::tls::TlsConfigs;
+
 /// How much of what an application says by itself is read before the connection is closed, in bytes.
 const MOST_GREETING: usize = 4096;
+
+/// A question to an application, with what it takes to ask it.
+#[derive(Debug)]
+pub enum Question {
+    Tcp,
+    Http(Arc<HttpRequest>),
+    Https(Arc<HttpsRequest>, Arc<ClientConfig>),
+}
+
+impl Question {
+    /// What `request` asks; `None` if this node cannot ask it.
+    pub fn of(request: &ApplicationRequest, configs: &mut TlsConfigs) -> io::Result<Self> {
+        Ok(match request {
+            ApplicationRequest::Tcp => Self::Tcp,
+            ApplicationRequest::Http(http) => Self::Http(Arc::clone(http)),
+            ApplicationRequest::Https(https) => {
+                let config = configs.of(&https.verification)?;
+                Self::Https(Arc::clone(https), config)
+            }
+        })
+    }
+}
 
 /// Asks the application at `address`; `None` if that could not be done, for a reason of this node's own.
 pub async fn ask(
     address: IpAddr,
     port: u16,
-    request: &ApplicationRequest,
+    question: &Question,
     within: Duration,
 ) -> Option<Result<(), Failure>> {
     let at = SocketAddr::new(address, port);
@@ -44,12 +67,15 @@ pub async fn ask(
             Ok(stream) => stream,
             Err(error) => return failure(&error).map(Err),
         };
-        match request {
-            ApplicationRequest::Tcp => {
+        match question {
+            Question::Tcp => {
                 close(stream).await;
                 Some(Ok(()))
             }
-            ApplicationRequest::Http(http) => Some(exchange(stream, at, http).await),
+            Question::Http(http) => Some(http::exchange(Bounded::new(stream), at, http).await),
+            Question::Https(https, config) => {
+                Some(tls::exchange(Bounded::new(stream), at, https, config).await)
+            }
         }
     };
     let ms = u32::try_from(within.as_millis()).unwrap_or(u32::MAX);
@@ -85,62 +111,4 @@ async fn close(mut stream: TcpStream) {
     {
         read += count;
     }
-}
-
-async fn exchange(
-    stream: TcpStream,
-    at: SocketAddr,
-    http: &Arc<HttpRequest>,
-) -> Result<(), Failure> {
-    let garbled = |error: hyper::Error| Failure::Garbled(format!("no HTTP answer: {error}"));
-    let (mut sender, connection) = http1::Builder::new()
-        .max_buf_size(MOST_HEAD)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(garbled)?;
-    let host = http.host.clone().unwrap_or_else(|| at.to_string());
-    let request = Request::builder()
-        .method(http.method.name())
-        .uri(&http.path)
-        .header(HOST, host)
-        .header(USER_AGENT, concat!("directway/", env!("CARGO_PKG_VERSION")))
-        .header(CONNECTION, "close")
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| Failure::Garbled(error.to_string()))?;
-    let talk = async {
-        let response = sender.send_request(request).await.map_err(garbled)?;
-        let status = response.status().as_u16();
-        if !http.accepts(status) {
-            return Err(Failure::Status(status));
-        }
-        match &http.body {
-            None => Ok(()),
-            Some(expected) => contains(response, expected).await,
-        }
-    };
-    tokio::select! {
-        result = talk => result,
-        // It ends before the answer only if it fails; the answer's error says how.
-        Err(error) = connection => Err(garbled(error)),
-    }
-}
-
-/// Whether the beginning of the body has `expected`.
-async fn contains(response: Response<Incoming>, expected: &str) -> Result<(), Failure> {
-    let mut body = response.into_body();
-    let mut read: Vec<u8> = Vec::new();
-    while read.len() < HttpRequest::MAX_BODY {
-        let Some(frame) = body.frame().await else {
-            break;
-        };
-        let frame =
-            frame.map_err(|error| Failure::Garbled(format!("the body was cut: {error}")))?;
-        if let Some(data) = frame.data_ref() {
-            let room = HttpRequest::MAX_BODY - read.len();
-            read.extend(data.iter().take(room));
-        }
-    }
-    let mut windows = read.windows(expected.len().max(1));
-    let found = windows.any(|window| window == expected.as_bytes());
-    if found { Ok(()) } else { Err(Failure::Body) }
 }

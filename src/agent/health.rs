@@ -228,6 +228,7 @@ fn kind(check: &Check) -> &'static str {
             ApplicationRequest::Tcp => "tcp",
             ApplicationRequest::Http(_) => "http",
             ApplicationRequest::Https(_) => "https",
+            ApplicationRequest::Dns(_) => "dns",
         },
     }
 }

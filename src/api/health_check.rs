@@ -1,5 +1,6 @@
-//! `spec.healthCheck` as it is written by people, and as the model has it: `http` and `tls` are parts of it.
+//! `spec.healthCheck` as it is written by people, and as the model has it: `http`, `tls` and `dns` are parts of it.
 
+mod dns;
 mod http;
 mod tls;
 
@@ -9,6 +10,7 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use self::{
+    dns::{DnsCheck, dns_name},
     http::{HttpCheck, http_of, http_request},
     tls::{TlsCheck, https_request, tls_of},
 };
@@ -25,7 +27,9 @@ pub use self::tls::{InvalidCa, authorities};
 #[x_kube(validation = rules::timeout_is_shorter_than_interval())]
 #[x_kube(validation = rules::http_belongs_to_its_types())]
 #[x_kube(validation = rules::tls_belongs_to_its_type())]
+#[x_kube(validation = rules::dns_belongs_to_its_type())]
 #[x_kube(validation = rules::https_needs_a_ca())]
+#[x_kube(validation = rules::dns_needs_a_name())]
 #[x_kube(validation = rules::a_check_port_has_a_check())]
 pub struct HealthCheck {
     /// Whether each director sends a SYN for every TCP port of the VIP to the real server's MAC, as a client's packet would
@@ -36,7 +40,7 @@ pub struct HealthCheck {
     #[serde(rename = "type", default = "default_check")]
     #[schemars(description = lists::check_type(), extend("enum" = lists::check_types()))]
     pub type_: String,
-    /// The port of that question. Default: every TCP port of the VirtualService.
+    /// The port of that question. Default: every TCP port of the VirtualService; for type DNS, every UDP port, too.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<i64>,
@@ -46,6 +50,9 @@ pub struct HealthCheck {
     /// How type HTTPS verifies the real server's certificate. It does so by the CAs that are named here alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsCheck>,
+    /// The query of type DNS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns: Option<DnsCheck>,
     /// The seconds from one check to the next. With more than 2,000 checks a second they become more.
     #[serde(default = "default_interval")]
     #[schemars(range(min = 1, max = 3600))]
@@ -73,6 +80,7 @@ impl Default for HealthCheck {
             port: None,
             http: None,
             tls: None,
+            dns: None,
             interval_seconds: default_interval(),
             timeout_seconds: default_timeout(),
             rise: default_rise(),
@@ -112,9 +120,6 @@ pub(super) fn health_check(
     problems: &mut Vec<String>,
 ) -> Option<model::HealthCheck> {
     let before = problems.len();
-    let has_tcp = ports
-        .iter()
-        .any(|port| port.protocol == Protocol::Tcp.name());
     let kind = &api.type_;
     if api.timeout_seconds > api.interval_seconds {
         problems.push(format!(
@@ -134,10 +139,12 @@ pub(super) fn health_check(
             .map(|request| ApplicationRequest::Http(Arc::new(request))),
         Some(CheckType::Https) => https_request(api.http.as_ref(), api.tls.as_ref(), problems)
             .map(|request| ApplicationRequest::Https(Arc::new(request))),
+        Some(CheckType::Dns) => dns_name(api.dns.as_ref(), problems).map(ApplicationRequest::Dns),
     };
     for (field, given, types) in [
         ("http", api.http.is_some(), lists::http_types()),
         ("tls", api.tls.is_some(), lists::tls_types()),
+        ("dns", api.dns.is_some(), lists::dns_types()),
     ] {
         if given && !types.contains(&kind.as_str()) {
             problems.push(format!(
@@ -146,13 +153,17 @@ pub(super) fn health_check(
             ));
         }
     }
+    let protocols = CheckType::from_name(kind).map_or(&[] as &[Protocol], CheckType::protocols);
+    let protocols: Vec<&str> = protocols.iter().map(|it| it.name()).collect();
+    let fits = |port: &Port| protocols.contains(&port.protocol.as_str());
     match api.port {
         Some(port) if kind == CheckType::None.name() => problems.push(format!(
             "spec.healthCheck.port: {port} has nothing to check with type None: use type {}, or remove it",
             listed(&lists::asking_types(), "or")
         )),
-        None if kind != CheckType::None.name() && !has_tcp => problems.push(format!(
-            "spec.healthCheck.type: {kind} needs a TCP port, and spec.ports has none: name one in spec.healthCheck.port, or use None"
+        None if !protocols.is_empty() && !ports.iter().any(fits) => problems.push(format!(
+            "spec.healthCheck.type: {kind} needs a {} port, and spec.ports has none: name one in spec.healthCheck.port, or use None",
+            listed(&protocols, "or")
         )),
         Some(_) | None => {}
     }
@@ -190,16 +201,18 @@ pub(super) fn api_of(check: &model::HealthCheck) -> HealthCheck {
         application,
         timers,
     } = check;
-    let kind = match application.as_ref().map(|it| &it.request) {
-        None => CheckType::None,
-        Some(ApplicationRequest::Tcp) => CheckType::Tcp,
-        Some(ApplicationRequest::Http(_)) => CheckType::Http,
-        Some(ApplicationRequest::Https(_)) => CheckType::Https,
-    };
-    let (http, tls) = match application.as_ref().map(|it| &it.request) {
-        None | Some(ApplicationRequest::Tcp) => (None, None),
-        Some(ApplicationRequest::Http(http)) => (Some(http_of(http)), None),
-        Some(ApplicationRequest::Https(https)) => (Some(http_of(&https.http)), Some(tls_of(https))),
+    let request = application.as_ref().map(|it| &it.request);
+    let kind = request.map_or(CheckType::None, ApplicationRequest::kind);
+    let (http, tls, dns) = match request {
+        None | Some(ApplicationRequest::Tcp) => (None, None, None),
+        Some(ApplicationRequest::Http(http)) => (Some(http_of(http)), None, None),
+        Some(ApplicationRequest::Https(https)) => {
+            (Some(http_of(&https.http)), Some(tls_of(https)), None)
+        }
+        Some(ApplicationRequest::Dns(name)) => {
+            let name = name.to_string();
+            (None, None, Some(DnsCheck { name }))
+        }
     };
     HealthCheck {
         direct_path: *direct_path,
@@ -207,6 +220,7 @@ pub(super) fn api_of(check: &model::HealthCheck) -> HealthCheck {
         port: application.as_ref().and_then(|it| it.port).map(i64::from),
         http,
         tls,
+        dns,
         interval_seconds: i64::from(timers.interval_ms / 1000),
         timeout_seconds: i64::from(timers.timeout_ms / 1000),
         rise: timers.rise.into(),

@@ -49,6 +49,11 @@ pub(super) fn tls_types() -> Vec<&'static str> {
     vec![CheckType::Https.name()]
 }
 
+/// The types to which `spec.healthCheck.dns` belongs.
+pub(super) fn dns_types() -> Vec<&'static str> {
+    vec![CheckType::Dns.name()]
+}
+
 pub(super) fn http_methods() -> [&'static str; HttpMethod::ALL.len()] {
     HttpMethod::ALL.map(HttpMethod::name)
 }

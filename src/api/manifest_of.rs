@@ -220,6 +220,10 @@ mod tests {
             "vips": ["10.0.0.100"], "ports": [{"port": 80}], "scheduler": {"name": "wrr"}, "healthCheck": {"type": "TCP"},
             "realServers": {"service": {"name": "web"}},
         }));
+        reads_back(json!({
+            "vips": ["10.0.0.100"], "ports": [{"port": 53, "protocol": "UDP"}], "realServers": {"service": {"name": "web"}},
+            "healthCheck": {"type": "DNS", "dns": {"name": "shop.example"}},
+        }));
         let ca = include_str!("../../tests/tls/ca.pem");
         for tls in [
             json!({"insecure": true}),

@@ -136,8 +136,9 @@ pub(super) fn flags_belong_to_the_scheduler() -> Rule {
 }
 
 pub(super) fn health_check_has_a_port() -> Rule {
-    Rule::new("!has(self.healthCheck) || self.healthCheck.type == 'None' || has(self.healthCheck.port) || self.ports.exists(p, p.protocol == 'TCP')").message(Message::Expression(
-        "'spec.healthCheck.type: ' + self.healthCheck.type + ' needs a TCP port, and spec.ports has none: name one in spec.healthCheck.port, or use None'".to_owned(),
+    let fits = "p.protocol == 'TCP' || (p.protocol == 'UDP' && self.healthCheck.type == 'DNS')";
+    Rule::new(format!("!has(self.healthCheck) || self.healthCheck.type == 'None' || has(self.healthCheck.port) || self.ports.exists(p, {fits})")).message(Message::Expression(
+        "'spec.healthCheck.type: ' + self.healthCheck.type + ' needs a ' + (self.healthCheck.type == 'DNS' ? 'TCP or UDP' : 'TCP') + ' port, and spec.ports has none: name one in spec.healthCheck.port, or use None'".to_owned(),
     ))
 }
 
@@ -154,6 +155,10 @@ pub(super) fn http_belongs_to_its_types() -> Rule {
 
 pub(super) fn tls_belongs_to_its_type() -> Rule {
     belongs_to("tls", &lists::tls_types())
+}
+
+pub(super) fn dns_belongs_to_its_type() -> Rule {
+    belongs_to("dns", &lists::dns_types())
 }
 
 fn belongs_to(field: &str, types: &[&str]) -> Rule {
@@ -177,6 +182,19 @@ pub(super) fn https_needs_a_ca() -> Rule {
     Rule::new("self.type != 'HTTPS' || (has(self.tls) && (has(self.tls.ca) || self.tls.insecure))").message(
         "spec.healthCheck.tls.ca: is missing, and type HTTPS verifies certificates by it alone: put the CA's certificate there in PEM, or set spec.healthCheck.tls.insecure to true",
     )
+}
+
+pub(super) fn dns_needs_a_name() -> Rule {
+    Rule::new("self.type != 'DNS' || has(self.dns)").message(
+        "spec.healthCheck.dns.name: is missing, and type DNS asks for it: use the name of a domain that the real servers know",
+    )
+}
+
+pub(super) fn is_domain() -> Rule {
+    Rule::new(format!("self.matches('^{LABEL}([.]{LABEL})*$')")).message(Message::Expression(format!(
+        "'spec.healthCheck.dns.name: ' + {} + ' is not the name of a domain: write it as in shop.example, with up to 63 letters, digits, \"-\" and \"_\" between two dots'",
+        quoted("self")
+    )))
 }
 
 pub(super) fn insecure_needs_no_ca() -> Rule {

@@ -116,11 +116,12 @@ fn checks(
         let ServiceKey { vip, port, .. } = key;
         checks.push(check(Target::Path { vip, port }));
     }
-    if let Some(application) = &policy.application
-        && let Some(port) = application.port.or(is_tcp.then_some(key.port))
-    {
+    if let Some(application) = &policy.application {
         let request: ApplicationRequest = application.request.clone();
-        checks.push(check(Target::Application { port, request }));
+        let is_asked = request.kind().protocols().contains(&key.protocol);
+        if let Some(port) = application.port.or(is_asked.then_some(key.port)) {
+            checks.push(check(Target::Application { port, request }));
+        }
     }
     checks
 }
@@ -218,7 +219,8 @@ fn describe(check: &Check, Down { failure, since }: &Down) -> String {
             | Failure::Garbled(_)
             | Failure::Tls(_)
             | Failure::Status(_)
-            | Failure::Body,
+            | Failure::Body
+            | Failure::ServerFailure,
         ) => "",
     };
     format!("{check} has failed since {since}: {failure}{fix}")

@@ -17,6 +17,8 @@ pub enum Failure {
     Status(u16),
     /// The body lacks what it must contain.
     Body,
+    /// A name server could not find out: SERVFAIL.
+    ServerFailure,
 }
 
 impl Failure {
@@ -39,6 +41,7 @@ impl fmt::Display for Failure {
             Self::Closed => f.write_str("the port is closed"),
             Self::Unreachable(why) | Self::Garbled(why) | Self::Tls(why) => f.write_str(why),
             Self::Status(code) => write!(f, "the answer has the status {code}"),
+            Self::ServerFailure => f.write_str("the answer is SERVFAIL"),
             Self::Body => f.write_str("the answer's body lacks the expected text"),
         }
     }

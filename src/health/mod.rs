@@ -2,10 +2,11 @@
 //! the checks and passes the results in.
 //!
 //! `check` names a check, `failure` is how one can fail, `state` counts the results of one, `checks` has all of a node and
-//! says when each is due, `path_probe` has the frames of the check of the direct path.
+//! says when each is due, `path_probe` has the frames of the check of the direct path, `dns` the messages of one by DNS.
 
 mod check;
 mod checks;
+mod dns;
 mod failure;
 mod path;
 mod path_probe;
@@ -13,6 +14,7 @@ mod state;
 
 pub use check::{Check, Target};
 pub use checks::{Checks, Due, Wanted};
+pub use dns::{DnsQuery, SERVFAIL};
 pub use failure::Failure;
 pub use path::Path;
 pub use path_probe::{Answer, AnswerKind, Probe, SOURCE_PORTS};

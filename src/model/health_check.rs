@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::words;
+use super::{Protocol, words};
 
 /// How the directors find out whether a real server serves its clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl HealthCheck {
 /// A question to an application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApplicationCheck {
-    /// The port; `None` = each TCP port of the VirtualService.
+    /// The port; `None` = each port of the VirtualService that has one of [`CheckType::protocols`].
     pub port: Option<u16>,
     /// What is asked.
     pub request: ApplicationRequest,
@@ -40,6 +40,20 @@ pub enum ApplicationRequest {
     Http(Arc<HttpRequest>),
     /// To answer one inside TLS.
     Https(Arc<HttpsRequest>),
+    /// To answer a DNS query for this name by UDP.
+    Dns(Arc<str>),
+}
+
+impl ApplicationRequest {
+    /// What it is called in `spec.healthCheck.type`.
+    pub fn kind(&self) -> CheckType {
+        match self {
+            Self::Tcp => CheckType::Tcp,
+            Self::Http(_) => CheckType::Http,
+            Self::Https(_) => CheckType::Https,
+            Self::Dns(_) => CheckType::Dns,
+        }
+    }
 }
 
 words! {
@@ -53,6 +67,20 @@ words! {
         Http = "HTTP",
         /// It answers one inside TLS.
         Https = "HTTPS",
+        /// It answers a DNS query.
+        Dns = "DNS",
+    }
+}
+
+impl CheckType {
+    /// Of ports with these protocols, it is the same port that is asked.
+    pub fn protocols(self) -> &'static [Protocol] {
+        match self {
+            Self::None => &[],
+            Self::Tcp | Self::Http | Self::Https => &[Protocol::Tcp],
+            // Name servers answer on one port by both.
+            Self::Dns => &[Protocol::Tcp, Protocol::Udp],
+        }
     }
 }
 
@@ -160,6 +188,7 @@ impl fmt::Display for ApplicationRequest {
         match self {
             Self::Tcp => f.write_str("TCP"),
             Self::Http(http) => write!(f, "HTTP {} {}", http.method, http.path),
+            Self::Dns(name) => write!(f, "DNS {name}"),
             Self::Https(https) => write!(f, "HTTPS {} {}", https.http.method, https.http.path),
         }
     }

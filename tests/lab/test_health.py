@@ -3,6 +3,7 @@
 import json
 import re
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from ground import clients, judges, web
@@ -14,6 +15,28 @@ FAST = {"intervalSeconds": 1, "timeoutSeconds": 1}
 FALL = 3
 # Accepts connections, and never answers. `listen` keeps the socket open: nobody calls accept().
 MUTE = "import socket, time; s = socket.socket(); s.setsockopt(1, 2, 1); s.bind(('', 80)); s.listen(512); time.sleep(3600)"
+TLS = Path(__file__).parents[1] / "tls"
+HTTPS = """
+import http.server, ssl
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+server = http.server.ThreadingHTTPServer(("", 8443), Handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("{certificate}", "{key}")
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+"""
+# Answers every query without records, with a response code.
+NAMES = """
+import socket
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("", 53))
+while True:
+    query, client = server.recvfrom(512)
+    server.sendto(query[:2] + bytes([0x81, 0x80 | {code}]) + query[4:], client)
+"""
 
 
 @contextmanager
@@ -171,3 +194,54 @@ def test_a_host_outside_the_cluster_is_checked_by_its_path(hosts):
     finally:
         r3.call(["ip", "addr", "del", f"{VIP}/32", "dev", "lo"])
         r3.sh("sysctl -qw net.ipv4.conf.all.arp_ignore=0 net.ipv4.conf.all.arp_announce=0")
+
+
+def test_a_certificate_that_has_expired_takes_the_weight_until_it_is_renewed(cluster):
+    cluster.assign_roles()
+    ca = (TLS / "ca.pem").read_text()
+    check = {**FAST, "type": "HTTPS", "port": 8443, "tls": {"ca": ca, "serverName": "shop.example"}}
+    r1, r2 = cluster.lab["r1"], cluster.lab["r2"]
+    servers = {node: https(node, "valid.pem") for node in (r1, r2)}
+    try:
+        service = cluster.serve(healthCheck=check)
+        for certificate, weight in (("expired.pem", 0), ("valid.pem", 1)):
+            servers[r2].kill()
+            servers[r2] = https(r2, certificate)
+            cluster.wait_weights(service, {"r1": 1, "r2": weight})
+            if not weight:
+                message = why(cluster, cluster.site.address("r2"))
+                assert "certificate expired" in message, message
+    finally:
+        for server in servers.values():
+            server.kill()
+
+
+def https(node, certificate: str):
+    """A web server on port 8443 with this certificate."""
+    return listening(node, HTTPS.format(certificate=TLS / certificate, key=TLS / "key.pem"), "-Hltn 'sport = :8443'")
+
+
+def listening(node, code: str, sockets: str):
+    """A program in Python that listens."""
+    process = node.spawn(["/usr/bin/python3", "-c", code], "listening.log")
+    wait_until(lambda: node.ok(f"ss {sockets} | grep -q ."), f"{node.name} to listen: {sockets}")
+    return process
+
+
+@pytest.mark.parametrize("code, weight", [(2, 0), (3, 1)])
+def test_a_name_server_that_answers_servfail_gets_no_connections(hosts, code, weight):
+    hosts.assign_roles()
+    r1, r2 = hosts.lab["r1"], hosts.lab["r2"]
+    names = [listening(node, NAMES.format(code=it), "-Hlun 'sport = :53'") for node, it in ((r1, 0), (r2, code))]
+    try:
+        check = {**FAST, "directPath": False, "type": "DNS", "dns": {"name": "shop.example"}}
+        service = virtual_service(ports=[{"port": 53, "protocol": "UDP"}], healthCheck=check)
+        hosts.start()
+        hosts.apply(service)
+        hosts.wait_weights(service, {"r1": 1, "r2": weight} if weight else {"r1": 1})
+        if not weight:
+            told = lambda: "SERVFAIL" in why(hosts, hosts.site.address("r2"))
+            wait_until(told, "the director to say SERVFAIL of r2")
+    finally:
+        for process in names:
+            process.kill()

@@ -229,6 +229,11 @@ MUTANTS = (
         "an answer counts for whoever was asked last", "src/health/path_probe.rs",
         "            && answer.acknowledged == self.sequence.wrapping_add(1)\n", "",
     ),
+    Mutant("SERVFAIL passes", "src/agent/health/application/dns.rs", "            Some(SERVFAIL) => return Ok(Err(Failure::ServerFailure)),\n", "            Some(SERVFAIL) => return Ok(Ok(())),\n"),
+    Mutant(
+        "an answer to another query counts", "src/health/dns.rs",
+        "        let is_to_this = own_header.starts_with(&[id0, id1])", "        let is_to_this = own_header.starts_with(&[id0, id1]) | true",
+    ),
     Mutant(
         "a check that this node could not make speaks against the real server", "src/agent/health.rs",
         "            None => state.checks.not_made(&check, now),", "            None => news |= state.checks.count(&check, Err(Failure::Closed), now, epoch) == Some(true),",

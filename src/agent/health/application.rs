@@ -1,6 +1,7 @@
-//! Checks of applications: a TCP connection, an HTTP request, one inside TLS.
+//! Checks of applications: a TCP connection, an HTTP request, one inside TLS, a DNS query.
 
 mod bounded;
+mod dns;
 mod http;
 #[cfg(test)]
 mod tests;
@@ -38,10 +39,11 @@ pub enum Question {
     Tcp,
     Http(Arc<HttpRequest>),
     Https(Arc<HttpsRequest>, Arc<ClientConfig>),
+    Dns(Arc<str>),
 }
 
 impl Question {
-    /// What `request` asks; `None` if this node cannot ask it.
+    /// What `request` asks. The error is one of this node.
     pub fn of(request: &ApplicationRequest, configs: &mut TlsConfigs) -> io::Result<Self> {
         Ok(match request {
             ApplicationRequest::Tcp => Self::Tcp,
@@ -50,6 +52,7 @@ impl Question {
                 let config = configs.of(&https.verification)?;
                 Self::Https(Arc::clone(https), config)
             }
+            ApplicationRequest::Dns(name) => Self::Dns(Arc::clone(name)),
         })
     }
 }
@@ -62,29 +65,32 @@ pub async fn ask(
     within: Duration,
 ) -> Option<Result<(), Failure>> {
     let at = SocketAddr::new(address, port);
-    let talk = async {
-        let stream = match TcpStream::connect(at).await {
-            Ok(stream) => stream,
-            Err(error) => return failure(&error).map(Err),
-        };
-        match question {
-            Question::Tcp => {
-                close(stream).await;
-                Some(Ok(()))
-            }
-            Question::Http(http) => Some(http::exchange(Bounded::new(stream), at, http).await),
-            Question::Https(https, config) => {
-                Some(tls::exchange(Bounded::new(stream), at, https, config).await)
-            }
-        }
+    let result = match timeout(within, exchange(at, question)).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(error)) => Err(failure(&error)?),
+        Err(_) => Err(Failure::NoAnswer(
+            u32::try_from(within.as_millis()).unwrap_or(u32::MAX),
+        )),
     };
-    let ms = u32::try_from(within.as_millis()).unwrap_or(u32::MAX);
-    timeout(within, talk)
-        .await
-        .unwrap_or(Some(Err(Failure::NoAnswer(ms))))
+    Some(result)
 }
 
-/// What a failed connection says of the real server; `None` if it is about this node.
+/// Asks, for as long as it takes. An error is one of the way there, or of this node.
+async fn exchange(at: SocketAddr, question: &Question) -> io::Result<Result<(), Failure>> {
+    Ok(match question {
+        Question::Tcp => {
+            close(TcpStream::connect(at).await?).await;
+            Ok(())
+        }
+        Question::Http(http) => http::exchange(Bounded::connect(at).await?, at, http).await,
+        Question::Https(https, config) => {
+            tls::exchange(Bounded::connect(at).await?, at, https, config).await
+        }
+        Question::Dns(name) => dns::exchange(at, name).await?,
+    })
+}
+
+/// What this error says of the real server; `None` if it is about this node.
 fn failure(error: &io::Error) -> Option<Failure> {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Some(Failure::Closed),

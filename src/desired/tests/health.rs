@@ -222,6 +222,30 @@ fn an_application_is_asked_besides_on_each_tcp_port_or_on_the_named_one() {
 }
 
 #[test]
+fn a_name_server_is_asked_on_each_tcp_and_udp_port() {
+    let mut lan = checked();
+    let key = |protocol| ServiceKey {
+        port: 53,
+        protocol,
+        ..web_key()
+    };
+    let all = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
+    let ports = all.map(|protocol| Port { port: 53, protocol });
+    lan.web().ports = ports.into();
+    lan.web().health_check.direct_path = false;
+    lan.web().health_check.application = Some(ApplicationCheck {
+        port: None,
+        request: ApplicationRequest::Dns("shop.example".into()),
+    });
+    let desired = lan.check(|check| check.address == ip(R2));
+    assert_eq!(desired.checks.len(), 2, "one for both ports");
+    let without_r2 = [(R1.to_owned(), 1)];
+    assert_eq!(lan.weights_of(&desired, key(Protocol::Sctp)), both(1, 1));
+    assert_eq!(lan.weights_of(&desired, key(Protocol::Tcp)), without_r2);
+    assert_eq!(lan.weights_of(&desired, key(Protocol::Udp)), without_r2);
+}
+
+#[test]
 fn this_node_itself_is_a_real_server_without_a_path() {
     let mut lan = checked();
     lan.wire.reach.insert(ip(R1), Reach::Local);

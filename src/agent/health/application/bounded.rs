@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -23,8 +24,9 @@ pub struct Bounded {
 }
 
 impl Bounded {
-    pub fn new(stream: TcpStream) -> Self {
-        Self { stream, left: MOST }
+    pub async fn connect(to: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(to).await?;
+        Ok(Self { stream, left: MOST })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Applications that answer well, badly or not at all.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 
 use rustls::{
     ServerConfig,
@@ -9,7 +9,7 @@ use rustls::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UdpSocket},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -335,4 +335,91 @@ fn a_configuration_is_made_once_and_forgotten_with_its_policy() {
     drop(policy);
     configs.forget_unused();
     assert!(!Arc::ptr_eq(&one, &configs.of(&by(CA)).unwrap()), "anew");
+}
+
+/// A name server that sends these messages for each query, made of it.
+async fn name_server(answers: impl Fn(&[u8]) -> Vec<Vec<u8>> + Send + 'static) -> u16 {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let port = socket.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let mut query = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut query).await {
+            for answer in answers(&query[..length]) {
+                let _ = socket.send_to(&answer, from).await;
+            }
+        }
+    });
+    port
+}
+
+/// The answer to `query` with this response code.
+fn with_code(query: &[u8], code: u8) -> Vec<u8> {
+    let mut answer = query.to_vec();
+    answer[2] |= 0x80;
+    answer[3] = 0x80 | code;
+    answer
+}
+
+fn dns() -> ApplicationRequest {
+    ApplicationRequest::Dns("shop.example".into())
+}
+
+#[tokio::test]
+async fn every_answer_of_a_name_server_passes_but_servfail() {
+    for (code, result) in [
+        (0, Ok(())),
+        (2, Err("the answer is SERVFAIL".to_owned())),
+        (3, Ok(())),
+        (5, Ok(())),
+    ] {
+        let port = name_server(move |query| vec![with_code(query, code)]).await;
+        assert_eq!(found(port, dns()).await, result, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn messages_that_are_no_answers_are_ignored_until_one_comes() {
+    let others = |query: &[u8]| {
+        let mut other_id = with_code(query, 2);
+        other_id[0] ^= 1;
+        let mut other_name = with_code(query, 2);
+        other_name[14] ^= 1;
+        vec![other_id, other_name, query.to_vec(), vec![], vec![0; 2000]]
+    };
+    let port = name_server(move |query| [others(query), vec![with_code(query, 0)]].concat()).await;
+    assert_eq!(found(port, dns()).await, Ok(()));
+    let port = name_server(others).await;
+    let failure = found(port, dns()).await;
+    assert_eq!(failure, Err("no answer within 1000 ms".to_owned()));
+}
+
+#[tokio::test]
+async fn each_query_has_a_port_and_an_id_of_its_own_and_only_the_server_can_answer_it() {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let other = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let port = socket.local_addr().unwrap().port();
+    let mut ids = BTreeSet::new();
+    let mut ports = BTreeSet::new();
+    for _ in 0..8 {
+        let asked = tokio::spawn(found(port, dns()));
+        let mut query = [0; 512];
+        let (length, from) = socket.recv_from(&mut query).await.unwrap();
+        let query = &query[..length];
+        ports.insert(from.port());
+        ids.insert([query[0], query[1]]);
+        other.send_to(&with_code(query, 2), from).await.unwrap();
+        socket.send_to(&with_code(query, 0), from).await.unwrap();
+        assert_eq!(asked.await.unwrap(), Ok(()));
+    }
+    // Chance may give the same one twice.
+    assert!(ids.len() > 5 && ports.len() > 5, "{ids:?} {ports:?}");
+}
+
+#[tokio::test]
+async fn a_udp_port_where_nobody_listens_is_closed() {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let port = socket.local_addr().unwrap().port();
+    drop(socket);
+    let failure = found(port, dns()).await;
+    assert_eq!(failure, Err("the port is closed".to_owned()));
 }

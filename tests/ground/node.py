@@ -66,6 +66,8 @@ class Node(Place):
     abilities: frozenset[str] = frozenset()
     # What agents on this ground need beside what a scenario asks for.
     agent_args: tuple[str, ...] = ()
+    # How much longer than its own timeout a command's answer may take, in seconds.
+    grace = 5 * PATIENCE
 
     def __init__(self, lab: "Lab", name: str, nics: list[Nic], gateway: str | None, memory: int, index: int):
         self.lab, self.name, self.nics, self.gateway = lab, name, nics, gateway
@@ -119,7 +121,7 @@ class Node(Place):
     def request(self, message: dict, timeout: float = 10) -> tuple[dict, str, str]:
         if not self.powered:
             raise PlaceSilent(f"{self.name} is off: {message}")
-        answer, out, err = self.channel.request(message, timeout + 5 * PATIENCE)
+        answer, out, err = self.channel.request(message, timeout + self.grace)
         if "error" in answer:
             raise place.CommandFailed(f"{self.name}: {message}: {answer['error']}")
         return answer, out, err

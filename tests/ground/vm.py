@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 GUEST = Path(__file__).resolve().parent / "vm_guest.py"
 BOOT = 40 * PATIENCE  # seconds; takes 9 on an idle machine
+# Beside other work an emulated machine was seen to stand still for almost two minutes.
+GRACE = 40 * PATIENCE
 
 
 class Machine:
@@ -95,16 +97,17 @@ class Machine:
                     raise CommandFailed(f"qemu: {order}: {answer['error']}")
 
     def sh(self, command: list[str], timeout: float = 30) -> str:
-        answer, out, err = self.channel.request({"kind": "run", "argv": command, "timeout": timeout}, timeout + 10)
+        answer, out, err = self.channel.request({"kind": "run", "argv": command, "timeout": timeout}, timeout + GRACE)
         if answer.get("rc") != 0:
             raise CommandFailed(f"machine: {command}: {answer} {out}{err}")
         return out
 
     def ask(self, message: dict) -> dict:
-        return self.channel.request(message, 30)[0]
+        return self.channel.request(message, GRACE)[0]
 
 
 class VmNode(Node):
+    grace = GRACE
     abilities = frozenset({"power off", "reboot", "cut", "carrier"})
     # An emulated processor beside other work answers ARP after 100 ms and more: directors must not take each other for dead.
     agent_args = tuple(

@@ -173,6 +173,13 @@ pub(super) fn keep_while_directed(
         if !quiet || net.addresses.contains_key(key) || !inputs.ledger.owns_address(key, observed) {
             continue;
         }
+        // It has moved to another device, which accepts the packets as well.
+        let has_moved = observed
+            .devices_with(key.ip)
+            .any(|(other, _)| net.addresses.get(other) == Some(&Role::Quiet));
+        if has_moved {
+            continue;
+        }
         let Some(why) = reliance.on(key, timers) else {
             continue;
         };

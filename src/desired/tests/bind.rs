@@ -305,3 +305,31 @@ fn a_node_that_is_no_director_pins_no_vip() {
     lan.former = Some([("d".into(), Vec::new())].into_iter().collect());
     assert_eq!(lan.devices(), on(&[]));
 }
+
+/// The director goes on sending packets, so the old device would keep the VIP for ever.
+#[test]
+fn a_vip_leaves_its_old_device_once_another_one_has_it_although_a_director_sends_packets() {
+    let mut lan = Lan::real_server();
+    let dummy = Link {
+        kind: LinkKind::Dummy,
+        arp_capable: false,
+        ..nic(3, "vip0", &[])
+    };
+    lan.observed.links.insert(dev("vip0"), dummy);
+    lan.carrying("lo", Role::Quiet);
+    lan.web().real_servers.device = dev("vip0");
+    let directing = Directing {
+        vips: [ip(VIP)].into(),
+        ready: [ip("10.77.0.11")].into(),
+        ..Directing::default()
+    };
+    let state = PeerState {
+        bound: [ip(VIP)].into(),
+        directing: vec![directing],
+        ..PeerState::default()
+    };
+    lan.snapshot.peers = Peers::Reported([("d".into(), state)].into());
+    assert_eq!(lan.devices(), on(&[("lo", false), ("vip0", false)]));
+    lan.carrying("vip0", Role::Quiet);
+    assert_eq!(lan.devices(), on(&[("vip0", false)]));
+}

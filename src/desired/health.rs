@@ -58,8 +58,13 @@ pub(super) fn checked(
                 }
             }
         }
-        if !gives_some(key, &states, &differing, inputs) {
-            as_last_resort(&states, &mut differing, &mut desired.failures);
+        let gives = |who| gives_some(key, &states, &differing, who, inputs);
+        if !gives(Counted::Unknown) {
+            as_last_resort(&states, &mut differing, &mut desired.failures, |_| true);
+        } else if !gives(Counted::Serving) {
+            // Until that is known, those that get connections now go on with them.
+            let has_weight = |address: &IpAddr| weighs(key, address, inputs);
+            as_last_resort(&states, &mut differing, &mut desired.failures, has_weight);
         }
         if !differing.is_empty() {
             of_ports.insert(key.into(), differing);
@@ -226,22 +231,37 @@ fn describe(check: &Check, Down { failure, since }: &Down) -> String {
     format!("{check} has failed since {since}: {failure}{fix}")
 }
 
-/// Whether anybody gets connections of `key`, or may as soon as more is known.
+/// Which real servers count as giving somebody connections.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    /// Those that get connections.
+    Serving,
+    /// And those that may pass a check soon.
+    Unknown,
+}
+
+/// Whether `address` is a destination that gets connections of `key` now.
+fn weighs(key: ServiceKey, address: &IpAddr, inputs: &Inputs<'_>) -> bool {
+    let service = inputs.observed.net.services.get(&key);
+    let destination = service.and_then(|service| service.destinations.get(address));
+    destination.is_some_and(|destination| destination.weight > 0)
+}
+
+/// Whether anybody of `counted` gets connections of `key`.
 fn gives_some(
     key: ServiceKey,
     of_vip: &BTreeMap<IpAddr, RealServerState>,
     differing: &BTreeMap<IpAddr, RealServerState>,
+    counted: Counted,
     inputs: &Inputs<'_>,
 ) -> bool {
-    let service = inputs.observed.net.services.get(&key);
-    let has_weight = |address: &IpAddr| {
-        let destination = service.and_then(|service| service.destinations.get(address));
-        destination.is_some_and(|destination| destination.weight > 0)
-    };
+    let has_weight = |address: &IpAddr| weighs(key, address, inputs);
     of_vip.iter().any(|(address, state)| {
         match differing.get(address) {
-            // By a check, which may be passed soon; or its endpoint is terminating.
-            Some(RealServerState::Unknown(_) | RealServerState::Ready { .. }) => true,
+            // By a check, which may be passed soon.
+            Some(RealServerState::Unknown(_)) => counted == Counted::Unknown || has_weight(address),
+            // Its endpoint is terminating.
+            Some(RealServerState::Ready { .. }) => true,
             Some(_) => false,
             None => match state {
                 RealServerState::Ready { weight } | RealServerState::LastResort { weight, .. } => {
@@ -254,13 +274,14 @@ fn gives_some(
     })
 }
 
-/// Gives those that fail their checks the weight that they would have.
+/// Gives those of `whom` that fail their checks the weight that they would have.
 fn as_last_resort(
     of_vip: &BTreeMap<IpAddr, RealServerState>,
     differing: &mut BTreeMap<IpAddr, RealServerState>,
     failures: &mut BTreeSet<Arc<Refusal>>,
+    whom: impl Fn(&IpAddr) -> bool,
 ) {
-    for (address, state) in differing {
+    for (address, state) in differing.iter_mut().filter(|(address, _)| whom(address)) {
         if let (RealServerState::Unready(refusal), Some(RealServerState::Ready { weight })) =
             (&*state, of_vip.get(address))
         {

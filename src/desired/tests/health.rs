@@ -138,6 +138,23 @@ fn while_one_may_still_pass_the_failing_ones_get_nothing() {
     assert!(matches!(state(&desired, R2), RealServerState::Unknown(_)));
 }
 
+/// As after an agent's start while two fail.
+#[test]
+fn the_last_one_with_weight_keeps_it_until_another_one_is_known_to_serve() {
+    let mut lan = checked();
+    lan.unbound("r2");
+    lan.check(|_| true);
+    lan.bound("r2");
+    lan.serving(&[(R1, 1), (R2, 0)]);
+    let desired = lan.desired();
+    assert!(matches!(state(&desired, R2), RealServerState::Unknown(_)));
+    assert_eq!(weights(&desired), both(1, 0));
+    assert_eq!(
+        weights(&lan.check(|check| check.address == ip(R1))),
+        both(0, 1)
+    );
+}
+
 #[test]
 fn one_port_that_is_closed_takes_no_other_port_s_weight() {
     let mut lan = checked();

@@ -4,6 +4,7 @@ mod api_servers;
 mod atomic_file;
 mod directing;
 mod directory_file;
+mod drains;
 mod drift;
 mod elections;
 mod health;

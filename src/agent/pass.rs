@@ -29,6 +29,7 @@ use crate::{
 use super::{
     Asker, Elections, HealthChecks, NeighbourAnswers, NeighbourCache, NextPass, PassError,
     PassInput, PassResult, PassState, RunDir, RunDirError,
+    drains::Drains,
     drift::Drift,
     ownership::{assume_ours, settle},
 };
@@ -57,6 +58,7 @@ pub struct Passes {
     node: NodeName,
     run_dir: RunDir,
     timers: DrainTimers,
+    drains: Drains,
     neighbours: NeighbourCache,
     /// The elections of this node's segments.
     elections: Elections,
@@ -82,6 +84,7 @@ impl Passes {
             node,
             run_dir: RunDir::new(run_dir),
             timers: DrainTimers::default(),
+            drains: Drains::default(),
             neighbours: NeighbourCache::default(),
             elections,
             director_history: DirectorHistory::default(),
@@ -260,6 +263,7 @@ impl Passes {
             overwritten: BTreeMap::new(),
             vip_devices: self.options.vip_devices.clone(),
             incomplete: IpRanges::default(),
+            drains: BTreeMap::new(),
         };
         let acted = opened
             .map_err(PassError::from)
@@ -276,6 +280,7 @@ impl Passes {
             Err(_) => Ok(()),
         };
         state.moves = self.elections.moves();
+        state.drains = self.drains.update(&state, now, Timestamp::now());
         state.conflicts = conflicts(&basis.elected, &state.observed, &wire, input.snapshot);
         state.vanished = self.drift.vanished(now);
         let repairs = self.drift.repairs();
@@ -420,7 +425,7 @@ impl Passes {
         let leaving = leaving.then(|| LEAVING.max(took * LEAVING_SHARE));
         let wire = self.neighbours.next_due();
         let wire = wire.map(|due| due.saturating_sub(now));
-        let absent = self.timers.absent.values().map(|absence| absence.until);
+        let absent = self.timers.absent.values().map(|period| period.until);
         let absent = absent.min().map(|until| until.saturating_sub(now));
         let incomplete = self.incomplete.next_due(now);
         let repair = self.drift.next_due(now);

@@ -9,8 +9,8 @@ use crate::{
     desired::{Admission, AfterPass, Desired},
     kernel::{KernelError, OpResults},
     model::{
-        AddressKey, Conflict, IpRanges, Ledger, Move, NodeName, Observed, ProxyAnswer, Refusal,
-        Repair, Reserved, Snapshot, VipDevices, has_proxy_device,
+        AddressKey, Conflict, Drain, IpRanges, Ledger, Move, NodeName, Observed, ProxyAnswer,
+        Refusal, Repair, Reserved, Snapshot, VipDevices, has_proxy_device,
     },
 };
 
@@ -67,6 +67,8 @@ pub struct PassState<'a> {
     pub vip_devices: VipDevices,
     /// VIPs of which this director has not been able to serve everything lately.
     pub incomplete: IpRanges,
+    /// Real servers of this director that keep their open connections for a while.
+    pub drains: BTreeMap<IpAddr, Drain>,
 }
 
 impl PassState<'_> {

@@ -48,6 +48,7 @@ pub fn report(node: &NodeName, store: &Store, end: &PassResult<'_>, drift: u64) 
             .map(|(key, conflict)| ((key.ip, key.dev.clone()), conflict.clone()))
             .collect(),
         moves: state.moves.clone(),
+        drains: state.drains.clone(),
         warnings: warnings(state),
         preflight: preflight(node, store, end, state),
         services,

@@ -1,5 +1,6 @@
 //! Whole agents on simulated kernels.
 
+mod drain;
 mod drift;
 mod elections;
 mod faults;

@@ -161,6 +161,11 @@ pub struct NodeStateStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_ENTRIES))]
     pub moves: Vec<MoveEntry>,
+    /// Real servers of this director that get no new connections and are deleted when their open ones have ended, or
+    /// `spec.drainSeconds` have passed. Absent when there is none, and in what agents of older releases write.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_ENTRIES))]
+    pub drains: Vec<DrainEntry>,
     /// VIPs that are served, with what endangers them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_ENTRIES))]
@@ -355,6 +360,20 @@ pub struct MoveEntry {
     pub cause: String,
     /// How long that took, in milliseconds: since they were known to be vacant, or since the move began.
     pub milliseconds: i64,
+}
+
+/// A real server that keeps its open connections for a while.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct DrainEntry {
+    /// Its address.
+    #[schemars(length(max = MAX_RANGE))]
+    pub address: String,
+    /// How many connections are open over all services, to two digits; counted every few seconds.
+    pub connections: i64,
+    /// When it is deleted from the last service at the latest, by the node's clock (RFC 3339).
+    #[schemars(length(max = MAX_WORD))]
+    pub until: String,
 }
 
 /// VIPs that are endangered in the same way.

@@ -12,12 +12,13 @@ use std::{
 use ipnet::IpNet;
 
 use super::node_state::{
-    DirectingEntry, MAX_ENTRIES, MAX_TEXT, MoveEntry, NodeArp, NodeStateStatus, PreflightEntry,
-    RepairEntry, ReservedEntry,
+    DirectingEntry, DrainEntry, MAX_ENTRIES, MAX_TEXT, MoveEntry, NodeArp, NodeStateStatus,
+    PreflightEntry, RepairEntry, ReservedEntry,
 };
 use crate::model::{
-    ArpSettings, Conflict, Dev, Directing, IpRanges, Mac, Move, NodeName, PeerState, Preflight,
-    PreflightCheck, Reason, Refusal, Repair, Reserved, ReservedAs, TakeCause, VipDevices, VsKey,
+    ArpSettings, Conflict, Dev, Directing, Drain, IpRanges, Mac, Move, NodeName, PeerState,
+    Preflight, PreflightCheck, Reason, Refusal, Repair, Reserved, ReservedAs, TakeCause,
+    VipDevices, VsKey,
 };
 
 pub use write::StatusSize;
@@ -50,6 +51,9 @@ pub struct Report {
     pub conflicts: BTreeMap<(IpAddr, Dev), Conflict>,
     /// VIPs that came to the node, the newest last.
     pub moves: Vec<Move>,
+    /// Real servers of this director that keep their open connections for a while. For people: no node acts on it, so a
+    /// count that changes wakes no agent.
+    pub drains: BTreeMap<IpAddr, Drain>,
     /// What endangers VIPs that are served.
     pub warnings: BTreeMap<Refusal, IpRanges>,
     /// What the node lacks.
@@ -139,6 +143,7 @@ impl Report {
             refused: refused(status)?,
             conflicts: conflicts(status)?,
             moves: moves.collect::<Result<_, _>>()?,
+            drains: status.drains.iter().map(drain).collect::<Result<_, _>>()?,
             warnings: warnings.collect::<Result<_, _>>()?,
             preflight: status.preflight.iter().map(preflight).collect(),
             services: count("status.services", status.services)?,
@@ -314,6 +319,15 @@ fn moved(entry: &MoveEntry, cause: TakeCause) -> Result<Move, InvalidReport> {
         cause,
         after: Duration::from_millis(count(field, entry.milliseconds)?),
     })
+}
+
+fn drain(entry: &DrainEntry) -> Result<(IpAddr, Drain), InvalidReport> {
+    let field = "status.drains";
+    let drain = Drain {
+        connections: count(field, entry.connections)?,
+        until: parse(field, &entry.until)?,
+    };
+    Ok((parse(field, &entry.address)?, drain))
 }
 
 fn preflight(entry: &PreflightEntry) -> Preflight {

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::{NodeStateStatus, Report, ReportedNic, Undoing, node_state::DirectingEntry};
 use crate::model::{
-    ArpSettings, Conflict, Directing, IpRanges, Move, PeerState, Preflight, PreflightCheck, Reason,
-    Refusal, ReservedAs, TakeCause, VipDevices, VsKey,
+    ArpSettings, Conflict, Directing, Drain, IpRanges, Move, PeerState, Preflight, PreflightCheck,
+    Reason, Refusal, ReservedAs, TakeCause, VipDevices, VsKey,
 };
 
 fn v4(net: u8, host: usize) -> IpAddr {
@@ -81,6 +81,13 @@ fn report() -> Report {
             cause: TakeCause::HolderDown,
             after: Duration::from_millis(281),
         }],
+        drains: BTreeMap::from([(
+            v4(11, 4),
+            Drain {
+                connections: 3,
+                until: "2026-11-25T20:00:41Z".parse().unwrap(),
+            },
+        )]),
         warnings: BTreeMap::from([(
             Refusal::new(Reason::KubeProxyIpvs, "it deletes them"),
             vips(2),
@@ -239,6 +246,20 @@ fn thousands_of_silent_real_servers_do_not_keep_a_report_from_being_written() {
     assert!(!read.peer.partial, "all destinations are named");
 }
 
+/// Drains leave room for the reasons of everything else.
+#[test]
+fn drains_take_a_part_of_a_report_at_most() {
+    let mut large = report();
+    let drain = large.drains[&v4(11, 4)];
+    large.drains = (1..=10_000).map(|host| (v4(11, host), drain)).collect();
+    let status = large.to_status();
+    assert!(bytes(&status) < 32 * 1024, "{} bytes", bytes(&status));
+    assert!(status.drains.len() > 100, "{}", status.drains.len());
+    let told = status.drains.len() as i64 + status.left_out.unwrap();
+    assert_eq!(told, 10_000);
+    assert!(!status.refused.is_empty());
+}
+
 /// What does not fit is not taken for what is not there.
 #[test]
 fn ranges_that_do_not_fit_are_counted_and_reported() {
@@ -292,6 +313,9 @@ fn garbage_is_an_error_that_names_its_field() {
         garble(|status| status.refused[0].virtual_services.push("web".to_owned())),
         garble(|status| status.conflicts[0].rivals[0].mac = "me".to_owned()),
         garble(|status| status.warnings[0].vips.push("all".to_owned())),
+        garble(|status| status.drains[0].connections = -1),
+        garble(|status| status.drains[0].until = "soon".to_owned()),
+        garble(|status| status.drains[0].address = "10.0.0.0/8".to_owned()),
         garble(|status| status.services = -1),
         garble(|status| {
             let names = (0..20_000).map(|number| format!("shop/web-{number}"));
@@ -305,6 +329,9 @@ fn garbage_is_an_error_that_names_its_field() {
         "refused",
         "conflicts",
         "warnings",
+        "drains",
+        "drains",
+        "drains",
         "services",
         "refused",
     ]) {

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use kube::{
     Api,
@@ -11,8 +12,9 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    api::Report,
     cluster::Store,
-    model::{DRAIN_ANNOTATION, IpRanges, NodeName, Snapshot},
+    model::{DRAIN_ANNOTATION, Drain, IpRanges, NodeName, Snapshot},
 };
 
 use super::{
@@ -90,7 +92,7 @@ pub(super) fn drain(args: &DrainArgs) -> CommandResult {
         return Ok(ExitCode::SUCCESS);
     }
     let timeout = Duration::from_secs(args.timeout);
-    let mut told = String::new();
+    let mut told = Left::default();
     loop {
         let store = cluster(&args.kube)?;
         let left = Left::of(&node, &store);
@@ -104,14 +106,15 @@ pub(super) fn drain(args: &DrainArgs) -> CommandResult {
         }
         if took >= timeout {
             return Err(Failure::Failed(format!(
-                "{node} is not drained after {} s: {left}; connections keep it so for spec.drainSeconds at most, and a director whose agent is gone until its Node is deleted: see directway status",
-                timeout.as_secs()
+                "{node} is not drained after {} s: {}; connections keep it so for spec.drainSeconds at most, and a director whose agent is gone until its Node is deleted: see directway status",
+                timeout.as_secs(),
+                left.text(Timestamp::now())
             )));
         }
-        let text = left.to_string();
-        if text != told {
-            print(&format!("{node}: {text}"))?;
-            told = text;
+        // That time passes is no news.
+        if left != told {
+            print(&format!("{node}: {}", left.text(Timestamp::now())))?;
+            told = left;
         }
         // tokio's timers need a running runtime.
         block_on(async { sleep(LOOK).await })?;
@@ -149,10 +152,19 @@ fn is_backend(node: &NodeName, snapshot: &Snapshot) -> bool {
 /// What is left of a real server that is drained.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Left {
-    /// Directors that may still send it packets, and for which VIPs.
-    directors: BTreeMap<NodeName, IpRanges>,
+    /// Directors that may still send it packets.
+    directors: BTreeMap<NodeName, Destination>,
     /// The VIPs that it reports as bound, which do not leave yet. One that is a director, too, goes on having them.
     bound: IpRanges,
+}
+
+/// A real server on one director.
+#[derive(Debug, PartialEq)]
+struct Destination {
+    /// Of these VIPs.
+    vips: IpRanges,
+    /// What keeps it there; `None` if the director does not report that.
+    drain: Option<Drain>,
 }
 
 impl Left {
@@ -163,13 +175,20 @@ impl Left {
         let own: Vec<_> = snapshot.addresses_of(node).collect();
         let objects = snapshot.virtual_services.values().flatten();
         let vips: Vec<_> = objects.flat_map(|it| it.vips.iter().copied()).collect();
+        let reports: BTreeMap<&NodeName, &Report> = store.readable().collect();
         let mut left = Self::default();
         for (name, report) in directors.weigh(snapshot.peers.reports()) {
             let may_send = |vip: &_| own.iter().any(|own| report.may_direct(*vip, *own));
-            let sends: IpRanges = vips.iter().copied().filter(may_send).collect();
-            if !sends.is_empty() {
-                left.directors.insert(name.clone(), sends);
+            let vips: IpRanges = vips.iter().copied().filter(may_send).collect();
+            if vips.is_empty() {
+                continue;
             }
+            let drains = reports.get(name).map(|report| &report.drains);
+            let drains = drains.into_iter().flatten();
+            let drains = drains.filter(|(address, _)| own.contains(address));
+            let drain = drains.map(|(_, drain)| *drain).reduce(Drain::and);
+            let destination = Destination { vips, drain };
+            left.directors.insert(name.clone(), destination);
         }
         let is_director = snapshot.nodes.get(node).is_some_and(|it| it.is_director());
         if let Some(report) = snapshot.peers.report(node).filter(|_| !is_director) {
@@ -181,31 +200,48 @@ impl Left {
     pub fn is_nothing(&self) -> bool {
         self.directors.is_empty() && self.bound.is_empty()
     }
-}
 
-impl std::fmt::Display for Left {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    /// What is left at `now`, for people.
+    pub fn text(&self, now: Timestamp) -> String {
         let vips = |vips: &IpRanges| short(&vips.to_strings());
         if self.directors.is_empty() {
-            return write!(f, "still has {} bound", vips(&self.bound));
+            return format!("still has {} bound", vips(&self.bound));
         }
         let directors = self.directors.iter();
         let each: Vec<String> = directors
-            .map(|(name, of)| format!("of {name} for {}", vips(of)))
+            .map(|(name, of)| {
+                let drain = of.drain.map(|drain| keeping(drain, now));
+                let drain = drain.unwrap_or_default();
+                format!("of {name} for {}{drain}", vips(&of.vips))
+            })
             .collect();
-        write!(f, "still a destination {}", each.join(", "))
+        format!("still a destination {}", each.join(", "))
     }
+}
+
+/// How many connections keep a destination, and for how long at most.
+fn keeping(drain: Drain, now: Timestamp) -> String {
+    let plural = if drain.connections == 1 { "" } else { "s" };
+    format!(
+        " ({} connection{plural}, {} s at most)",
+        drain.connections,
+        drain.seconds_left(now)
+    )
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
     use crate::{
         cluster::{Change, Wanted},
-        model::{BACKEND_LABEL, DIRECTOR_LABEL, Directing, Node, PeerState},
+        model::{BACKEND_LABEL, DIRECTOR_LABEL, Directing, Node},
     };
 
     const VIP: &str = "10.0.0.100";
+
+    const NOW: &str = "2026-11-25T20:00:00Z";
 
     /// The director d sends packets for the VIP to r, which has it bound; b, a backend, says that it does, too.
     fn store(directing: Directing, bound: bool) -> Store {
@@ -227,17 +263,21 @@ mod tests {
             };
             store.apply([Change::Node(name.into(), node)]);
         }
-        let vip: std::net::IpAddr = VIP.parse().unwrap();
-        let directs = PeerState {
-            directing: vec![directing],
-            ..PeerState::default()
-        };
-        let has = PeerState {
-            bound: bound.then_some(vip).into_iter().collect(),
-            ..PeerState::default()
-        };
+        let vip: IpAddr = VIP.parse().unwrap();
+        let mut directs = Report::default();
+        if !directing.draining.is_empty() {
+            let drain = Drain {
+                connections: 1,
+                until: "2026-11-25T20:00:41Z".parse().unwrap(),
+            };
+            let server: IpAddr = [10, 0, 0, 11].into();
+            directs.drains.insert(server, drain);
+        }
+        directs.peer.directing = vec![directing];
+        let mut has = Report::default();
+        has.peer.bound = bound.then_some(vip).into_iter().collect();
         for (name, report) in [("d", directs.clone()), ("b", directs), ("r", has)] {
-            store.apply([Change::Peer(name.into(), report)]);
+            store.apply([Change::Report(name.into(), Box::new(Ok(report)))]);
         }
         store
     }
@@ -257,15 +297,15 @@ mod tests {
         let left = |ready, draining, bound| {
             Left::of(&"r".into(), &store(directing(ready, draining), bound))
         };
-        for (ready, draining) in [(true, false), (false, true)] {
-            let text = left(ready, draining, true).to_string();
-            assert_eq!(
-                text, "still a destination of d for 10.0.0.100",
-                "b is no director"
-            );
+        let now = NOW.parse().unwrap();
+        let kept = " (1 connection, 41 s at most)";
+        for (ready, draining, kept) in [(true, false, ""), (false, true, kept)] {
+            let text = left(ready, draining, true).text(now);
+            let of_d = "still a destination of d for 10.0.0.100";
+            assert_eq!(text, format!("{of_d}{kept}"), "b is no director");
         }
         let bound = left(false, false, true);
-        assert_eq!(bound.to_string(), "still has 10.0.0.100 bound");
+        assert_eq!(bound.text(now), "still has 10.0.0.100 bound");
         assert!(!bound.is_nothing());
         assert!(left(false, false, false).is_nothing());
     }

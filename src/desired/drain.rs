@@ -7,21 +7,32 @@ use crate::model::{AddressKey, ServiceKey};
 /// Losing it (a restart) only restarts the waiting times.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DrainTimers {
-    /// Since when a destination is leaving.
-    pub leaving: BTreeMap<(ServiceKey, IpAddr), Duration>,
+    /// Destinations that are leaving.
+    pub leaving: BTreeMap<(ServiceKey, IpAddr), Period>,
     /// Destinations on nodes where no endpoint runs any more.
-    pub absent: BTreeMap<(ServiceKey, IpAddr), Absence>,
+    pub absent: BTreeMap<(ServiceKey, IpAddr), Period>,
     /// Since when no VirtualService asks for an address that the node still carries quietly.
     pub unwanted: BTreeMap<AddressKey, Duration>,
 }
 
-/// The time for which a destination's place is kept.
+/// The time for which a destination is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Absence {
+pub struct Period {
     /// From when.
     pub since: Duration,
     /// Until when.
     pub until: Duration,
+}
+
+impl Period {
+    /// One that goes on, or a new one from `now` on. It has its length from `limit`, which may have been edited meanwhile.
+    fn of(begun: Option<&Self>, now: Duration, limit: Duration) -> Self {
+        let since = begun.map_or(now, |period| period.since);
+        Self {
+            since,
+            until: since.saturating_add(limit),
+        }
+    }
 }
 
 impl DrainTimers {
@@ -33,12 +44,11 @@ impl DrainTimers {
         now: Duration,
         limit: Duration,
     ) -> bool {
-        let since = self.absent.get(&key).map_or(now, |absence| absence.since);
-        let until = since.saturating_add(limit);
-        if now >= until {
+        let period = Period::of(self.absent.get(&key), now, limit);
+        if now >= period.until {
             return false;
         }
-        next.absent.insert(key, Absence { since, until });
+        next.absent.insert(key, period);
         true
     }
 
@@ -60,9 +70,9 @@ impl DrainTimers {
         now: Duration,
         limit: Duration,
     ) -> bool {
-        let since = self.leaving.get(&key).copied().unwrap_or(now);
-        next.leaving.insert(key, since);
-        now.saturating_sub(since) >= limit
+        let period = Period::of(self.leaving.get(&key), now, limit);
+        next.leaving.insert(key, period);
+        now >= period.until
     }
 
     /// For how long the node has carried an unwanted address; starts the clock.

@@ -4,6 +4,7 @@
 
 mod cluster;
 mod conflict;
+mod drain;
 mod elected;
 mod endpoints;
 mod health_check;
@@ -32,6 +33,7 @@ mod words;
 
 pub use cluster::{Directing, Node, PeerState, Peers, Snapshot};
 pub use conflict::{Conflict, Rivals};
+pub use drain::Drain;
 pub use elected::Elected;
 pub use endpoints::{Endpoint, EndpointPorts, EndpointState, Endpoints, Slice, Slices};
 pub use health_check::{

@@ -1,5 +1,8 @@
 """A real server is taken out of use and back, while clients connect all the time."""
 
+import json
+import re
+
 import pytest
 from ground import clients, judges
 from ground.objects import BACKEND
@@ -26,7 +29,8 @@ def test_a_node_is_drained_and_used_again(cluster, cli):
         cluster.wait_weights(service, {"r1": 1, "r2": 0})
         before = held.so_far().counts["r2"]
         wait_until(lambda: held.so_far().counts["r2"] > before + 10, "answers on connections that were open")
-        wait_until(lambda: f"r2 is being drained: still a destination of d for {VIP}" in cli("status").out, "the status to say so")
+        left = f"still a destination of d for {VIP} (3 connections, "
+        wait_until(lambda: f"r2 is being drained: {left}" in cli("status").out, "the status to say so")
         outcome = held.stop()
         assert outcome.errors == [] and all(len(who) == 1 for who in outcome.servers_per_connection.values()), outcome
 
@@ -55,6 +59,31 @@ def test_a_connection_that_does_not_end_keeps_a_node_from_being_drained_for_a_wh
         told = cli("drain", "r2", "--wait", timeout=60)
         assert told.ok, told
     assert not (told := cli("drain", "nobody")).ok and "no node nobody" in told.err, told
+
+
+def test_what_keeps_a_drain_is_told_while_it_lasts(cluster, cli):
+    """One long connection: how many there are and for how long at most, and nothing any more when it has ended."""
+    service = cluster.serve(drainSeconds=300)
+    address = cluster.site.address("r2")
+
+    def drains() -> list[tuple]:
+        found = json.loads(cli("status", "-o", "json").out)["drains"]
+        return [(it["address"], it["node"], it["director"], it["connections"], it["secondsLeft"]) for it in found]
+
+    with clients.hold(cluster.host, VIP, n=2, interval=0.05) as held:
+        held.wait_answers(8)
+        assert drains() == []
+        cluster.label("r2", {})
+        cluster.wait_weights(service, {"r1": 1, "r2": 0})
+        wait_until(lambda: [it[:4] for it in drains()] == [(address, "r2", "d", 1)], "the drain to be told")
+        first = drains()[0][4]
+        assert 250 < first <= 301
+        wait_until(lambda: drains()[0][4] <= first - 3, "the time left to shrink")
+        told = cli("status").out
+        assert re.search(rf"DRAINING +NODE +DIRECTOR +CONNECTIONS +AT MOST\n{address} +r2 +d +1 +2\d\d s\n", told), told
+    wait_until(lambda: drains() == [], "nothing to be left to tell")
+    cluster.wait_weights(service, {"r1": 1})
+    assert "DRAINING" not in cli("status").out
 
 
 def test_a_node_is_drained_by_its_manifest(hosts):

@@ -135,6 +135,7 @@ fn report_after(
             vanished: BTreeSet::new(),
             vip_devices: VipDevices::default(),
             incomplete: IpRanges::default(),
+            drains: BTreeMap::new(),
         }),
         next: NextPass::default(),
     };

@@ -7,13 +7,13 @@ use serde::Serialize;
 use super::{MAX_RESERVED, Report, clip};
 use crate::{
     api::node_state::{
-        ConflictEntry, DirectingEntry, MAX_DEVICES, MAX_NAME, MAX_TEXT, MAX_WORD, MoveEntry,
-        Network, NodeArp, NodeStateStatus, NodeSummary, PreflightEntry, RefusedEntry, RepairEntry,
-        ReservedEntry, RivalEntry, UndoEntry, UnreadyEntry, WarningEntry,
+        ConflictEntry, DirectingEntry, DrainEntry, MAX_DEVICES, MAX_NAME, MAX_TEXT, MAX_WORD,
+        MoveEntry, Network, NodeArp, NodeStateStatus, NodeSummary, PreflightEntry, RefusedEntry,
+        RepairEntry, ReservedEntry, RivalEntry, UndoEntry, UnreadyEntry, WarningEntry,
     },
     model::{
-        ArpSettings, Directing, IpRanges, Mac, Move, NodeName, Preflight, PreflightCheck, Refusal,
-        Repair, Reserved, ReservedAs, VipDevices,
+        ArpSettings, Directing, Drain, IpRanges, Mac, Move, NodeName, Preflight, PreflightCheck,
+        Refusal, Repair, Reserved, ReservedAs, VipDevices,
     },
 };
 
@@ -69,6 +69,9 @@ impl Report {
         let warnings = details.keep(self.warnings.iter().map(warning_entry));
         let moves = details.keep(self.moves.iter().map(move_entry));
         let repairs = details.keep(self.repairs.iter().map(repair_entry));
+        let mut of_drains = details.split(size.details / 6);
+        let drains = of_drains.keep(self.drains.iter().map(drain_entry));
+        details.join(of_drains);
         // Real servers and VirtualServices share the rest: neither shall crowd out all reasons of the other.
         let mut of_servers = details.split(size.details / 3);
         let directing = groups.into_iter().map(|(entry, group)| DirectingEntry {
@@ -110,6 +113,7 @@ impl Report {
             refused,
             conflicts,
             moves,
+            drains,
             warnings,
             preflight,
             services: number(self.services),
@@ -289,6 +293,14 @@ fn move_entry(moved: &Move) -> MoveEntry {
         from: moved.from.clone(),
         cause: moved.cause.name().to_owned(),
         milliseconds: number(moved.after.as_millis()),
+    }
+}
+
+fn drain_entry((address, drain): (&std::net::IpAddr, &Drain)) -> DrainEntry {
+    DrainEntry {
+        address: address.to_string(),
+        connections: drain.connections.into(),
+        until: drain.until.to_string(),
     }
 }
 

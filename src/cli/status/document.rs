@@ -17,6 +17,7 @@ use crate::{
 
 use super::{
     directors::{UnreadyStandby, standbys},
+    drains::{self, DrainLine},
     holder,
     nodes::{Known, NodeLine, known_node, node_line},
     notes,
@@ -30,6 +31,8 @@ const MOVES: usize = 10;
 #[serde(rename_all = "camelCase")]
 pub(super) struct Document {
     pub virtual_services: Vec<Service>,
+    /// Real servers that keep their open connections for a while.
+    pub drains: Vec<DrainLine>,
     pub nodes: Vec<NodeLine>,
     /// The newest last.
     pub moves: Vec<MoveLine>,
@@ -100,6 +103,7 @@ pub(super) struct MoveLine {
 /// From the API: what the controller and the agents wrote.
 pub(super) fn of_cluster(cluster: &Store, liveness: &Liveness, mut notes: Vec<String>) -> Document {
     let snapshot = cluster.snapshot();
+    let now = Timestamp::now();
     let view = ClusterView {
         snapshot,
         directors: recent_directors(cluster),
@@ -115,7 +119,7 @@ pub(super) fn of_cluster(cluster: &Store, liveness: &Liveness, mut notes: Vec<St
     let virtual_services = services.collect();
     let reports = &view.reports;
     notes.extend(notes::undone(reports));
-    notes.extend(notes::drained(cluster));
+    notes.extend(notes::drained(cluster, now));
     let nodes = &snapshot.nodes;
     let has_role = |name: &NodeName| {
         let node = nodes.get(name);
@@ -137,13 +141,15 @@ pub(super) fn of_cluster(cluster: &Store, liveness: &Liveness, mut notes: Vec<St
             ..NodeLine::default()
         },
     });
+    let counting = || {
+        let reports = reports.iter().map(|(name, report)| (*name, *report));
+        view.directors.weigh(reports)
+    };
     Document {
         virtual_services,
+        drains: drains::lines(counting(), Some(snapshot), now),
         nodes: lines.collect(),
-        moves: moves(
-            view.directors
-                .weigh(view.reports.iter().map(|(name, it)| (*name, *it))),
-        ),
+        moves: moves(counting()),
         notes,
     }
 }
@@ -232,6 +238,7 @@ pub(super) fn of_agent(node: &NodeName, report: &Report, snapshot: Option<&Snaps
     });
     Document {
         virtual_services: services.collect(),
+        drains: drains::lines([(node, report)].into_iter(), snapshot, Timestamp::now()),
         nodes: vec![node_line(node, report)],
         moves: moves([(node, report)].into_iter()),
         notes: Vec::new(),
@@ -334,16 +341,23 @@ fn conditions(status: &VirtualServiceStatus) -> Vec<Condition> {
     conditions.collect()
 }
 
+/// The node that has this address by its object, else by its agent's report.
+pub(super) fn node_of(address: IpAddr, snapshot: &Snapshot) -> Option<String> {
+    let nodes = snapshot.nodes.iter();
+    let mut by_object = nodes.filter(|(_, node)| node.addresses.contains(&address));
+    let mut by_report = snapshot
+        .nodes
+        .keys()
+        .filter(|name| snapshot.addresses_of(name).any(|own| own == address));
+    let found = by_object.next().map(|(name, _)| name);
+    found.or_else(|| by_report.next()).map(NodeName::to_string)
+}
+
 fn not_ready<'a>(
     object: &VirtualService,
     reports: impl Iterator<Item = (&'a NodeName, &'a Report)>,
     snapshot: &Snapshot,
 ) -> Vec<NotReady> {
-    let node_of = |address: &IpAddr| {
-        let nodes = snapshot.nodes.iter();
-        let mut nodes = nodes.filter(|(_, node)| node.addresses.contains(address));
-        nodes.next().map(|(name, _)| name.to_string())
-    };
     let mut found = BTreeSet::new();
     for (director, report) in reports {
         let groups = object
@@ -352,7 +366,7 @@ fn not_ready<'a>(
         for (address, refusal) in groups.flat_map(|group| &group.unready) {
             found.insert(NotReady {
                 address: address.to_string(),
-                node: node_of(address),
+                node: node_of(*address, snapshot),
                 director: director.to_string(),
                 reason: refusal.reason.name().to_owned(),
                 message: refusal.message.clone(),

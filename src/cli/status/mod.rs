@@ -3,6 +3,7 @@
 mod agent_state;
 mod directors;
 mod document;
+mod drains;
 mod holder;
 mod nodes;
 mod notes;

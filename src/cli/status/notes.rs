@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use crate::{api::Report, cli::drain::Left, cluster::Store, model::NodeName};
 
 /// A note for each node that is taken out of use as a real server.
-pub(super) fn drained(store: &Store) -> impl Iterator<Item = String> {
+pub(super) fn drained(store: &Store, now: Timestamp) -> impl Iterator<Item = String> {
     let nodes = store.snapshot().nodes.iter();
     let drained = nodes.filter(|(_, node)| node.is_backend() && node.drained);
-    drained.map(|(name, _)| {
+    drained.map(move |(name, _)| {
         let left = Left::of(name, store);
         if left.is_nothing() {
             return format!("node {name} is drained; directway undrain {name} uses it again");
         }
-        format!("node {name} is being drained: {left}")
+        format!("node {name} is being drained: {}", left.text(now))
     })
 }
 

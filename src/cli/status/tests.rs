@@ -10,8 +10,8 @@ use crate::{
     cli::liveness::Liveness,
     cluster::{Change, Object, Store, Wanted},
     model::{
-        BACKEND_LABEL, Conflict, DIRECTOR_LABEL, Directing, IpRanges, Move, Node, NodeName, Port,
-        Protocol, Reason, Refusal, Snapshot, TakeCause, VsKey,
+        BACKEND_LABEL, Conflict, DIRECTOR_LABEL, Directing, Drain, IpRanges, Move, Node, NodeName,
+        Port, Protocol, Reason, Refusal, Snapshot, TakeCause, VsKey,
     },
 };
 
@@ -75,6 +75,13 @@ fn took(second: i64) -> Move {
     }
 }
 
+fn drain() -> Drain {
+    Drain {
+        connections: 3,
+        until: jiff::Timestamp::MAX,
+    }
+}
+
 /// The holder `d`, the standbys `e` and `x`, and the real server `r1`.
 fn cluster() -> Store {
     let mut store = Store::new(&Wanted::all().sources());
@@ -128,6 +135,7 @@ fn what_a_backend_says_of_vips_counts_for_nothing() {
     forged.peer.bound = IpRanges::default();
     forged.peer.held = ips([VIP]);
     forged.moves.push(took(2));
+    forged.drains.insert(ip("10.0.0.11"), drain());
     let refusal = Refusal::new(Reason::Unreachable, "no answer");
     let unready = [(ip("10.0.0.11"), refusal)];
     forged.peer.directing[0].unready = unready.into();
@@ -141,6 +149,7 @@ fn what_a_backend_says_of_vips_counts_for_nothing() {
     let mut found = status(&store, &ALIVE);
     assert_eq!(found.virtual_services, honest.virtual_services);
     assert_eq!(found.moves, honest.moves);
+    assert_eq!(found.drains, honest.drains);
     let at = found.nodes.iter().position(|it| it.name == "r1").unwrap();
     let line = found.nodes.remove(at);
     assert!(line.held.is_empty(), "{line:?}");
@@ -150,6 +159,24 @@ fn what_a_backend_says_of_vips_counts_for_nothing() {
         line.problems[0].starts_with("it reports 10.0.0.100 as held, which does not count"),
         "{line:?}"
     );
+}
+
+#[test]
+fn drains_are_told_by_director_and_node() {
+    let mut store = cluster();
+    let mut e = directs();
+    let servers = ["10.0.0.11", "10.0.0.99"];
+    e.drains = servers.map(|server| (ip(server), drain())).into();
+    store.apply([Change::Report("e".into(), Box::new(Ok(e)))]);
+    let drains = status(&store, &ALIVE).drains;
+    let told = drains.iter().map(|line| {
+        let node = line.node.as_deref();
+        (line.address.as_str(), node, line.director.as_str())
+    });
+    let expected = [("10.0.0.11", Some("r1"), "e"), ("10.0.0.99", None, "e")];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+    assert_eq!(drains[0].connections, 3);
+    assert!(drains[0].seconds_left > 1_000_000);
 }
 
 #[test]

@@ -2,6 +2,7 @@ use crate::cli::output::{Table, short};
 
 use super::{
     document::{Document, MoveLine, Service},
+    drains::DrainLine,
     nodes::NodeLine,
 };
 
@@ -9,6 +10,9 @@ use super::{
 pub(super) fn text(document: &Document) -> String {
     let mut parts = vec![services(&document.virtual_services)];
     parts.extend(document.virtual_services.iter().filter_map(why_not));
+    if !document.drains.is_empty() {
+        parts.push(drains(&document.drains));
+    }
     parts.push(nodes(&document.nodes));
     if !document.moves.is_empty() {
         parts.push(moves(&document.moves));
@@ -123,6 +127,20 @@ fn nodes(nodes: &[NodeLine]) -> String {
     text
 }
 
+fn drains(drains: &[DrainLine]) -> String {
+    let mut table = Table::new(["DRAINING", "NODE", "DIRECTOR", "CONNECTIONS", "AT MOST"]);
+    for line in drains {
+        table.row([
+            line.address.clone(),
+            dash(line.node.clone().unwrap_or_default()),
+            line.director.clone(),
+            line.connections.to_string(),
+            format!("{} s", line.seconds_left),
+        ]);
+    }
+    table.render()
+}
+
 fn moves(moves: &[MoveLine]) -> String {
     let mut table = Table::new(["MOVED", "VIP", "FROM", "TO", "CAUSE", "AFTER"]);
     for line in moves {
@@ -220,6 +238,14 @@ mod tests {
         };
         let document = Document {
             virtual_services: vec![well, ill],
+            drains: vec![DrainLine {
+                address: "10.0.0.12".to_owned(),
+                node: Some("r2".to_owned()),
+                director: "d".to_owned(),
+                connections: 3,
+                until: "2026-01-01T00:01:00Z".parse().unwrap(),
+                seconds_left: 41,
+            }],
             nodes: vec![node],
             moves: vec![MoveLine {
                 at: "2026-01-01T00:00:00.25Z".parse().unwrap(),
@@ -246,6 +272,9 @@ shop/mail
   VIPConflict=True  VIPConflict    why
   standby e         NoRealServers  none
   10.0.0.11 (r1)    NotBound       wait
+
+DRAINING   NODE  DIRECTOR  CONNECTIONS  AT MOST
+10.0.0.12  r2    d         3            41 s
 
 NODE  ROLES     HELD                                              BOUND  SERVICES  PROBLEMS
 d     director  10.0.0.1,10.0.1.1,10.0.2.1,10.0.3.1,… (6 ranges)  -      2         1

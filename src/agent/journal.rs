@@ -83,6 +83,7 @@ impl Journal {
             PreflightCheck::Needs(_) | PreflightCheck::Source => false,
             PreflightCheck::ConnectionSync
             | PreflightCheck::ExpireNodestConn
+            | PreflightCheck::ExpireQuiescentTemplate
             | PreflightCheck::NodeName
             | PreflightCheck::UnreadManifest
             | PreflightCheck::ReportSize

@@ -267,6 +267,7 @@ fn preflight(
         .chain(missing_ipvs(&state.observed))
         .chain(foreign_daemons(state))
         .chain(udp_clients(state))
+        .chain(persistent_clients(state))
         .chain(failed_ops(end))
         .chain(problems(store))
         .collect()
@@ -361,6 +362,22 @@ fn udp_clients(state: &PassState<'_>) -> Option<Preflight> {
             PreflightCheck::ExpireNodestConn,
             "net.ipv4.vs.expire_nodest_conn=0: a UDP client that keeps its port gets no answer for five minutes after its real server is gone".to_owned(),
             "--ipvs-setting expire_nodest_conn=1 for the agent (agent.ipvsSettings in the chart)",
+        )
+    })
+}
+
+/// That clients of services with persistence stay with a real server that is drained. The setting applies to foreign
+/// services too, so the node's administrator decides.
+fn persistent_clients(state: &PassState<'_>) -> Option<Preflight> {
+    let settings = &state.observed.net.ipvs;
+    let is_unset = settings.get(&IpvsSetting::ExpireQuiescentTemplate) == Some(&0);
+    let mut ours = state.desired.net.services.values();
+    let is_persistent = ours.any(|service| service.persistence.is_some());
+    (is_unset && is_persistent).then(|| {
+        entry(
+            PreflightCheck::ExpireQuiescentTemplate,
+            "net.ipv4.vs.expire_quiescent_template=0: a client of a service with persistence stays with a real server that is drained, or fails, until that is deleted".to_owned(),
+            "--ipvs-setting expire_quiescent_template=1 for the agent (agent.ipvsSettings in the chart)",
         )
     })
 }

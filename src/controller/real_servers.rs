@@ -171,6 +171,7 @@ fn own_words(name: &NodeName, key: &VsKey, reports: &Reports<'_>) -> Option<Refu
             PreflightCheck::Needs(reason) => Some(Refusal::new(reason, entry.message.clone())),
             PreflightCheck::ConnectionSync
             | PreflightCheck::ExpireNodestConn
+            | PreflightCheck::ExpireQuiescentTemplate
             | PreflightCheck::Source
             | PreflightCheck::NodeName
             | PreflightCheck::UnreadManifest

@@ -22,6 +22,8 @@ pub enum PreflightCheck {
     ConnectionSync,
     /// Whether UDP clients leave a real server that is deleted (`net.ipv4.vs.expire_nodest_conn`).
     ExpireNodestConn,
+    /// Whether persistent clients leave a real server of weight 0 (`net.ipv4.vs.expire_quiescent_template`).
+    ExpireQuiescentTemplate,
     /// Whether the sources can be read.
     Source,
     /// Whether the agent's node is one of those that the sources name.
@@ -41,6 +43,7 @@ impl PreflightCheck {
             Self::Needs(reason) => reason.name(),
             Self::ConnectionSync => "ConnectionSync",
             Self::ExpireNodestConn => "ExpireNodestConn",
+            Self::ExpireQuiescentTemplate => "ExpireQuiescentTemplate",
             Self::Source => "Source",
             Self::NodeName => "NodeName",
             Self::UnreadManifest => "UnreadManifest",
@@ -55,6 +58,7 @@ impl PreflightCheck {
         let of_node = [
             Self::ConnectionSync,
             Self::ExpireNodestConn,
+            Self::ExpireQuiescentTemplate,
             Self::Source,
             Self::NodeName,
             Self::UnreadManifest,

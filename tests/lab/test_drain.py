@@ -86,6 +86,29 @@ def test_what_keeps_a_drain_is_told_while_it_lasts(cluster, cli):
     assert "DRAINING" not in cli("status").out
 
 
+def test_a_persistent_client_leaves_a_drained_real_server_but_for_its_open_connection(cluster, cli):
+    """`expire_quiescent_template` as the agent sets it: the client's template ends, the connection does not."""
+    cluster.start(args=["--ipvs-setting", "expire_quiescent_template=1"])
+    service = cluster.serve(persistence={"timeoutSeconds": 300}, drainSeconds=300)
+    held = clients.hold(cluster.host, VIP, n=1, interval=0.05)
+    held.wait_answers(4)
+    first = held.so_far().answers[0]
+    other = {"r1": "r2", "r2": "r1"}[first]
+    assert clients.requests(cluster.host, VIP, n=5).counts == {first: 5}, "the client has a template"
+    assert (told := cli("drain", first)).ok, told
+    try:
+        cluster.wait_weights(service, {first: 0, other: 1})
+        assert clients.requests(cluster.host, VIP, n=5).counts == {other: 5}
+        before = held.so_far().counts[first]
+        wait_until(lambda: held.so_far().counts[first] > before + 10, "answers on the connection that was open")
+        assert "ExpireQuiescentTemplate" not in cli("status").out
+        outcome = held.stop()
+        assert outcome.errors == [] and outcome.counts.keys() == {first}, outcome
+        cluster.wait_weights(service, {other: 1})
+    finally:
+        cli("undrain", first)
+
+
 def test_a_node_is_drained_by_its_manifest(hosts):
     hosts.assign_roles()
     service = hosts.serve()

@@ -196,8 +196,11 @@ impl Machine {
     /// The hook at LOCAL_IN (`ip_vs_in_hook`, net/netfilter/ipvs/ip_vs_core.c). It sees packets before sockets do,
     /// so a real server that has the service too schedules again.
     pub(super) fn local_in(&mut self, flow: Flow, opening: bool) -> IpvsDecision {
-        let expire = self.ipvs_settings.get(&IpvsSetting::ExpireNodestConn);
-        let expire = expire.is_some_and(|value| *value != 0);
+        let is_on = |setting| self.ipvs_settings.get(&setting).is_some_and(|it| *it != 0);
+        let expire = Expire {
+            nodest_conn: is_on(IpvsSetting::ExpireNodestConn),
+            quiescent_template: is_on(IpvsSetting::ExpireQuiescentTemplate),
+        };
         match &mut self.ipvs {
             Some(table) => table.take(flow, opening, expire),
             None => IpvsDecision::Pass,
@@ -205,15 +208,24 @@ impl Machine {
     }
 }
 
+/// What the kernel forgets early.
+#[derive(Clone, Copy)]
+struct Expire {
+    /// A connection whose destination was deleted ends at its next packet, which is then scheduled.
+    nodest_conn: bool,
+    /// A persistence template ends if its destination has weight 0 (`ip_vs_check_template`,
+    /// net/netfilter/ipvs/ip_vs_conn.c).
+    quiescent_template: bool,
+}
+
 impl Table {
-    /// `expire`: a connection whose destination was deleted ends at its next packet, which is then scheduled.
-    fn take(&mut self, flow: Flow, opening: bool, expire: bool) -> IpvsDecision {
+    fn take(&mut self, flow: Flow, opening: bool, expire: Expire) -> IpvsDecision {
         let key = flow.service;
         if let Some(&address) = self.connections.get(&flow) {
             if self.has(&key, address) {
                 return IpvsDecision::Forward(address);
             }
-            if !expire {
+            if !expire.nodest_conn {
                 return IpvsDecision::DestinationGone;
             }
             self.connections.remove(&flow);
@@ -234,8 +246,11 @@ impl Table {
         let sticky = template
             .and_then(|template| self.templates.get(&template))
             .copied()
-            // Weight 0 does not matter here, as in a kernel whose expire_quiescent_template is 0.
-            .filter(|address| self.has(&key, *address));
+            .filter(|address| match self.weight(&key, *address) {
+                Some(0) => !expire.quiescent_template,
+                Some(_) => true,
+                None => false,
+            });
         let chosen = sticky.or_else(|| self.pick(flow));
         let Some(address) = chosen else {
             return IpvsDecision::NoDestination;
@@ -251,6 +266,13 @@ impl Table {
         let counts = self.counts(&flow.service);
         let entry = self.services.get_mut(&flow.service)?;
         schedule::pick(entry, flow, &counts)
+    }
+
+    /// A destination's weight, if it is there.
+    fn weight(&self, key: &ServiceKey, address: IpAddr) -> Option<u32> {
+        let mut destinations = self.services.get(key)?.destinations.iter();
+        let found = destinations.find(|(ip, _)| *ip == address);
+        found.map(|(_, destination)| destination.weight)
     }
 
     fn has(&self, key: &ServiceKey, address: IpAddr) -> bool {

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::{
     kernel::fake::Delivery,
-    model::{Flag, Persistence},
+    model::{Flag, IpvsSetting, Persistence},
 };
 
 /// How many of `count` connections each machine answers.
@@ -113,6 +113,26 @@ fn persistence_keeps_a_client_even_at_weight_zero() {
     assert_eq!(spread(&lan, 5), shares(5, 0));
     lan.on("d", |m| m.del_destination(web(), ip("10.0.0.11")));
     assert_eq!(spread(&lan, 5), shares(0, 5));
+}
+
+#[test]
+fn a_template_of_weight_zero_ends_if_the_setting_says_so() {
+    let lan = by_hand(Scheduler::Rr);
+    let sticky = Service {
+        persistence: Some(Persistence {
+            timeout_seconds: 300,
+            prefix_length: 32,
+        }),
+        ..service(Scheduler::Rr)
+    };
+    lan.on("d", |machine| machine.edit_service(web(), &sticky));
+    let expire = |m: &mut Machine| m.set_ipvs(IpvsSetting::ExpireQuiescentTemplate, 1);
+    lan.on("d", expire).unwrap().unwrap();
+    assert_eq!(spread(&lan, 5), shares(5, 0));
+    weigh(&lan, "10.0.0.11", 0);
+    assert_eq!(spread(&lan, 5), shares(0, 5));
+    weigh(&lan, "10.0.0.11", 1);
+    assert_eq!(spread(&lan, 5), shares(0, 5), "it has a new template");
 }
 
 #[test]

@@ -136,6 +136,7 @@ impl Lan {
                     device: Dev::lo(),
                     weight: 1,
                     host_route: false,
+                    cordon: CordonPolicy::Ignore,
                     external: self.servers(10).map(external).collect(),
                 },
                 health_check: HealthCheck::NONE,

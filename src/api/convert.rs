@@ -272,6 +272,14 @@ fn real_servers(
         .iter()
         .filter_map(|server| external(server, vips, problems));
     let external = external.collect();
+    let Some(cordon) = model::CordonPolicy::from_name(&api.cordon_policy) else {
+        // The schema has refused it already.
+        problems.push(format!(
+            "spec.realServers.cordonPolicy: \"{}\" is none",
+            api.cordon_policy
+        ));
+        return None;
+    };
     Some(RealServerPolicy {
         // With a Service and no selector, all backends are selected.
         selector: selected.or_else(|| service.map(|_| Selector::default())),
@@ -283,6 +291,7 @@ fn real_servers(
             problems,
         )?,
         host_route: api.host_route,
+        cordon,
         external,
     })
 }

@@ -4,7 +4,8 @@ use schemars::Schema;
 use serde_json::{Value, json};
 
 use crate::model::{
-    ArpMode, CheckType, Flag, HttpMethod, Protocol, ReservedAs, Scheduler, TakeCause, listed,
+    ArpMode, CheckType, CordonPolicy, Flag, HttpMethod, Protocol, ReservedAs, Scheduler, TakeCause,
+    listed,
 };
 
 pub(super) fn protocols() -> [&'static str; Protocol::ALL.len()] {
@@ -17,6 +18,10 @@ pub(super) fn protocol() -> String {
 
 pub(super) fn arp_modes() -> [&'static str; ArpMode::ALL.len()] {
     ArpMode::ALL.map(ArpMode::name)
+}
+
+pub(super) fn cordon_policies() -> [&'static str; CordonPolicy::ALL.len()] {
+    CordonPolicy::ALL.map(CordonPolicy::name)
 }
 
 pub(super) fn check_types() -> [&'static str; CheckType::ALL.len()] {

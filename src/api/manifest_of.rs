@@ -106,6 +106,7 @@ fn real_servers_of(policy: &RealServerPolicy) -> RealServers {
         device,
         weight,
         host_route,
+        cordon,
         external,
     } = policy;
     let servers = external.iter().map(|server| ExternalServer {
@@ -121,6 +122,7 @@ fn real_servers_of(policy: &RealServerPolicy) -> RealServers {
         arp: ArpMode::Sysctl.name().to_owned(),
         weight: (*weight).into(),
         host_route: *host_route,
+        cordon_policy: cordon.name().to_owned(),
         external: (!external.is_empty()).then(|| servers.collect()),
     }
 }
@@ -204,7 +206,7 @@ mod tests {
                         {"key": "d", "operator": "DoesNotExist"},
                     ],
                 },
-                "service": {"name": "web"}, "vipDevice": "vip0", "weight": 3, "hostRoute": true,
+                "service": {"name": "web"}, "vipDevice": "vip0", "weight": 3, "hostRoute": true, "cordonPolicy": "Drain",
                 "external": [{"address": "10.0.0.9", "weight": 0}, {"address": "10.0.0.8"}],
             },
             "drainSeconds": 5,

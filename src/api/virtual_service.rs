@@ -239,6 +239,11 @@ pub struct RealServers {
     /// Whether real servers get a host route for each VIP to its device.
     #[serde(default)]
     pub host_route: bool,
+    /// What kubectl cordon means for a node as a real server: Ignore, it gets connections as before; Drain, it gets no new
+    /// ones, keeps its open ones for drainSeconds at most, and then gives the VIPs up, until kubectl uncordon.
+    #[serde(default = "default_cordon_policy")]
+    #[schemars(extend("enum" = lists::cordon_policies()))]
+    pub cordon_policy: String,
     /// Real servers that are not nodes of the cluster. Whoever runs them binds the VIP there and keeps it quiet.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
@@ -413,6 +418,10 @@ fn default_device() -> String {
 
 fn default_arp() -> String {
     model::ArpMode::Sysctl.name().to_owned()
+}
+
+fn default_cordon_policy() -> String {
+    model::CordonPolicy::Ignore.name().to_owned()
 }
 
 fn default_weight() -> i64 {

@@ -144,6 +144,8 @@ fn services_with(vip: IpAddr, snapshot: &Snapshot) -> Result<Vec<&model::Virtual
 /// A VIP and those that hold it or could.
 struct VipView<'a> {
     vip: IpAddr,
+    /// Of the VirtualService with the VIP.
+    on_cordon: model::CordonPolicy,
     snapshot: &'a Snapshot,
     /// Whose reports count.
     directors: RecentDirectors,
@@ -152,9 +154,13 @@ struct VipView<'a> {
 
 impl<'a> VipView<'a> {
     fn new(vip: IpAddr, store: &'a Store, liveness: &'a Liveness) -> Self {
+        let snapshot = store.snapshot();
+        let mut objects = snapshot.virtual_services.values().flatten();
+        let object = objects.find(|it| it.vips.contains(&vip));
         Self {
             vip,
-            snapshot: store.snapshot(),
+            on_cordon: object.map_or(model::CordonPolicy::Ignore, |it| it.real_servers.cordon),
+            snapshot,
             directors: recent_directors(store),
             liveness,
         }
@@ -179,7 +185,8 @@ impl<'a> VipView<'a> {
 
     /// Whether this director could take the VIP, or has it.
     fn is_ready(&self, name: &NodeName) -> bool {
-        let stands_by = stands_by(name, self.vip, self.snapshot) && !self.is_silent(name);
+        let stands_by =
+            stands_by(name, self.vip, self.on_cordon, self.snapshot) && !self.is_silent(name);
         stands_by || self.holders().contains(&name)
     }
 }

@@ -6,8 +6,8 @@ use std::{
 use crate::{
     election::{Placement, PlacementInput, place},
     model::{
-        AddressKey, Elected, Node, NodeName, Observed, Peers, Role, Snapshot, VirtualService,
-        WireEvidence,
+        AddressKey, CordonPolicy, Elected, Node, NodeName, Observed, Peers, Role, Snapshot,
+        VirtualService, WireEvidence,
     },
 };
 
@@ -33,14 +33,18 @@ pub fn may_hold(virtual_service: &VirtualService, node: &NodeName, snapshot: &Sn
 }
 
 /// Whether the director `node` could take `vip` over now, by its report. Where nobody can report, all count as able.
-pub fn stands_by(node: &NodeName, vip: IpAddr, snapshot: &Snapshot) -> bool {
+/// `on_cordon` is that of the VirtualService with the VIP.
+pub fn stands_by(
+    node: &NodeName,
+    vip: IpAddr,
+    on_cordon: CordonPolicy,
+    snapshot: &Snapshot,
+) -> bool {
     match &snapshot.peers {
         Peers::Silent => true,
         Peers::Reported(reports) => {
-            let may_serve = snapshot
-                .nodes
-                .get(node)
-                .is_some_and(Node::takes_connections);
+            let found = snapshot.nodes.get(node);
+            let may_serve = found.is_some_and(|it| it.takes_connections(on_cordon));
             let report = reports.get(node);
             report.is_some_and(|report| report.stands_by(vip, may_serve))
         }

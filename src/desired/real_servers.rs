@@ -150,7 +150,7 @@ fn owners<'a>(
         return owners;
     };
     for (name, node) in &snapshot.nodes {
-        if !node.takes_connections() || !selector.matches(&node.labels) {
+        if !node.takes_connections(policy.cordon) || !selector.matches(&node.labels) {
             continue;
         }
         let Some(address) = address(name, vip, snapshot, viewpoint) else {

@@ -222,7 +222,7 @@ impl Facts<'_> {
                 .into_iter()
                 .map(|name| Candidate {
                     director: ids[name],
-                    ready: is_ready(name, vip, &self.idle, after),
+                    ready: is_ready(name, vip, spec, &self.idle, after),
                 })
                 .collect(),
         }
@@ -255,11 +255,17 @@ fn own_address(link: &Link, after: &AfterPass<'_>) -> Option<DirectorId> {
 }
 
 /// Whether a candidate could serve `vip` now: this node by what its kernel has, another by its report.
-fn is_ready(name: &NodeName, vip: IpAddr, idle: &BTreeSet<IpAddr>, after: &AfterPass<'_>) -> bool {
+fn is_ready(
+    name: &NodeName,
+    vip: IpAddr,
+    spec: &VirtualService,
+    idle: &BTreeSet<IpAddr>,
+    after: &AfterPass<'_>,
+) -> bool {
     if name == after.node {
         return !idle.contains(&vip);
     }
-    stands_by(name, vip, after.snapshot)
+    stands_by(name, vip, spec.real_servers.cordon, after.snapshot)
 }
 
 /// VIPs with services but no destination that gets connections, for instance on a director that is cut off from its

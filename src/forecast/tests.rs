@@ -31,6 +31,7 @@ fn web() -> VirtualService {
             device: "vip0".parse().unwrap(),
             weight: 1,
             host_route: true,
+            cordon: CordonPolicy::Ignore,
             external: vec![],
         },
         health_check: HealthCheck::NONE,

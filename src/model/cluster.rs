@@ -5,8 +5,8 @@ use std::{
 };
 
 use super::{
-    BACKEND_LABEL, DIRECTOR_LABEL, Endpoints, IpRanges, Mac, NodeName, Port, Refusal, Reserved,
-    ServiceKey, VirtualService, VsKey,
+    BACKEND_LABEL, CordonPolicy, DIRECTOR_LABEL, Endpoints, IpRanges, Mac, NodeName, Port, Refusal,
+    Reserved, ServiceKey, VirtualService, VsKey,
 };
 
 /// The content of all sources once each has been read completely: the same on every node.
@@ -37,6 +37,7 @@ pub struct Node {
     /// Internal addresses, in the manifest's order.
     pub addresses: Vec<IpAddr>,
     /// Taken out of use for new work (`kubectl cordon`): it holds a VIP only where no other director serves as much of it.
+    /// Whether it is a real server all the same is each VirtualService's choice ([`CordonPolicy`]).
     pub cordoned: bool,
     /// Its kubelet has not reported for a while: the machine may be gone, and its agent's report out of date.
     pub silent: bool,
@@ -60,8 +61,13 @@ impl Node {
     }
 
     /// Whether it may be a real server: it hosts applications, and is not taken out of use.
-    pub fn takes_connections(&self) -> bool {
-        self.is_backend() && !self.drained
+    pub fn takes_connections(&self, on_cordon: CordonPolicy) -> bool {
+        let is_drained = self.drained
+            || match on_cordon {
+                CordonPolicy::Ignore => false,
+                CordonPolicy::Drain => self.cordoned,
+            };
+        self.is_backend() && !is_drained
     }
 }
 

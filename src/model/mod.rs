@@ -65,7 +65,8 @@ pub use service::{
 pub use sync_daemon::{SyncDaemon, SyncDaemons, SyncHalf};
 pub use vip_devices::{DevicePattern, InvalidPattern, VipDevices};
 pub use virtual_service::{
-    ArpMode, DirectorPolicy, ExternalServer, ParsePortError, Port, RealServerPolicy, VirtualService,
+    ArpMode, CordonPolicy, DirectorPolicy, ExternalServer, ParsePortError, Port, RealServerPolicy,
+    VirtualService,
 };
 pub use words::listed;
 pub(crate) use words::words;

@@ -108,6 +108,8 @@ pub struct RealServerPolicy {
     pub weight: u16,
     /// Whether to add a host route for the VIP to the main table.
     pub host_route: bool,
+    /// What a cordoned node is as a real server.
+    pub cordon: CordonPolicy,
     /// Hosts outside the cluster. They have no agent, so directors check them by ARP.
     pub external: Vec<ExternalServer>,
 }
@@ -117,6 +119,16 @@ words! {
     pub enum ArpMode {
         /// `arp_ignore` and `arp_announce` of its interfaces.
         Sysctl = "sysctl",
+    }
+}
+
+words! {
+    /// What `kubectl cordon` means for a node's part as a real server.
+    pub enum CordonPolicy {
+        /// Nothing: it gets connections as before.
+        Ignore = "Ignore",
+        /// It is drained, as with [`super::DRAIN_ANNOTATION`].
+        Drain = "Drain",
     }
 }
 

@@ -88,7 +88,7 @@ def test_defaults_are_written_into_the_object(api):
     assert spec["ports"] == [{"port": 80, "protocol": "TCP"}]
     assert spec["directors"] == {} and spec["drainSeconds"] == 60
     assert spec["realServers"] == {
-        "nodeSelector": {}, "vipDevice": "lo", "arp": "sysctl", "weight": 1, "hostRoute": False,
+        "nodeSelector": {}, "vipDevice": "lo", "arp": "sysctl", "weight": 1, "hostRoute": False, "cordonPolicy": "Ignore",
     }
     assert spec["healthCheck"] == {
         "directPath": True, "type": "None", "intervalSeconds": 2, "timeoutSeconds": 1, "rise": 2, "fall": 3,

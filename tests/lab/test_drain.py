@@ -109,6 +109,31 @@ def test_a_persistent_client_leaves_a_drained_real_server_but_for_its_open_conne
         cli("undrain", first)
 
 
+def test_a_cordoned_node_is_drained_where_its_virtual_service_says_so(cluster, cli):
+    service = cluster.serve(real_servers={"cordonPolicy": "Drain"}, drainSeconds=300)
+    cordon = lambda on: cluster.api.kubectl(f"{'cordon' if on else 'uncordon'} r2")
+    held = clients.hold(cluster.host, VIP, n=2, interval=0.05)
+    held.wait_answers(8)
+    with clients.steady(cluster.host, VIP) as load:
+        more(load)
+        cordon(True)
+        try:
+            cluster.wait_weights(service, {"r1": 1, "r2": 0})
+            before = held.so_far().counts["r2"]
+            wait_until(lambda: held.so_far().counts["r2"] > before + 10, "answers on the connection that was open")
+            assert held.stop().errors == []
+            cluster.wait_weights(service, {"r1": 1})
+            wait_until(lambda: judges.devices_with(cluster.lab["r2"], VIP) == [], "the VIP to leave r2")
+            assert "node r2 is cordoned, so it is no real server of" in cli("status").out
+            more(load)
+        finally:
+            cordon(False)
+        cluster.wait_weights(service, {"r1": 1, "r2": 1})
+        more(load)
+        outcome = load.stop()
+    assert outcome.errors == [], outcome
+
+
 def test_a_node_is_drained_by_its_manifest(hosts):
     hosts.assign_roles()
     service = hosts.serve()

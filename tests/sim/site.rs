@@ -157,6 +157,7 @@ pub fn web() -> VirtualService {
             device: Dev::lo(),
             weight: 1,
             host_route: false,
+            cordon: CordonPolicy::Ignore,
             external: vec![],
         },
         health_check: HealthCheck::NONE,

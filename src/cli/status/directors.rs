@@ -74,7 +74,8 @@ fn why_not(
     let refusal = report.refused.get(&object.key);
     let is_able = refusal.is_none_or(|refusal| !keeps_from_claiming(refusal.reason));
     let mut vips = object.vips.iter();
-    if is_able && vips.all(|vip| stands_by(name, *vip, snapshot)) {
+    let on_cordon = object.real_servers.cordon;
+    if is_able && vips.all(|vip| stands_by(name, *vip, on_cordon, snapshot)) {
         return None;
     }
     if let Some(refusal) = refusal {

@@ -120,6 +120,7 @@ pub(super) fn of_cluster(cluster: &Store, liveness: &Liveness, mut notes: Vec<St
     let reports = &view.reports;
     notes.extend(notes::undone(reports));
     notes.extend(notes::drained(cluster, now));
+    notes.extend(notes::cordoned(snapshot));
     let nodes = &snapshot.nodes;
     let has_role = |name: &NodeName| {
         let node = nodes.get(name);

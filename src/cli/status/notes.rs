@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::{api::Report, cli::drain::Left, cluster::Store, model::NodeName};
+use crate::{
+    api::Report,
+    cli::drain::Left,
+    cluster::Store,
+    model::{CordonPolicy, NodeName, Snapshot},
+};
 
 /// A note for each node that is taken out of use as a real server.
 pub(super) fn drained(store: &Store, now: Timestamp) -> impl Iterator<Item = String> {
@@ -16,6 +21,30 @@ pub(super) fn drained(store: &Store, now: Timestamp) -> impl Iterator<Item = Str
             return format!("node {name} is drained; directway undrain {name} uses it again");
         }
         format!("node {name} is being drained: {}", left.text(now))
+    })
+}
+
+/// A note for each node that is no real server because it is cordoned.
+pub(super) fn cordoned(snapshot: &Snapshot) -> impl Iterator<Item = String> {
+    let nodes = snapshot.nodes.iter();
+    let used = nodes.filter(|(_, node)| node.takes_connections(CordonPolicy::Ignore));
+    let cordoned = used.filter(|(_, node)| !node.takes_connections(CordonPolicy::Drain));
+    cordoned.filter_map(|(name, node)| {
+        let objects = snapshot.virtual_services.values().flatten();
+        let mut drained = objects.filter(|object| {
+            let policy = &object.real_servers;
+            let selector = policy.selector.as_ref();
+            let is_selected = selector.is_some_and(|it| it.matches(&node.labels));
+            is_selected && policy.cordon == CordonPolicy::Drain
+        });
+        let first = &drained.next()?.key;
+        let more = match drained.count() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Some(format!(
+            "node {name} is cordoned, so it is no real server of {first}{more} (cordonPolicy Drain); kubectl uncordon {name} uses it again"
+        ))
     })
 }
 

@@ -180,6 +180,36 @@ fn drains_are_told_by_director_and_node() {
 }
 
 #[test]
+fn a_cordoned_real_server_is_noted_where_that_drains_it() {
+    let noted = |policy: &str, cordoned: bool| {
+        let mut store = cluster();
+        let object = json!({
+            "apiVersion": "directway.dev/v1alpha1", "kind": "VirtualService",
+            "metadata": {"name": "mail", "namespace": "shop"},
+            "spec": {"vips": ["10.0.0.101"], "ports": [{"port": 25}], "realServers": {"nodeSelector": {}, "cordonPolicy": policy}},
+        });
+        let object = serde_json::from_value(object).unwrap();
+        let r1 = Node {
+            labels: [(BACKEND_LABEL.to_owned(), String::new())].into(),
+            addresses: vec![[10, 0, 0, 11].into()],
+            cordoned,
+            ..Node::default()
+        };
+        store.apply([
+            Change::VirtualService(Box::new(parse_virtual_service(&object))),
+            Change::Node("r1".into(), r1),
+        ]);
+        status(&store, &ALIVE).notes
+    };
+    let drained = noted("Drain", true);
+    assert!(
+        drained[0].starts_with("node r1 is cordoned, so it is no real server of shop/mail (cord"),
+        "{drained:?}"
+    );
+    assert!(noted("Drain", false).is_empty() && noted("Ignore", true).is_empty());
+}
+
+#[test]
 fn a_director_that_was_just_unlabelled_is_shown_with_the_vip_that_it_has() {
     let mut store = cluster();
     store.apply([node("d", BACKEND_LABEL, 1)]);

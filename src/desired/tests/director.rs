@@ -118,14 +118,32 @@ fn an_external_server_is_judged_by_the_wire_even_where_agents_report() {
 
 #[test]
 fn a_leaving_real_server_keeps_its_connections_until_dry_or_the_deadline() {
-    keeps_its_connections(|node| node.labels.clear());
-    keeps_its_connections(|node| node.drained = true);
+    let r2 = |lan: &mut Lan, leave: fn(&mut Node)| {
+        leave(lan.snapshot.nodes.get_mut(&"r2".into()).unwrap());
+    };
+    keeps_its_connections(|lan| r2(lan, |node| node.labels.clear()));
+    keeps_its_connections(|lan| r2(lan, |node| node.drained = true));
+    keeps_its_connections(|lan| {
+        lan.web().real_servers.cordon = CordonPolicy::Drain;
+        r2(lan, |node| node.cordoned = true);
+    });
 }
 
-fn keeps_its_connections(leave: impl FnOnce(&mut Node)) {
+#[test]
+fn a_cordoned_real_server_goes_on_unless_its_virtual_service_says_otherwise() {
     let mut lan = Lan::director();
     lan.bound("r1");
-    leave(lan.snapshot.nodes.get_mut(&"r2".into()).unwrap());
+    lan.bound("r2");
+    let r2 = lan.snapshot.nodes.get_mut(&"r2".into()).unwrap();
+    r2.cordoned = true;
+    let both = weights(&[("10.77.0.11", 1), ("10.77.0.12", 1)]);
+    assert_eq!(lan.weights(), both);
+}
+
+fn keeps_its_connections(leave: impl FnOnce(&mut Lan)) {
+    let mut lan = Lan::director();
+    lan.bound("r1");
+    leave(&mut lan);
     lan.serving(&[("10.77.0.11", 1), ("10.77.0.12", 1)]);
     let drained = weights(&[("10.77.0.11", 1)]);
     let draining = weights(&[("10.77.0.11", 1), ("10.77.0.12", 0)]);

@@ -54,6 +54,7 @@ pub fn virtual_service(name: &str) -> VirtualService {
             device: Dev::lo(),
             weight: 1,
             host_route: false,
+            cordon: CordonPolicy::Ignore,
             external: vec![],
         },
         health_check: HealthCheck::NONE,

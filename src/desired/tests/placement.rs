@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use super::fixture::*;
 use crate::{
-    desired::{admit, placement, presumed},
+    desired::{admit, placement, presumed, stands_by},
     model::*,
 };
 
@@ -39,6 +39,27 @@ fn holders(snapshot: &Snapshot, preferred: Option<&str>) -> Vec<NodeName> {
 
 fn count(holders: &[NodeName], name: &str) -> usize {
     holders.iter().filter(|holder| holder.0 == name).count()
+}
+
+/// A director that is a real server, too, answers clients itself: with the VIP bound it could take it over.
+#[test]
+fn a_director_that_is_drained_as_a_real_server_needs_others_to_stand_by() {
+    let stands_by = |change: fn(&mut Node), on_cordon| {
+        let mut snapshot = directors(1);
+        let node = snapshot.nodes.get_mut(&"d0".into()).unwrap();
+        node.labels.insert(BACKEND_LABEL.to_owned(), String::new());
+        change(node);
+        let report = PeerState {
+            bound: [ip(VIP)].into_iter().collect(),
+            ..PeerState::default()
+        };
+        snapshot.peers = Peers::Reported([("d0".into(), report)].into());
+        stands_by(&"d0".into(), ip(VIP), on_cordon, &snapshot)
+    };
+    assert!(stands_by(|_| {}, CordonPolicy::Drain));
+    assert!(stands_by(|node| node.cordoned = true, CordonPolicy::Ignore));
+    assert!(!stands_by(|node| node.cordoned = true, CordonPolicy::Drain));
+    assert!(!stands_by(|node| node.drained = true, CordonPolicy::Ignore));
 }
 
 #[test]

@@ -88,6 +88,7 @@ def test_what_keeps_a_drain_is_told_while_it_lasts(cluster, cli):
 
 def test_a_persistent_client_leaves_a_drained_real_server_but_for_its_open_connection(cluster, cli):
     """`expire_quiescent_template` as the agent sets it: the client's template ends, the connection does not."""
+    cluster.stop()
     cluster.start(args=["--ipvs-setting", "expire_quiescent_template=1"])
     service = cluster.serve(persistence={"timeoutSeconds": 300}, drainSeconds=300)
     held = clients.hold(cluster.host, VIP, n=1, interval=0.05)
@@ -107,6 +108,8 @@ def test_a_persistent_client_leaves_a_drained_real_server_but_for_its_open_conne
         cluster.wait_weights(service, {other: 1})
     finally:
         cli("undrain", first)
+        cluster.stop()  # the next scenario's agents have other arguments
+        cluster.start()
 
 
 def test_a_cordoned_node_is_drained_where_its_virtual_service_says_so(cluster, cli):

@@ -9,9 +9,10 @@ use std::{
     io,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use tokio::{
     sync::Notify,
     task::{JoinError, JoinSet},
@@ -152,7 +153,7 @@ fn take(
     if state.ended {
         return None;
     }
-    let due = state.checks.take(now, epoch(), MOST);
+    let due = state.checks.take(now, Timestamp::now().as_second(), MOST);
     for check in &due.expired {
         metrics.health_check(kind(check), false);
     }
@@ -239,7 +240,7 @@ fn count(shared: &HealthChecks, made: Vec<Made>, metrics: &Metrics, changed: imp
         return;
     }
     let mut news = false;
-    let (now, epoch) = (shared.start.elapsed(), epoch());
+    let (now, epoch) = (shared.start.elapsed(), Timestamp::now().as_second());
     let mut state = shared.lock();
     for (check, result) in made {
         match result {
@@ -257,13 +258,6 @@ fn count(shared: &HealthChecks, made: Vec<Made>, metrics: &Metrics, changed: imp
     if news {
         changed();
     }
-}
-
-/// Seconds since the epoch, now.
-fn epoch() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let seconds = since.unwrap_or_default().as_secs();
-    i64::try_from(seconds).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

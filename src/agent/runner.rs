@@ -17,7 +17,8 @@ use tokio::{
 pub struct Cause {
     /// The sources have something new.
     pub source: bool,
-    /// The kernel's links or addresses changed.
+    /// This agent has found out something: the kernel's links, addresses or routes changed, or elections, health checks or
+    /// neighbours have news.
     pub kernel: bool,
     /// It is time: periodic, after a failure, or because the last pass asked for it.
     pub time: bool,
@@ -39,7 +40,7 @@ impl Trigger {
         self.set(|cause| cause.source = true);
     }
 
-    /// The kernel's links or addresses changed.
+    /// This agent has found out something: see [`Cause::kernel`].
     pub fn kernel(&self) {
         self.set(|cause| cause.kernel = true);
     }

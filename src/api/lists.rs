@@ -42,6 +42,13 @@ pub(super) fn asking_types() -> Vec<&'static str> {
     asking.map(CheckType::name).collect()
 }
 
+/// The types that ask ports of this protocol.
+pub(super) fn types_asking(protocol: Protocol) -> Vec<&'static str> {
+    let all = CheckType::ALL.into_iter();
+    let asking = all.filter(|it| it.protocols().contains(&protocol));
+    asking.map(CheckType::name).collect()
+}
+
 /// The types to which `spec.healthCheck.http` belongs.
 pub(super) fn http_types() -> Vec<&'static str> {
     [CheckType::Http, CheckType::Https]

@@ -6,7 +6,7 @@
 use kube::core::{Message, Rule};
 
 use super::lists;
-use crate::model::{Scheduler, listed};
+use crate::model::{CheckType, Protocol, Scheduler, listed};
 
 /// Addresses that no VIP and no real server can have, as a condition on the address text `a`.
 /// `isGlobalUnicast` leaves out loopback, multicast, link-local, unspecified and the limited broadcast;
@@ -31,6 +31,11 @@ const PATH: &str = "self.matches('^/[!$&-;=?-Z_a-z~%]*$')";
 
 /// A label of a domain name (RFC 1035 2.3.1; with `_`, which is in names of services).
 const LABEL: &str = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?";
+
+/// Labels with dots between them.
+fn domain() -> String {
+    format!("{LABEL}([.]{LABEL})*")
+}
 
 /// A text in quotes, as an expression. The API server drops a whole message that has a line break, so such a text is only
 /// mentioned.
@@ -136,10 +141,28 @@ pub(super) fn flags_belong_to_the_scheduler() -> Rule {
 }
 
 pub(super) fn health_check_has_a_port() -> Rule {
-    let fits = "p.protocol == 'TCP' || (p.protocol == 'UDP' && self.healthCheck.type == 'DNS')";
-    Rule::new(format!("!has(self.healthCheck) || self.healthCheck.type == 'None' || has(self.healthCheck.port) || self.ports.exists(p, {fits})")).message(Message::Expression(
-        "'spec.healthCheck.type: ' + self.healthCheck.type + ' needs a ' + (self.healthCheck.type == 'DNS' ? 'TCP or UDP' : 'TCP') + ' port, and spec.ports has none: name one in spec.healthCheck.port, or use None'".to_owned(),
+    let fits = Protocol::ALL.into_iter().filter_map(|protocol| {
+        let types = lists::types_asking(protocol);
+        let fits = format!(
+            "(p.protocol == '{}' && self.healthCheck.type in ['{}'])",
+            protocol.name(),
+            types.join("', '")
+        );
+        (!types.is_empty()).then_some(fits)
+    });
+    let fits: Vec<String> = fits.collect();
+    let needs = CheckType::ALL.map(|it| {
+        let protocols: Vec<&str> = it.protocols().iter().map(|it| it.name()).collect();
+        format!("'{}': '{}'", it.name(), listed(&protocols, "or"))
+    });
+    Rule::new(format!(
+        "!has(self.healthCheck) || self.healthCheck.type == 'None' || has(self.healthCheck.port) || self.ports.exists(p, {})",
+        fits.join(" || ")
     ))
+    .message(Message::Expression(format!(
+        "'spec.healthCheck.type: ' + self.healthCheck.type + ' needs a ' + {{{}}}[self.healthCheck.type] + ' port, and spec.ports has none: name one in spec.healthCheck.port, or use None'",
+        needs.join(", ")
+    )))
 }
 
 pub(super) fn timeout_is_shorter_than_interval() -> Rule {
@@ -191,7 +214,7 @@ pub(super) fn dns_needs_a_name() -> Rule {
 }
 
 pub(super) fn is_domain() -> Rule {
-    Rule::new(format!("self.matches('^{LABEL}([.]{LABEL})*$')")).message(Message::Expression(format!(
+    Rule::new(format!("self.matches('^{}$')", domain())).message(Message::Expression(format!(
         "'spec.healthCheck.dns.name: ' + {} + ' is not the name of a domain: write it as in shop.example, with up to 63 letters, digits, \"-\" and \"_\" between two dots'",
         quoted("self")
     )))
@@ -217,7 +240,8 @@ pub(super) fn ca_has_no_key() -> Rule {
 
 pub(super) fn is_server_name() -> Rule {
     Rule::new(format!(
-        "isIP(self) || (self.matches('^{LABEL}([.]{LABEL})*$') && !self.matches('(^|[.])[0-9]+$'))"
+        "isIP(self) || (self.matches('^{}$') && !self.matches('(^|[.])[0-9]+$'))",
+        domain()
     ))
     .message(Message::Expression(format!(
         "'spec.healthCheck.tls.serverName: ' + {} + ' is neither a host name nor an IP address: write it as in shop.example or 192.0.2.10, without a port'",
@@ -243,7 +267,8 @@ pub(super) fn is_path() -> Rule {
 pub(super) fn is_host() -> Rule {
     // RFC 9110 7.2. A name whose last part is a number is not one: it would be taken for an address.
     Rule::new(format!(
-        "self.matches('^{LABEL}([.]{LABEL})*(:[0-9]{{1,5}})?$') && (!self.matches('(^|[.])[0-9]+(:[0-9]+)?$') || isIP(self.split(':')[0]))"
+        "self.matches('^{}(:[0-9]{{1,5}})?$') && (!self.matches('(^|[.])[0-9]+(:[0-9]+)?$') || isIP(self.split(':')[0]))",
+        domain()
     ))
     .message(Message::Expression(format!(
         "'spec.healthCheck.http.host: ' + {} + ' is neither a host name nor an IPv4 address: write it as in shop.example or 192.0.2.10, with a port as in shop.example:8080'",

@@ -265,11 +265,6 @@ impl Checks {
         }
     }
 
-    /// Whether every check has a verdict, and its last result agreed with it: nothing changes as long as real servers do not.
-    pub fn is_settled(&self) -> bool {
-        self.entries.values().all(|entry| entry.state.is_settled())
-    }
-
     /// When there is something to take.
     pub fn next(&self) -> Option<Duration> {
         let Queues { urgent, due, asked } = &self.queues;

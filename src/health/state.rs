@@ -55,11 +55,6 @@ impl State {
         &self.verdict
     }
 
-    /// Whether there is a verdict, and the last result agreed with it.
-    pub fn is_settled(&self) -> bool {
-        self.verdict != Verdict::Unknown && self.against == 0
-    }
-
     /// Counts a result that came at `now`. `since` is the time, in seconds since the epoch, that is noted with a failure. Returns whether
     /// the verdict changed.
     ///

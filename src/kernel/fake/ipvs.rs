@@ -276,9 +276,7 @@ impl Table {
     }
 
     fn has(&self, key: &ServiceKey, address: IpAddr) -> bool {
-        self.services
-            .get(key)
-            .is_some_and(|entry| entry.destinations.iter().any(|(ip, _)| *ip == address))
+        self.weight(key, address).is_some()
     }
 
     fn counts(&self, key: &ServiceKey) -> BTreeMap<IpAddr, u32> {

@@ -97,8 +97,8 @@ fn every_scheduler_skips_weight_zero_and_finds_somebody() {
     }
 }
 
-#[test]
-fn persistence_keeps_a_client_even_at_weight_zero() {
+/// Clients come back to the real server that they had.
+fn with_persistence() -> FakeLan {
     let lan = by_hand(Scheduler::Rr);
     let sticky = Service {
         persistence: Some(Persistence {
@@ -108,6 +108,12 @@ fn persistence_keeps_a_client_even_at_weight_zero() {
         ..service(Scheduler::Rr)
     };
     lan.on("d", |machine| machine.edit_service(web(), &sticky));
+    lan
+}
+
+#[test]
+fn persistence_keeps_a_client_even_at_weight_zero() {
+    let lan = with_persistence();
     assert_eq!(spread(&lan, 5), shares(5, 0));
     weigh(&lan, "10.0.0.11", 0);
     assert_eq!(spread(&lan, 5), shares(5, 0));
@@ -117,15 +123,7 @@ fn persistence_keeps_a_client_even_at_weight_zero() {
 
 #[test]
 fn a_template_of_weight_zero_ends_if_the_setting_says_so() {
-    let lan = by_hand(Scheduler::Rr);
-    let sticky = Service {
-        persistence: Some(Persistence {
-            timeout_seconds: 300,
-            prefix_length: 32,
-        }),
-        ..service(Scheduler::Rr)
-    };
-    lan.on("d", |machine| machine.edit_service(web(), &sticky));
+    let lan = with_persistence();
     let expire = |m: &mut Machine| m.set_ipvs(IpvsSetting::ExpireQuiescentTemplate, 1);
     lan.on("d", expire).unwrap().unwrap();
     assert_eq!(spread(&lan, 5), shares(5, 0));
